@@ -1,0 +1,2 @@
+//! The windlass binary: arguments to one of the crates below; prints; exit codes
+fn main() {}

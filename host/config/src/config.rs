@@ -1,0 +1,152 @@
+//! The checked configuration: what `master.toml` and `worker.toml` mean once nothing is wrong in them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use windlass_core::builder::{Builder, PolicyUse};
+use windlass_core::properties::Properties;
+
+/// A checked `master.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Master {
+    /// Shown in titles.
+    pub title: String,
+    /// Settings that need a restart to change.
+    pub fixed: Fixed,
+    /// Properties that every build gets.
+    pub properties: Properties,
+    /// The workers that may connect.
+    pub workers: Vec<Worker>,
+    /// The builders.
+    pub builders: Vec<Builder>,
+    /// The order in which builders are offered workers; none: highest priority, oldest, name.
+    pub prioritize_builders: Option<PolicyUse>,
+    /// The codebase of incoming changes; none: empty.
+    pub codebase_generator: Option<PolicyUse>,
+    /// Change sources.
+    pub git_pollers: Vec<GitPoller>,
+    /// Schedulers.
+    pub schedulers: Vec<Scheduler>,
+    /// Grants of capabilities: hook (qualified) to capability to scope.
+    pub grants: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// How often the anti-entropy scan looks at the store, in milliseconds.
+    pub db_poll_interval_ms: u64,
+    /// Limits of logs.
+    pub logs: Logs,
+}
+
+/// Settings that are refused by a reconfig: they need a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fixed {
+    /// Where workers connect: `127.0.0.1:9989`. Port 0 picks a free one.
+    pub listen: String,
+    /// State directory: store, logs, components, socket. Relative to the configuration's directory.
+    pub state_dir: PathBuf,
+    /// Plugins folder. Relative to the configuration's directory.
+    pub plugins_dir: PathBuf,
+}
+
+/// A worker as the master knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Unique.
+    pub name: String,
+    /// `blake3:<64 hex digits>` of the token.
+    pub token_hash: String,
+    /// How many builds at once (`max_builds`); none: no limit.
+    pub max_builds: Option<u32>,
+    /// Properties that its builds get.
+    pub properties: Properties,
+}
+
+/// A poller of a git repository.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GitPoller {
+    /// Unique; the repository's URL unless set.
+    pub name: String,
+    /// URL or path.
+    pub repository: String,
+    /// Branches to watch; empty: the default one.
+    pub branches: Vec<String>,
+    /// How often, in milliseconds.
+    pub poll_interval_ms: u64,
+    /// Goes into its changes.
+    pub project: String,
+    /// Goes into its changes.
+    pub category: Option<String>,
+    /// Whether commits that are there at the very first poll make changes.
+    pub build_existing: bool,
+}
+
+/// A scheduler.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scheduler {
+    /// Unique.
+    pub name: String,
+    /// The builders that it asks to build.
+    pub builders: Vec<String>,
+    /// The priority of its requests.
+    pub priority: i32,
+    /// Properties that its builds get.
+    pub properties: Properties,
+    /// What makes it act.
+    pub kind: SchedulerKind,
+}
+
+/// What makes a scheduler act.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SchedulerKind {
+    /// Changes that pass the filter, once no more came for a while.
+    SingleBranch {
+        /// Which changes.
+        filter: ChangeFilter,
+        /// `treeStableTimer`, in milliseconds.
+        tree_stable_ms: u64,
+    },
+    /// A person: `windlass force`.
+    Force,
+}
+
+/// Which changes a scheduler cares about. Empty: all. Else each list that is not empty must contain
+/// the change's value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeFilter {
+    /// Branches; a change without one counts as the empty name.
+    pub branches: Vec<String>,
+    /// Repositories.
+    pub repositories: Vec<String>,
+    /// Projects.
+    pub projects: Vec<String>,
+    /// Categories.
+    pub categories: Vec<String>,
+    /// Codebases.
+    pub codebases: Vec<String>,
+}
+
+/// Limits of logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logs {
+    /// What all logs together may take on disk, in bytes; none: what the disk has.
+    pub max_bytes: Option<u64>,
+    /// What one log may take, in bytes; the rest is dropped with a record of its length.
+    pub max_log_bytes: u64,
+}
+
+/// A checked `worker.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerFile {
+    /// Its name in the master's configuration.
+    pub name: String,
+    /// `ws://host:port`.
+    pub master: String,
+    /// The token in clear: a file that only its owner reads, relative to the configuration.
+    pub token_file: PathBuf,
+    /// Its directory: builds, components, spool. Relative to the configuration's directory.
+    pub base_dir: PathBuf,
+    /// Capabilities that this worker permits: hook (qualified or `*`) to capability to scope.
+    /// Default: those of the bundled commands.
+    pub allow: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// Names of the worker's own environment that children inherit.
+    pub inherit_env: Vec<String>,
+}

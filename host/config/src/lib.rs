@@ -1,0 +1,3 @@
+//! Text to checked configuration, with every diagnostic at once.
+
+pub mod config;

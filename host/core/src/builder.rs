@@ -1,0 +1,83 @@
+//! Builders as the configuration settles them: who builds, with which steps, under which policies.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::properties::Properties;
+use crate::step::Flags;
+
+/// A builder: steps, and the workers that may run them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Builder {
+    /// Unique.
+    pub name: String,
+    /// One line for lists.
+    pub description: Option<String>,
+    /// Labels for filters (Buildbot's `category` is one tag).
+    pub tags: Vec<String>,
+    /// The workers that may build it, in the order of the configuration.
+    pub workers: Vec<String>,
+    /// The directory below the worker's base; the builder's name, made safe, unless set.
+    pub builddir: String,
+    /// Properties that its builds get.
+    pub properties: Properties,
+    /// Added to the environment of its commands.
+    pub env: BTreeMap<String, String>,
+    /// The steps, in order.
+    pub steps: Vec<StepSpec>,
+    /// How requests are joined when a build starts.
+    pub merge_requests: Merge,
+    /// The policy that picks the worker; none: least-loaded.
+    pub next_slave: Option<PolicyUse>,
+    /// The policy that picks the request; none: priority, then age, then id.
+    pub next_build: Option<PolicyUse>,
+    /// The policy that may hold a build back; none: every free worker may start it.
+    pub can_start_build: Option<PolicyUse>,
+}
+
+/// Whether requests are joined.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Merge {
+    /// Each request gets its own build.
+    Never,
+    /// The default rule: [`crate::merge::compatible`].
+    Compatible,
+    /// A policy says.
+    Policy(PolicyUse),
+}
+
+/// A hook of a plugin with its arguments, as the configuration uses it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyUse {
+    /// `plugin:hook`, or the hook's name where one plugin alone offers it.
+    pub hook: String,
+    /// JSON text, checked against the hook's schema.
+    pub args: String,
+    /// What happens when the policy fails.
+    pub on_error: OnError,
+}
+
+/// What happens when a policy fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// The default rule decides (`can-start-build` refuses, `merge-requests` does not merge).
+    #[default]
+    Default,
+    /// Nothing is decided; the request waits for another time.
+    Hold,
+}
+
+/// A step as the configuration writes it. The same shape joins a build by `add-steps`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepSpec {
+    /// Shown, and unique in its build (a number is added where needed).
+    pub name: String,
+    /// `plugin:hook` or the hook's name, of kind `build-step`.
+    pub hook: String,
+    /// JSON text; leaves with `%(…)s` in them are rendered before the step runs.
+    pub args: String,
+    /// What its outcome does to the build.
+    pub flags: Flags,
+}

@@ -1,0 +1,28 @@
+//! Every decision of Windlass: values in, values out.
+//!
+//! No waiting, no IO, no clock, no randomness, no wasm, no database: a test, a simulator and the
+//! daemon drive this crate alike. Time, ids and random bits come in as arguments.
+//!
+//! - vocabulary: [`id`], [`time`], [`digest`], [`value`], [`outcome`], [`properties`]
+//! - what is to be built: [`change`], [`request`], [`builder`]
+//! - what was built: [`record`], and [`persist`], the one enum of durable effects
+//! - decisions: [`claim`], [`merge`], [`schedule`], [`build`], [`step`], [`policy`]
+
+pub mod build;
+pub mod builder;
+pub mod change;
+pub mod claim;
+pub mod digest;
+pub mod id;
+pub mod merge;
+pub mod outcome;
+pub mod persist;
+pub mod policy;
+pub mod properties;
+pub mod record;
+pub mod render;
+pub mod request;
+pub mod schedule;
+pub mod step;
+pub mod time;
+pub mod value;

@@ -1,0 +1,138 @@
+//! Every durable effect, as one closed enum. `store::commit` takes a list of them: all or nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::Change;
+use crate::id::{BuildId, BuildsetId, Fence, LogId, MasterId, RequestId};
+use crate::outcome::Outcome;
+use crate::record::{BuildRow, LogRow, StepRow};
+use crate::request::{Buildset, Request};
+use crate::time::Timestamp;
+use crate::value::Origin;
+
+/// One durable effect. Those that belong to a build carry its fence and are refused if it is stale.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Persist {
+    /// A change arrived.
+    AddChange(Change),
+    /// A buildset with its requests.
+    AddBuildset {
+        /// The buildset.
+        buildset: Buildset,
+        /// Its requests, in the order of `buildset.requests`.
+        requests: Vec<Request>,
+    },
+    /// Claims all of these requests, or none.
+    Claim {
+        /// The requests.
+        requests: Vec<RequestId>,
+        /// Who claims.
+        master: MasterId,
+        /// Larger than any fence that these requests have seen.
+        fence: Fence,
+        /// When.
+        at: Timestamp,
+    },
+    /// Gives back requests that are held under `fence`; those that are not are left alone.
+    Unclaim {
+        /// The requests.
+        requests: Vec<RequestId>,
+        /// The fence of the claim.
+        fence: Fence,
+    },
+    /// Completes requests that are held under `fence`. A buildset whose last request this is gets the
+    /// worst outcome of all.
+    Complete {
+        /// The requests.
+        requests: Vec<RequestId>,
+        /// The fence of the claim.
+        fence: Fence,
+        /// How they ended.
+        outcome: Outcome,
+        /// When.
+        at: Timestamp,
+    },
+    /// Puts a build's row, new or changed. Its fence must be the one that its requests are held under.
+    PutBuild(BuildRow),
+    /// Puts a step's row, new or changed.
+    PutStep {
+        /// The fence of its build.
+        fence: Fence,
+        /// The row.
+        step: StepRow,
+    },
+    /// Puts a log's row, new or changed.
+    PutLog {
+        /// The fence of its build.
+        fence: Fence,
+        /// The row.
+        log: LogRow,
+    },
+    /// Appends to a log, at `offset`, which must be its length so far.
+    AppendLog {
+        /// The fence of its build.
+        fence: Fence,
+        /// The build.
+        build: BuildId,
+        /// The log.
+        log: LogId,
+        /// The log's length before.
+        offset: u64,
+        /// The stream.
+        origin: Origin,
+        /// The bytes.
+        data: bytes::Bytes,
+    },
+    /// Puts or removes a value of somebody's small state: a poller, a scheduler, a plugin.
+    PutState {
+        /// Whose: `poller/main`, `scheduler/ci`.
+        owner: String,
+        /// The key.
+        key: String,
+        /// None: removed.
+        value: Option<Vec<u8>>,
+    },
+}
+
+/// What a commit settled besides what it was told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Committed {
+    /// Buildsets that are complete now, with their outcome.
+    pub buildsets: Vec<(BuildsetId, Outcome)>,
+}
+
+/// Why a commit was refused; nothing of it was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Someone holds one of the requests, or it is complete, or it does not exist.
+    #[error("{0} cannot be claimed: it is held, complete, or does not exist")]
+    AlreadyClaimed(RequestId),
+    /// The request is not held under this fence.
+    #[error("{request} is not held under {fence}")]
+    NotClaimed {
+        /// The request.
+        request: RequestId,
+        /// The fence that was offered.
+        fence: Fence,
+    },
+    /// A write of a build whose claim is no longer its own.
+    #[error("a write of {build} under {offered} was refused: the claim has passed to {current}")]
+    StaleFence {
+        /// The build.
+        build: BuildId,
+        /// The fence that the write carried.
+        offered: Fence,
+        /// The newest fence of its requests.
+        current: Fence,
+    },
+    /// An append that does not continue the log.
+    #[error("{log} has {length} bytes, an append came for offset {offset}")]
+    LogGap {
+        /// The log.
+        log: LogId,
+        /// Its length.
+        length: u64,
+        /// Where the append wanted to go.
+        offset: u64,
+    },
+}

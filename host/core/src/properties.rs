@@ -1,0 +1,47 @@
+//! Properties of a build: named values, each with the place that set it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::value::{Pair, Value};
+
+/// Named values with their sources, sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Properties(BTreeMap<String, (Value, String)>);
+
+impl Properties {
+    /// Sets `name`; a later source replaces an earlier one.
+    pub fn set(&mut self, name: impl Into<String>, value: Value, source: &str) {
+        self.0.insert(name.into(), (value, source.to_owned()));
+    }
+
+    /// The value of `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).map(|(value, _)| value)
+    }
+
+    /// Name, value and source, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value, &str)> {
+        self.0.iter().map(|(name, (value, source))| (name.as_str(), value, source.as_str()))
+    }
+
+    /// Takes over all of `other`; its values win.
+    pub fn extend(&mut self, other: &Properties) {
+        self.0.extend(other.0.iter().map(|(name, entry)| (name.clone(), entry.clone())));
+    }
+
+    /// Names and values, sorted by name.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<Pair> {
+        self.0.iter().map(|(name, (value, _))| Pair { name: name.clone(), value: value.clone() }).collect()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

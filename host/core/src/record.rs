@@ -1,0 +1,127 @@
+//! What was built: the rows of builds, steps and logs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::SourceStamp;
+use crate::digest::Digest;
+use crate::id::{BuildId, Fence, LogId, RequestId, StepId};
+use crate::outcome::Outcome;
+use crate::properties::Properties;
+use crate::request::Completed;
+use crate::time::Timestamp;
+use crate::value::Origin;
+
+/// A component that acted on a build: `plugin:hook` as used, and the exact bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Component {
+    /// The kind of the hook: `next-slave`, `build-step`, `slave-command` ...
+    pub kind: String,
+    /// The qualified name, `plugin:hook`.
+    pub hook: String,
+    /// The bytes.
+    pub digest: Digest,
+}
+
+/// One run of a builder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BuildRow {
+    /// Its number, unique over all builders: what `windlass build N` takes.
+    pub id: BuildId,
+    /// Its number within the builder, from 1.
+    pub number: u64,
+    /// The builder's name.
+    pub builder: String,
+    /// The requests that it serves.
+    pub requests: Vec<RequestId>,
+    /// The fence of their claim; every write of this build carries it.
+    pub fence: Fence,
+    /// The worker's name.
+    pub worker: String,
+    /// Source stamps, merged, with all changes.
+    pub stamps: Vec<SourceStamp>,
+    /// The reasons of its requests, each once.
+    pub reason: String,
+    /// Which generation of plugins it started with.
+    pub generation: u64,
+    /// Names to digests of the whole map that it keeps for its life: every plugin of its generation
+    /// that its steps and commands may use.
+    pub plugins: BTreeMap<String, Digest>,
+    /// The components that acted on it so far.
+    pub components: Vec<Component>,
+    /// Properties.
+    pub properties: Properties,
+    /// When it started.
+    pub started: Timestamp,
+    /// How and when it ended; none: it runs.
+    pub complete: Option<Completed>,
+    /// One line about it.
+    pub summary: String,
+}
+
+/// One step of a build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRow {
+    /// Its number, unique over all builds.
+    pub id: StepId,
+    /// The build.
+    pub build: BuildId,
+    /// Its place in the build, from 0.
+    pub position: u32,
+    /// Its name, unique in the build.
+    pub name: String,
+    /// The qualified hook.
+    pub hook: String,
+    /// The component's bytes.
+    pub digest: Digest,
+    /// When it started.
+    pub started: Timestamp,
+    /// How and when it ended; none: it runs.
+    pub complete: Option<Completed>,
+    /// One line about it.
+    pub summary: String,
+    /// Named links.
+    pub urls: Vec<(String, String)>,
+    /// What the user must read when a plugin or the machinery failed: plugin, digest and call.
+    pub fault: Option<String>,
+}
+
+/// A log of a step. Its bytes lie in segment files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogRow {
+    /// Its number.
+    pub id: LogId,
+    /// The build.
+    pub build: BuildId,
+    /// The step.
+    pub step: StepId,
+    /// Its name within the step: `stdio`.
+    pub name: String,
+    /// No more will come.
+    pub finished: bool,
+}
+
+/// A piece of a log, in the order in which it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPiece {
+    /// Offset of its first byte within the log.
+    pub offset: u64,
+    /// The stream.
+    pub origin: Origin,
+    /// The bytes.
+    pub data: bytes::Bytes,
+}
+
+/// What a build ends with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BuildEnd {
+    /// The fence of its claim.
+    pub fence: Fence,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When.
+    pub at: Timestamp,
+    /// One line about it.
+    pub summary: String,
+}

@@ -1,0 +1,1 @@
+//! The master: dispatcher, build drivers, worker links, change intake, schedulers, reconfig

@@ -1,0 +1,3 @@
+//! Messages between master and worker, their framing, and the resumable session. No sockets here.
+
+pub mod message;

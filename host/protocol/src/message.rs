@@ -1,0 +1,202 @@
+//! The messages between a worker and its master. Every one is a MessagePack map with named fields;
+//! a reader ignores fields that it does not know. `docs/protocol.md` describes them for others.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use windlass_core::digest::Digest;
+use windlass_core::value::{Completion, Failure, Origin, Pair};
+
+/// The version of this protocol. A minor difference is bridged by `features`.
+pub const PROTOCOL: u32 = 1;
+
+/// Names one remote command for ever: derived from build, step, attempt and ordinal, so that a
+/// duplicate is recognised. 32 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CommandUid(pub String);
+
+/// From a worker to its master.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ToMaster {
+    /// The first message of a connection.
+    Hello(Hello),
+    /// A numbered update of a command. Sent again after a reconnect until acknowledged.
+    Update {
+        /// The command.
+        command: CommandUid,
+        /// From 1, without gaps.
+        number: u64,
+        /// What happened.
+        update: Update,
+    },
+    /// The worker lacks a component that it was told to run.
+    Need {
+        /// Its digest.
+        digest: Digest,
+    },
+    /// An answer to `Ping`.
+    Pong {
+        /// As in the ping.
+        nonce: u64,
+    },
+    /// A fresh look at the machine, for `slave-info.load`.
+    Status {
+        /// The load average over one minute, divided by the number of cores.
+        load: f64,
+    },
+    /// The worker will take no more work and leaves when its commands have ended.
+    Draining,
+}
+
+/// Who a worker is, what it speaks and what it still has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+    /// The newest `windlass:worker` contract that it runs: `0.1.0`.
+    pub contract: String,
+    /// What it can do beyond this version.
+    pub features: Vec<String>,
+    /// Its name in the master's configuration.
+    pub name: String,
+    /// The token in clear; the link is TLS or local.
+    pub token: String,
+    /// Random, kept in the worker's directory for its whole life.
+    pub instance: String,
+    /// Counts starts of the worker; among equal instances the newest wins.
+    pub epoch: u64,
+    /// `control` or `bulk`.
+    pub lane: String,
+    /// The version of the program.
+    pub version: String,
+    /// Facts about the machine: `os`, `arch`, `cores`, `hostname`.
+    pub facts: Vec<Pair>,
+    /// Commands that it knows, running or ended but not acknowledged: the last number it has.
+    pub commands: Vec<(CommandUid, u64)>,
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Update {
+    /// Bytes for a log of the step.
+    Log {
+        /// The log's name.
+        log: String,
+        /// The stream.
+        origin: Origin,
+        /// At most 32 KiB.
+        data: Bytes,
+    },
+    /// A structured update.
+    Values {
+        /// The values.
+        values: Vec<Pair>,
+    },
+    /// A diagnostic message of the command's component (`windlass:base/log`).
+    Diagnostic {
+        /// `debug`, `info`, `warn`, `error`.
+        level: String,
+        /// The text.
+        message: String,
+    },
+    /// The last update: how it ended.
+    Done {
+        /// The command's answer.
+        how: Result<Completion, Failure>,
+        /// BLAKE3 over the data of all `Log` updates of this command, in order.
+        log_hash: Digest,
+    },
+}
+
+/// From a master to a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ToWorker {
+    /// The hello was accepted.
+    Welcome {
+        /// [`PROTOCOL`], the master's.
+        protocol: u32,
+        /// Features that both have.
+        features: Vec<String>,
+        /// Which numbers the master has of each command that it still cares about. Commands that the
+        /// worker has and this does not name are to be interrupted and forgotten.
+        commands: Vec<(CommandUid, u64)>,
+        /// The master pings at least this often; twice that without a word means that the link is dead.
+        keepalive_ms: u64,
+    },
+    /// The hello was refused; the link closes. `code`: `bad-token`, `unknown-worker`, `name-taken`,
+    /// `too-old`, `too-new`, `draining`.
+    Refused {
+        /// One of the documented constants.
+        code: String,
+        /// One sentence for people, with what to do.
+        message: String,
+        /// Whether to try again later.
+        retry: bool,
+    },
+    /// Run a command. A uid that the worker knows already is not started again.
+    Start(Start),
+    /// Stop a command.
+    Interrupt {
+        /// The command.
+        command: CommandUid,
+        /// Why.
+        reason: String,
+    },
+    /// All updates of a command up to `number` are durable and need not be kept.
+    Ack {
+        /// The command.
+        command: CommandUid,
+        /// The number.
+        number: u64,
+    },
+    /// A part of a component that the worker needs.
+    Component {
+        /// Its digest.
+        digest: Digest,
+        /// Where this part begins.
+        offset: u64,
+        /// The whole length.
+        total: u64,
+        /// At most 32 KiB.
+        data: Bytes,
+    },
+    /// The master has no such component (any more); commands that wait for it fail.
+    NoComponent {
+        /// Its digest.
+        digest: Digest,
+    },
+    /// To be answered by `Pong`.
+    Ping {
+        /// Any number.
+        nonce: u64,
+    },
+    /// A build ended: its directory is no longer in use.
+    Bye {
+        /// Why the master closes the link: `shutdown`, `replaced`.
+        reason: String,
+    },
+}
+
+/// A command to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// Its name for ever.
+    pub command: CommandUid,
+    /// The hook within the component: `shell`.
+    pub hook: String,
+    /// The plugin's name, for messages.
+    pub plugin: String,
+    /// The component.
+    pub digest: Digest,
+    /// JSON text.
+    pub args: String,
+    /// The builder's directory below the worker's base.
+    pub builddir: String,
+    /// Added to the worker's environment for every child of the command.
+    pub env: Vec<(String, String)>,
+    /// Capabilities that the master's configuration grants: name and scope.
+    pub grants: Vec<(String, Vec<String>)>,
+}

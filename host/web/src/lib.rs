@@ -1,0 +1,1 @@
+//! One HTTP and JSON API, served on a unix socket, and its client

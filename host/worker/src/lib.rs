@@ -1,0 +1,1 @@
+//! The worker: connects to a master, runs commands, streams what they say

@@ -1,0 +1,1 @@
+//! Turns a plugin project into a component

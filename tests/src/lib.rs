@@ -1,0 +1,1 @@
+//! Harness, fixtures and the whole-system tests
