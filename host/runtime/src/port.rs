@@ -63,10 +63,25 @@ pub struct Submission {
 #[expect(missing_docs, reason = "the cases of the variant in wit/")]
 pub enum StepEvent {
     /// Whole lines of an observed log.
-    Lines { command: u32, log: String, origin: Origin, first_line: u64, text: String },
-    Update { command: u32, values: Vec<Pair> },
-    Done { command: u32, how: Result<Completion, Failure> },
-    BuildsetDone { id: u64, outcome: Outcome },
+    Lines {
+        command: u32,
+        log: String,
+        origin: Origin,
+        first_line: u64,
+        text: String,
+    },
+    Update {
+        command: u32,
+        values: Vec<Pair>,
+    },
+    Done {
+        command: u32,
+        how: Result<Completion, Failure>,
+    },
+    BuildsetDone {
+        id: u64,
+        outcome: Outcome,
+    },
     Interrupt(String),
     Idle,
 }
@@ -101,11 +116,22 @@ pub trait StepPort: BasePort {
     /// Sets a statistic.
     fn set_statistic(&mut self, name: &str, value: f64);
     /// Lines of any log of this build.
-    async fn read_log(&mut self, step: &str, log: &str, first_line: u64, max_lines: u32) -> Result<String, Failure>;
+    async fn read_log(
+        &mut self,
+        step: &str,
+        log: &str,
+        first_line: u64,
+        max_lines: u32,
+    ) -> Result<String, Failure>;
     /// The version of a command that the worker has.
     async fn worker_supports(&mut self, command: &str) -> Option<String>;
     /// Starts a remote command; answers its number within the step: 0, 1, 2 ...
-    async fn start_command(&mut self, command: &str, args: &str, observe: Vec<String>) -> Result<u32, Failure>;
+    async fn start_command(
+        &mut self,
+        command: &str,
+        args: &str,
+        observe: Vec<String>,
+    ) -> Result<u32, Failure>;
     /// Asks a command to stop.
     async fn interrupt_command(&mut self, command: u32, reason: &str) -> Result<(), Failure>;
     /// Waits for a command's end, dropping its other events and keeping those of others.
