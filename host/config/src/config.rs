@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use windlass_core::builder::{Builder, PolicyUse};
+pub use windlass_core::change::ChangeFilter;
 use windlass_core::properties::Properties;
 
 /// A checked `master.toml`.
@@ -106,22 +107,6 @@ pub enum SchedulerKind {
     },
     /// A person: `windlass force`.
     Force,
-}
-
-/// Which changes a scheduler cares about. Empty: all. Else each list that is not empty must contain
-/// the change's value.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChangeFilter {
-    /// Branches; a change without one counts as the empty name.
-    pub branches: Vec<String>,
-    /// Repositories.
-    pub repositories: Vec<String>,
-    /// Projects.
-    pub projects: Vec<String>,
-    /// Categories.
-    pub categories: Vec<String>,
-    /// Codebases.
-    pub codebases: Vec<String>,
 }
 
 /// Limits of logs.

@@ -66,3 +66,85 @@ pub struct Patch {
     /// A unified diff.
     pub body: Vec<u8>,
 }
+
+/// Which changes a scheduler cares about. Empty: all. Else each list that is not empty must contain
+/// the change's value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeFilter {
+    /// Branches; a change without one counts as the empty name.
+    pub branches: Vec<String>,
+    /// Repositories.
+    pub repositories: Vec<String>,
+    /// Projects.
+    pub projects: Vec<String>,
+    /// Categories; a change without one counts as the empty name.
+    pub categories: Vec<String>,
+    /// Codebases.
+    pub codebases: Vec<String>,
+}
+
+impl ChangeFilter {
+    /// Whether `change` passes: every list that is not empty contains the change's value.
+    #[must_use]
+    pub fn matches(&self, change: &Change) -> bool {
+        let pass = |wanted: &[String], value: &str| wanted.is_empty() || wanted.iter().any(|w| w == value);
+        pass(&self.branches, change.branch.as_deref().unwrap_or_default())
+            && pass(&self.repositories, &change.repository)
+            && pass(&self.projects, &change.project)
+            && pass(&self.categories, change.category.as_deref().unwrap_or_default())
+            && pass(&self.codebases, &change.codebase)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change() -> Change {
+        Change {
+            id: ChangeId(1),
+            author: "ana".to_owned(),
+            committer: None,
+            comments: String::new(),
+            codebase: "lib".to_owned(),
+            project: "p".to_owned(),
+            repository: "r".to_owned(),
+            branch: Some("main".to_owned()),
+            revision: None,
+            category: None,
+            revlink: None,
+            files: Vec::new(),
+            when: Timestamp(0),
+            properties: Properties::default(),
+        }
+    }
+
+    fn check(passes: bool, set: impl FnOnce(&mut ChangeFilter)) {
+        let mut filter = ChangeFilter::default();
+        set(&mut filter);
+        assert_eq!(filter.matches(&change()), passes, "{filter:?}");
+    }
+
+    fn list(names: &[&str]) -> Vec<String> {
+        names.iter().map(|n| (*n).to_owned()).collect()
+    }
+
+    #[test]
+    fn every_list_that_is_not_empty_must_contain_the_value() {
+        check(true, |_| ());
+        check(true, |f| f.branches = list(&["dev", "main"]));
+        check(false, |f| f.branches = list(&["dev"]));
+        check(false, |f| (f.branches, f.projects) = (list(&["main"]), list(&["q"])));
+        check(true, |f| (f.repositories, f.codebases) = (list(&["r"]), list(&["lib"])));
+        check(false, |f| f.codebases = list(&[""]));
+    }
+
+    #[test]
+    fn what_a_change_lacks_counts_as_the_empty_name() {
+        check(true, |f| f.categories = list(&[""]));
+        check(false, |f| f.categories = list(&["nightly"]));
+        let mut without = change();
+        without.branch = None;
+        assert!(ChangeFilter { branches: list(&[""]), ..Default::default() }.matches(&without));
+    }
+}
