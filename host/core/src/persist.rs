@@ -115,6 +115,22 @@ pub enum Refusal {
         /// The fence that was offered.
         fence: Fence,
     },
+    /// A claim under a fence that the request has seen already, or a larger one.
+    #[error("{request} cannot be claimed under {offered}: it has seen {newest}")]
+    OldFence {
+        /// The request.
+        request: RequestId,
+        /// The fence that was offered.
+        offered: Fence,
+        /// The largest that it has seen.
+        newest: Fence,
+    },
+    /// *Retry* does not complete a request: it is given back instead.
+    #[error("{0} cannot be completed with retry: it has to be given back")]
+    RetryIsNoEnd(RequestId),
+    /// A write of a step or a log of a build that has no row.
+    #[error("{0} does not exist")]
+    UnknownBuild(BuildId),
     /// A write of a build whose claim is no longer its own.
     #[error("a write of {build} under {offered} was refused: the claim has passed to {current}")]
     StaleFence {
