@@ -6,13 +6,18 @@
 //! - vocabulary: [`id`], [`time`], [`digest`], [`value`], [`outcome`], [`properties`]
 //! - what is to be built: [`change`], [`request`], [`builder`]
 //! - what was built: [`record`], and [`persist`], the one enum of durable effects
-//! - decisions: [`claim`], [`merge`], [`schedule`], [`build`], [`step`], [`policy`]
+//! - decisions: [`claim`], [`merge`], [`schedule`], [`build`], [`step`]
+//! - policies: [`policy`] (questions and answers), [`health`], [`decision`] (the record of one)
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod build;
 pub mod builder;
 pub mod change;
 pub mod claim;
+pub mod decision;
 pub mod digest;
+pub mod health;
 pub mod id;
 pub mod merge;
 pub mod outcome;

@@ -1,0 +1,166 @@
+//! How a policy is doing, and whether it may be asked: three errors in a row suspend it for 10 s,
+//! each further one for twice as long, up to an hour. New bytes start afresh.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::policy::Fault;
+use crate::time::Timestamp;
+
+/// So many errors in a row suspend a policy.
+pub const ERRORS_IN_A_ROW: u32 = 3;
+/// The first suspension.
+pub const FIRST_SUSPENSION_MS: u64 = 10_000;
+/// The longest suspension.
+pub const LONGEST_SUSPENSION_MS: u64 = 3_600_000;
+
+/// The health of one policy: one hook of one plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The bytes that it speaks of.
+    pub digest: Digest,
+    /// Answers that made sense.
+    pub answers: u64,
+    /// Calls that gave no answer, or one that made no sense.
+    pub faults: u64,
+    /// Decisions that were made without it while it was suspended.
+    pub skipped: u64,
+    /// The newest fault.
+    pub last_fault: Option<String>,
+    /// It is not asked before this moment.
+    pub suspended_until: Option<Timestamp>,
+    errors_in_a_row: u32,
+    suspension_ms: u64,
+}
+
+impl Health {
+    /// Of a policy that was never asked.
+    #[must_use]
+    pub fn new(digest: Digest) -> Health {
+        Health {
+            digest,
+            answers: 0,
+            faults: 0,
+            skipped: 0,
+            last_fault: None,
+            suspended_until: None,
+            errors_in_a_row: 0,
+            suspension_ms: FIRST_SUSPENSION_MS,
+        }
+    }
+
+    /// Whether it may be asked at `now`. A refusal counts as a skipped decision.
+    #[must_use]
+    pub fn may_ask(&mut self, now: Timestamp) -> bool {
+        if self.is_suspended(now) {
+            self.skipped += 1;
+            return false;
+        }
+        true
+    }
+
+    /// Whether it is suspended at `now`.
+    #[must_use]
+    pub fn is_suspended(&self, now: Timestamp) -> bool {
+        self.suspended_until.is_some_and(|until| now < until)
+    }
+
+    /// Notes an answer that made sense: what was wrong before is forgiven. An answer that was asked for
+    /// before a suspension began does not lift it.
+    pub fn answered(&mut self, now: Timestamp) {
+        self.answers += 1;
+        if !self.is_suspended(now) {
+            self.suspended_until = None;
+            self.errors_in_a_row = 0;
+            self.suspension_ms = FIRST_SUSPENSION_MS;
+        }
+    }
+
+    /// Notes a fault. Calls that were under way when a suspension began do not lengthen it.
+    pub fn failed(&mut self, fault: &Fault, now: Timestamp) {
+        self.faults += 1;
+        self.last_fault = Some(fault.to_string());
+        if self.is_suspended(now) {
+            return;
+        }
+        self.errors_in_a_row += 1;
+        if self.errors_in_a_row >= ERRORS_IN_A_ROW {
+            self.suspended_until = Some(now.plus_ms(self.suspension_ms));
+            self.suspension_ms = (self.suspension_ms * 2).min(LONGEST_SUSPENSION_MS);
+        }
+    }
+
+    /// Notes a reload: other bytes start afresh, the same ones change nothing.
+    pub fn reloaded(&mut self, digest: Digest) {
+        if digest != self.digest {
+            *self = Health::new(digest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::FaultKind;
+
+    fn fault() -> Fault {
+        Fault {
+            plugin: "p".to_owned(),
+            digest: Digest::of(b"p"),
+            call: "next-slave.choose".to_owned(),
+            kind: FaultKind::Cpu(20),
+        }
+    }
+
+    fn suspended_after(faults: u32) -> (Health, Timestamp) {
+        let (mut health, mut now) = (Health::new(Digest::of(b"p")), Timestamp(0));
+        for _ in 0..faults {
+            now = health.suspended_until.unwrap_or(now);
+            assert!(health.may_ask(now));
+            health.failed(&fault(), now);
+        }
+        (health, now)
+    }
+
+    #[test]
+    fn two_errors_do_not_suspend_and_the_third_does_for_ten_seconds() {
+        assert_eq!(suspended_after(2).0.suspended_until, None);
+        let (mut health, now) = suspended_after(3);
+        assert!(!health.may_ask(now.plus_ms(9_999)));
+        assert!(health.may_ask(now.plus_ms(10_000)));
+        assert_eq!(health.skipped, 1);
+    }
+
+    #[test]
+    fn each_further_error_doubles_the_suspension_up_to_an_hour() {
+        let lengths: Vec<u64> = (3..15)
+            .map(suspended_after)
+            .map(|(health, now)| health.suspended_until.unwrap().ms_since(now) / 1000)
+            .collect();
+        assert_eq!(lengths, [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600]);
+    }
+
+    #[test]
+    fn an_answer_forgives_and_new_bytes_start_afresh_but_the_same_ones_do_not() {
+        let (mut health, _) = suspended_after(4);
+        let later = health.suspended_until.unwrap();
+        health.answered(later);
+        health.failed(&fault(), later);
+        assert!(health.may_ask(later));
+
+        let (mut health, now) = suspended_after(3);
+        health.reloaded(Digest::of(b"p"));
+        assert!(!health.may_ask(now));
+        health.reloaded(Digest::of(b"q"));
+        assert!(health.may_ask(now));
+    }
+
+    #[test]
+    fn calls_under_way_neither_lengthen_nor_lift_a_suspension() {
+        let (mut health, now) = suspended_after(3);
+        let until = health.suspended_until;
+        health.failed(&fault(), now);
+        health.answered(now);
+        assert_eq!(health.suspended_until, until);
+    }
+}
