@@ -1,1 +1,427 @@
-//! To be written.
+//! Templates in arguments: Buildbot's `Interpolate`, the part of it that is plain data.
+//!
+//! | text | becomes |
+//! |---|---|
+//! | `%(prop:NAME)s` | the property; nothing if it is not set |
+//! | `%(src:CODEBASE:ATTRIBUTE)s` | `branch`, `revision`, `repository`, `project` or `codebase` of the stamp; `%(src::branch)s` for the codebase without a name |
+//! | `…:-TEXT)s` | TEXT instead, if it is not set |
+//! | `…:~TEXT)s` | TEXT instead, if it is not set, empty, zero or false |
+//! | `…:+TEXT)s` | TEXT, if it is set; nothing otherwise |
+//! | `…:?\|A\|B)s`, `…:#?\|A\|B)s` | A if it is set (`#`: and not empty, zero or false), otherwise B; any character divides |
+//! | `%%` | `%`, beside a lookup only |
+//!
+//! TEXT, A and B are templates again. A text without `%(` is no template and stays exactly as it is,
+//! so that `date +%s` and `printf '%d%%'` need no care. Deliberately absent: `kw` (the configuration
+//! is data) and positional `%s`; `secret` and `worker` come with secrets and worker information.
+
+use crate::change::SourceStamp;
+use crate::properties::Properties;
+use crate::value::Value;
+
+/// What a template can look up.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// Answers `prop`.
+    pub properties: &'a Properties,
+    /// Answer `src`, by codebase.
+    pub stamps: &'a [SourceStamp],
+}
+
+impl<'a> From<&'a Properties> for Scope<'a> {
+    fn from(properties: &'a Properties) -> Scope<'a> {
+        Scope { properties, stamps: &[] }
+    }
+}
+
+/// A parsed template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+/// Why a text is no template, or a document could not be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// A `%(` without its `)s`.
+    #[error("`%({0}` is not closed by `)s`")]
+    Unclosed(String),
+    /// The first word is none of the known ones.
+    #[error("`{0}` cannot be looked up in a template; `prop` and `src` can")]
+    Selector(String),
+    /// A lookup without the name of what it looks up.
+    #[error("`%({0})s` names nothing; write `%(prop:NAME)s` or `%(src:CODEBASE:ATTRIBUTE)s`")]
+    Nameless(String),
+    /// A source stamp has no such attribute.
+    #[error(
+        "a source stamp has no `{0}`; it has `branch`, `revision`, `repository`, `project` and `codebase`"
+    )]
+    Attribute(String),
+    /// What follows the name is none of the known forms.
+    #[error("`:{0}` after a name is not understood; `:-`, `:~`, `:+`, `:?` and `:#?` are")]
+    Form(String),
+    /// `:?` needs two alternatives.
+    #[error("`:?{0}` does not hold two alternatives, like `:?|yes|no`")]
+    Alternatives(String),
+    /// The arguments are not JSON.
+    #[error("failed to parse arguments as JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+/// Whether a text is a template.
+#[must_use]
+pub fn is_template(text: &str) -> bool {
+    text.contains("%(")
+}
+
+/// Renders a text; one without `%(` comes back as it is.
+pub fn render<'a>(text: &str, scope: impl Into<Scope<'a>>) -> Result<String, RenderError> {
+    if !is_template(text) {
+        return Ok(text.to_owned());
+    }
+    Ok(Template::parse(text)?.render(scope.into()))
+}
+
+/// Renders every text in a JSON document. A text that is one lookup and nothing else becomes the
+/// property's own JSON, so that a number stays a number and a list a list.
+pub fn render_json<'a>(args: &str, scope: impl Into<Scope<'a>>) -> Result<String, RenderError> {
+    if !is_template(args) {
+        return Ok(args.to_owned());
+    }
+    let mut json = serde_json::from_str(args).map_err(RenderError::Json)?;
+    render_leaves(&mut json, scope.into())?;
+    Ok(json.to_string())
+}
+
+fn render_leaves(json: &mut serde_json::Value, scope: Scope<'_>) -> Result<(), RenderError> {
+    match json {
+        serde_json::Value::String(text) if is_template(text) => {
+            *json = Template::parse(text)?.render_value(scope);
+        }
+        serde_json::Value::Array(items) => {
+            for item in items {
+                render_leaves(item, scope)?;
+            }
+        }
+        serde_json::Value::Object(entries) => {
+            for (_, entry) in entries {
+                render_leaves(entry, scope)?;
+            }
+        }
+        serde_json::Value::String(_)
+        | serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_) => {}
+    }
+    Ok(())
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Lookup { what: What, form: Form },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    Property(String),
+    Stamp { codebase: String, attribute: Attribute },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attribute {
+    Branch,
+    Revision,
+    Repository,
+    Project,
+    Codebase,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    Plain,
+    IfUnset(Template),
+    IfFalse(Template),
+    IfSet(Template),
+    Choose { set_is_enough: bool, yes: Template, no: Template },
+}
+
+impl Template {
+    /// Parses a text. Any text without `%(` is a template of itself.
+    pub fn parse(text: &str) -> Result<Template, RenderError> {
+        if !is_template(text) {
+            return Ok(Template { parts: vec![Part::Text(text.to_owned())] });
+        }
+        let mut parts = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('%') {
+            plain.push_str(&rest[..at]);
+            let after = &rest[at + 1..];
+            if let Some(inside) = after.strip_prefix('(') {
+                let end = closing(inside).ok_or_else(|| RenderError::Unclosed(inside.to_owned()))?;
+                if !plain.is_empty() {
+                    parts.push(Part::Text(std::mem::take(&mut plain)));
+                }
+                parts.push(parse_lookup(&inside[..end])?);
+                rest = &inside[end + ")s".len()..];
+            } else {
+                // `%%` is one percent sign, and so is one before anything else.
+                plain.push('%');
+                rest = after.strip_prefix('%').unwrap_or(after);
+            }
+        }
+        plain.push_str(rest);
+        if !plain.is_empty() {
+            parts.push(Part::Text(plain));
+        }
+        Ok(Template { parts })
+    }
+
+    /// Returns the text.
+    #[must_use]
+    pub fn render(&self, scope: Scope<'_>) -> String {
+        self.parts.iter().map(|part| part.render(scope).to_text()).collect()
+    }
+
+    /// Returns the property itself if the template is one lookup and nothing else, or the text.
+    fn render_value(&self, scope: Scope<'_>) -> serde_json::Value {
+        match self.parts.as_slice() {
+            [one] => match one.render(scope) {
+                // Unset is the empty text, as within a longer text.
+                Value::Null => serde_json::Value::String(String::new()),
+                value => value.to_json(),
+            },
+            _ => serde_json::Value::String(self.render(scope)),
+        }
+    }
+}
+
+/// Where the parenthesis that is already open closes, in front of an `s`.
+fn closing(inside: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, character) in inside.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' if depth > 0 => depth -= 1,
+            ')' => return inside[at..].starts_with(")s").then_some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn parse_lookup(inside: &str) -> Result<Part, RenderError> {
+    let nameless = || RenderError::Nameless(inside.to_owned());
+    let (selector, rest) = inside.split_once(':').unwrap_or((inside, ""));
+    let (what, form) = match selector {
+        "prop" => {
+            let (name, form) = split_name(rest);
+            (What::Property(name.to_owned()), form)
+        }
+        "src" => {
+            let (codebase, rest) = rest.split_once(':').ok_or_else(nameless)?;
+            let (attribute, form) = split_name(rest);
+            (What::Stamp { codebase: codebase.to_owned(), attribute: Attribute::parse(attribute)? }, form)
+        }
+        other => return Err(RenderError::Selector(other.to_owned())),
+    };
+    match what {
+        What::Property(name) if name.is_empty() => Err(nameless()),
+        what => Ok(Part::Lookup { what, form: Form::parse(form)? }),
+    }
+}
+
+/// A name, and what follows its colon.
+fn split_name(text: &str) -> (&str, Option<&str>) {
+    text.split_once(':').map_or((text, None), |(name, form)| (name, Some(form)))
+}
+
+impl Attribute {
+    fn parse(name: &str) -> Result<Attribute, RenderError> {
+        match name {
+            "branch" => Ok(Attribute::Branch),
+            "revision" => Ok(Attribute::Revision),
+            "repository" => Ok(Attribute::Repository),
+            "project" => Ok(Attribute::Project),
+            "codebase" => Ok(Attribute::Codebase),
+            other => Err(RenderError::Attribute(other.to_owned())),
+        }
+    }
+
+    fn of(self, stamp: &SourceStamp) -> Value {
+        match self {
+            Attribute::Branch => stamp.branch.as_deref().map_or(Value::Null, Value::from),
+            Attribute::Revision => stamp.revision.as_deref().map_or(Value::Null, Value::from),
+            Attribute::Repository => stamp.repository.as_str().into(),
+            Attribute::Project => stamp.project.as_str().into(),
+            Attribute::Codebase => stamp.codebase.as_str().into(),
+        }
+    }
+}
+
+impl Form {
+    fn parse(form: Option<&str>) -> Result<Form, RenderError> {
+        let Some(form) = form else { return Ok(Form::Plain) };
+        if let Some(text) = form.strip_prefix('-') {
+            return Ok(Form::IfUnset(Template::parse(text)?));
+        }
+        if let Some(text) = form.strip_prefix('~') {
+            return Ok(Form::IfFalse(Template::parse(text)?));
+        }
+        if let Some(text) = form.strip_prefix('+') {
+            return Ok(Form::IfSet(Template::parse(text)?));
+        }
+        let (set_is_enough, alternatives) = match (form.strip_prefix('?'), form.strip_prefix("#?")) {
+            (Some(rest), _) => (true, rest),
+            (None, Some(rest)) => (false, rest),
+            (None, None) => return Err(RenderError::Form(form.to_owned())),
+        };
+        let refused = || RenderError::Alternatives(alternatives.to_owned());
+        let divider = alternatives.chars().next().ok_or_else(refused)?;
+        let (yes, no) = alternatives[divider.len_utf8()..].split_once(divider).ok_or_else(refused)?;
+        Ok(Form::Choose { set_is_enough, yes: Template::parse(yes)?, no: Template::parse(no)? })
+    }
+}
+
+impl Part {
+    fn render(&self, scope: Scope<'_>) -> Value {
+        let (what, form) = match self {
+            Part::Text(text) => return Value::Text(text.clone()),
+            Part::Lookup { what, form } => (what, form),
+        };
+        let value = match what {
+            What::Property(name) => scope.properties.get(name).cloned(),
+            What::Stamp { codebase, attribute } => {
+                scope.stamps.iter().find(|stamp| stamp.codebase == *codebase).map(|s| attribute.of(s))
+            }
+        };
+        let value = value.unwrap_or(Value::Null);
+        let set = value != Value::Null;
+        let text = |template: &Template| Value::Text(template.render(scope));
+        match form {
+            Form::Plain => value,
+            Form::IfUnset(template) => {
+                if set {
+                    value
+                } else {
+                    text(template)
+                }
+            }
+            Form::IfFalse(template) => {
+                if is_true(&value) {
+                    value
+                } else {
+                    text(template)
+                }
+            }
+            Form::IfSet(template) => {
+                if set {
+                    text(template)
+                } else {
+                    Value::Null
+                }
+            }
+            Form::Choose { set_is_enough, yes, no } => {
+                let chosen = if *set_is_enough { set } else { is_true(&value) };
+                text(if chosen { yes } else { no })
+            }
+        }
+    }
+}
+
+fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Boolean(b) => *b,
+        Value::Integer(i) => *i != 0,
+        Value::Number(n) => *n != 0.0,
+        Value::Text(text) => !text.is_empty(),
+        Value::Json(text) => !matches!(text.as_str(), "[]" | "{}" | "null"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties() -> Properties {
+        let mut properties = Properties::default();
+        for (name, value) in [
+            ("branch", Value::from("main")),
+            ("jobs", Value::Integer(4)),
+            ("empty", Value::from("")),
+            ("zero", Value::Integer(0)),
+            ("list", Value::Json("[1,2]".into())),
+            ("null", Value::Null),
+        ] {
+            properties.set(name, value, "test");
+        }
+        properties
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let stamp = SourceStamp {
+            repository: "https://example.org/r.git".into(),
+            branch: Some("dev".into()),
+            ..SourceStamp::default()
+        };
+        let lib = SourceStamp { codebase: "lib".into(), revision: Some("abc".into()), ..stamp.clone() };
+        let properties = properties();
+        let scope = Scope { properties: &properties, stamps: &[stamp, lib] };
+        assert_eq!(render(text, scope).unwrap(), expected, "{text}");
+    }
+
+    #[track_caller]
+    fn refuse(text: &str, expected: &str) {
+        assert_eq!(Template::parse(text).unwrap_err().to_string(), expected, "{text}");
+    }
+
+    #[test]
+    fn lookups_become_their_values() {
+        check("on %(prop:branch)s with -j%(prop:jobs)s", "on main with -j4");
+        check("%(prop:unset)s|%(prop:null)s|%(prop:list)s", "||[1,2]");
+        check("%(src::branch)s of %(src::repository)s", "dev of https://example.org/r.git");
+        check("%(src:lib:revision)s %(src::revision)s %(src:other:branch)s", "abc  ");
+    }
+
+    #[test]
+    fn forms_follow_buildbot() {
+        check("%(prop:unset:-a(b)c)s %(prop:empty:-x)s %(prop:branch:-x)s", "a(b)c  main");
+        check("%(prop:unset:~x)s %(prop:empty:~x)s %(prop:zero:~x)s %(prop:jobs:~x)s", "x x x 4");
+        check("%(prop:unset:+x)s %(prop:empty:+x)s", " x");
+        check("%(prop:empty:?|yes|no)s %(prop:empty:#?|yes|no)s %(prop:unset:?/a|b/c)s", "yes no c");
+        check("%(prop:unset:-%(prop:unset:-%(prop:branch)s)s)s", "main");
+        check("%(src::revision:-HEAD)s", "HEAD");
+    }
+
+    #[test]
+    fn percent_signs_need_care_beside_a_lookup_only() {
+        check("date +%s; printf '%d%%'", "date +%s; printf '%d%%'");
+        check("%(prop:jobs)s%% of %d", "4% of %d");
+        check("%%(prop:jobs)s", "%(prop:jobs)s");
+    }
+
+    #[test]
+    fn what_is_no_template_is_refused_with_its_reason() {
+        refuse("a %(prop:x", "`%(prop:x` is not closed by `)s`");
+        refuse("%(prop:x)d", "`%(prop:x)d` is not closed by `)s`");
+        refuse("%(kw:x)s", "`kw` cannot be looked up in a template; `prop` and `src` can");
+        refuse(
+            "%(prop:)s",
+            "`%(prop:)s` names nothing; write `%(prop:NAME)s` or `%(src:CODEBASE:ATTRIBUTE)s`",
+        );
+        refuse("%(prop:x:!y)s", "`:!y` after a name is not understood; `:-`, `:~`, `:+`, `:?` and `:#?` are");
+        refuse("%(prop:x:?|y)s", "`:?|y` does not hold two alternatives, like `:?|yes|no`");
+        assert!(matches!(Template::parse("%(src::time)s"), Err(RenderError::Attribute(_))));
+    }
+
+    #[test]
+    fn a_leaf_that_is_one_lookup_keeps_its_type() {
+        let properties = properties();
+        let args =
+            r#"{"a":"%(prop:jobs)s","b":["%(prop:list)s","-j%(prop:jobs)s"],"c":1,"d":"%(prop:unset)s"}"#;
+        assert_eq!(render_json(args, &properties).unwrap(), r#"{"a":4,"b":[[1,2],"-j4"],"c":1,"d":""}"#);
+        assert!(matches!(render_json("{%(", &properties), Err(RenderError::Json(_))));
+    }
+}
