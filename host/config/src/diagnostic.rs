@@ -1,0 +1,324 @@
+//! What is wrong in a file, and where: collected, then shown all at once.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use miette::{LabeledSpan, NamedSource, SourceCode};
+use serde::Serialize;
+
+/// Everything that is wrong in one file; never empty. `miette` draws it; [`Diagnostics::render`]
+/// writes it plainly, for logs and for the API.
+#[derive(Clone, Debug)]
+pub struct Diagnostics {
+    file: String,
+    list: Vec<Diagnostic>,
+}
+
+/// One thing that is wrong, with its place.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// Stable, in kebab-case: `unknown-key`.
+    pub code: &'static str,
+    /// Whether the file is refused for it.
+    pub severity: Severity,
+    /// One sentence.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    /// The places, in bytes, each with a word; the first is the one to blame.
+    labels: Vec<(Range<usize>, String)>,
+    source: Arc<NamedSource<String>>,
+}
+
+/// Whether a file is refused for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// It is.
+    Error,
+    /// It is not, but it is probably not meant.
+    Warning,
+}
+
+impl Diagnostics {
+    /// All, in the order of the file.
+    #[must_use]
+    pub fn list(&self) -> &[Diagnostic] {
+        &self.list
+    }
+
+    /// For machines: a list of `{code, severity, message, file, line, column, help}`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let one = |d: &Diagnostic| {
+            serde_json::json!({
+                "code": d.code, "severity": d.severity, "message": d.message, "file": self.file,
+                "line": d.line, "column": d.column, "help": d.help,
+            })
+        };
+        self.list.iter().map(one).collect()
+    }
+
+    /// As plain text: each with its line of the file and carets below, then how many there are.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        for diagnostic in &self.list {
+            diagnostic.render(&self.file, &mut out);
+            out.push('\n');
+        }
+        out.push_str(&self.to_string());
+        out.push('\n');
+        out
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = match self.list[0].severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let plural = if self.list.len() == 1 { "" } else { "s" };
+        write!(f, "{} {noun}{plural} in {}", self.list.len(), self.file)
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+impl miette::Diagnostic for Diagnostics {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(self.list[0].severity.into())
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
+        Some(Box::new(self.list.iter().map(|d| d as &dyn miette::Diagnostic)))
+    }
+}
+
+impl From<Severity> for miette::Severity {
+    fn from(severity: Severity) -> miette::Severity {
+        match severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        })
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+impl miette::Diagnostic for Diagnostic {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(self.severity.into())
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(self.source.as_ref())
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.labels.iter().enumerate().map(|(n, (span, label))| {
+            let label = (!label.is_empty()).then(|| label.clone());
+            let (at, length) = (span.start, span.len());
+            if n == 0 {
+                LabeledSpan::new_primary_with_span(label, (at, length))
+            } else {
+                LabeledSpan::new(label, at, length)
+            }
+        })))
+    }
+}
+
+impl Diagnostic {
+    fn render(&self, file: &str, out: &mut String) {
+        let text = self.source.inner();
+        let mut line = |text: String| {
+            out.push_str(text.trim_end());
+            out.push('\n');
+        };
+        line(format!("{}[{}]: {}", self.severity, self.code, self.message));
+        for (n, (span, label)) in self.labels.iter().enumerate() {
+            let (row, column) = place(text, span.start);
+            let shown = text.lines().nth(row - 1).unwrap_or_default().replace('\t', " ");
+            let left = shown.chars().count().saturating_sub(column - 1).max(1);
+            let carets = text.get(span.clone()).map_or(1, |t| t.chars().count()).clamp(1, left);
+            let margin = " ".repeat(row.to_string().len());
+            line(format!("{margin}{} {file}:{row}:{column}", if n == 0 { "-->" } else { ":::" }));
+            line(format!("{row} | {shown}"));
+            let mark = if n == 0 { "^" } else { "-" };
+            line(format!("{margin} | {}{} {label}", " ".repeat(column - 1), mark.repeat(carets)));
+        }
+        if let Some(help) = &self.help {
+            line(format!("help: {help}"));
+        }
+    }
+}
+
+/// Line and column of a byte, both from 1.
+fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |n| n + 1);
+    (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+}
+
+/// Collects what is wrong while a file is walked.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    found: Vec<Finding>,
+}
+
+/// Something wrong, before it is put beside the text of its file.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    code: &'static str,
+    severity: Severity,
+    message: String,
+    labels: Vec<(Range<usize>, String)>,
+    help: Option<String>,
+}
+
+impl Report {
+    /// Adds an error; the answer takes labels and help.
+    pub(crate) fn error(
+        &mut self,
+        code: &'static str,
+        span: &Range<usize>,
+        message: impl Into<String>,
+    ) -> &mut Finding {
+        self.add(Severity::Error, code, span, message.into())
+    }
+
+    /// Adds a warning.
+    pub(crate) fn warning(
+        &mut self,
+        code: &'static str,
+        span: &Range<usize>,
+        message: impl Into<String>,
+    ) -> &mut Finding {
+        self.add(Severity::Warning, code, span, message.into())
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        span: &Range<usize>,
+        message: String,
+    ) -> &mut Finding {
+        let labels = vec![(span.clone(), String::new())];
+        self.found.push(Finding { code, severity, message, labels, help: None });
+        self.found.last_mut().expect("one was pushed")
+    }
+
+    /// Whether an error was found.
+    pub(crate) fn failed(&self) -> bool {
+        self.found.iter().any(|f| f.severity == Severity::Error)
+    }
+
+    /// All messages of errors, for a text without places.
+    pub(crate) fn messages(&self) -> Vec<String> {
+        self.found.iter().map(|f| f.message.clone()).collect()
+    }
+
+    /// Errors and warnings of a file, in its order.
+    pub(crate) fn finish(self, file: &str, text: &str) -> (Option<Diagnostics>, Option<Diagnostics>) {
+        let source = Arc::new(NamedSource::new(file, text.to_owned()));
+        let mut found = self.found;
+        found.sort_by_key(|f| f.labels[0].0.start);
+        let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
+            found.into_iter().partition(|f| f.severity == Severity::Error);
+        let all = |list: Vec<Finding>| {
+            let list: Vec<Diagnostic> = list.into_iter().map(|f| f.place(&source)).collect();
+            (!list.is_empty()).then(|| Diagnostics { file: file.to_owned(), list })
+        };
+        (all(errors), all(warnings))
+    }
+}
+
+impl Finding {
+    /// Says at the place to blame what is there.
+    pub(crate) fn label(&mut self, text: impl Into<String>) -> &mut Finding {
+        self.labels[0].1 = text.into();
+        self
+    }
+
+    /// Points at another place too.
+    pub(crate) fn also(&mut self, span: &Range<usize>, text: impl Into<String>) -> &mut Finding {
+        self.labels.push((span.clone(), text.into()));
+        self
+    }
+
+    /// Says what to do about it.
+    pub(crate) fn help(&mut self, text: impl Into<String>) -> &mut Finding {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Offers the names that are near `name`, or lists all if they are few.
+    pub(crate) fn near<'a>(
+        &mut self,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+        else_help: &str,
+    ) -> &mut Finding {
+        self.help = near_miss(name, known).or_else(|| (!else_help.is_empty()).then(|| else_help.to_owned()));
+        self
+    }
+
+    fn place(self, source: &Arc<NamedSource<String>>) -> Diagnostic {
+        let (line, column) = place(source.inner(), self.labels[0].0.start);
+        Diagnostic {
+            code: self.code,
+            severity: self.severity,
+            message: self.message,
+            help: self.help,
+            line,
+            column,
+            labels: self.labels,
+            source: source.clone(),
+        }
+    }
+}
+
+/// `did you mean …?`, or the known names if they are at most ten.
+fn near_miss<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let mut known: Vec<&str> = known.into_iter().collect();
+    known.sort_unstable();
+    known.dedup();
+    let distance = |other: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase());
+    let near = known.iter().map(|other| (distance(other), *other)).min()?;
+    // A third of the letters may differ; of one letter, none.
+    if near.0 <= name.chars().count().max(near.1.chars().count()) / 3 {
+        return Some(format!("did you mean `{}`?", near.1));
+    }
+    let list: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
+    (known.len() <= 10).then(|| format!("known here: {}", list.join(", ")))
+}
