@@ -1,1 +1,350 @@
-//! To be written.
+//! One build from its first step to its last: a state machine without IO.
+//!
+//! [`Build::on`] takes what happened and answers what to persist, then what to do. The driver in the
+//! master does both, in that order. The last event's persist list is one transaction: the step, the
+//! build, and its requests, completed or (after *retry*) given back.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::builder::StepSpec;
+use crate::digest::Digest;
+use crate::id::StepId;
+use crate::outcome::Outcome;
+use crate::persist::Persist;
+use crate::properties::Properties;
+use crate::record::{BuildRow, Component, StepRow};
+use crate::request::Completed;
+use crate::step::{Flags, judge};
+use crate::time::Timestamp;
+
+/// What happened to a build.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Its claim and its row are durable: it begins.
+    Started,
+    /// The step of the last [`Action::RunStep`] begins to run.
+    StepBegan {
+        /// Its number, just allocated.
+        id: StepId,
+        /// The qualified hook.
+        hook: String,
+        /// The component's bytes.
+        digest: Digest,
+    },
+    /// The running step ended.
+    StepEnded(StepEnded),
+    /// Somebody wants the build stopped.
+    Interrupted {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The worker, or what it ran for this build, is gone for good.
+    WorkerLost {
+        /// How that showed, for people.
+        reason: String,
+    },
+    /// The machinery failed: nothing of the build runs any more, not even steps with `always_run`.
+    Broke {
+        /// What happened, for people.
+        reason: String,
+    },
+}
+
+/// How a step ended, and what it leaves to its build.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepEnded {
+    /// How it says it ended.
+    pub outcome: Outcome,
+    /// One line about it.
+    pub summary: String,
+    /// Named links.
+    pub urls: Vec<(String, String)>,
+    /// What the user must read when a plugin or the machinery failed.
+    pub fault: Option<String>,
+    /// Steps that join the build behind this one, in this order.
+    pub added: Vec<StepSpec>,
+    /// The build's properties as the step left them.
+    pub properties: Properties,
+    /// The components that acted on the build, as the step left the list.
+    pub components: Vec<Component>,
+}
+
+/// What the driver does once the persist list is durable (or on its way, for a step that begins).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Run this step: allocate its id, find its component, report [`Event::StepBegan`].
+    RunStep(StepSpec),
+    /// Ask the running step to stop.
+    InterruptStep {
+        /// Why.
+        reason: String,
+    },
+    /// The build is over.
+    End {
+        /// How it ended.
+        outcome: Outcome,
+    },
+}
+
+/// What follows from an event.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use]
+pub struct Effects {
+    /// First this, in one commit.
+    pub persist: Vec<Persist>,
+    /// Then that, in order.
+    pub send: Vec<Action>,
+}
+
+/// A build in progress.
+#[derive(Clone, Debug)]
+pub struct Build {
+    row: BuildRow,
+    waiting: VecDeque<StepSpec>,
+    names: BTreeSet<String>,
+    state: State,
+    position: u32,
+    overall: Outcome,
+    halted: bool,
+    stopped: Option<String>,
+    worker_lost: Option<String>,
+    /// The line of the worst step so far.
+    blame: Option<(Outcome, String)>,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Not begun.
+    New,
+    /// `RunStep` was answered, `StepBegan` not yet reported.
+    Chosen(StepSpec),
+    /// A step runs.
+    Running { step: StepRow, flags: Flags, interrupted: bool },
+    /// Nothing more will come.
+    Over,
+}
+
+impl Build {
+    /// A build that is claimed and recorded, with the steps of its builder.
+    #[must_use]
+    pub fn new(row: BuildRow, steps: &[StepSpec]) -> Build {
+        let mut build = Build {
+            row,
+            waiting: VecDeque::new(),
+            names: BTreeSet::new(),
+            state: State::New,
+            position: 0,
+            overall: Outcome::Success,
+            halted: false,
+            stopped: None,
+            worker_lost: None,
+            blame: None,
+        };
+        for step in steps {
+            let step = build.renamed(step.clone());
+            build.waiting.push_back(step);
+        }
+        build
+    }
+
+    /// The build's row as it stands.
+    #[must_use]
+    pub fn row(&self) -> &BuildRow {
+        &self.row
+    }
+
+    /// The row of the step that runs.
+    #[must_use]
+    pub fn step(&self) -> Option<&StepRow> {
+        match &self.state {
+            State::Running { step, .. } => Some(step),
+            State::New | State::Chosen(_) | State::Over => None,
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn on(&mut self, event: Event, now: Timestamp) -> Effects {
+        match event {
+            Event::Started => {
+                assert!(matches!(self.state, State::New), "BUG: a build that was started twice");
+                self.next(Vec::new(), now)
+            }
+            Event::StepBegan { id, hook, digest } => self.step_began(id, hook, digest, now),
+            Event::StepEnded(ended) => self.step_ended(ended, now),
+            Event::Interrupted { reason } => self.interrupted(reason),
+            Event::WorkerLost { reason } => {
+                self.worker_lost.get_or_insert(reason);
+                Effects::default()
+            }
+            Event::Broke { reason } => self.broke(reason, now),
+        }
+    }
+
+    fn step_began(&mut self, id: StepId, hook: String, digest: Digest, now: Timestamp) -> Effects {
+        let State::Chosen(spec) = std::mem::replace(&mut self.state, State::Over) else {
+            panic!("BUG: a step that was not chosen began");
+        };
+        let step = StepRow {
+            id,
+            build: self.row.id,
+            position: self.position,
+            name: spec.name,
+            hook: hook.clone(),
+            digest,
+            started: now,
+            complete: None,
+            summary: String::new(),
+            urls: Vec::new(),
+            fault: None,
+        };
+        self.position += 1;
+        record(&mut self.row.components, Component { kind: "build-step".to_owned(), hook, digest });
+        let persist = vec![
+            Persist::PutStep { fence: self.row.fence, step: step.clone() },
+            Persist::PutBuild(self.row.clone()),
+        ];
+        self.state = State::Running { step, flags: spec.flags, interrupted: false };
+        Effects { persist, send: Vec::new() }
+    }
+
+    fn step_ended(&mut self, ended: StepEnded, now: Timestamp) -> Effects {
+        let State::Running { mut step, flags, interrupted } = std::mem::replace(&mut self.state, State::Over)
+        else {
+            panic!("BUG: a step that did not run ended");
+        };
+        // Who was interrupted or lost the worker cannot know how the step would have ended, whatever
+        // it answers.
+        let outcome = match (ended.outcome, interrupted, &self.worker_lost) {
+            (Outcome::Retry, _, _) => Outcome::Retry,
+            (_, true, _) => Outcome::Cancelled,
+            (outcome, false, Some(_)) => outcome.worst(Outcome::Retry),
+            (outcome, false, None) => outcome,
+        };
+        step.complete = Some(Completed { outcome, at: now });
+        step.summary = ended.summary;
+        step.urls = ended.urls;
+        step.fault = ended.fault;
+        self.row.properties = ended.properties;
+        self.row.components = ended.components;
+
+        let judged = judge(flags, outcome, self.overall);
+        self.overall = judged.overall;
+        self.halted |= judged.halt;
+        self.blame_on(outcome, &step);
+        let added: Vec<StepSpec> = ended.added.into_iter().map(|spec| self.renamed(spec)).collect();
+        added.into_iter().rev().for_each(|spec| self.waiting.push_front(spec));
+        let persist = vec![Persist::PutStep { fence: self.row.fence, step }];
+        self.next(persist, now)
+    }
+
+    fn interrupted(&mut self, reason: String) -> Effects {
+        if self.stopped.is_some() || matches!(self.state, State::Over) {
+            return Effects::default();
+        }
+        self.overall = self.overall.worst(Outcome::Cancelled);
+        self.stopped = Some(reason.clone());
+        let send = match &mut self.state {
+            State::Running { interrupted, .. } => {
+                *interrupted = true;
+                vec![Action::InterruptStep { reason }]
+            }
+            State::New | State::Chosen(_) | State::Over => Vec::new(),
+        };
+        Effects { persist: Vec::new(), send }
+    }
+
+    fn broke(&mut self, reason: String, now: Timestamp) -> Effects {
+        let mut persist = Vec::new();
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Running { mut step, .. } => {
+                step.complete = Some(Completed { outcome: Outcome::Exception, at: now });
+                step.fault = Some(reason.clone());
+                persist.push(Persist::PutStep { fence: self.row.fence, step });
+            }
+            State::New | State::Chosen(_) => {}
+            State::Over => return Effects::default(),
+        }
+        self.overall = self.overall.worst(Outcome::Exception);
+        self.blame = Some((Outcome::Exception, reason));
+        self.end(persist, now)
+    }
+
+    /// Chooses the next step, or ends the build.
+    fn next(&mut self, persist: Vec<Persist>, now: Timestamp) -> Effects {
+        if self.worker_lost.is_some() {
+            self.overall = self.overall.worst(Outcome::Retry);
+            return self.end(persist, now);
+        }
+        let only_always = self.halted || self.stopped.is_some();
+        while let Some(spec) = self.waiting.pop_front() {
+            if spec.flags.always_run || !only_always {
+                self.state = State::Chosen(spec.clone());
+                return Effects { persist, send: vec![Action::RunStep(spec)] };
+            }
+        }
+        self.end(persist, now)
+    }
+
+    fn end(&mut self, mut persist: Vec<Persist>, now: Timestamp) -> Effects {
+        self.state = State::Over;
+        let (outcome, fence, requests) = (self.overall, self.row.fence, self.row.requests.clone());
+        self.row.complete = Some(Completed { outcome, at: now });
+        self.row.summary = self.summary();
+        persist.push(Persist::PutBuild(self.row.clone()));
+        persist.push(match outcome {
+            Outcome::Retry => Persist::Unclaim { requests, fence },
+            Outcome::Success
+            | Outcome::Warnings
+            | Outcome::Failure
+            | Outcome::Skipped
+            | Outcome::Exception
+            | Outcome::Cancelled => Persist::Complete { requests, fence, outcome, at: now },
+        });
+        Effects { persist, send: vec![Action::End { outcome }] }
+    }
+
+    fn summary(&self) -> String {
+        match (&self.stopped, &self.worker_lost, &self.blame) {
+            (Some(reason), _, _) => format!("stopped: {reason}"),
+            (None, Some(reason), _) => format!("to be built again: {reason}"),
+            (None, None, Some((_, line))) => line.clone(),
+            (None, None, None) => "all steps went well".to_owned(),
+        }
+    }
+
+    fn blame_on(&mut self, outcome: Outcome, step: &StepRow) {
+        let worse = self.blame.as_ref().is_none_or(|(worst, _)| worst.worst(outcome) != *worst);
+        if worse && outcome.worst(Outcome::Success) != Outcome::Success {
+            let about = step.fault.as_deref().unwrap_or(&step.summary);
+            let line = if about.is_empty() {
+                format!("{}: {outcome}", step.name)
+            } else {
+                format!("{}: {outcome}: {about}", step.name)
+            };
+            self.blame = Some((outcome, line));
+        }
+    }
+
+    /// Gives a step a name that no other of this build has: `test`, `test_1`, `test_2`.
+    fn renamed(&mut self, mut step: StepSpec) -> StepSpec {
+        if !self.names.insert(step.name.clone()) {
+            let name = (1..)
+                .map(|n| format!("{}_{n}", step.name))
+                .find(|name| !self.names.contains(name))
+                .expect("there is always a larger number");
+            self.names.insert(name.clone());
+            step.name = name;
+        }
+        step
+    }
+}
+
+/// Adds a component to a build's list, once.
+pub fn record(components: &mut Vec<Component>, component: Component) {
+    if !components.contains(&component) {
+        components.push(component);
+    }
+}
+
+#[cfg(test)]
+mod tests;
