@@ -1,0 +1,474 @@
+//! What the API answers and the command line prints: plain data, JSON on the wire.
+//!
+//! Times are milliseconds since 1970, UTC. Names follow the configuration's words.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use windlass_core::digest::Digest;
+use windlass_core::outcome::Outcome;
+use windlass_core::time::Timestamp;
+
+/// Differences of two configurations.
+pub use windlass_config::Plan;
+
+pub use crate::view_log::{LogBytes, LogChunk, LogPiece};
+pub use crate::view_plugin::{
+    Capability, Hook, Plugin, PluginChange, PluginChanges, PluginUsage, PolicyStatus, Replaced,
+};
+
+/// How the master is: `windlass status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The configured title.
+    pub title: String,
+    /// The version of the program.
+    pub version: String,
+    /// The number of the plugins' generation; each reconfig that changes something makes a new one.
+    pub generation: u64,
+    /// When the master started.
+    pub started: Timestamp,
+    /// The moment of this answer.
+    pub now: Timestamp,
+    /// Its process.
+    pub pid: u32,
+    /// Where workers connect, with the port that was really taken.
+    pub listen: String,
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The configured workers, in the order of the configuration.
+    pub workers: Vec<WorkerStatus>,
+    /// The configured builders, in the order of the configuration.
+    pub builders: Vec<BuilderStatus>,
+    /// Requests that wait, over all builders.
+    pub pending: u64,
+    /// Builds that run now, oldest first.
+    pub running: Vec<Build>,
+    /// Policies in use, with what became of their calls.
+    pub policies: Vec<PolicyStatus>,
+    /// Change sources.
+    pub pollers: Vec<PollerStatus>,
+    /// Schedulers.
+    pub schedulers: Vec<SchedulerStatus>,
+    /// The store's counters since the start.
+    pub store: StoreStatus,
+    /// Bytes of memory that the process has in use (resident); none where the system does not say.
+    pub memory: Option<u64>,
+    /// What a person should look at: a store that fails, a worker that was refused, a policy that was
+    /// suspended.
+    pub problems: Vec<String>,
+}
+
+/// A worker in [`Status`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its name.
+    pub name: String,
+    /// Since when it is connected; none: it is not.
+    pub connected: Option<Timestamp>,
+    /// Builds that run on it.
+    pub running: u32,
+    /// How many it may run at once; none: no limit.
+    pub max_builds: Option<u32>,
+    /// The version of its program.
+    pub version: Option<String>,
+    /// Its load average divided by its cores.
+    pub load: Option<f64>,
+    /// Facts about the machine: `os`, `arch`, `cores`, `hostname`.
+    pub facts: BTreeMap<String, serde_json::Value>,
+}
+
+/// A builder in [`Status`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BuilderStatus {
+    /// Its name.
+    pub name: String,
+    /// One line about it.
+    pub description: Option<String>,
+    /// Its labels.
+    pub tags: Vec<String>,
+    /// The workers that may build it.
+    pub workers: Vec<String>,
+    /// Requests that wait.
+    pub pending: u64,
+    /// Builds that run.
+    pub building: u32,
+    /// The newest build that ended.
+    pub last: Option<LastBuild>,
+    /// Why its requests wait, where some do.
+    pub waiting: Option<String>,
+}
+
+/// The newest finished build of a builder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastBuild {
+    /// What `windlass build N` takes.
+    pub id: u64,
+    /// Its number within the builder.
+    pub number: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// One line about it.
+    pub summary: String,
+}
+
+/// A change source in [`Status`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PollerStatus {
+    /// Its name.
+    pub name: String,
+    /// What it watches.
+    pub repository: String,
+    /// The newest revision that it has seen, by branch.
+    pub heads: BTreeMap<String, String>,
+    /// When it last looked.
+    pub last_poll: Option<Timestamp>,
+    /// When it looks again.
+    pub next_poll: Option<Timestamp>,
+    /// What went wrong the last time; it is tried again.
+    pub error: Option<String>,
+}
+
+/// A scheduler in [`Status`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SchedulerStatus {
+    /// Its name.
+    pub name: String,
+    /// `single-branch` or `force`.
+    pub kind: String,
+    /// The builders that it asks to build.
+    pub builders: Vec<String>,
+    /// Changes that wait for the tree to be stable.
+    pub changes: usize,
+    /// When it acts on them unless another change comes.
+    pub fires: Option<Timestamp>,
+}
+
+/// The store's counters in [`Status`], since the start of the master.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Batches of effects that callers committed.
+    pub batches: u64,
+    /// Transactions that they were grouped into.
+    pub commits: u64,
+    /// Syncs to disk.
+    pub syncs: u64,
+    /// Bytes of logs written.
+    pub log_bytes: u64,
+}
+
+/// A build in lists.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Build {
+    /// What `windlass build N` takes: unique over all builders.
+    pub id: u64,
+    /// Its number within the builder, from 1.
+    pub number: u64,
+    /// The builder.
+    pub builder: String,
+    /// The worker.
+    pub worker: String,
+    /// The requests that it serves.
+    pub requests: Vec<u64>,
+    /// Why it was made.
+    pub reason: String,
+    /// The branch of its first source stamp.
+    pub branch: Option<String>,
+    /// The revision of its first source stamp, or the one that was got (`got_revision`).
+    pub revision: Option<String>,
+    /// The generation of plugins that it keeps for its life.
+    pub generation: u64,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it ended; none: it runs.
+    pub ended: Option<Timestamp>,
+    /// How it ended; none: it runs.
+    pub outcome: Option<Outcome>,
+    /// One line about it.
+    pub summary: String,
+}
+
+/// All about a build: `windlass build N`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BuildDetail {
+    /// What lists show.
+    #[serde(flatten)]
+    pub build: Build,
+    /// Its steps, in order.
+    pub steps: Vec<Step>,
+    /// Every component that acted on it.
+    pub components: Vec<Component>,
+    /// What it builds, by codebase.
+    pub stamps: Vec<Stamp>,
+    /// The changes in it, oldest first.
+    pub changes: Vec<Change>,
+    /// Its properties, sorted by name.
+    pub properties: Vec<Property>,
+}
+
+/// A step of a build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its place in the build, from 0.
+    pub position: u32,
+    /// Its name, unique in the build.
+    pub name: String,
+    /// The qualified hook that ran it.
+    pub hook: String,
+    /// The component that ran it.
+    pub digest: Digest,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it ended; none: it runs.
+    pub ended: Option<Timestamp>,
+    /// How it ended; none: it runs.
+    pub outcome: Option<Outcome>,
+    /// One line about it.
+    pub summary: String,
+    /// Named links.
+    pub urls: Vec<(String, String)>,
+    /// What failed, where a plugin or the machinery is at fault: plugin, digest and call.
+    pub fault: Option<String>,
+    /// Its logs.
+    pub logs: Vec<Log>,
+}
+
+/// A log of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// Its name: `stdio`.
+    pub name: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// No more will come.
+    pub finished: bool,
+}
+
+/// A component that acted on a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Component {
+    /// The kind of the hook: `build-step`, `next-slave` ...
+    pub kind: String,
+    /// The qualified hook.
+    pub hook: String,
+    /// The exact bytes.
+    pub digest: Digest,
+    /// Whether the current generation has the same bytes under this plugin's name.
+    pub current: bool,
+}
+
+/// What a build builds of one codebase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The codebase; empty where there is only one.
+    pub codebase: String,
+    /// The project.
+    pub project: String,
+    /// Where the source lives.
+    pub repository: String,
+    /// The branch; none: the default one.
+    pub branch: Option<String>,
+    /// The exact revision; none: the newest.
+    pub revision: Option<String>,
+}
+
+/// A change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Its number.
+    pub id: u64,
+    /// Who wrote it.
+    pub author: String,
+    /// The commit message.
+    pub comments: String,
+    /// Where the source lives.
+    pub repository: String,
+    /// The branch.
+    pub branch: Option<String>,
+    /// The revision.
+    pub revision: Option<String>,
+    /// The codebase.
+    pub codebase: String,
+    /// Paths that it touches.
+    pub files: Vec<String>,
+    /// When it was made.
+    pub when: Timestamp,
+}
+
+/// A property of a build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Property {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: serde_json::Value,
+    /// Who set it.
+    pub source: String,
+}
+
+/// Requests that were submitted together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Buildset {
+    /// Its number.
+    pub id: u64,
+    /// Why.
+    pub reason: String,
+    /// When it was submitted.
+    pub submitted: Timestamp,
+    /// Its requests.
+    pub requests: Vec<Request>,
+    /// The worst outcome, once all requests are complete.
+    pub outcome: Option<Outcome>,
+}
+
+/// A request to run one builder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its number.
+    pub id: u64,
+    /// The builder.
+    pub builder: String,
+    /// Larger is sooner.
+    pub priority: i32,
+    /// When it was submitted.
+    pub submitted: Timestamp,
+    /// Whether a build has it now.
+    pub claimed: bool,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+}
+
+/// Which builds to list, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BuildFilter {
+    /// Only of this builder.
+    pub builder: Option<String>,
+    /// Only on this worker.
+    pub worker: Option<String>,
+    /// Only finished ones, or only running ones.
+    pub complete: Option<bool>,
+    /// Only those with smaller numbers, to page on.
+    pub before: Option<u64>,
+    /// At most so many; none: 50.
+    pub limit: Option<usize>,
+}
+
+/// An order to build: `windlass force`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Force {
+    /// The builder.
+    pub builder: String,
+    /// The branch; none: the default one.
+    pub branch: Option<String>,
+    /// The revision; none: the newest.
+    pub revision: Option<String>,
+    /// The repository; none: the one that the builder's `git` step names, or the only one polled.
+    pub repository: Option<String>,
+    /// Properties of the build.
+    pub properties: BTreeMap<String, serde_json::Value>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Who.
+    pub owner: Option<String>,
+}
+
+/// What became of a [`Force`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forced {
+    /// The buildset.
+    pub buildset: u64,
+    /// Its requests.
+    pub requests: Vec<u64>,
+}
+
+/// What a poll that was asked for found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Polled {
+    /// The poller.
+    pub poller: String,
+    /// New changes.
+    pub changes: usize,
+}
+
+/// What a reconfig did, or (`plan_only`) would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reconfigured {
+    /// The generation that is now live; the old one's number where nothing changed.
+    pub generation: u64,
+    /// Nothing was changed: it was only asked what would be.
+    pub plan_only: bool,
+    /// Whether anything differs.
+    pub changed: bool,
+    /// Differences of the configuration.
+    pub plan: Plan,
+    /// What is allowed in the new configuration and probably not meant, rendered for a terminal.
+    pub warnings: Vec<String>,
+    /// Differences of the plugins.
+    pub plugins: PluginChanges,
+    /// Builds that go on with plugins of an older generation.
+    pub builds_holding: Vec<u64>,
+}
+
+/// Something happened: what `subscribe` hands out and progress is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A change arrived.
+    Change(Change),
+    /// Requests were submitted.
+    Submitted {
+        /// The buildset.
+        buildset: u64,
+        /// Its requests, with the builder of each.
+        requests: Vec<(u64, String)>,
+        /// Why.
+        reason: String,
+    },
+    /// A build began.
+    BuildStarted(Build),
+    /// A step began.
+    StepStarted {
+        /// The build.
+        build: u64,
+        /// The step; its logs are still empty.
+        step: Step,
+    },
+    /// A step ended.
+    StepFinished {
+        /// The build.
+        build: u64,
+        /// The step.
+        step: Step,
+    },
+    /// A build ended.
+    BuildFinished(Build),
+    /// A worker connected.
+    WorkerConnected {
+        /// Its name.
+        worker: String,
+    },
+    /// A worker is gone.
+    WorkerLost {
+        /// Its name.
+        worker: String,
+        /// Why.
+        reason: String,
+    },
+    /// A new generation is live.
+    Reconfigured {
+        /// Its number.
+        generation: u64,
+    },
+    /// The listener was too slow and missed so many events; it may read the state afresh.
+    Missed {
+        /// How many.
+        events: u64,
+    },
+}

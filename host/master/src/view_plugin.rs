@@ -1,0 +1,140 @@
+//! The part of [`crate::view`] that shows plugins and policies.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use windlass_core::digest::Digest;
+use windlass_core::policy::HookKind;
+use windlass_core::time::Timestamp;
+
+/// A plugin: `windlass plugin list`, `windlass plugin inspect`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plugin {
+    /// Its name: the stem of its file, or `windlass`.
+    pub name: String,
+    /// The bytes.
+    pub digest: Digest,
+    /// Their number.
+    pub size: u64,
+    /// The file it came from; none: it is bundled with the program.
+    pub file: Option<PathBuf>,
+    /// Whether it belongs to the current generation; else running builds still hold it.
+    pub current: bool,
+    /// What it offers.
+    pub hooks: Vec<Hook>,
+    /// The capabilities that it asks for.
+    pub capabilities: Vec<Capability>,
+    /// What its calls cost on this master.
+    pub usage: PluginUsage,
+    /// Where the configuration uses it: `builder ci, step 1 (compile)`.
+    pub used_by: Vec<String>,
+    /// Running builds that keep exactly these bytes.
+    pub builds_holding: Vec<u64>,
+}
+
+/// A hook of a plugin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Its kind.
+    pub kind: HookKind,
+    /// Its name within the plugin.
+    pub name: String,
+    /// One line about it.
+    pub summary: String,
+    /// The JSON schema of its arguments; none: it takes any.
+    pub schema: Option<serde_json::Value>,
+}
+
+/// A capability that a plugin asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capability {
+    /// Its name.
+    pub capability: String,
+    /// What it is limited to.
+    pub scope: Vec<String>,
+    /// Why the plugin wants it.
+    pub reason: String,
+}
+
+/// What the calls of a component cost, since the start of the master.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginUsage {
+    /// Calls.
+    pub calls: u64,
+    /// Microseconds of CPU.
+    pub cpu_us: u64,
+    /// Microseconds from start to end, summed.
+    pub wall_us: u64,
+    /// The most memory that one call had, in bytes.
+    pub peak_memory: u64,
+    /// Calls of host functions.
+    pub host_calls: u64,
+    /// Calls that trapped.
+    pub traps: u64,
+    /// Host calls that were denied for want of a capability.
+    pub denials: u64,
+    /// Decisions that the default rule took instead.
+    pub fallbacks: u64,
+}
+
+/// A policy in use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// Where it is used: `builder ci`, `master`.
+    pub used_by: String,
+    /// The kind of its hook.
+    pub kind: HookKind,
+    /// The qualified hook.
+    pub hook: String,
+    /// The component.
+    pub digest: Option<Digest>,
+    /// How often it was asked.
+    pub calls: u64,
+    /// How often the default decided in its place.
+    pub fallbacks: u64,
+    /// Until when it is not asked any more, after errors in a row.
+    pub suspended_until: Option<Timestamp>,
+    /// The last thing that went wrong in it.
+    pub last_fault: Option<String>,
+}
+
+/// What a reconfig does to the plugins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginChanges {
+    /// New ones.
+    pub added: Vec<PluginChange>,
+    /// Those whose bytes differ.
+    pub replaced: Vec<Replaced>,
+    /// Those that are gone.
+    pub removed: Vec<PluginChange>,
+    /// Those that stay as they are.
+    pub unchanged: Vec<String>,
+}
+
+/// A plugin that came or went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginChange {
+    /// Its name.
+    pub name: String,
+    /// Its bytes.
+    pub digest: Digest,
+}
+
+/// A plugin whose bytes were replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Its name.
+    pub name: String,
+    /// The old bytes.
+    pub old: Digest,
+    /// The new bytes.
+    pub new: Digest,
+}
+
+impl PluginChanges {
+    /// Whether all stay as they are.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.replaced.is_empty() && self.removed.is_empty()
+    }
+}
