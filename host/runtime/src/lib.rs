@@ -5,5 +5,26 @@
 //! - [`registry`]: generations of plugins behind an atomic swap
 //! - [`port`]: what a running component needs of its surroundings
 //! - calls: [`Runtime::ask`] (policies), [`Runtime::run_step`], [`Runtime::run_command`]
+//!
+//! A call gets a store of its own, which dies with it: after a trap a store is of no use, and what a
+//! guest remembers must not decide the next answer. Guests run on threads of their own, so that a busy
+//! one delays neither the dispatcher nor a link.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod call;
+mod engine;
+mod load;
+mod meter;
+mod options;
+pub mod plugin;
 pub mod port;
+pub mod registry;
+mod runtime;
+
+pub use call::{CommandEnd, Reply, StepEnd, StepResult};
+pub use engine::EngineError;
+pub use load::{LoadError, Problem};
+pub use meter::Meter;
+pub use options::{Limits, Options};
+pub use runtime::Runtime;

@@ -58,6 +58,20 @@ pub struct Submission {
     pub properties: Vec<Pair>,
 }
 
+/// `windlass:master/step-host.build-info`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields of the record in wit/")]
+pub struct BuildInfo {
+    pub id: u64,
+    pub number: u64,
+    pub builder: String,
+    pub tags: Vec<String>,
+    pub worker: String,
+    pub requests: Vec<u64>,
+    pub reason: String,
+    pub started: Timestamp,
+}
+
 /// `windlass:master/step-host.step-event`.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the cases of the variant in wit/")]
@@ -82,6 +96,8 @@ pub enum StepEvent {
         id: u64,
         outcome: Outcome,
     },
+    /// Of [`StepPort::set_timer`], by its number.
+    Timer(u32),
     Interrupt(String),
     Idle,
 }
@@ -99,6 +115,10 @@ pub trait StepPort: BasePort {
     fn render(&mut self, template: &str) -> Result<String, Failure>;
     /// The build's source stamps.
     fn source_stamps(&mut self) -> Vec<SourceStamp>;
+    /// The build in progress.
+    fn build(&mut self) -> Result<BuildInfo, Failure> {
+        Err(Failure::unsupported("`step-host.build`"))
+    }
     /// The changes in them, at most the 1,000 newest, oldest first.
     async fn changes(&mut self) -> Vec<Change>;
     /// Steps to run after this one, as JSON.
@@ -140,6 +160,15 @@ pub trait StepPort: BasePort {
     async fn next_event(&mut self, timeout_ms: Option<u32>) -> StepEvent;
     /// Sleeps; ends early, with code `interrupted`, at an interrupt.
     async fn sleep(&mut self, ms: u32) -> Result<(), Failure>;
+    /// Sets a timer that fires once, as an event; answers its number within the step.
+    async fn set_timer(&mut self, after_ms: u32) -> Result<u32, Failure> {
+        let _unused = after_ms;
+        Err(Failure::unsupported("timers of steps"))
+    }
+    /// Takes a timer back. One that fired, or never was, is no error.
+    async fn cancel_timer(&mut self, timer: u32) {
+        let _unused = timer;
+    }
 }
 
 /// `windlass:worker/process.spawn-options`.
