@@ -36,6 +36,20 @@ pub enum LogError {
     Query(#[from] QueryError),
 }
 
+/// Why a build cannot be stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// There is no such build.
+    #[error("there is no build {0}")]
+    NotFound(u64),
+    /// It has ended already.
+    #[error("build {0} has ended already")]
+    Ended(u64),
+    /// The store did not answer.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+}
+
 /// Why a poll that was asked for failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PollError {
@@ -121,6 +135,12 @@ impl Handle {
         max_bytes: usize,
     ) -> Result<view::LogChunk, LogError> {
         let _ = (build, step, log, offset, max_bytes);
+        unimplemented!("landing soon")
+    }
+
+    /// Stops a running build: its step is interrupted, and it ends as cancelled.
+    pub async fn stop_build(&self, build: u64, reason: &str) -> Result<(), StopError> {
+        let _ = (build, reason);
         unimplemented!("landing soon")
     }
 

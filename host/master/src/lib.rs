@@ -20,6 +20,6 @@ mod start;
 
 pub use events::{Events, Listener};
 pub use force::ForceError;
-pub use handle::{Handle, LogError, PollError, QueryError};
+pub use handle::{Handle, LogError, PollError, QueryError, StopError};
 pub use reconfig::ReconfigError;
 pub use start::{Master, Options, StartError, start};

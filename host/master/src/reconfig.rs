@@ -36,6 +36,20 @@ pub enum ReconfigError {
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl ReconfigError {
+    /// Each thing that is wrong, rendered for a terminal without colours; empty: the message says all.
+    #[must_use]
+    pub fn details(&self) -> Vec<String> {
+        unimplemented!("landing soon")
+    }
+
+    /// The same for machines, as JSON; null: the message says all.
+    #[must_use]
+    pub fn diagnostics(&self) -> serde_json::Value {
+        unimplemented!("landing soon")
+    }
+}
+
 fn plugins(count: usize) -> String {
     if count == 1 { "a plugin".to_owned() } else { format!("{count} plugins") }
 }

@@ -440,6 +440,15 @@ pub enum Event {
         /// The step; its logs are still empty.
         step: Step,
     },
+    /// A log of a step began: from now on it can be read and followed.
+    LogStarted {
+        /// The build.
+        build: u64,
+        /// The step's place in the build.
+        position: u32,
+        /// The log's name.
+        log: String,
+    },
     /// A step ended.
     StepFinished {
         /// The build.
