@@ -1,1 +1,19 @@
-//! The worker: connects to a master, runs commands, streams what they say
+//! The worker: connects to a master, runs commands, streams what they say.
+//!
+//! - [`run`]: the agent. It connects, again and again, and lets the link carry messages
+//! - `link`: one connection; it only carries
+//! - `commands`: the one owner of all running commands; they go on while the link is down
+//! - `spool`: what a command said and the master has not made durable yet
+//! - `components`: the bytes of the plugins that commands run in
+//! - `port`: what a running component may do here, with `grant` before it, and `child`, `files` behind it
+//!
+//! Deliberately absent: what a command *means*. A worker knows processes, files and logs; `shell` and
+//! its kin are components. A later holder process will own `child` and `spool`, so that commands
+//! outlive the agent; nothing else looks into the two.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod agent;
+mod options;
+
+pub use agent::run;
+pub use options::{Event, Exit, Options, WorkerError};
