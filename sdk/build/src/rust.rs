@@ -1,0 +1,140 @@
+//! Builds a cargo project of Rust guests.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::{BuildError, Component, TARGET, Toolchain, cargo, environment};
+
+/// Builds every package of the project that has a `cdylib`, and answers their components by name.
+pub fn build(
+    project: &Path,
+    target_dir: &Path,
+    locked: bool,
+    toolchain: &Toolchain,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Vec<Component>, BuildError> {
+    let metadata = metadata(project, locked, toolchain, progress)?;
+    let mut command = base(toolchain, "build", project, locked);
+    command
+        .args(["--release", "--color", "never", "--message-format", "json-render-diagnostics"])
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(target_dir)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&metadata, toolchain).join("\x1f"))
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &toolchain.linker);
+    let answer = cargo::run(command, progress)?;
+
+    let folder = target_dir.join("components");
+    fs::create_dir_all(&folder).map_err(|source| BuildError::Write { path: folder.clone(), source })?;
+    let mut components = Vec::new();
+    // Lines that are not messages of cargo's come from build scripts and are none of ours.
+    for artifact in answer.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok()) {
+        if artifact.reason != "compiler-artifact" || !artifact.target.kind.iter().any(|kind| kind == "cdylib") {
+            continue;
+        }
+        let made = artifact.filenames.iter().find(|file| file.extension().is_some_and(|end| end == "wasm"));
+        let name = metadata.packages.iter().find(|package| package.id == artifact.package_id);
+        if let (Some(made), Some(package)) = (made, name) {
+            let path = folder.join(format!("{}.wasm", package.name));
+            place(made, &path).map_err(|source| BuildError::Write { path: path.clone(), source })?;
+            components.push(Component { name: package.name.clone(), path });
+        }
+    }
+    if components.is_empty() {
+        return Err(BuildError::NoComponent { path: project.to_owned() });
+    }
+    components.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(components)
+}
+
+/// Puts a component where its name is the package's, not the crate's. A file with the same bytes keeps its time.
+fn place(made: &Path, path: &Path) -> std::io::Result<()> {
+    let bytes = fs::read(made)?;
+    if fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    // Renamed into place: whoever reads meanwhile has the old file or the new one.
+    let new = path.with_extension(format!("wasm.{}", std::process::id()));
+    fs::write(&new, bytes)?;
+    fs::rename(&new, path)
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    reason: String,
+    package_id: String,
+    target: ArtifactTarget,
+    filenames: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct ArtifactTarget {
+    kind: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    workspace_root: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+    /// None: a package in a folder, not from a registry.
+    source: Option<String>,
+    manifest_path: PathBuf,
+}
+
+fn metadata(
+    project: &Path,
+    locked: bool,
+    toolchain: &Toolchain,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Metadata, BuildError> {
+    let mut command = base(toolchain, "metadata", project, locked);
+    command.args(["--format-version", "1", "--color", "never", "--filter-platform", TARGET]);
+    let answer = cargo::run(command, progress)?;
+    serde_json::from_str(&answer)
+        .map_err(|source| BuildError::Answer { command: "cargo metadata".to_owned(), source })
+}
+
+/// The compiler's flags. None of them may hold a path that ends up in the bytes.
+fn flags(metadata: &Metadata, toolchain: &Toolchain) -> Vec<String> {
+    let mut flags = Vec::new();
+    if let Some(sysroot) = &toolchain.sysroot {
+        flags.push(format!("--sysroot={}", sysroot.display()));
+    }
+    let mut prefixes = BTreeSet::new();
+    for package in &metadata.packages {
+        let Some(folder) = package.manifest_path.parent() else { continue };
+        match &package.source {
+            // Cargo names the files of a workspace relative to it; a package beside it has its whole path.
+            None if folder.starts_with(&metadata.workspace_root) => {}
+            None => drop(prefixes.insert((folder.to_owned(), format!("/{}", package.name)))),
+            // The folder above a package is named after its registry.
+            Some(_) => {
+                if let Some(registry) = folder.parent() {
+                    prefixes.insert((registry.to_owned(), "/cargo".to_owned()));
+                }
+            }
+        }
+    }
+    flags.extend(prefixes.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
+    flags
+}
+
+fn base(toolchain: &Toolchain, subcommand: &str, project: &Path, locked: bool) -> Command {
+    let mut command = Command::new(&toolchain.cargo);
+    environment::clean(&mut command);
+    command.current_dir(project).arg(subcommand).arg("--manifest-path").arg(project.join("Cargo.toml"));
+    if locked {
+        command.arg("--locked");
+    }
+    command.env("RUSTC", &toolchain.rustc);
+    command
+}
