@@ -6,7 +6,7 @@
 //! - vocabulary: [`id`], [`time`], [`digest`], [`value`], [`outcome`], [`properties`]
 //! - what is to be built: [`change`], [`request`], [`builder`]
 //! - what was built: [`record`], and [`persist`], the one enum of durable effects
-//! - decisions: [`claim`], [`merge`], [`schedule`], [`build`], [`step`]
+//! - decisions: [`claim`], [`merge`], [`schedule`], [`build`], [`step`], [`tree_timer`]
 //! - policies: [`policy`] (questions and answers), [`health`], [`decision`] (the record of one)
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -30,4 +30,5 @@ pub mod request;
 pub mod schedule;
 pub mod step;
 pub mod time;
+pub mod tree_timer;
 pub mod value;
