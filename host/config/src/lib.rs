@@ -1,6 +1,6 @@
 //! Text to checked configuration, with every diagnostic at once.
 //!
-//! A file is parsed into a tree that remembers where everything stands ([`node`](self)), walked
+//! A file is parsed into a tree that remembers where everything stands (`node`), walked
 //! once by plain functions that collect all they find wrong, and becomes a value of [`config`] only
 //! if nothing is. [`diff`] compares two such values. Nothing here reads a file, waits or logs.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -12,10 +12,26 @@ pub mod plan;
 pub mod template;
 pub mod token;
 
+mod args;
+mod builder;
+mod grants;
+mod master;
+mod names;
+mod node;
+mod schedule;
+mod section;
+mod unit;
+mod worker;
+
 use std::path::Path;
 
 use windlass_core::builder::StepSpec;
 
+use diagnostic::Report;
+use node::{Node, Tree};
+use section::Section;
+
+pub use args::check_args;
 pub use catalog::{Catalog, HookFacts};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use plan::{Plan, diff};
@@ -32,8 +48,7 @@ pub struct Checked<T> {
 
 /// Checks a `master.toml`: `text` is its content, `path` its name in messages.
 pub fn check_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Checked<config::Master> {
-    let _ = (path, text, catalog);
-    unimplemented!("landing soon")
+    check(path, text, |root, report| master::read(root, catalog, report))
 }
 
 /// Returns the checked `master.toml`, or all its errors.
@@ -43,14 +58,12 @@ pub fn load_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Result<con
 
 /// Returns the directories and the address of a `master.toml`, before any plugin is loaded.
 pub fn peek_master(path: &Path, text: &str) -> Result<config::Fixed, Diagnostics> {
-    let _ = (path, text);
-    unimplemented!("landing soon")
+    check(path, text, master::peek).config
 }
 
 /// Checks a `worker.toml`.
 pub fn check_worker(path: &Path, text: &str) -> Checked<config::WorkerFile> {
-    let _ = (path, text);
-    unimplemented!("landing soon")
+    check(path, text, worker::read)
 }
 
 /// Returns the checked `worker.toml`, or all its errors.
@@ -58,14 +71,29 @@ pub fn load_worker(path: &Path, text: &str) -> Result<config::WorkerFile, Diagno
     check_worker(path, text).config
 }
 
-/// Returns the step of `add-steps`: JSON with the keys that a step has in `master.toml`.
-pub fn step_from_json(json: &str, catalog: &dyn Catalog) -> Result<StepSpec, String> {
-    let _ = (json, catalog);
-    unimplemented!("landing soon")
+fn check<T>(path: &Path, text: &str, read: impl FnOnce(&Node, &mut Report) -> T) -> Checked<T> {
+    let mut report = Report::default();
+    let config = Node::parse(text, &mut report).map(|root| read(&root, &mut report));
+    let (errors, warnings) = report.finish(&path.display().to_string(), text);
+    let config = match (errors, config) {
+        (Some(errors), _) => Err(errors),
+        (None, config) => Ok(config.expect("a text without a tree has syntax errors")),
+    };
+    Checked { config, warnings }
 }
 
-/// Checks rendered arguments (JSON text) against their hook's schema once more, before a run.
-pub fn check_args(schema: Option<&serde_json::Value>, args: &str) -> Result<(), String> {
-    let _ = (schema, args);
-    unimplemented!("landing soon")
+/// Returns the step of `add-steps`: JSON with the keys that a step has in `master.toml`. The error
+/// lists all that is wrong.
+pub fn step_from_json(json: &str, catalog: &dyn Catalog) -> Result<StepSpec, String> {
+    let json: serde_json::Value =
+        serde_json::from_str(json).map_err(|e| format!("the step is not JSON: {e}"))?;
+    let Some(node) = Node::from_json(json).filter(|node| matches!(node.value, Tree::Table(_))) else {
+        return Err("the step is not a JSON object".into());
+    };
+    let mut report = Report::default();
+    let step = builder::read_step(Section::new("a step", &(0..0), &node), catalog, &mut report);
+    match step {
+        Some(step) if !report.failed() => Ok(step),
+        Some(_) | None => Err(report.messages().join("; ")),
+    }
 }

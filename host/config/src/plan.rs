@@ -1,10 +1,14 @@
 //! What a reconfig would change: two checked configurations in, a readable difference out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use windlass_core::builder::{Builder, Merge, OnError, PolicyUse};
+use windlass_core::properties::Properties;
 
-use crate::config::Master;
+use crate::config::{GitPoller, Master, Scheduler, SchedulerKind, Worker};
 
 /// The difference between two configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +24,7 @@ pub struct Plan {
 pub struct Change {
     /// How.
     pub how: How,
-    /// `builder`, `worker`, `scheduler`, `git poller`, `policy`, `grant`, `setting`.
+    /// `setting`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `grant`.
     pub what: String,
     /// Its name.
     pub name: String,
@@ -40,10 +44,10 @@ pub enum How {
     Removed,
 }
 
-/// A field that differs. Values are shown as in JSON; none: not set.
+/// A field that differs. Values are shown as JSON; none: not set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
-    /// `steps.compile.args.command`.
+    /// `steps.compile.args.command`; empty if the thing is a single value.
     pub name: String,
     /// Before.
     pub old: Option<String>,
@@ -59,16 +63,198 @@ impl Plan {
     }
 }
 
+/// Like a diff: `+` is new, `-` is gone, `~` is different, `!` is refused. No end of line at the end.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = f;
-        unimplemented!("landing soon")
+        if self.is_empty() {
+            return f.write_str("nothing changes");
+        }
+        let mut lines = Vec::new();
+        for Field { name, old, new } in &self.refused {
+            let (old, new) = (or_unset(old), or_unset(new));
+            lines.push(format!("! {name}: {old} -> {new} (needs a restart of the master)"));
+        }
+        for change in &self.changes {
+            let sign = match change.how {
+                How::Added => '+',
+                How::Changed => '~',
+                How::Removed => '-',
+            };
+            let head = format!("{sign} {} `{}`", change.what, change.name);
+            match change.fields.as_slice() {
+                [Field { name, old, new }] if name.is_empty() => {
+                    lines.push(format!("{head}: {} -> {}", or_unset(old), or_unset(new)));
+                }
+                fields => {
+                    lines.push(head);
+                    for Field { name, old, new } in fields {
+                        lines.push(format!("    {name}: {} -> {}", or_unset(old), or_unset(new)));
+                    }
+                }
+            }
+        }
+        f.write_str(&lines.join("\n"))
     }
+}
+
+fn or_unset(value: &Option<String>) -> &str {
+    value.as_deref().unwrap_or("(not set)")
 }
 
 /// Returns what a reconfig from `old` to `new` would change.
 #[must_use]
 pub fn diff(old: &Master, new: &Master) -> Plan {
-    let _ = (old, new);
-    unimplemented!("landing soon")
+    let mut plan = Plan::default();
+    let mut refuse = |name: &str, old: &dyn fmt::Display, new: &dyn fmt::Display| {
+        let (old, new) = (old.to_string(), new.to_string());
+        if old != new {
+            plan.refused.push(Field { name: name.into(), old: Some(old), new: Some(new) });
+        }
+    };
+    refuse("master.listen", &old.fixed.listen, &new.fixed.listen);
+    refuse("master.state_dir", &old.fixed.state_dir.display(), &new.fixed.state_dir.display());
+    refuse("master.plugins_dir", &old.fixed.plugins_dir.display(), &new.fixed.plugins_dir.display());
+
+    compare("setting", &settings(old), &settings(new), &mut plan.changes);
+    let by_name = |list: &[Worker]| list.iter().map(|w| (w.name.clone(), worker(w))).collect();
+    compare("worker", &by_name(&old.workers), &by_name(&new.workers), &mut plan.changes);
+    compare("policy", &policies(old), &policies(new), &mut plan.changes);
+    let by_name = |list: &[Builder]| list.iter().map(|b| (b.name.clone(), builder(b))).collect();
+    compare("builder", &by_name(&old.builders), &by_name(&new.builders), &mut plan.changes);
+    let by_name = |list: &[GitPoller]| list.iter().map(|p| (p.name.clone(), json!(p))).collect();
+    compare("git poller", &by_name(&old.git_pollers), &by_name(&new.git_pollers), &mut plan.changes);
+    let by_name = |list: &[Scheduler]| list.iter().map(|s| (s.name.clone(), scheduler(s))).collect();
+    compare("scheduler", &by_name(&old.schedulers), &by_name(&new.schedulers), &mut plan.changes);
+    let grants = |m: &Master| m.grants.iter().map(|(hook, scopes)| (hook.clone(), json!(scopes))).collect();
+    compare("grant", &grants(old), &grants(new), &mut plan.changes);
+    plan
+}
+
+type Things = BTreeMap<String, Json>;
+
+fn compare(what: &str, old: &Things, new: &Things, changes: &mut Vec<Change>) {
+    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+    names.sort();
+    names.dedup();
+    for name in names {
+        let (how, fields) = match (old.get(name), new.get(name)) {
+            (None, _) => (How::Added, Vec::new()),
+            (Some(_), None) => (How::Removed, Vec::new()),
+            (Some(before), Some(after)) => {
+                let mut fields = Vec::new();
+                differences("", before, after, &mut fields);
+                if fields.is_empty() {
+                    continue;
+                }
+                (How::Changed, fields)
+            }
+        };
+        changes.push(Change { how, what: what.into(), name: name.clone(), fields });
+    }
+}
+
+/// The leaves that differ. A list is one leaf: what moved in it is best seen whole.
+fn differences(path: &str, old: &Json, new: &Json, fields: &mut Vec<Field>) {
+    let (Json::Object(before), Json::Object(after)) = (old, new) else {
+        if old != new {
+            let shown = |value: &Json| (!value.is_null()).then(|| value.to_string());
+            fields.push(Field { name: path.into(), old: shown(old), new: shown(new) });
+        }
+        return;
+    };
+    let mut keys: Vec<&String> = before.keys().chain(after.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    for key in keys {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let value = |side: &serde_json::Map<String, Json>| side.get(key).cloned().unwrap_or(Json::Null);
+        differences(&path, &value(before), &value(after), fields);
+    }
+}
+
+fn settings(master: &Master) -> Things {
+    let mut things = Things::from([
+        ("title".to_owned(), json!(master.title)),
+        ("db_poll_interval_ms".to_owned(), json!(master.db_poll_interval_ms)),
+        ("logs".to_owned(), json!(master.logs)),
+    ]);
+    things.insert("properties".to_owned(), properties(&master.properties));
+    things
+}
+
+fn policies(master: &Master) -> Things {
+    [("prioritize_builders", &master.prioritize_builders), ("codebase_generator", &master.codebase_generator)]
+        .into_iter()
+        .filter_map(|(name, policy)| Some((name.to_owned(), policy_use(policy.as_ref()?))))
+        .collect()
+}
+
+/// The hash is not shown: that it changed is all that a reader can use.
+fn worker(worker: &Worker) -> Json {
+    let token: String = worker.token_hash.chars().take("blake3:".len() + 8).collect();
+    json!({
+        "token_hash": format!("{token}…"), "max_builds": worker.max_builds,
+        "properties": properties(&worker.properties),
+    })
+}
+
+fn builder(builder: &Builder) -> Json {
+    let optional = |policy: &Option<PolicyUse>| policy.as_ref().map(policy_use);
+    let merge = match &builder.merge_requests {
+        Merge::Never => json!(false),
+        Merge::Compatible => json!(true),
+        Merge::Policy(policy) => policy_use(policy),
+    };
+    // Steps of one name get a number here as they get one in a build.
+    let mut steps = serde_json::Map::new();
+    for step in &builder.steps {
+        let mut name = step.name.clone();
+        let mut number = 1;
+        while steps.contains_key(&name) {
+            name = format!("{}_{number}", step.name);
+            number += 1;
+        }
+        steps.insert(name, json!({ "use": step.hook, "args": parsed(&step.args), "flags": step.flags }));
+    }
+    let order: Vec<&str> = builder.steps.iter().map(|step| step.name.as_str()).collect();
+    json!({
+        "description": builder.description, "tags": builder.tags, "workers": builder.workers,
+        "builddir": builder.builddir, "properties": properties(&builder.properties), "env": builder.env,
+        "order of steps": order, "steps": steps, "merge_requests": merge,
+        "next_slave": optional(&builder.next_slave), "next_build": optional(&builder.next_build),
+        "can_start_build": optional(&builder.can_start_build),
+    })
+}
+
+fn scheduler(scheduler: &Scheduler) -> Json {
+    let kind = match &scheduler.kind {
+        SchedulerKind::SingleBranch { filter, tree_stable_ms } => {
+            json!({ "type": "single-branch", "change_filter": filter, "tree_stable_ms": tree_stable_ms })
+        }
+        SchedulerKind::Force => json!({ "type": "force" }),
+    };
+    let mut all = json!({
+        "builders": scheduler.builders, "priority": scheduler.priority,
+        "properties": properties(&scheduler.properties),
+    });
+    let (Json::Object(all_entries), Json::Object(kind)) = (&mut all, kind) else { return all };
+    all_entries.extend(kind);
+    all
+}
+
+/// A hook without arguments is its name; otherwise a table, as in the file.
+fn policy_use(policy: &PolicyUse) -> Json {
+    let args = parsed(&policy.args);
+    match policy.on_error {
+        OnError::Default if args == json!({}) => json!(policy.hook),
+        on_error => json!({ "use": policy.hook, "args": args, "on_error": on_error }),
+    }
+}
+
+fn properties(properties: &Properties) -> Json {
+    properties.iter().map(|(name, value, _)| (name.to_owned(), value.to_json())).collect()
+}
+
+fn parsed(args: &str) -> Json {
+    serde_json::from_str(args).unwrap_or_else(|_| json!(args))
 }

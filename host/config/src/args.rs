@@ -1,0 +1,190 @@
+//! Arguments of plugins against the schemas that the plugins give.
+//!
+//! A text with a template in it passes any type here: only when it is rendered, at run time, is it
+//! known what it becomes, and then [`check_args`] looks again.
+
+use jsonschema::error::ValidationErrorKind as Kind;
+use jsonschema::{ValidationError, Validator};
+use serde_json::Value;
+use windlass_core::render::{self, Template};
+
+use crate::diagnostic::Report;
+use crate::node::{Node, Span, Tree};
+
+/// Whether templates are rendered before the plugin sees its arguments.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Templates {
+    /// They are: arguments of steps.
+    Rendered,
+    /// They are not, and are texts like any other: arguments of policies.
+    Plain,
+}
+
+/// Checks rendered arguments (JSON text) against their hook's schema once more, before a run. The
+/// error lists all that is wrong.
+pub fn check_args(schema: Option<&Value>, args: &str) -> Result<(), String> {
+    let args: Value = serde_json::from_str(args).map_err(|e| format!("the arguments are not JSON: {e}"))?;
+    let problems: Vec<String> = problems(schema, &args, Templates::Plain)?
+        .into_iter()
+        .map(|p| if p.at.is_empty() { p.message } else { format!("at `{}`: {}", p.at, p.message) })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
+
+/// Reads the arguments of the hook `name`; `used_at` is where the configuration names it. Returns
+/// JSON text with sorted keys and no spaces.
+pub(crate) fn read(
+    hook: &str,
+    used_at: &Span,
+    schema: Option<&Value>,
+    args: Option<&Node>,
+    templates: Templates,
+    report: &mut Report,
+) -> String {
+    if let (Some(node), Templates::Rendered) = (args, templates) {
+        check_templates(node, report);
+    }
+    let json = args.map_or_else(|| Value::Object(serde_json::Map::new()), Node::to_json);
+    match problems(schema, &json, templates) {
+        Err(broken) => {
+            report.error("bad-schema", used_at, format!("the schema of `{hook}` is not usable: {broken}"));
+        }
+        Ok(problems) => {
+            for problem in problems {
+                let span = args.map_or(used_at, |node| problem.place(node));
+                let finding = report.error("bad-argument", span, format!("`{hook}`: {}", problem.message));
+                if let Some((name, known)) = &problem.unexpected {
+                    finding.near(name, known.iter().map(String::as_str), "it takes no arguments");
+                }
+            }
+        }
+    }
+    json.to_string()
+}
+
+/// Reports every text that begins a template and does not end it.
+pub(crate) fn check_templates(node: &Node, report: &mut Report) {
+    match &node.value {
+        Tree::Text(text) => {
+            if let Err(error) = Template::parse(text) {
+                report
+                    .error("bad-template", &node.span, error.to_string())
+                    .help("`%%(` stands for the two characters themselves");
+            }
+        }
+        Tree::List(items) => items.iter().for_each(|item| check_templates(item, report)),
+        Tree::Table(entries) => entries.iter().for_each(|entry| check_templates(&entry.node, report)),
+        Tree::Boolean(_) | Tree::Integer(_) | Tree::Float(_) | Tree::Moment(_) => {}
+    }
+}
+
+/// Something that a schema does not allow.
+struct Problem {
+    /// As a JSON pointer.
+    at: String,
+    message: String,
+    /// An argument that the schema does not know, and those that it knows.
+    unexpected: Option<(String, Vec<String>)>,
+}
+
+impl Problem {
+    /// Where it is in the tree; an unexpected argument is to blame by its key.
+    fn place<'a>(&self, root: &'a Node) -> &'a Span {
+        let mut node = root;
+        for segment in self.at.split('/').skip(1) {
+            match node.child(&segment.replace("~1", "/").replace("~0", "~")) {
+                Some(child) => node = child,
+                None => break,
+            }
+        }
+        let key = self.unexpected.as_ref().map(|(name, _)| name);
+        let entry = node.entries().iter().find(|entry| Some(&entry.key) == key);
+        entry.map_or(&node.span, |entry| &entry.key_span)
+    }
+}
+
+fn problems(schema: Option<&Value>, args: &Value, templates: Templates) -> Result<Vec<Problem>, String> {
+    let nothing = serde_json::json!({ "type": "object", "additionalProperties": false });
+    let schema = schema.unwrap_or(&nothing);
+    let validator: Validator = jsonschema::validator_for(schema).map_err(|e| e.to_string())?;
+    let mut problems = Vec::new();
+    for error in validator.iter_errors(args) {
+        if templates == Templates::Plain || !is_excused(&error) {
+            describe(&error, schema, &mut problems);
+        }
+    }
+    Ok(problems)
+}
+
+/// Whether the error may be gone once templates are rendered.
+fn is_excused(error: &ValidationError<'_>) -> bool {
+    match error.kind() {
+        // Rendering changes neither the keys of a table nor the length of a list.
+        Kind::Required { .. }
+        | Kind::AdditionalProperties { .. }
+        | Kind::UnevaluatedProperties { .. }
+        | Kind::MinItems { .. }
+        | Kind::MaxItems { .. } => false,
+        Kind::Type { .. } => error.instance().as_str().is_some_and(render::is_template),
+        _ => has_template(error.instance()),
+    }
+}
+
+fn has_template(json: &Value) -> bool {
+    match json {
+        Value::String(text) => render::is_template(text),
+        Value::Array(items) => items.iter().any(has_template),
+        Value::Object(entries) => entries.values().any(has_template),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn describe(error: &ValidationError<'_>, schema: &Value, problems: &mut Vec<Problem>) {
+    let at = error.instance_path().as_str().to_owned();
+    let message = match error.kind() {
+        Kind::Required { property } => {
+            format!("the argument `{}` is missing", property.as_str().unwrap_or_default())
+        }
+        Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
+            let known = known_arguments(error, schema);
+            for name in unexpected {
+                problems.push(Problem {
+                    at: at.clone(),
+                    message: format!("there is no argument `{name}`"),
+                    unexpected: Some((name.clone(), known.clone())),
+                });
+            }
+            return;
+        }
+        _ => error.masked_with("this value").to_string(),
+    };
+    problems.push(Problem { at, message, unexpected: None });
+}
+
+/// The properties that stand beside the keyword which refused.
+fn known_arguments(error: &ValidationError<'_>, schema: &Value) -> Vec<String> {
+    let path = error.schema_path().as_str();
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let properties = schema.pointer(parent).and_then(|s| s.get("properties")).and_then(Value::as_object);
+    properties.map(|p| p.keys().cloned().collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rendered_arguments_are_checked_again() {
+        let schema = serde_json::json!({
+            "type": "object", "required": ["command"], "additionalProperties": false,
+            "properties": { "command": { "type": "array" }, "jobs": { "type": "integer", "minimum": 1 } },
+        });
+        assert_eq!(check_args(Some(&schema), r#"{"command":[],"jobs":2}"#), Ok(()));
+        assert_eq!(
+            check_args(Some(&schema), r#"{"jobs":"x"}"#).unwrap_err(),
+            "the argument `command` is missing; at `/jobs`: this value is not of type \"integer\""
+        );
+        assert_eq!(check_args(None, "{}"), Ok(()));
+        assert_eq!(check_args(None, r#"{"a":1}"#).unwrap_err(), "there is no argument `a`");
+    }
+}

@@ -1,0 +1,338 @@
+//! Builders, their steps, and the policies that they use.
+
+use windlass_core::builder::{Builder, Merge, OnError, PolicyUse, StepSpec};
+use windlass_core::policy::HookKind;
+use windlass_core::properties::Properties;
+use windlass_core::step::Flags;
+use windlass_core::value::{MAX_INTEGER, Value};
+
+use crate::args::{self, Templates};
+use crate::catalog::{Catalog, HookFacts};
+use crate::diagnostic::Report;
+use crate::names::Names;
+use crate::node::{Node, Tree};
+use crate::section::{Field, Section};
+
+/// Policies of the whole master, and those that builders have unless they say otherwise.
+#[derive(Default)]
+pub(crate) struct Policies {
+    pub(crate) prioritize_builders: Option<PolicyUse>,
+    pub(crate) codebase_generator: Option<PolicyUse>,
+    merge_requests: Option<Merge>,
+    next_slave: Option<PolicyUse>,
+    next_build: Option<PolicyUse>,
+    can_start_build: Option<PolicyUse>,
+}
+
+const MERGE_REQUESTS: &[&str] = &["merge_requests", "collapse_requests"];
+const NEXT_SLAVE: &[&str] = &["next_slave", "next_worker", "select_next_worker"];
+const NEXT_BUILD: &[&str] = &["next_build"];
+const CAN_START_BUILD: &[&str] = &["can_start_build"];
+
+impl Policies {
+    /// Reads `[policies]`.
+    pub(crate) fn read(field: Field<'_>, catalog: &dyn Catalog, report: &mut Report) -> Policies {
+        let Some(mut section) = field.section("[policies]", report) else { return Policies::default() };
+        let one = |names, kind, section: &mut Section<'_>, report: &mut Report| {
+            let field = section.take(names, report)?;
+            read_policy(field, kind, catalog, report).flatten()
+        };
+        let policies = Policies {
+            prioritize_builders: one(
+                &["prioritize_builders"],
+                HookKind::PrioritizeBuilders,
+                &mut section,
+                report,
+            ),
+            codebase_generator: one(
+                &["codebase_generator"],
+                HookKind::CodebaseGenerator,
+                &mut section,
+                report,
+            ),
+            merge_requests: read_merge(&mut section, catalog, report),
+            next_slave: one(NEXT_SLAVE, HookKind::NextSlave, &mut section, report),
+            next_build: one(NEXT_BUILD, HookKind::NextBuild, &mut section, report),
+            can_start_build: one(CAN_START_BUILD, HookKind::CanStartBuild, &mut section, report),
+        };
+        section.finish(report);
+        policies
+    }
+}
+
+/// What a builder is checked against.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) catalog: &'a dyn Catalog,
+    pub(crate) policies: &'a Policies,
+    pub(crate) workers: &'a mut Names,
+    pub(crate) builders: &'a mut Names,
+    pub(crate) builddirs: &'a mut Names,
+}
+
+/// Reads one of `[[builders]]`.
+pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, report: &mut Report) -> Builder {
+    let catalog = around.catalog;
+    let name_field = section.need(&["name"], report);
+    let name = name_field.and_then(|f| f.name(report)).unwrap_or_default().to_owned();
+    if let (Some(field), false) = (name_field, name.is_empty()) {
+        around.builders.give(&name, &field.node.span, report);
+        if name.starts_with('_') {
+            field.refuse::<()>(
+                "must not begin with `_`",
+                "such names are kept for the master itself",
+                report,
+            );
+        }
+    }
+
+    let workers_field = section
+        .need(&["workers", "slaves", "workernames", "slavenames", "worker_names", "slave_names"], report);
+    let mut workers = Vec::new();
+    if let Some(field) = workers_field {
+        for (worker, span) in field.texts(report) {
+            around.workers.mean(worker, span, report);
+            if workers.iter().any(|w| w == worker) {
+                report.error("duplicate-name", span, format!("the worker `{worker}` is listed twice"));
+            }
+            workers.push(worker.to_owned());
+        }
+        if matches!(&field.node.value, Tree::List(items) if items.is_empty()) {
+            field.refuse::<()>("is empty: nobody may build this", "name at least one worker", report);
+        }
+    }
+
+    let builddir_field = section.take(&["builddir", "workerbuilddir", "slavebuilddir"], report);
+    let builddir = match builddir_field {
+        Some(field) => field.name(report).map(|dir| check_builddir(dir, field, report)).unwrap_or_default(),
+        None => safe_name(&name),
+    };
+    if let (Some(field), false) = (builddir_field.or(name_field), builddir.is_empty()) {
+        // Two builders of one name were reported already.
+        if !around.builders.is_repeated(&name, &field.node.span) {
+            around.builddirs.give(&builddir, &field.node.span, report);
+        }
+    }
+
+    let description = section.take(&["description"], report).and_then(|f| f.text(report)).map(str::to_owned);
+    let tags = section.take(&["tags", "category"], report).map(|f| f.strings(report)).unwrap_or_default();
+    let properties = section
+        .take(&["properties"], report)
+        .map(|f| read_properties(f, "Builder", report))
+        .unwrap_or_default();
+    let env = section.take(&["env"], report).map(|f| read_env(f, report)).unwrap_or_default();
+
+    let policies = around.policies;
+    let merge_requests = read_merge(&mut section, catalog, report)
+        .or_else(|| policies.merge_requests.clone())
+        .unwrap_or(Merge::Compatible);
+    let mut policy = |names, kind, inherited: &Option<PolicyUse>, report: &mut Report| {
+        let own = section.take(names, report).and_then(|field| read_policy(field, kind, catalog, report));
+        own.unwrap_or_else(|| inherited.clone())
+    };
+    let next_slave = policy(NEXT_SLAVE, HookKind::NextSlave, &policies.next_slave, report);
+    let next_build = policy(NEXT_BUILD, HookKind::NextBuild, &policies.next_build, report);
+    let can_start_build = policy(CAN_START_BUILD, HookKind::CanStartBuild, &policies.can_start_build, report);
+
+    let steps = match section.take(&["steps"], report) {
+        Some(field) => field
+            .sections("a step", report)
+            .into_iter()
+            .filter_map(|section| read_step(section, catalog, report))
+            .collect(),
+        None => Vec::new(),
+    };
+    section.finish(report);
+    Builder {
+        name,
+        description,
+        tags,
+        workers,
+        builddir,
+        properties,
+        env,
+        steps,
+        merge_requests,
+        next_slave,
+        next_build,
+        can_start_build,
+    }
+}
+
+fn check_builddir(dir: &str, field: Field<'_>, report: &mut Report) -> String {
+    let inside = |part: &str| !part.is_empty() && part != "." && part != "..";
+    if dir.starts_with('/') || !dir.trim_end_matches('/').split('/').all(inside) {
+        field.refuse::<()>(
+            "must stay below the worker's directory",
+            "write a relative path without `..`",
+            report,
+        );
+    }
+    dir.trim_end_matches('/').to_owned()
+}
+
+/// A name as a directory: what is not a letter, digit, `-` or `_` becomes `_`.
+fn safe_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect()
+}
+
+/// Reads one of `[[builders.steps]]`.
+pub(crate) fn read_step(
+    mut section: Section<'_>,
+    catalog: &dyn Catalog,
+    report: &mut Report,
+) -> Option<StepSpec> {
+    let named = section.need(&["use"], report);
+    let name = section.take(&["name"], report).and_then(|f| f.name(report));
+    let args = section.take(&["args"], report);
+    let mut flag = |names, report: &mut Report| section.take(names, report).and_then(|f| f.boolean(report));
+    let halt_on_failure = flag(&["halt_on_failure"], report);
+    let flunk_on_failure = flag(&["flunk_on_failure"], report);
+    let flunk_on_warnings = flag(&["flunk_on_warnings"], report);
+    let warn_on_failure = flag(&["warn_on_failure"], report);
+    let warn_on_warnings = flag(&["warn_on_warnings"], report);
+    let always_run = flag(&["always_run"], report);
+    section.finish(report);
+
+    let hook = named?.name(report)?;
+    let facts = find_hook(hook, named?, HookKind::BuildStep, catalog, report)?;
+    let args = read_args(hook, named?, &facts, args, Templates::Rendered, report);
+    let usual = default_flags(&facts);
+    let flags = Flags {
+        halt_on_failure: halt_on_failure.unwrap_or(usual.halt_on_failure),
+        flunk_on_failure: flunk_on_failure.unwrap_or(usual.flunk_on_failure),
+        flunk_on_warnings: flunk_on_warnings.unwrap_or(usual.flunk_on_warnings),
+        warn_on_failure: warn_on_failure.unwrap_or(usual.warn_on_failure),
+        warn_on_warnings: warn_on_warnings.unwrap_or(usual.warn_on_warnings),
+        always_run: always_run.unwrap_or(usual.always_run),
+    };
+    let own_name = facts.qualified.rsplit(':').next().unwrap_or(hook);
+    Some(StepSpec { name: name.unwrap_or(own_name).to_owned(), hook: facts.qualified, args, flags })
+}
+
+/// Buildbot's defaults, but for what the step says of itself.
+fn default_flags(facts: &HookFacts) -> Flags {
+    let usual = Flags::default();
+    let say = |name: &str, usual: bool| match facts
+        .options
+        .iter()
+        .find(|option| option.name == name)
+        .map(|option| &option.value)
+    {
+        Some(Value::Boolean(flag)) => *flag,
+        _ => usual,
+    };
+    Flags {
+        halt_on_failure: say("halt-on-failure", usual.halt_on_failure),
+        flunk_on_failure: say("flunk-on-failure", usual.flunk_on_failure),
+        flunk_on_warnings: say("flunk-on-warnings", usual.flunk_on_warnings),
+        warn_on_failure: say("warn-on-failure", usual.warn_on_failure),
+        warn_on_warnings: say("warn-on-warnings", usual.warn_on_warnings),
+        always_run: say("always-run", usual.always_run),
+    }
+}
+
+/// `merge_requests`: also `true` (the default rule) and `false` (never).
+fn read_merge(section: &mut Section<'_>, catalog: &dyn Catalog, report: &mut Report) -> Option<Merge> {
+    let field = section.take(MERGE_REQUESTS, report)?;
+    if let Tree::Boolean(merge) = field.node.value {
+        return Some(if merge { Merge::Compatible } else { Merge::Never });
+    }
+    let policy = read_policy(field, HookKind::MergeRequests, catalog, report)?;
+    Some(policy.map_or(Merge::Compatible, Merge::Policy))
+}
+
+/// A policy: its hook's name, `"default"` for none, or `{ use = …, args = …, on_error = … }`. The
+/// outer option is none if something was wrong.
+fn read_policy(
+    field: Field<'_>,
+    kind: HookKind,
+    catalog: &dyn Catalog,
+    report: &mut Report,
+) -> Option<Option<PolicyUse>> {
+    let (named, args, on_error) = match &field.node.value {
+        Tree::Text(name) if name == "default" => return Some(None),
+        Tree::Text(_) => (field, None, OnError::Default),
+        Tree::Table(_) => {
+            let mut section = field.section(kind.as_str(), report)?;
+            let named = section.need(&["use"], report);
+            let args = section.take(&["args"], report);
+            let on_error = section.take(&["on_error"], report).and_then(|f| read_on_error(f, report));
+            section.finish(report);
+            (named?, args, on_error.unwrap_or_default())
+        }
+        _ => return field.wrong("the name of a policy or a table with `use`", report),
+    };
+    let hook = named.name(report)?;
+    let facts = find_hook(hook, named, kind, catalog, report)?;
+    let args = read_args(hook, named, &facts, args, Templates::Plain, report);
+    Some(Some(PolicyUse { hook: facts.qualified, args, on_error }))
+}
+
+fn read_on_error(field: Field<'_>, report: &mut Report) -> Option<OnError> {
+    match field.text(report)? {
+        "default" => Some(OnError::Default),
+        "hold" => Some(OnError::Hold),
+        _ => field.refuse("must be \"default\" (the default rule decides) or \"hold\" (wait)", "", report),
+    }
+}
+
+fn find_hook(
+    hook: &str,
+    named: Field<'_>,
+    kind: HookKind,
+    catalog: &dyn Catalog,
+    report: &mut Report,
+) -> Option<HookFacts> {
+    match catalog.hook(kind, hook) {
+        Ok(facts) => Some(facts),
+        Err(message) => {
+            report.error("unknown-hook", &named.node.span, message).label(format!("no such {kind}"));
+            None
+        }
+    }
+}
+
+fn read_args(
+    hook: &str,
+    named: Field<'_>,
+    facts: &HookFacts,
+    args: Option<Field<'_>>,
+    templates: Templates,
+    report: &mut Report,
+) -> String {
+    let args: Option<&Node> = match args {
+        Some(field) if !matches!(field.node.value, Tree::Table(_)) => {
+            field.wrong::<()>("a table", report);
+            return String::new();
+        }
+        Some(field) => Some(field.node),
+        None => None,
+    };
+    args::read(hook, &named.node.span, facts.schema.as_ref(), args, templates, report)
+}
+
+/// Reads a table of properties; `source` is what set them.
+pub(crate) fn read_properties(field: Field<'_>, source: &str, report: &mut Report) -> Properties {
+    let mut properties = Properties::default();
+    for entry in field.table(report) {
+        if matches!(entry.node.value, Tree::Integer(i) if i.unsigned_abs() > MAX_INTEGER.unsigned_abs()) {
+            entry.refuse::<()>("is too large for some languages of plugins", "write it as a text", report);
+        }
+        properties.set(entry.name, Value::from_json(&entry.node.to_json()), source);
+    }
+    properties
+}
+
+fn read_env(field: Field<'_>, report: &mut Report) -> std::collections::BTreeMap<String, String> {
+    let mut env = std::collections::BTreeMap::new();
+    for entry in field.table(report) {
+        if entry.name.is_empty() || entry.name.contains(['=', '\0']) {
+            report.error("bad-value", entry.key, "this cannot be the name of an environment variable");
+        }
+        args::check_templates(entry.node, report);
+        if let Some(value) = entry.text(report) {
+            env.insert(entry.name.to_owned(), value.to_owned());
+        }
+    }
+    env
+}

@@ -1,0 +1,51 @@
+//! Capabilities: what the master grants and what a worker allows, by hook.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::Report;
+use crate::section::Field;
+
+/// Hook to capability to scope.
+pub(crate) type Grants = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+
+/// The capabilities of the contract (`windlass:base/plugin.request`).
+const CAPABILITIES: [&str; 7] = ["exec", "files", "fetch", "env", "secret", "clock", "random"];
+
+/// What holds where a file says nothing: the bundled commands may do what they are made for.
+pub(crate) fn bundled() -> Grants {
+    let anything = |capabilities: &[&str]| {
+        capabilities.iter().map(|c| ((*c).to_owned(), vec!["*".to_owned()])).collect::<BTreeMap<_, _>>()
+    };
+    [
+        ("windlass:shell", anything(&["exec", "files"])),
+        ("windlass:mkdir", anything(&["files"])),
+        ("windlass:rmdir", anything(&["files"])),
+        ("windlass:stat", anything(&["files"])),
+    ]
+    .into_iter()
+    .map(|(hook, capabilities)| (hook.to_owned(), capabilities))
+    .collect()
+}
+
+/// Reads `[grants."plugin:hook"]` or `[allow."plugin:hook"]`. The second list has each hook's key.
+pub(crate) fn read<'a>(field: Field<'a>, what: &'a str, report: &mut Report) -> (Grants, Vec<Field<'a>>) {
+    let mut grants = Grants::new();
+    let hooks = field.table(report);
+    for hook in &hooks {
+        let mut scopes = BTreeMap::new();
+        for capability in hook.table(report) {
+            if !CAPABILITIES.contains(&capability.name) {
+                report
+                    .error(
+                        "unknown-capability",
+                        capability.key,
+                        format!("{what}: there is no capability `{}`", capability.name),
+                    )
+                    .near(capability.name, CAPABILITIES, "");
+            }
+            scopes.insert(capability.name.to_owned(), capability.strings(report));
+        }
+        grants.insert(hook.name.to_owned(), scopes);
+    }
+    (grants, hooks)
+}

@@ -1,0 +1,225 @@
+//! Reads `master.toml`: every section once, in the order in which they build on each other.
+
+use std::path::PathBuf;
+
+use windlass_core::policy::HookKind;
+use windlass_core::properties::Properties;
+
+use crate::builder::{self, Policies, Surroundings, read_properties};
+use crate::catalog::Catalog;
+use crate::config::{Fixed, Logs, Master, Worker};
+use crate::diagnostic::Report;
+use crate::grants::{self, Grants};
+use crate::names::Names;
+use crate::node::Node;
+use crate::schedule::{read_interval, read_poller, read_scheduler};
+use crate::section::{Field, Section};
+use crate::token;
+
+const MASTER: &[&str] = &["master"];
+
+/// Reads the whole file. What is returned is worth something only if the report has no error.
+pub(crate) fn read(root: &Node, catalog: &dyn Catalog, report: &mut Report) -> Master {
+    let mut section = Section::new("the configuration", &(0..0), root);
+    let title = section.take(&["title"], report);
+    let fixed = read_fixed(section.take(MASTER, report), report);
+    let properties = section
+        .take(&["properties"], report)
+        .map_or_else(Properties::default, |f| read_properties(f, "Config", report));
+
+    let mut worker_names = Names::new("worker");
+    let mut workers = Vec::new();
+    for worker in list(&mut section, &["workers", "slaves"], "a worker", report) {
+        workers.push(read_worker(worker, &mut worker_names, report));
+    }
+
+    let policies = section
+        .take(&["policies"], report)
+        .map_or_else(Policies::default, |f| Policies::read(f, catalog, report));
+
+    let mut builder_names = Names::new("builder");
+    let mut builddirs = Names::new("builder's directory");
+    let mut around = Surroundings {
+        catalog,
+        policies: &policies,
+        workers: &mut worker_names,
+        builders: &mut builder_names,
+        builddirs: &mut builddirs,
+    };
+    let mut builders = Vec::new();
+    for section in list(&mut section, &["builders"], "a builder", report) {
+        builders.push(builder::read(section, &mut around, report));
+    }
+
+    let mut names = Names::new("git poller");
+    let mut git_pollers = Vec::new();
+    for section in list(&mut section, &["git_pollers"], "a git poller", report) {
+        git_pollers.push(read_poller(section, &mut names, report));
+    }
+    let mut names = Names::new("scheduler");
+    let mut schedulers = Vec::new();
+    for section in list(&mut section, &["schedulers"], "a scheduler", report) {
+        schedulers.push(read_scheduler(section, &mut names, &mut builder_names, report));
+    }
+
+    let grants =
+        section.take(&["grants"], report).map_or_else(grants::bundled, |f| read_grants(f, catalog, report));
+    let db_poll_interval_ms =
+        section.take(&["db_poll_interval"], report).and_then(|f| read_interval(f, report)).unwrap_or(60_000);
+    let logs = read_logs(section.take(&["logs"], report), report);
+    section.finish(report);
+
+    warn(root, &worker_names, &builder_names, report);
+    Master {
+        title: title.and_then(|f| f.text(report)).unwrap_or("Windlass").to_owned(),
+        fixed,
+        properties,
+        workers,
+        builders,
+        prioritize_builders: policies.prioritize_builders,
+        codebase_generator: policies.codebase_generator,
+        git_pollers,
+        schedulers,
+        grants,
+        db_poll_interval_ms,
+        logs,
+    }
+}
+
+/// Reads `[master]` and nothing else.
+pub(crate) fn peek(root: &Node, report: &mut Report) -> Fixed {
+    let master = Section::new("the configuration", &(0..0), root).take(MASTER, report);
+    read_fixed(master, report)
+}
+
+fn list<'a>(
+    section: &mut Section<'a>,
+    names: &'static [&'static str],
+    what: &'static str,
+    report: &mut Report,
+) -> Vec<Section<'a>> {
+    section.take(names, report).map(|field| field.sections(what, report)).unwrap_or_default()
+}
+
+/// `[master]`: settings that need a restart to change.
+fn read_fixed(field: Option<Field<'_>>, report: &mut Report) -> Fixed {
+    let mut section = field.and_then(|f| f.section("[master]", report));
+    let mut take = |names, report: &mut Report| section.as_mut().and_then(|s| s.take(names, report));
+    let listen = take(&["listen"], report);
+    let state_dir = take(&["state_dir"], report);
+    let plugins_dir = take(&["plugins_dir"], report);
+    if let Some(section) = section {
+        section.finish(report);
+    }
+    let mut path = |field: Option<Field<'_>>, usual: &str| {
+        PathBuf::from(field.and_then(|f| f.name(report)).unwrap_or(usual))
+    };
+    let (state_dir, plugins_dir) = (path(state_dir, "state"), path(plugins_dir, "plugins"));
+    let listen = listen.and_then(|f| read_address(f, report)).unwrap_or("127.0.0.1:9989").to_owned();
+    Fixed { listen, state_dir, plugins_dir }
+}
+
+/// `host:port`. Only its form is checked: a name is looked up when the master listens.
+fn read_address<'a>(field: Field<'a>, report: &mut Report) -> Option<&'a str> {
+    let text = field.text(report)?;
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Some(text),
+        Some(_) | None => {
+            field.refuse("is not an address", "write `HOST:PORT`, like `127.0.0.1:9989`", report)
+        }
+    }
+}
+
+/// Reads one of `[[workers]]`.
+fn read_worker(mut section: Section<'_>, names: &mut Names, report: &mut Report) -> Worker {
+    let name = section.need(&["name"], report);
+    let token_hash = section.need(&["token_hash"], report);
+    let max_builds = section.take(&["max_builds"], report);
+    let properties = section.take(&["properties"], report);
+    section.finish(report);
+    if let Some((field, text)) = name.and_then(|f| Some((f, f.text(report)?))) {
+        check_worker_name(field, text, report);
+        names.give(text, &field.node.span, report);
+    }
+    let token_hash = token_hash.and_then(|field| {
+        let text = field.text(report)?;
+        if token::parse_hash(text).is_none() {
+            return field.refuse(
+                "is not the hash of a token",
+                "it is `blake3:` and 64 hexadecimal digits, as `windlass init` prints it; never the token itself",
+                report,
+            );
+        }
+        Some(text.to_owned())
+    });
+    let max_builds = max_builds.and_then(|f| f.integer(1, u32::MAX.into(), report));
+    Worker {
+        name: name.and_then(|f| f.node.as_text()).unwrap_or_default().to_owned(),
+        token_hash: token_hash.unwrap_or_default(),
+        max_builds: max_builds.map(|n| u32::try_from(n).expect("its range was checked")),
+        properties: properties.map_or_else(Properties::default, |f| read_properties(f, "Worker", report)),
+    }
+}
+
+/// Buildbot's rule: an identifier of at most 50 characters, and none of three reserved ones.
+fn check_worker_name(field: Field<'_>, name: &str, report: &mut Report) {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let other = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if !name.starts_with(first) || !name.chars().all(other) || name.len() > 50 {
+        field.refuse::<()>(
+            "is not possible for a worker",
+            "at most 50 letters, digits, `.`, `_` and `-`, a letter or `_` first",
+            report,
+        );
+    } else if ["debug", "change", "status"].contains(&name) {
+        field.refuse::<()>("is a reserved name", "", report);
+    }
+}
+
+fn read_grants(field: Field<'_>, catalog: &dyn Catalog, report: &mut Report) -> Grants {
+    let (grants, hooks) = grants::read(field, "[grants]", report);
+    for hook in hooks {
+        let known = HookKind::ALL.iter().any(|kind| catalog.hook(*kind, hook.name).is_ok());
+        if !known {
+            report
+                .warning("unused-grant", hook.key, format!("no loaded plugin offers `{}`", hook.name))
+                .help("the grant does nothing until one does");
+        }
+    }
+    grants
+}
+
+fn read_logs(field: Option<Field<'_>>, report: &mut Report) -> Logs {
+    const MAX_LOG_BYTES: u64 = 100 << 20;
+    let mut section = field.and_then(|f| f.section("[logs]", report));
+    let mut take = |names, report: &mut Report| {
+        let field = section.as_mut().and_then(|s| s.take(names, report));
+        field.and_then(|f| f.size(report))
+    };
+    let max_bytes = take(&["max_bytes"], report);
+    let max_log_bytes = take(&["max_log_bytes", "log_max_size"], report).unwrap_or(MAX_LOG_BYTES);
+    if let Some(section) = section {
+        section.finish(report);
+    }
+    Logs { max_bytes, max_log_bytes }
+}
+
+/// What is allowed and probably not meant.
+fn warn(root: &Node, workers: &Names, builders: &Names, report: &mut Report) {
+    let nowhere = root.span.start..root.span.start;
+    if workers.is_empty() {
+        report.warning("no-workers", &nowhere, "there are no workers: nothing can be built");
+    }
+    if builders.is_empty() {
+        report.warning("no-builders", &nowhere, "there are no builders: there is nothing to build");
+        return;
+    }
+    for (name, span) in workers.unused() {
+        report.warning("unused-worker", span, format!("no builder uses the worker `{name}`"));
+    }
+    for (name, span) in builders.unused() {
+        report
+            .warning("unscheduled-builder", span, format!("no scheduler asks for the builder `{name}`"))
+            .help("only `windlass force` starts it; a scheduler of type \"force\" says that this is meant");
+    }
+}

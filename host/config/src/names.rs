@@ -1,0 +1,58 @@
+//! Names of one kind: each is given once, and only names that were given can be meant.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::Report;
+use crate::node::Span;
+
+/// The names of a kind of things, with their places.
+pub(crate) struct Names {
+    /// `worker`, `builder`.
+    what: &'static str,
+    given: BTreeMap<String, (Span, bool)>,
+}
+
+impl Names {
+    pub(crate) fn new(what: &'static str) -> Names {
+        Names { what, given: BTreeMap::new() }
+    }
+
+    /// Notes a name, and reports it if it was given before.
+    pub(crate) fn give(&mut self, name: &str, span: &Span, report: &mut Report) {
+        if let Some((first, _)) = self.given.get(name) {
+            report
+                .error("duplicate-name", span, format!("the {} `{name}` is there twice", self.what))
+                .also(first, "first here");
+        } else {
+            self.given.insert(name.to_owned(), (span.clone(), false));
+        }
+    }
+
+    /// Notes that a name is meant, and reports it if nobody has it.
+    pub(crate) fn mean(&mut self, name: &str, span: &Span, report: &mut Report) {
+        match self.given.get_mut(name) {
+            Some((_, used)) => *used = true,
+            None => {
+                report.error("unknown-name", span, format!("there is no {} `{name}`", self.what)).near(
+                    name,
+                    self.given.keys().map(String::as_str),
+                    "",
+                );
+            }
+        }
+    }
+
+    /// The names that nobody meant, with their places.
+    pub(crate) fn unused(&self) -> impl Iterator<Item = (&str, &Span)> {
+        self.given.iter().filter(|(_, (_, used))| !used).map(|(name, (span, _))| (name.as_str(), span))
+    }
+
+    /// Whether a name was first given elsewhere.
+    pub(crate) fn is_repeated(&self, name: &str, span: &Span) -> bool {
+        self.given.get(name).is_some_and(|(first, _)| first != span)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.given.is_empty()
+    }
+}

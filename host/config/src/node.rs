@@ -1,0 +1,170 @@
+//! A document as a tree in which every key and value knows where it stands.
+//!
+//! TOML and JSON become the same tree, so that a step in `master.toml` and one from `add-steps` are
+//! read by the same lines. JSON's nodes all stand at 0..0, and its `null` counts as not being there.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostic::Report;
+
+/// A place in the text, in bytes.
+pub(crate) type Span = Range<usize>;
+
+/// A value and its place.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) span: Span,
+    pub(crate) value: Tree,
+}
+
+/// What a value is.
+#[derive(Debug)]
+pub(crate) enum Tree {
+    Boolean(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    Moment(String),
+    List(Vec<Node>),
+    Table(Vec<Entry>),
+}
+
+/// A key and its value.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_span: Span,
+    pub(crate) node: Node,
+}
+
+impl Node {
+    /// Parses TOML. All its syntax errors go to the report; there is no tree then, because what
+    /// was guessed of a broken line would only produce errors that are none.
+    pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            let end = text.len();
+            let span = error.span().unwrap_or(end..end);
+            report.error("syntax", &span, error.message().trim());
+        }
+        if !errors.is_empty() {
+            return None;
+        }
+        let span = root.span();
+        Some(Node { span, value: table(root.get_ref(), report) })
+    }
+
+    /// The tree of a JSON document; none for `null`.
+    pub(crate) fn from_json(json: serde_json::Value) -> Option<Node> {
+        use serde_json::Value as Json;
+        let value = match json {
+            Json::Null => return None,
+            Json::Bool(b) => Tree::Boolean(b),
+            Json::Number(n) => match n.as_i64() {
+                Some(i) => Tree::Integer(i),
+                None => Tree::Float(n.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(text) => Tree::Text(text),
+            Json::Array(items) => Tree::List(items.into_iter().filter_map(Node::from_json).collect()),
+            Json::Object(entries) => {
+                let entry =
+                    |(key, value)| Node::from_json(value).map(|node| Entry { key, key_span: 0..0, node });
+                Tree::Table(entries.into_iter().filter_map(entry).collect())
+            }
+        };
+        Some(Node { span: 0..0, value })
+    }
+
+    /// As a JSON document. Moments become texts; a number that JSON does not have becomes null.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Tree::Boolean(b) => (*b).into(),
+            Tree::Integer(i) => (*i).into(),
+            Tree::Float(f) => (*f).into(),
+            Tree::Text(text) | Tree::Moment(text) => text.as_str().into(),
+            Tree::List(items) => items.iter().map(Node::to_json).collect(),
+            Tree::Table(entries) => entries.iter().map(|e| (e.key.clone(), e.node.to_json())).collect(),
+        }
+    }
+
+    /// What it is, in words: `a text`.
+    pub(crate) fn kind(&self) -> &'static str {
+        match &self.value {
+            Tree::Boolean(_) => "true or false",
+            Tree::Integer(_) => "a whole number",
+            Tree::Float(_) => "a number with a fraction",
+            Tree::Text(_) => "a text",
+            Tree::Moment(_) => "a date or time",
+            Tree::List(_) => "a list",
+            Tree::Table(_) => "a table",
+        }
+    }
+
+    /// The entry of a table, or the item of a list.
+    pub(crate) fn child(&self, segment: &str) -> Option<&Node> {
+        match &self.value {
+            Tree::Table(entries) => entries.iter().find(|e| e.key == segment).map(|e| &e.node),
+            Tree::List(items) => items.get(segment.parse::<usize>().ok()?),
+            Tree::Boolean(_) | Tree::Integer(_) | Tree::Float(_) | Tree::Text(_) | Tree::Moment(_) => None,
+        }
+    }
+
+    /// The text, if it is one.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Tree::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The entries of a table.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Tree::Table(entries) => entries,
+            _ => &[],
+        }
+    }
+}
+
+fn node(value: &Spanned<DeValue<'_>>, report: &mut Report) -> Node {
+    let span = value.span();
+    let tree = match value.get_ref() {
+        DeValue::String(text) => Tree::Text(text.clone().into_owned()),
+        DeValue::Boolean(b) => Tree::Boolean(*b),
+        DeValue::Datetime(moment) => Tree::Moment(moment.to_string()),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Tree::Integer(number),
+            Err(_) => {
+                report.error("bad-value", &span, "the number does not fit into 64 bits");
+                Tree::Integer(0)
+            }
+        },
+        DeValue::Float(number) => match number.as_str().parse::<f64>() {
+            Ok(number) if number.is_finite() => Tree::Float(number),
+            Ok(_) | Err(_) => {
+                report.error("bad-value", &span, "the number is not finite");
+                Tree::Float(0.0)
+            }
+        },
+        DeValue::Array(items) => Tree::List(items.iter().map(|item| node(item, report)).collect()),
+        DeValue::Table(entries) => table(entries, report),
+    };
+    Node { span, value: tree }
+}
+
+/// The entries in the order of the file.
+fn table(entries: &DeTable<'_>, report: &mut Report) -> Tree {
+    let mut entries: Vec<Entry> = entries
+        .iter()
+        .map(|(key, value)| Entry {
+            key: key.get_ref().clone().into_owned(),
+            key_span: key.span(),
+            node: node(value, report),
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.key_span.start);
+    Tree::Table(entries)
+}
