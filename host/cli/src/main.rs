@@ -1,2 +1,95 @@
-//! The windlass binary: arguments to one of the crates below; prints; exit codes
-fn main() {}
+//! The `windlass` binary: arguments to one of the crates below; prints; picks the exit code.
+//!
+//! The only place that reads arguments and the environment, and the only one that prints.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod args;
+mod check;
+mod daemon;
+mod demo;
+mod exit;
+mod init;
+mod logs;
+mod order;
+mod output;
+mod place;
+mod plugin;
+mod progress;
+mod query;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command, Plugin};
+use exit::{Exit, Failed};
+use output::{BAD, paint};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    trace();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            anstream::eprintln!("{} the threads cannot be started: {e}", paint(BAD, "error:"));
+            return Exit::Outside.into();
+        }
+    };
+    let ended = runtime.block_on(run(cli));
+    // A thread that still reads a file must not keep the program from ending.
+    runtime.shutdown_background();
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(Failed { exit, error }) => {
+            anstream::eprintln!("{} {error:#}", paint(BAD, "error:"));
+            if exit == Exit::NoMaster {
+                anstream::eprintln!("start one with `windlass master`, or name its directory with `--dir`");
+            }
+            exit.into()
+        }
+    }
+}
+
+/// Diagnostics of the daemons go to standard error; WINDLASS_LOG filters them, `info` by default.
+fn trace() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WINDLASS_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+}
+
+async fn run(cli: Cli) -> Result<Exit, Failed> {
+    let Cli { dir, json, command } = cli;
+    let client = || place::client(&dir);
+    match command {
+        Command::Init { dir } => init::init(&dir),
+        Command::Token { file } => init::token(&file, json),
+        Command::Check { path } => check::check(path.as_deref().unwrap_or(&dir), json).await,
+        Command::Master { path } => daemon::master(path.as_deref().unwrap_or(&dir)).await,
+        Command::Worker { path } => daemon::worker(path.as_deref().unwrap_or(&dir)).await,
+        Command::Force(order) => order::force(&client()?, order, json).await,
+        Command::Status => query::status(&client()?, json).await,
+        Command::Builds { builder, worker, running, limit } => {
+            let filter = windlass_master::view::BuildFilter {
+                builder,
+                worker,
+                complete: running.then_some(false),
+                limit: Some(limit as usize),
+                before: None,
+            };
+            query::builds(&client()?, filter, json).await
+        }
+        Command::Build { build } => query::build(&client()?, build, json).await,
+        Command::Stop { build, reason } => order::stop(&client()?, build, &reason).await,
+        Command::Logs { build, step, log, follow } => {
+            logs::logs(&client()?, &logs::Wanted { build, step, log, follow }, json).await
+        }
+        Command::Reconfig { plan } => order::reconfig(&client()?, plan, json).await,
+        Command::Poll => order::poll(&client()?, json).await,
+        Command::Plugin(Plugin::List) => plugin::list(&client()?, json).await,
+        Command::Plugin(Plugin::Inspect { file }) => plugin::inspect(&file, json),
+        Command::Plugin(Plugin::Build { project, out }) => plugin::build(&project, &out),
+        Command::Demo(options) => demo::demo(&options).await,
+    }
+}

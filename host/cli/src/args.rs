@@ -1,0 +1,200 @@
+//! The command line: what can be typed, and what `--help` says about it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A continuous-integration master and its workers, in which every decision is a plugin.
+///
+/// Start with `windlass demo`, or with `windlass init ci`, `windlass master ci` and, in another
+/// terminal, `windlass worker ci/worker`. Then `windlass --dir ci force hello --wait` runs a build.
+#[derive(Debug, Parser)]
+#[command(name = "windlass", version, max_term_width = 100, after_long_help = EXIT_CODES)]
+pub struct Cli {
+    /// The master's directory: where master.toml and its state are
+    #[arg(long, global = true, value_name = "DIR", env = "WINDLASS_DIR", default_value = ".")]
+    pub dir: PathBuf,
+    /// Print JSON for machines instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The part of `--help` that lists exit codes. [`crate::exit`] has the same list as code.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all was well
+  1  what was asked for ran and did not succeed: a build failed, a check found faults
+  2  the command line could not be understood
+  3  the configuration or a plugin is wrong; nothing was changed
+  4  no master answers in this directory
+  5  the master refused: no such builder, no such build, busy, a restart is needed
+  6  the surroundings failed: a file, the network, a missing tool";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a directory with a configuration to start from
+    ///
+    /// Writes master.toml, an empty plugins folder, and worker/ with worker.toml and its secret token.
+    /// Refuses to touch a directory that has a master.toml.
+    #[command(after_help = "Example:\n  windlass init ci && windlass check ci && windlass master ci")]
+    Init {
+        /// The directory to make
+        dir: PathBuf,
+    },
+    /// Check a configuration and its plugins, and report every fault at once
+    ///
+    /// Loads what `windlass master` would load, in the same way, and changes nothing.
+    Check {
+        /// A directory with master.toml or worker.toml, or such a file [default: --dir]
+        path: Option<PathBuf>,
+    },
+    /// Run the master, in the foreground, until SIGINT or SIGTERM; SIGHUP reconfigures
+    Master {
+        /// Its directory [default: --dir]
+        path: Option<PathBuf>,
+    },
+    /// Run a worker, in the foreground, until SIGINT or SIGTERM
+    Worker {
+        /// A directory with worker.toml, or such a file [default: --dir]
+        path: Option<PathBuf>,
+    },
+    /// Make a secret token for a worker
+    ///
+    /// Writes the token to a file that only you can read, for worker.toml's `token_file`, and prints
+    /// its hash, for master.toml's `token_hash`. The master never needs the token itself.
+    Token {
+        /// The file to make
+        file: PathBuf,
+    },
+    /// Ask a builder to build
+    #[command(after_help = "Examples:\n  windlass force tests --branch main --wait\n  \
+                            windlass force tests --revision 0f3c… --property os=linux")]
+    Force(Force),
+    /// Show the master, its workers, its builders and its policies
+    Status,
+    /// List builds, the newest first
+    Builds {
+        /// Only of this builder
+        #[arg(long)]
+        builder: Option<String>,
+        /// Only on this worker
+        #[arg(long)]
+        worker: Option<String>,
+        /// Only those that run
+        #[arg(long)]
+        running: bool,
+        /// How many
+        #[arg(long, short = 'n', default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show a build: its steps, its source, and the digest of every component that acted on it
+    Build {
+        /// Its number
+        build: u64,
+    },
+    /// Stop a running build; it ends as cancelled
+    Stop {
+        /// Its number
+        build: u64,
+        /// Why, for its record
+        #[arg(long, default_value = "stopped from the command line")]
+        reason: String,
+    },
+    /// Print the logs of a build
+    #[command(after_help = "Examples:\n  windlass logs 12          everything that build 12 said\n  \
+                            windlass logs 12 tests    only its step `tests`\n  \
+                            windlass logs 12 -f       as it is written, until the build ends")]
+    Logs {
+        /// The build's number
+        build: u64,
+        /// Only of this step
+        step: Option<String>,
+        /// Only the log of this name
+        #[arg(long)]
+        log: Option<String>,
+        /// Go on until the build has ended
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Load the configuration and the plugins anew, all or nothing
+    ///
+    /// Running builds keep the components that they started with. On any fault everything stays as
+    /// it was, and every fault is shown.
+    Reconfig {
+        /// Only show what would change
+        #[arg(long)]
+        plan: bool,
+    },
+    /// Ask every git poller to look now
+    Poll,
+    /// List, inspect and build plugins
+    #[command(subcommand)]
+    Plugin(Plugin),
+    /// Watch it work: a master and two workers build a git repository, and a policy is replaced
+    ///
+    /// Everything happens in a fresh directory and on this machine. Ends with a summary, and with
+    /// exit code 0 only if all was well.
+    Demo(Demo),
+}
+
+/// Asks a builder to build.
+#[derive(Debug, Args)]
+pub struct Force {
+    /// The builder
+    pub builder: String,
+    /// The branch [default: the repository's own]
+    #[arg(long)]
+    pub branch: Option<String>,
+    /// The exact revision [default: the newest of the branch]
+    #[arg(long)]
+    pub revision: Option<String>,
+    /// The repository, where the builder could build several
+    #[arg(long)]
+    pub repository: Option<String>,
+    /// A property of the build; may be given several times
+    #[arg(long = "property", value_name = "NAME=VALUE")]
+    pub properties: Vec<String>,
+    /// Why, for its record
+    #[arg(long, default_value = "asked from the command line")]
+    pub reason: String,
+    /// Wait until it has ended, showing its progress; exit code 1 unless it succeeds
+    #[arg(long, short)]
+    pub wait: bool,
+}
+
+/// What to do with plugins.
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// List the plugins of the running master, with their hooks and digests
+    List,
+    /// Show what a component file offers and asks for, or why it cannot be loaded
+    Inspect {
+        /// A component, or the name of a bundled one
+        file: String,
+    },
+    /// Build a plugin project into a component
+    #[command(after_help = "Example:\n  windlass plugin build my-policy --out ci/plugins && windlass --dir ci reconfig")]
+    Build {
+        /// The project's directory
+        #[arg(default_value = ".")]
+        project: PathBuf,
+        /// Where the component goes
+        #[arg(long, default_value = ".")]
+        out: PathBuf,
+    },
+}
+
+/// The demonstration.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// The git repository to build: a path or URL [default: the one around the current directory]
+    #[arg(long)]
+    pub repo: Option<String>,
+    /// Leave master and workers running at the end
+    #[arg(long)]
+    pub stay: bool,
+}

@@ -1,0 +1,126 @@
+//! `master` and `worker`: the daemons in the foreground, and their signals.
+
+use std::path::Path;
+
+use anstream::eprintln;
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::{Exit, Failed};
+use crate::output::{GOOD, paint};
+use crate::place::{MASTER_FILE, WORKER_FILE, file_in, read};
+
+/// `windlass master`: runs until SIGINT or SIGTERM; SIGHUP reconfigures.
+pub async fn master(path: &Path) -> Result<Exit, Failed> {
+    let config = file_in(path, MASTER_FILE);
+    read(&config)?;
+    let mut signals = Signals::listen()?;
+    let master = windlass_master::start(windlass_master::Options::new(&config)).await.map_err(start_failed)?;
+    let handle = master.handle().clone();
+    let listener = windlass_web::server::listen(&windlass_web::socket_in(handle.state_dir()))
+        .await
+        .context("failed to serve the API")?;
+    let stop = CancellationToken::new();
+    let api = tokio::spawn(windlass_web::server::serve(listener, handle.clone(), stop.clone()));
+    let status = handle.status();
+    eprintln!(
+        "{} {}, workers connect to {}, the API is at {}",
+        paint(GOOD, "windlass master is ready:"),
+        config.display(),
+        status.listen,
+        windlass_web::socket_in(handle.state_dir()).display(),
+    );
+    loop {
+        match signals.next().await {
+            Asked::Reconfig => match handle.reconfig(false).await {
+                Ok(done) => tracing::info!(generation = done.generation, changed = done.changed, "reconfigured"),
+                Err(e) => {
+                    let details = e.details().join("\n");
+                    tracing::error!("{:#}\n{details}", anyhow::Error::from(e));
+                }
+            },
+            Asked::Stop => break,
+        }
+    }
+    eprintln!("stopping; what runs is built again after the next start. Once more to stop at once");
+    tokio::select! {
+        () = handle.shutdown() => {}
+        () = signals.stop() => return Ok(Exit::Unsuccessful),
+    }
+    stop.cancel();
+    api.await.context("the API panicked")?.context("the API failed")?;
+    Ok(Exit::Success)
+}
+
+/// What is wrong with a configuration or plugin has its own exit code.
+fn start_failed(error: windlass_master::StartError) -> Failed {
+    for detail in error.details() {
+        eprintln!("{detail}\n");
+    }
+    let exit = if error.is_invalid() { Exit::Invalid } else { Exit::Outside };
+    Failed { exit, error: error.into() }
+}
+
+/// `windlass worker`: runs until SIGINT or SIGTERM.
+pub async fn worker(path: &Path) -> Result<Exit, Failed> {
+    let config = file_in(path, WORKER_FILE);
+    let text = read(&config)?;
+    let checked = windlass_config::load_worker(&config, &text).map_err(crate::check::invalid)?;
+    let mut signals = Signals::listen()?;
+    let stop = CancellationToken::new();
+    let run = windlass_worker::run(checked, windlass_worker::Options::in_folder_of(&config, stop.clone()));
+    tokio::pin!(run);
+    loop {
+        tokio::select! {
+            ended = &mut run => {
+                ended.context("the worker stopped")?;
+                return Ok(Exit::Success);
+            }
+            asked = signals.next() => match asked {
+                Asked::Stop if stop.is_cancelled() => return Ok(Exit::Unsuccessful),
+                Asked::Stop => {
+                    eprintln!("stopping; once more to stop at once");
+                    stop.cancel();
+                }
+                Asked::Reconfig => eprintln!("a worker has nothing to reconfigure; start it again instead"),
+            },
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Asked {
+    Stop,
+    Reconfig,
+}
+
+/// The signals that a daemon heeds.
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, Failed> {
+        let listen = |kind| signal(kind).context("failed to listen to signals");
+        Ok(Signals {
+            hangup: listen(SignalKind::hangup())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.hangup.recv() => Asked::Reconfig,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.terminate.recv() => Asked::Stop,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while !matches!(self.next().await, Asked::Stop) {}
+    }
+}

@@ -1,0 +1,148 @@
+//! Orders to a running master: `force`, `stop`, `reconfig`, `poll`.
+
+use std::collections::BTreeMap;
+
+use anstream::{eprintln, println};
+use windlass_core::digest::Digest;
+use windlass_master::view;
+use windlass_web::client::{Client, ClientError};
+
+use crate::args;
+use crate::exit::{Exit, Failed};
+use crate::output::{BAD, FAINT, GOOD, HEADING, WARN, outcome_style, outcome_word, paint, tame};
+use crate::progress::{Progress, content};
+use crate::query::print_json;
+
+/// `windlass force`.
+pub async fn force(client: &Client, order: args::Force, json: bool) -> Result<Exit, Failed> {
+    let body = view::Force {
+        builder: order.builder,
+        branch: order.branch,
+        revision: order.revision,
+        repository: order.repository,
+        properties: properties(&order.properties)?,
+        reason: Some(order.reason),
+        owner: std::env::var("USER").ok(),
+    };
+    if !order.wait {
+        let forced: view::Forced = client.post("/api/v1/force", &body).await?;
+        if json {
+            print_json(&forced);
+        } else {
+            println!("submitted as buildset {}; `windlass builds` shows what becomes of it", forced.buildset);
+        }
+        return Ok(Exit::Success);
+    }
+    let mut progress = Progress::listen(client, json).await?;
+    let forced: view::Forced = client.post("/api/v1/force", &body).await?;
+    progress.only(&forced.requests);
+    let done = progress.until_done(client, forced.buildset).await?;
+    if json {
+        print_json(&done);
+    } else {
+        println!("{}", paint(outcome_style(done.outcome), outcome_word(done.outcome)));
+    }
+    Ok(if content(done.outcome) { Exit::Success } else { Exit::Unsuccessful })
+}
+
+/// `NAME=VALUE`, where a value that is JSON keeps its type.
+fn properties(given: &[String]) -> Result<BTreeMap<String, serde_json::Value>, Failed> {
+    let property = |text: &String| {
+        let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| Failed {
+            exit: Exit::Refused,
+            error: anyhow::anyhow!("`--property {text}` is not NAME=VALUE"),
+        })?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.to_owned()));
+        Ok((name.to_owned(), value))
+    };
+    given.iter().map(property).collect()
+}
+
+/// `windlass stop`.
+pub async fn stop(client: &Client, build: u64, reason: &str) -> Result<Exit, Failed> {
+    let path = format!("/api/v1/builds/{build}/stop");
+    let _: serde_json::Value = client.post(&path, &serde_json::json!({ "reason": reason })).await?;
+    println!("build {build} is being stopped");
+    Ok(Exit::Success)
+}
+
+/// `windlass poll`.
+pub async fn poll(client: &Client, json: bool) -> Result<Exit, Failed> {
+    let polled: Vec<view::Polled> = client.post("/api/v1/poll", &serde_json::json!({})).await?;
+    if json {
+        print_json(&polled);
+    } else if polled.is_empty() {
+        println!("no pollers are configured");
+    }
+    for poller in polled.iter().filter(|_| !json) {
+        println!("{}: {} new changes", tame(&poller.poller), poller.changes);
+    }
+    Ok(Exit::Success)
+}
+
+/// `windlass reconfig`.
+pub async fn reconfig(client: &Client, plan: bool, json: bool) -> Result<Exit, Failed> {
+    let answer: Result<view::Reconfigured, ClientError> =
+        client.post("/api/v1/reconfig", &serde_json::json!({ "plan": plan })).await;
+    match answer {
+        Ok(done) if json => print_json(&done),
+        Ok(done) => print_reconfigured(&done),
+        Err(ClientError::Refused(refused)) if json => {
+            print_json(&refused);
+            return Ok(Failed::from(ClientError::Refused(refused)).exit);
+        }
+        Err(ClientError::Refused(refused)) => {
+            for detail in &refused.details {
+                eprintln!("{detail}\n");
+            }
+            return Err(ClientError::Refused(refused).into());
+        }
+        Err(e) => return Err(e.into()),
+    }
+    Ok(Exit::Success)
+}
+
+/// What a reconfig did or would do, like a diff.
+pub fn print_reconfigured(done: &view::Reconfigured) {
+    let title = match (done.plan_only, done.changed) {
+        (_, false) => "nothing differs".to_owned(),
+        (true, true) => "would change:".to_owned(),
+        (false, true) => format!("generation {} is live:", done.generation),
+    };
+    println!("{}", paint(HEADING, title));
+    for item in &done.plan.items {
+        let (style, sign) = match item.action {
+            view::Action::Added => (GOOD, '+'),
+            view::Action::Changed => (WARN, '~'),
+            view::Action::Removed => (BAD, '-'),
+        };
+        let fields = match item.fields.is_empty() {
+            true => String::new(),
+            false => format!(": {}", item.fields.join(", ")),
+        };
+        println!("{} {} {}{}", paint(style, sign), item.section, tame(&item.name), tame(&fields));
+    }
+    let plugin = |style, sign: char, name: &str, what: String| {
+        println!("{} plugin {} {}", paint(style, sign), tame(name), paint(FAINT, what));
+    };
+    for added in &done.plugins.added {
+        plugin(GOOD, '+', &added.name, added.digest.short());
+    }
+    for replaced in &done.plugins.replaced {
+        plugin(WARN, '~', &replaced.name, arrow(replaced.old, replaced.new));
+    }
+    for removed in &done.plugins.removed {
+        plugin(BAD, '-', &removed.name, removed.digest.short());
+    }
+    for setting in &done.plan.refused {
+        println!("{} {}", paint(BAD, "needs a restart:"), tame(setting));
+    }
+    if !done.builds_holding.is_empty() {
+        let builds: Vec<String> = done.builds_holding.iter().map(u64::to_string).collect();
+        println!("{}", paint(FAINT, format_args!("builds that keep what they started with: {}", builds.join(", "))));
+    }
+}
+
+fn arrow(old: Digest, new: Digest) -> String {
+    format!("{} -> {}", old.short(), new.short())
+}

@@ -1,0 +1,264 @@
+//! `status`, `builds` and `build`: what the master knows, as tables.
+
+use anstream::{print, println};
+use anstyle::Style;
+use windlass_master::view;
+use windlass_web::client::Client;
+
+use crate::exit::{Exit, Failed};
+use crate::output::{
+    BAD, FAINT, GOOD, HEADING, RUNNING, Table, WARN, duration, outcome_style, outcome_word, paint, size, tame,
+};
+use crate::place::now_ms;
+
+const PLAIN: Style = Style::new();
+
+/// Prints a value as JSON.
+pub fn print_json(value: &impl serde::Serialize) {
+    println!("{}", serde_json::to_string_pretty(value).expect("our own types are JSON"));
+}
+
+/// `windlass status`.
+pub async fn status(client: &Client, json: bool) -> Result<Exit, Failed> {
+    let status: view::Status = client.get("/api/v1/status").await?;
+    if json {
+        print_json(&status);
+        return Ok(Exit::Success);
+    }
+    let now = status.now;
+    println!(
+        "{}  windlass {}, up {}, plugins of generation {}, listening at {}{}",
+        paint(HEADING, tame(&status.title)),
+        status.version,
+        duration(now.ms_since(status.started)),
+        status.generation,
+        status.listen,
+        status.memory.map(|m| format!(", {} in memory", size(m))).unwrap_or_default(),
+    );
+    let mut workers = Table::new(&["worker", "", "running", "load", "version"]);
+    for worker in &status.workers {
+        let (style, state) = match worker.connected {
+            Some(since) => (GOOD, format!("connected {}", duration(now.ms_since(since)))),
+            None => (WARN, "not connected".to_owned()),
+        };
+        let slots = worker.max_builds.map_or("no limit".to_owned(), |m| m.to_string());
+        workers.row(vec![
+            (PLAIN, worker.name.clone()),
+            (style, state),
+            (PLAIN, format!("{} of {slots}", worker.running)),
+            (FAINT, worker.load.map_or("-".to_owned(), |l| format!("{l:.2}"))),
+            (FAINT, worker.version.clone().unwrap_or_default()),
+        ]);
+    }
+    print!("\n{workers}");
+    let mut builders = Table::new(&["builder", "pending", "building", "last build", ""]);
+    for builder in &status.builders {
+        let (style, last) = match &builder.last {
+            Some(last) => (
+                outcome_style(Some(last.outcome)),
+                format!("{} {}, {} ago", last.id, last.outcome, duration(now.ms_since(last.ended))),
+            ),
+            None => (FAINT, "none yet".to_owned()),
+        };
+        builders.row(vec![
+            (PLAIN, builder.name.clone()),
+            (if builder.pending > 0 { WARN } else { PLAIN }, builder.pending.to_string()),
+            (PLAIN, builder.building.to_string()),
+            (style, last),
+            (FAINT, builder.waiting.clone().unwrap_or_default()),
+        ]);
+    }
+    print!("\n{builders}");
+    if !status.policies.is_empty() {
+        print!("\n{}", policies(&status));
+    }
+    if !status.running.is_empty() {
+        print!("\n{}", builds_table(&status.running));
+    }
+    for poller in status.pollers.iter().filter(|p| p.error.is_some()) {
+        let error = poller.error.as_deref().unwrap_or_default();
+        println!("{}", paint(BAD, format_args!("poller {}: {}", tame(&poller.name), tame(error))));
+    }
+    for problem in &status.problems {
+        println!("{}", paint(BAD, tame(problem)));
+    }
+    Ok(Exit::Success)
+}
+
+fn policies(status: &view::Status) -> Table {
+    let mut table = Table::new(&["policy", "of", "digest", "asked", "fell back", ""]);
+    for policy in &status.policies {
+        let (style, state) = match (policy.suspended_until, &policy.last_fault) {
+            (Some(until), fault) => (
+                BAD,
+                format!(
+                    "suspended for {} more; {}",
+                    duration(until.ms_since(status.now)),
+                    fault.as_deref().unwrap_or_default()
+                ),
+            ),
+            (None, Some(fault)) => (WARN, fault.clone()),
+            (None, None) => (PLAIN, String::new()),
+        };
+        table.row(vec![
+            (PLAIN, format!("{} {}", policy.kind, policy.hook)),
+            (FAINT, policy.used_by.clone()),
+            (FAINT, policy.digest.map(|d| d.short()).unwrap_or_default()),
+            (PLAIN, policy.calls.to_string()),
+            (if policy.fallbacks > 0 { WARN } else { PLAIN }, policy.fallbacks.to_string()),
+            (style, state),
+        ]);
+    }
+    table
+}
+
+fn builds_table(builds: &[view::Build]) -> Table {
+    let mut table = Table::new(&["build", "builder", "worker", "outcome", "took", "revision", ""]);
+    for build in builds {
+        table.row(vec![
+            (HEADING, build.id.to_string()),
+            (PLAIN, build.builder.clone()),
+            (PLAIN, build.worker.clone()),
+            (outcome_style(build.outcome), outcome_word(build.outcome).to_owned()),
+            (FAINT, took(build)),
+            (FAINT, build.revision.as_deref().map(short_revision).unwrap_or_default().to_owned()),
+            (PLAIN, build.summary.clone()),
+        ]);
+    }
+    table
+}
+
+/// How long a build took, or has taken so far.
+#[must_use]
+pub fn took(build: &view::Build) -> String {
+    duration(build.ended.map_or(now_ms(), |e| e.0).saturating_sub(build.started.0))
+}
+
+/// The first ten characters of a revision.
+#[must_use]
+pub fn short_revision(revision: &str) -> &str {
+    revision.char_indices().nth(10).map_or(revision, |(end, _)| &revision[..end])
+}
+
+/// `windlass builds`.
+pub async fn builds(client: &Client, filter: view::BuildFilter, json: bool) -> Result<Exit, Failed> {
+    let mut query = form_urlencoded(&[
+        ("builder", filter.builder),
+        ("worker", filter.worker),
+        ("complete", filter.complete.map(|c| c.to_string())),
+        ("limit", filter.limit.map(|l| l.to_string())),
+    ]);
+    query.insert_str(0, "/api/v1/builds?");
+    let builds: Vec<view::Build> = client.get(&query).await?;
+    if json {
+        print_json(&builds);
+    } else if builds.is_empty() {
+        println!("no builds");
+    } else {
+        print!("{}", builds_table(&builds));
+    }
+    Ok(Exit::Success)
+}
+
+/// The parts of a query that are there, percent-encoded.
+fn form_urlencoded(parts: &[(&str, Option<String>)]) -> String {
+    let present = parts.iter().filter_map(|(name, value)| Some(format!("{name}={}", encode(value.as_deref()?))));
+    present.collect::<Vec<_>>().join("&")
+}
+
+/// Percent-encodes everything but letters, digits, `-`, `.` and `_`.
+#[must_use]
+pub fn encode(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    text.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// `windlass build N`.
+pub async fn build(client: &Client, build: u64, json: bool) -> Result<Exit, Failed> {
+    let detail: view::BuildDetail = client.get(&format!("/api/v1/builds/{build}")).await?;
+    if json {
+        print_json(&detail);
+    } else {
+        print_detail(&detail);
+    }
+    Ok(Exit::Success)
+}
+
+fn print_detail(detail: &view::BuildDetail) {
+    let build = &detail.build;
+    println!(
+        "{} of builder {} (its number {}) on worker {}: {}, {}",
+        paint(HEADING, format_args!("build {}", build.id)),
+        paint(HEADING, tame(&build.builder)),
+        build.number,
+        paint(HEADING, tame(&build.worker)),
+        paint(outcome_style(build.outcome), outcome_word(build.outcome)),
+        took(build),
+    );
+    if !build.summary.is_empty() {
+        println!("{}", tame(&build.summary));
+    }
+    println!("{}", paint(FAINT, format_args!("because: {}", tame(&build.reason))));
+    for stamp in &detail.stamps {
+        println!(
+            "{}",
+            paint(
+                FAINT,
+                tame(&format!(
+                    "source: {} branch {} revision {}",
+                    stamp.repository,
+                    stamp.branch.as_deref().unwrap_or("(default)"),
+                    stamp.revision.as_deref().or(build.revision.as_deref()).unwrap_or("(newest)")
+                ))
+            )
+        );
+    }
+    for change in &detail.changes {
+        let title = change.comments.lines().next().unwrap_or_default();
+        println!("{}", paint(FAINT, tame(&format!("change {} by {}: {title}", change.id, change.author))));
+    }
+    let mut steps = Table::new(&["step", "outcome", "took", "component", "logs", ""]);
+    for step in &detail.steps {
+        let took = step.ended.map_or(now_ms(), |e| e.0).saturating_sub(step.started.0);
+        let logs: Vec<String> = step.logs.iter().map(|l| format!("{} {}", l.name, size(l.length))).collect();
+        steps.row(vec![
+            (PLAIN, step.name.clone()),
+            (outcome_style(step.outcome), outcome_word(step.outcome).to_owned()),
+            (FAINT, duration(took)),
+            (FAINT, format!("{} {}", step.hook, step.digest.short())),
+            (FAINT, logs.join(", ")),
+            (PLAIN, step.summary.clone()),
+        ]);
+    }
+    print!("\n{steps}");
+    for step in &detail.steps {
+        if let Some(fault) = &step.fault {
+            println!("{}", paint(BAD, format_args!("{}: {}", tame(&step.name), tame(fault))));
+        }
+        for (name, url) in &step.urls {
+            println!("{}", paint(RUNNING, format_args!("{}: {}", tame(name), tame(url))));
+        }
+    }
+    let mut components = Table::new(&["component that acted on it", "kind", "digest", ""]);
+    for component in &detail.components {
+        let (style, note) = if component.current { (FAINT, "") } else { (WARN, "replaced since") };
+        components.row(vec![
+            (PLAIN, component.hook.clone()),
+            (FAINT, component.kind.clone()),
+            (FAINT, component.digest.to_string()),
+            (style, note.to_owned()),
+        ]);
+    }
+    print!("\n{components}");
+    if !detail.properties.is_empty() {
+        let mut properties = Table::new(&["property", "value", "set by"]);
+        for property in &detail.properties {
+            properties.row(vec![
+                (PLAIN, property.name.clone()),
+                (PLAIN, property.value.to_string()),
+                (FAINT, property.source.clone()),
+            ]);
+        }
+        print!("\n{properties}");
+    }
+}

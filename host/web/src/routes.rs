@@ -1,0 +1,249 @@
+//! The paths of the API. Each is a few lines: what was asked, in the master's words, and its answer.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use windlass_master::{ForceError, Handle, LogError, PollError, QueryError, ReconfigError, StopError, view};
+
+use crate::error::ApiError;
+
+/// How much of a log one answer carries at most, in bytes.
+const LOG_CHUNK: usize = 256 * 1024;
+
+#[derive(Clone)]
+struct Api {
+    master: Handle,
+    stop: CancellationToken,
+}
+
+/// All paths, below `/api/v1`.
+pub fn routes(master: Handle, stop: CancellationToken) -> Router {
+    let v1 = Router::new()
+        .route("/status", get(status))
+        .route("/builds", get(builds))
+        .route("/builds/{build}", get(build))
+        .route("/builds/{build}/stop", post(stop_build))
+        .route("/builds/{build}/steps/{step}/logs/{log}", get(log))
+        .route("/buildsets/{buildset}", get(buildset))
+        .route("/changes", get(changes))
+        .route("/plugins", get(plugins))
+        .route("/events", get(events))
+        .route("/force", post(force))
+        .route("/poll", post(poll))
+        .route("/reconfig", post(reconfig));
+    Router::new().nest("/api/v1", v1).fallback(unknown).with_state(Api { master, stop })
+}
+
+async fn unknown(uri: axum::http::Uri) -> ApiError {
+    ApiError::not_found(format_args!("path {}", uri.path()))
+}
+
+async fn status(State(api): State<Api>) -> Json<view::Status> {
+    Json(api.master.status())
+}
+
+async fn builds(
+    State(api): State<Api>,
+    Query(filter): Query<view::BuildFilter>,
+) -> Result<Json<Vec<view::Build>>, ApiError> {
+    Ok(Json(api.master.builds(&filter)?))
+}
+
+async fn build(State(api): State<Api>, Path(build): Path<u64>) -> Result<Json<view::BuildDetail>, ApiError> {
+    api.master.build(build)?.map(Json).ok_or_else(|| ApiError::not_found(format_args!("build {build}")))
+}
+
+/// Why a build is to be stopped.
+#[derive(Deserialize)]
+struct Stop {
+    reason: String,
+}
+
+async fn stop_build(
+    State(api): State<Api>,
+    Path(build): Path<u64>,
+    body: Bytes,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    api.master.stop_build(build, &read::<Stop>(&body)?.reason).await?;
+    Ok(Json(serde_json::json!({})))
+}
+
+/// Which part of a log.
+#[derive(Deserialize)]
+struct Part {
+    #[serde(default)]
+    offset: u64,
+    /// Waits until there is more.
+    #[serde(default)]
+    follow: bool,
+}
+
+async fn log(
+    State(api): State<Api>,
+    Path((build, step, log)): Path<(u64, String, String)>,
+    Query(part): Query<Part>,
+) -> Result<Json<view::LogChunk>, ApiError> {
+    if !part.follow {
+        return Ok(Json(api.master.read_log(build, &step, &log, part.offset, LOG_CHUNK)?));
+    }
+    tokio::select! {
+        chunk = api.master.follow_log(build, &step, &log, part.offset, LOG_CHUNK) => Ok(Json(chunk?)),
+        () = api.stop.cancelled() => Err(ApiError::new("shutting-down", "the master is shutting down")),
+    }
+}
+
+async fn buildset(State(api): State<Api>, Path(id): Path<u64>) -> Result<Json<view::Buildset>, ApiError> {
+    api.master.buildset(id)?.map(Json).ok_or_else(|| ApiError::not_found(format_args!("buildset {id}")))
+}
+
+/// How many.
+#[derive(Deserialize)]
+struct Limit {
+    limit: Option<usize>,
+}
+
+async fn changes(
+    State(api): State<Api>,
+    Query(Limit { limit }): Query<Limit>,
+) -> Result<Json<Vec<view::Change>>, ApiError> {
+    Ok(Json(api.master.changes(limit.unwrap_or(50).min(1_000))?))
+}
+
+async fn plugins(State(api): State<Api>) -> Result<Json<Vec<view::Plugin>>, ApiError> {
+    Ok(Json(api.master.plugins()?))
+}
+
+/// What happens from now on, a JSON line each; an empty line every 15 s shows that the master lives.
+async fn events(State(api): State<Api>) -> Response {
+    let listener = api.master.subscribe();
+    let lines = stream::unfold((listener, api.stop), |(mut listener, stop)| async move {
+        let line = tokio::select! {
+            event = listener.next() => line(&event?),
+            () = tokio::time::sleep(std::time::Duration::from_secs(15)) => "\n".to_owned(),
+            () = stop.cancelled() => return None,
+        };
+        Some((Ok::<_, std::convert::Infallible>(line), (listener, stop)))
+    });
+    // The first, empty line tells the client that it listens: what it asks for next cannot be missed.
+    let ready = stream::once(async { Ok("\n".to_owned()) });
+    let body = Body::from_stream(futures_util::StreamExt::chain(ready, lines));
+    ([("content-type", "application/x-ndjson")], body).into_response()
+}
+
+fn line(event: &impl Serialize) -> String {
+    serde_json::to_string(event).expect("events are JSON") + "\n"
+}
+
+async fn force(State(api): State<Api>, body: Bytes) -> Result<Json<view::Forced>, ApiError> {
+    Ok(Json(api.master.force(read(&body)?).await?))
+}
+
+/// Which poller; none: all.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Poll {
+    poller: Option<String>,
+}
+
+async fn poll(State(api): State<Api>, body: Bytes) -> Result<Json<Vec<view::Polled>>, ApiError> {
+    let names = match read::<Poll>(&body)?.poller {
+        Some(one) => vec![one],
+        None => api.master.status().pollers.into_iter().map(|p| p.name).collect(),
+    };
+    let mut polled = Vec::new();
+    for name in names {
+        polled.push(api.master.poll_now(&name).await?);
+    }
+    Ok(Json(polled))
+}
+
+/// Whether only to show what would change.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Reconfig {
+    plan: bool,
+}
+
+async fn reconfig(State(api): State<Api>, body: Bytes) -> Result<Json<view::Reconfigured>, ApiError> {
+    Ok(Json(api.master.reconfig(read::<Reconfig>(&body)?.plan).await?))
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|e| ApiError::new("bad-argument", format!("the body cannot be read: {e}")))
+}
+
+/// The text of an error and of all that caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> ApiError {
+        ApiError::new("internal", chain(&error))
+    }
+}
+
+impl From<LogError> for ApiError {
+    fn from(error: LogError) -> ApiError {
+        match error {
+            LogError::NotFound(what) => ApiError::new("not-found", what),
+            LogError::Query(e) => e.into(),
+        }
+    }
+}
+
+impl From<StopError> for ApiError {
+    fn from(error: StopError) -> ApiError {
+        ApiError::new("not-found", chain(&error))
+    }
+}
+
+impl From<ForceError> for ApiError {
+    fn from(error: ForceError) -> ApiError {
+        let code = match &error {
+            ForceError::NoSuchBuilder { .. } => "not-found",
+            ForceError::WhichRepository { .. } | ForceError::BadProperty { .. } => "bad-argument",
+            ForceError::ShuttingDown => "shutting-down",
+            ForceError::Store(_) => "internal",
+        };
+        ApiError::new(code, chain(&error))
+    }
+}
+
+impl From<PollError> for ApiError {
+    fn from(error: PollError) -> ApiError {
+        let code = match &error {
+            PollError::NoSuchPoller(_) => "not-found",
+            PollError::Failed { .. } => "internal",
+            PollError::ShuttingDown => "shutting-down",
+        };
+        ApiError::new(code, chain(&error))
+    }
+}
+
+impl From<ReconfigError> for ApiError {
+    fn from(error: ReconfigError) -> ApiError {
+        let code = match &error {
+            ReconfigError::Busy => "busy",
+            ReconfigError::ShuttingDown => "shutting-down",
+            ReconfigError::Store(_) => "internal",
+            _ => "refused",
+        };
+        ApiError {
+            details: error.details(),
+            diagnostics: error.diagnostics(),
+            ..ApiError::new(code, chain(&error))
+        }
+    }
+}
