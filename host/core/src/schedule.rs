@@ -1,5 +1,149 @@
-//! The scheduling decision: pure. Being written; the status is settled.
+//! The scheduling decision, as a state machine on values: which builder, which request, which worker.
+//!
+//! The [`Board`] holds what is pending, which slots are free and which policies are being asked. Events
+//! go in through its methods; [`Board::decide`] hands out what is to be done. It never waits: a policy
+//! is asked by an [`Effect::Ask`], and whenever the [`Reply`] comes, it is judged against the state of
+//! that moment.
+//!
+//! - A *start* takes the way of one build: reserve the least-loaded free slot, pick a request
+//!   (`next-build`), ask who may take it (`can-start-build`), place it (`next-slave`), join others to it
+//!   (`merge-requests`), claim. Each stage asks its policy, or follows the default at once. As many starts
+//!   are under way as there are free slots, several of one builder among them; one waiting for its policy
+//!   keeps its own slot and no other.
+//! - Only builders that something happened to are visited, in the order of `prioritize-builders`, or by
+//!   their first request: priority, age, name.
+//! - *Nobody is asked in vain for ever*: a request that a policy leaves is held for [`HOLD_MS`], or until
+//!   a slot is free that it was not offered; a builder whose policies left [`REFUSALS_A_PASS`] requests
+//!   rests for [`REST_MS`], and the others go first meanwhile.
+//! - A worker without `max_builds` takes one build of each builder at a time, as Buildbot's do.
+//!
+//! Deliberately absent: locks, and any look at history beyond who built what last.
 
+mod board;
+mod claim;
+mod desk;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod judge;
+mod lane;
+mod slots;
+mod stage;
 mod status;
+#[cfg(test)]
+mod tests;
+mod view;
+mod visit;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use board::Board;
+pub use claim::{Claim, Given, Numbers};
 pub use status::{BuilderStatus, FallbackStatus, PolicyStatus, Status, WorkerStatus};
+
+use crate::builder::{Builder, PolicyUse};
+use crate::decision::Decision;
+use crate::outcome::Outcome;
+use crate::policy::{Answer, Fault, HookKind, Lookup, Lookups, Question, Usage};
+use crate::properties::Properties;
+use crate::record::Component;
+use crate::time::Timestamp;
+
+/// Candidates that a policy is offered at once.
+pub const WINDOW: usize = 100;
+/// Windows that `next-build` is offered in one pass before the builder rests.
+pub const WINDOWS_A_PASS: u32 = 10;
+/// The most requests that one build serves.
+pub const MERGE_BOUND: usize = 100;
+/// How long a request that a policy left is held.
+pub const HOLD_MS: u64 = 10_000;
+/// So many requests of a builder may be left by policies before it rests.
+pub const REFUSALS_A_PASS: u32 = 100;
+/// How long it rests then.
+pub const REST_MS: u64 = 1_000;
+/// Held requests that one freed slot wakes.
+pub const WOKEN_BY_A_SLOT: usize = 4;
+/// The longest wait of a request whose builds keep ending as *retry*: the second try comes at once, the
+/// third after 1 s, then twice as long each time. It is never given up: a lost worker is not its fault.
+pub const LONGEST_RETRY_MS: u64 = 60_000;
+/// So often a policy is asked again because its answer came too late for the state it spoke of.
+const ASKED_AGAIN: u32 = 2;
+
+/// Numbers the starts of one board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StartId(u64);
+
+/// Numbers the questions of one board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(u64);
+
+/// What scheduling goes by: the part of the configuration that it needs, and the policies as resolved.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// By name.
+    pub builders: BTreeMap<String, Arc<Builder>>,
+    /// In the order of the configuration.
+    pub workers: Vec<WorkerRule>,
+    /// The order of builders; none: by their first request.
+    pub prioritize_builders: Option<PolicyUse>,
+    /// The configured hooks, each with what it resolves to. One that is missing falls back.
+    pub components: BTreeMap<(HookKind, String), Component>,
+    /// Properties that every build gets.
+    pub properties: Properties,
+}
+
+/// A worker as configured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WorkerRule {
+    /// Its name.
+    pub name: String,
+    /// How many builds at once; none: one of each builder.
+    pub max_builds: Option<u32>,
+    /// Properties that its builds get.
+    pub properties: Properties,
+}
+
+/// What the board wants done.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Ask a policy; [`Board::answered`] takes the reply.
+    Ask(Ask),
+    /// Claim requests and record the build, then tell [`Board::claimed`] or [`Board::refused`].
+    Claim(Claim),
+    /// Look up when these workers last built for these builders (builder, worker);
+    /// [`Board::history`] takes what was found. The builders wait for it.
+    History(Vec<(String, String)>),
+    /// Scan the store for requests that the board does not know; [`Board::found`] takes them.
+    Scan,
+    /// Keep the record of a decision. The place to persist it, one day.
+    Record(Decision),
+}
+
+/// A question to a policy.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Its number.
+    pub id: AskId,
+    /// The policy as configured.
+    pub policy: PolicyUse,
+    /// The policy as resolved.
+    pub component: Component,
+    /// The question.
+    pub question: Question,
+    /// What it may look up.
+    pub lookups: Lookups,
+}
+
+/// What came of a question.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The answer, unjudged.
+    pub answer: Result<Answer, Fault>,
+    /// What was looked up.
+    pub lookups: Vec<Lookup>,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+/// When a worker last finished a build of a builder, and how.
+pub type LastBuilt = Option<(Timestamp, Outcome)>;

@@ -1,0 +1,350 @@
+//! The board: the state, and the events that change it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::desk::{Asker, Desk};
+use super::lane::{Entry, Lane};
+use super::slots::Slots;
+use super::stage::{Stage, Start};
+use super::{AskId, Effect, HOLD_MS, LONGEST_RETRY_MS, LastBuilt, Reply, Rules, StartId, WOKEN_BY_A_SLOT};
+use crate::id::{BuildId, RequestId};
+use crate::outcome::Outcome;
+use crate::request::{Buildset, Request};
+use crate::time::Timestamp;
+use crate::value::Pair;
+
+/// What is pending, what runs where, who is asked what. See the [module](super).
+#[derive(Debug, Default)]
+pub struct Board {
+    pub(super) rules: Rules,
+    pub(super) lanes: BTreeMap<String, Lane>,
+    pub(super) slots: Slots,
+    pub(super) starts: BTreeMap<StartId, Start>,
+    pub(super) desk: Desk,
+    /// Builders that something happened to since they were visited last.
+    pub(super) dirty: BTreeSet<String>,
+    /// `prioritize-builders` is being asked.
+    pub(super) ordering: bool,
+    /// No builder is visited before this moment: `prioritize-builders` failed and holds.
+    pub(super) round_rests: Option<Timestamp>,
+    /// Builders that the order left out; they are tried again at that moment.
+    pub(super) left_out: Option<(Timestamp, BTreeSet<String>)>,
+    pub(super) effects: Vec<Effect>,
+    pub(super) last_start: u64,
+    /// Which builders may use a worker.
+    served: BTreeMap<String, Vec<String>>,
+    running: BTreeMap<BuildId, Running>,
+    history: BTreeMap<(String, String), LastBuilt>,
+    /// Look-ups of history under way, by builder.
+    pub(super) awaited: BTreeMap<String, BTreeSet<String>>,
+    /// Requests that left the board while a scan is under way: what it saw of them is old.
+    scanning: Option<BTreeSet<RequestId>>,
+    /// When lanes have something to do by themselves.
+    timers: BTreeSet<(Timestamp, String)>,
+    /// No start begins any more.
+    pub(super) closed: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    builder: String,
+    worker: String,
+    entries: Vec<Entry>,
+}
+
+impl Board {
+    /// Goes by other rules from the next decision on. Starts under way keep the builder they began with;
+    /// requests of builders that are gone stay pending.
+    pub fn configure(&mut self, rules: Rules) {
+        self.slots.configure(&rules.workers);
+        self.desk.reloaded(&rules);
+        self.served.clear();
+        for builder in rules.builders.values() {
+            for worker in &builder.workers {
+                self.served.entry(worker.clone()).or_default().push(builder.name.clone());
+            }
+            self.lanes.entry(builder.name.clone()).or_default();
+        }
+        self.lanes.retain(|name, lane| {
+            rules.builders.contains_key(name) || !lane.is_empty() || lane.building > 0 || lane.picking
+        });
+        self.rules = rules;
+        self.round_rests = None;
+        self.left_out = None;
+        for (name, lane) in &mut self.lanes {
+            lane.wake_all();
+            self.dirty.insert(name.clone());
+        }
+        self.want_history();
+    }
+
+    /// Takes in requests with their buildsets. Known ones are left alone.
+    pub fn submitted(&mut self, requests: impl IntoIterator<Item = (Request, Arc<Buildset>)>) {
+        for (request, buildset) in requests {
+            if request.claim.is_some() || request.complete.is_some() {
+                continue;
+            }
+            let name = request.builder.clone();
+            let lane = self.lanes.entry(name.clone()).or_default();
+            if lane.add(request, buildset) {
+                lane.end_rest();
+                self.dirty.insert(name);
+            }
+        }
+    }
+
+    /// A scan of the store begins.
+    pub fn scan_began(&mut self) {
+        self.scanning = Some(BTreeSet::new());
+    }
+
+    /// Whether the board has this request, or had it since the scan began.
+    #[must_use]
+    pub fn knows(&self, request: &Request) -> bool {
+        self.lanes.get(&request.builder).is_some_and(|lane| lane.contains(request.id))
+            || self.scanning.as_ref().is_some_and(|gone| gone.contains(&request.id))
+    }
+
+    /// Takes in what a scan found: pending in the store when it was read. Those that left the board since
+    /// the scan began are ignored.
+    pub fn found(&mut self, requests: Vec<(Request, Arc<Buildset>)>) {
+        let unknown: Vec<_> = requests.into_iter().filter(|(r, _)| !self.knows(r)).collect();
+        self.submitted(unknown);
+    }
+
+    /// The scan is over.
+    pub fn scan_ended(&mut self) {
+        self.scanning = None;
+    }
+
+    /// A worker connected. What it says about itself can be looked up by policies.
+    pub fn worker_up(&mut self, name: &str, since: Timestamp, facts: Vec<Pair>) {
+        self.slots.up(name, since, facts);
+        for builder in self.served.get(name).into_iter().flatten() {
+            if let Some(lane) = self.lanes.get_mut(builder) {
+                lane.wake_all();
+                self.dirty.insert(builder.clone());
+            }
+        }
+        self.want_history();
+    }
+
+    /// A worker's connection ended. Its builds go on until [`Board::build_ended`].
+    pub fn worker_down(&mut self, name: &str) {
+        self.slots.down(name);
+    }
+
+    /// A worker reported its load.
+    pub fn worker_load(&mut self, name: &str, load: f64) {
+        self.slots.load(name, load);
+    }
+
+    /// When workers last built for builders, as looked up; none: never.
+    pub fn history(&mut self, found: Vec<((String, String), LastBuilt)>) {
+        for ((builder, worker), last) in found {
+            if let Some(awaited) = self.awaited.get_mut(&builder) {
+                awaited.remove(&worker);
+                if awaited.is_empty() {
+                    self.awaited.remove(&builder);
+                    self.dirty.insert(builder.clone());
+                }
+            }
+            // A build that ended meanwhile is newer.
+            let known = self.history.entry((builder, worker)).or_default();
+            *known = (*known).max_by_time(last);
+        }
+    }
+
+    /// The claim of a start is durable: its build is `build` now.
+    pub fn claimed(&mut self, id: StartId, build: BuildId) {
+        let Some(start) = self.starts.remove(&id) else { return };
+        let lane = self.lanes.entry(start.spec.name.clone()).or_default();
+        lane.refusals = 0;
+        let entries: Vec<Entry> = start.requests().filter_map(|r| lane.remove(r)).collect();
+        if let Some(gone) = &mut self.scanning {
+            gone.extend(entries.iter().map(|e| e.request.id));
+        }
+        let running = Running { builder: start.spec.name.clone(), worker: start.worker, entries };
+        self.running.insert(build, running);
+    }
+
+    /// The claim of a start was refused because somebody else has `taken`, or it is complete: that one
+    /// is dropped, the others wait again. None: the store failed; they are held for a while.
+    pub fn refused(&mut self, id: StartId, taken: Option<RequestId>, why: &str, now: Timestamp) {
+        let Some(start) = self.starts.remove(&id) else { return };
+        self.desk.report(format!("a claim for `{}` was refused: {why}", start.spec.name));
+        let ours = taken.filter(|t| start.requests().any(|r| r == *t));
+        let lane = self.lanes.entry(start.spec.name.clone()).or_default();
+        lane.building = lane.building.saturating_sub(1);
+        for request in start.requests() {
+            if ours == Some(request) {
+                lane.remove(request);
+                if let Some(gone) = &mut self.scanning {
+                    gone.insert(request);
+                }
+            } else if ours.is_some() {
+                lane.put_back(request);
+            } else {
+                lane.hold(request, now.plus_ms(HOLD_MS), false, why);
+            }
+        }
+        self.free(&start.worker, &start.spec.name);
+        self.arm(&start.spec.name);
+    }
+
+    /// A build ended: its slot is free. If it is to be retried, its requests are pending again.
+    pub fn build_ended(&mut self, build: BuildId, outcome: Outcome, at: Timestamp) {
+        let Some(running) = self.running.remove(&build) else {
+            // One from before this board was made: the store knows what became of its requests.
+            if outcome == Outcome::Retry {
+                self.effects.push(Effect::Scan);
+            }
+            return;
+        };
+        let key = (running.builder.clone(), running.worker.clone());
+        self.history.insert(key, Some((at, outcome)));
+        let lane = self.lanes.entry(running.builder.clone()).or_default();
+        lane.building = lane.building.saturating_sub(1);
+        if outcome == Outcome::Retry {
+            for entry in running.entries {
+                let (id, wait) = (entry.request.id, retry_after(entry.retries + 1));
+                lane.restore(entry);
+                if wait > 0 {
+                    lane.hold(id, at.plus_ms(wait), false, "its builds keep ending as retry");
+                }
+            }
+        }
+        self.free(&running.worker, &running.builder);
+        self.arm(&running.builder);
+    }
+
+    /// A policy's reply. One that nobody waits for any more changes nothing.
+    pub fn answered(&mut self, id: AskId, reply: Reply, now: Timestamp) {
+        let Some(asked) = self.desk.take(id) else { return };
+        match asked.asker {
+            Asker::Round => self.ordered(asked, reply, now),
+            Asker::Start(start) => self.advised(start, asked, reply, now),
+        }
+    }
+
+    /// Lets those act whose moment has come.
+    pub fn tick(&mut self, now: Timestamp) {
+        while let Some((at, _)) = self.timers.first()
+            && *at <= now
+        {
+            let Some((_, name)) = self.timers.pop_first() else { break };
+            if let Some(lane) = self.lanes.get_mut(&name) {
+                lane.wake(now);
+                self.dirty.insert(name.clone());
+            }
+            self.arm(&name);
+        }
+        if self.round_rests.is_some_and(|until| until <= now) {
+            self.round_rests = None;
+        }
+        if self.left_out.as_ref().is_some_and(|(until, _)| *until <= now)
+            && let Some((_, names)) = self.left_out.take()
+        {
+            self.dirty.extend(names);
+        }
+    }
+
+    /// When [`Board::tick`] has something to do next.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Timestamp> {
+        let lanes = self.timers.first().map(|(at, _)| *at);
+        let left_out = self.left_out.as_ref().map(|(at, _)| *at);
+        lanes.into_iter().chain(self.round_rests).chain(left_out).min()
+    }
+
+    /// Visits the builders that something happened to, and hands out what is to be done.
+    #[must_use]
+    pub fn decide(&mut self, now: Timestamp) -> Vec<Effect> {
+        self.tick(now);
+        self.visit(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Begins no further start. Those that wait for a policy are given up; claims under way end.
+    pub fn close(&mut self) {
+        self.closed = true;
+        let asking: Vec<StartId> =
+            self.starts.iter().filter(|(_, s)| s.stage != Stage::Claim).map(|(id, _)| *id).collect();
+        for id in asking {
+            self.give_up(id);
+        }
+    }
+
+    /// Claims under way.
+    #[must_use]
+    pub fn claiming(&self) -> usize {
+        self.starts.values().filter(|s| s.stage == Stage::Claim).count()
+    }
+
+    pub(super) fn last_built(&self, builder: &str, worker: &str) -> LastBuilt {
+        self.history.get(&(builder.to_owned(), worker.to_owned())).copied().flatten()
+    }
+
+    /// Gives a slot back and wakes those who may want it.
+    pub(super) fn free(&mut self, worker: &str, builder: &str) {
+        self.slots.release(worker, builder);
+        self.dirty.insert(builder.to_owned());
+        for name in self.served.get(worker).into_iter().flatten() {
+            let Some(lane) = self.lanes.get_mut(name) else { continue };
+            if lane.is_waiting_for_slot() {
+                lane.wake_for_slot(WOKEN_BY_A_SLOT);
+                self.dirty.insert(name.clone());
+            }
+        }
+    }
+
+    /// Sets a lane's timer.
+    pub(super) fn arm(&mut self, builder: &str) {
+        if let Some(at) = self.lanes.get(builder).and_then(Lane::next_wake) {
+            self.timers.insert((at, builder.to_owned()));
+        }
+    }
+
+    /// Asks for the history that policies will want to see and that is not known yet.
+    fn want_history(&mut self) {
+        let mut wanted = Vec::new();
+        for builder in self.rules.builders.values() {
+            if builder.next_slave.is_none() && builder.can_start_build.is_none() {
+                continue;
+            }
+            for worker in builder.workers.iter().filter(|w| self.slots.is_connected(w)) {
+                let key = (builder.name.clone(), worker.clone());
+                let awaited = self.awaited.get(&builder.name).is_some_and(|a| a.contains(worker));
+                if !awaited && !self.history.contains_key(&key) {
+                    self.awaited.entry(key.0.clone()).or_default().insert(key.1.clone());
+                    wanted.push(key);
+                }
+            }
+        }
+        if !wanted.is_empty() {
+            self.effects.push(Effect::History(wanted));
+        }
+    }
+}
+
+/// How long a request waits before its next try, after so many builds that ended as *retry*.
+fn retry_after(retries: u32) -> u64 {
+    match retries {
+        0 | 1 => 0,
+        n => 1_000_u64.saturating_mul(1 << (n - 2).min(16)).min(LONGEST_RETRY_MS),
+    }
+}
+
+trait ByTime {
+    fn max_by_time(self, other: Self) -> Self;
+}
+
+impl ByTime for LastBuilt {
+    fn max_by_time(self, other: LastBuilt) -> LastBuilt {
+        match (self, other) {
+            (Some(a), Some(b)) => Some(if a.0 >= b.0 { a } else { b }),
+            (one, None) | (None, one) => one,
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The pending requests of one builder: an ordered index, so that the cost of a decision grows with
+//! what it looks at and not with the backlog.
+//!
+//! A request is *waiting* (it may be taken now), *held* (a policy or a retry holds it back until a
+//! moment), or *taken* by a start. Held and waiting ones count as pending.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::StartId;
+use crate::id::RequestId;
+use crate::merge;
+use crate::request::{Buildset, Request};
+use crate::time::Timestamp;
+
+/// The default order: priority, then age, then id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    priority: Reverse<i32>,
+    submitted: Timestamp,
+    id: RequestId,
+}
+
+impl Key {
+    fn of(request: &Request) -> Key {
+        Key { priority: Reverse(request.priority), submitted: request.submitted, id: request.id }
+    }
+
+    pub(super) fn priority(self) -> i32 {
+        self.priority.0
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Waiting,
+    Held { until: Timestamp, for_slot: bool },
+    Taken(StartId),
+}
+
+/// A request as the board keeps it.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) request: Arc<Request>,
+    pub(super) buildset: Arc<Buildset>,
+    /// How often a build of it ended as *retry*, since this master started.
+    pub(super) retries: u32,
+    alike: Option<u64>,
+    place: Place,
+}
+
+/// Why a builder is left alone for a while, and until when.
+#[derive(Clone, Debug)]
+pub(super) struct Rest {
+    pub(super) until: Timestamp,
+    pub(super) why: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    entries: BTreeMap<RequestId, Entry>,
+    waiting: BTreeSet<Key>,
+    /// Waiting ones by what they ask for.
+    alike: BTreeSet<(u64, Key)>,
+    /// Waiting and held ones by age.
+    ages: BTreeSet<(Timestamp, RequestId)>,
+    held: BTreeSet<(Timestamp, Key)>,
+    held_for_slot: BTreeSet<Key>,
+    /// Why the newest held one is held.
+    pub(super) held_why: String,
+    /// Builds that run or are being claimed.
+    pub(super) building: u32,
+    /// `next-build` is being asked; a second question would offer the same requests.
+    pub(super) picking: bool,
+    pub(super) rest: Option<Rest>,
+    /// Requests that policies held back since the last start or rest.
+    pub(super) refusals: u32,
+}
+
+impl Lane {
+    /// Adds a request; one that is there already stays as it is, unless the row is a newer version.
+    pub(super) fn add(&mut self, request: Request, buildset: Arc<Buildset>) -> bool {
+        let mut retries = 0;
+        if let Some(known) = self.entries.get(&request.id) {
+            let newer = known.request.version < request.version;
+            if !newer || matches!(known.place, Place::Taken(_)) {
+                return false;
+            }
+            retries = known.retries;
+            self.remove(request.id);
+        }
+        let alike = merge::alike(&buildset);
+        let id = request.id;
+        let entry = Entry { request: Arc::new(request), buildset, retries, alike, place: Place::Waiting };
+        self.entries.insert(id, entry);
+        self.wait(id);
+        true
+    }
+
+    pub(super) fn contains(&self, id: RequestId) -> bool {
+        self.entries.contains_key(&id)
+    }
+
+    pub(super) fn get(&self, id: RequestId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    /// The first of the default order.
+    pub(super) fn head(&self) -> Option<Key> {
+        self.waiting.first().copied()
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.ages.len()
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.ages.first().map(|(at, _)| *at)
+    }
+
+    /// At most `limit` waiting ones in the default order, after `after`.
+    pub(super) fn window(&self, after: Option<Key>, limit: usize) -> Vec<(Key, &Entry)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.waiting.range((from, Bound::Unbounded)).take(limit).map(|k| (*k, &self.entries[&k.id])).collect()
+    }
+
+    /// At most `limit` waiting ones that the default rule lets one build serve together with `first`.
+    pub(super) fn partners(&self, first: &Entry, limit: usize) -> Vec<RequestId> {
+        let Some(alike) = first.alike else { return Vec::new() };
+        self.alike
+            .iter_from(alike)
+            .map(|key| &self.entries[&key.id])
+            .filter(|e| merge::compatible((&first.request, &first.buildset), (&e.request, &e.buildset)))
+            .map(|e| e.request.id)
+            .take(limit)
+            .collect()
+    }
+
+    /// Takes a waiting request for a start. False: it is not waiting any more.
+    pub(super) fn take(&mut self, id: RequestId, start: StartId) -> bool {
+        if self.entries.get(&id).is_none_or(|e| e.place != Place::Waiting) {
+            return false;
+        }
+        self.unplace(id);
+        self.place(id, Place::Taken(start));
+        true
+    }
+
+    /// Puts a taken request back among the waiting ones.
+    pub(super) fn put_back(&mut self, id: RequestId) {
+        self.unplace(id);
+        self.wait(id);
+    }
+
+    /// Holds a request until a moment, or, with `for_slot`, until a slot is free if that comes first.
+    pub(super) fn hold(&mut self, id: RequestId, until: Timestamp, for_slot: bool, why: &str) {
+        self.unplace(id);
+        let Some(key) = self.place(id, Place::Held { until, for_slot }) else { return };
+        self.held.insert((until, key));
+        self.ages.insert((key.submitted, id));
+        if for_slot {
+            self.held_for_slot.insert(key);
+        }
+        why.clone_into(&mut self.held_why);
+    }
+
+    /// Removes a request: it is served, or nobody's business of ours any more.
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<Entry> {
+        self.unplace(id);
+        self.entries.remove(&id)
+    }
+
+    /// Adds one again whose build ended as *retry*.
+    pub(super) fn restore(&mut self, mut entry: Entry) {
+        entry.retries += 1;
+        let id = entry.request.id;
+        self.entries.insert(id, entry);
+        self.wait(id);
+    }
+
+    /// Lets held ones wait again whose moment has come, and ends a rest that is over.
+    pub(super) fn wake(&mut self, now: Timestamp) {
+        while let Some(&(until, key)) = self.held.first()
+            && until <= now
+        {
+            self.put_back(key.id);
+        }
+        if self.rest.as_ref().is_some_and(|r| r.until <= now) {
+            self.end_rest();
+        }
+    }
+
+    /// Lets at most `limit` of those wait again that were held for want of the right slot.
+    pub(super) fn wake_for_slot(&mut self, limit: usize) {
+        for _ in 0..limit {
+            let Some(key) = self.held_for_slot.first().copied() else { break };
+            self.put_back(key.id);
+        }
+    }
+
+    /// Lets all held ones wait again: what they were judged by has changed.
+    pub(super) fn wake_all(&mut self) {
+        while let Some(&(_, key)) = self.held.first() {
+            self.put_back(key.id);
+        }
+        self.end_rest();
+    }
+
+    pub(super) fn end_rest(&mut self) {
+        self.rest = None;
+        self.refusals = 0;
+    }
+
+    /// When [`Lane::wake`] has something to do.
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        let held = self.held.first().map(|(until, _)| *until);
+        held.into_iter().chain(self.rest.as_ref().map(|r| r.until)).min()
+    }
+
+    pub(super) fn is_waiting_for_slot(&self) -> bool {
+        self.has_waiting() || !self.held_for_slot.is_empty()
+    }
+
+    fn wait(&mut self, id: RequestId) {
+        let Some(key) = self.place(id, Place::Waiting) else { return };
+        self.waiting.insert(key);
+        self.ages.insert((key.submitted, id));
+        if let Some(alike) = self.entries[&id].alike {
+            self.alike.insert((alike, key));
+        }
+    }
+
+    fn place(&mut self, id: RequestId, place: Place) -> Option<Key> {
+        let entry = self.entries.get_mut(&id)?;
+        entry.place = place;
+        Some(Key::of(&entry.request))
+    }
+
+    /// Takes a request out of the index of the place where it is.
+    fn unplace(&mut self, id: RequestId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let key = Key::of(&entry.request);
+        match entry.place {
+            Place::Waiting => {
+                self.waiting.remove(&key);
+                if let Some(alike) = entry.alike {
+                    self.alike.remove(&(alike, key));
+                }
+            }
+            Place::Held { until, for_slot } => {
+                self.held.remove(&(until, key));
+                if for_slot {
+                    self.held_for_slot.remove(&key);
+                }
+            }
+            Place::Taken(_) => return,
+        }
+        self.ages.remove(&(key.submitted, id));
+    }
+}
+
+trait IterFrom {
+    fn iter_from(&self, alike: u64) -> impl Iterator<Item = &Key>;
+}
+
+impl IterFrom for BTreeSet<(u64, Key)> {
+    fn iter_from(&self, alike: u64) -> impl Iterator<Item = &Key> {
+        let least = Key { priority: Reverse(i32::MAX), submitted: Timestamp(0), id: RequestId(0) };
+        self.range((alike, least)..).take_while(move |(a, _)| *a == alike).map(|(_, key)| key)
+    }
+}

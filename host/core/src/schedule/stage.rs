@@ -1,0 +1,538 @@
+//! The way of one start: pick, allow, place, join, claim. Each stage follows its policy or the default.
+
+use std::sync::Arc;
+
+use super::claim::{Claim, Given};
+use super::desk::{Asked, Asker, Desk, Draft};
+use super::judge::{Offered, Verdict, judge};
+use super::lane::{Entry, Key, Rest};
+use super::{
+    ASKED_AGAIN, Board, Effect, HOLD_MS, MERGE_BOUND, REFUSALS_A_PASS, REST_MS, Reply, StartId, WINDOW,
+    WINDOWS_A_PASS,
+};
+use crate::builder::{Builder, Merge, OnError, PolicyUse};
+use crate::decision::Done;
+use crate::id::{DecisionId, RequestId};
+use crate::policy::{Lookups, Question, RequestInfo, SlaveInfo};
+use crate::record::Component;
+use crate::time::Timestamp;
+
+/// Where a start is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// `next-build`.
+    Pick,
+    /// `can-start-build`.
+    Allow,
+    /// `next-slave`.
+    Place,
+    /// `merge-requests`.
+    Join,
+    /// All is settled.
+    Ready,
+    /// The store is claiming.
+    Claim,
+}
+
+/// A build on its way to its claim. It holds a slot from its first moment.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) spec: Arc<Builder>,
+    pub(super) worker: String,
+    pub(super) stage: Stage,
+    request: Option<RequestId>,
+    joined: Vec<RequestId>,
+    /// What `can-start-build` allowed; none: it was not asked.
+    allowed: Option<Vec<String>>,
+    acted: Vec<Component>,
+    decisions: Vec<DecisionId>,
+    /// How often the present stage was asked again.
+    again: u32,
+    /// `next-build` is offered what comes after this.
+    after: Option<Key>,
+    window_end: Option<Key>,
+    windows: u32,
+}
+
+impl Start {
+    /// Its requests; the first is the one that it began for.
+    pub(super) fn requests(&self) -> impl Iterator<Item = RequestId> + '_ {
+        self.request.into_iter().chain(self.joined.iter().copied())
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.again = 0;
+    }
+}
+
+/// What a stage is to follow.
+enum Advice {
+    /// There is no policy, or it failed and the default stands in.
+    Default,
+    /// The policy failed, and that holds.
+    Hold(String),
+    /// What it was about has gone.
+    GiveUp,
+    Verdict(Verdict),
+}
+
+impl Board {
+    /// Begins a start: takes the least-loaded slot and goes as far as the first policy. False: no slot.
+    pub(super) fn begin(&mut self, name: &str, now: Timestamp) -> bool {
+        let Some(spec) = self.rules.builders.get(name).cloned() else { return false };
+        let Some(worker) = self.slots.best(&spec.workers, name).cloned() else { return false };
+        if !self.slots.reserve(&worker, name) {
+            return false;
+        }
+        self.last_start += 1;
+        let id = StartId(self.last_start);
+        let start = Start {
+            spec,
+            worker,
+            stage: Stage::Pick,
+            request: None,
+            joined: Vec::new(),
+            allowed: None,
+            acted: Vec::new(),
+            decisions: Vec::new(),
+            again: 0,
+            after: None,
+            window_end: None,
+            windows: 0,
+        };
+        self.starts.insert(id, start);
+        self.proceed(id, now);
+        true
+    }
+
+    /// A policy's reply to a start.
+    pub(super) fn advised(&mut self, id: StartId, asked: Asked, reply: Reply, now: Timestamp) {
+        let judged = reply.answer.clone().and_then(|answer| {
+            judge(&asked.question, &asked.offered, answer).map_err(|what| Desk::nonsense(&asked, what))
+        });
+        self.desk.went(&asked, judged.as_ref().err(), now);
+        let Some(start) = self.starts.get_mut(&id) else { return };
+        let name = start.spec.name.clone();
+        if start.stage == Stage::Pick
+            && let Some(lane) = self.lanes.get_mut(&name)
+        {
+            lane.picking = false;
+        }
+        self.dirty.insert(name);
+        let (advice, ignored, fault) = match judged {
+            Ok((verdict, ignored)) => {
+                if !start.acted.contains(&asked.component) {
+                    start.acted.push(asked.component.clone());
+                }
+                (Advice::Verdict(verdict), ignored, None)
+            }
+            Err(fault) => (instead(start.stage, &asked.policy), Vec::new(), Some(fault)),
+        };
+        let done = self.follow(id, advice, now);
+        let decision = self.desk.record(asked, reply, done, ignored, fault.as_ref(), now);
+        if let Some(start) = self.starts.get_mut(&id) {
+            start.decisions.push(decision.id);
+        }
+        self.effects.push(Effect::Record(decision));
+        self.proceed(id, now);
+    }
+
+    /// Gives a start up: what it took waits again.
+    pub(super) fn give_up(&mut self, id: StartId) {
+        let Some(start) = self.starts.remove(&id) else { return };
+        if let Some(lane) = self.lanes.get_mut(&start.spec.name) {
+            if start.stage == Stage::Pick {
+                lane.picking = false;
+            }
+            for request in start.requests() {
+                lane.put_back(request);
+            }
+        }
+        self.free(&start.worker, &start.spec.name);
+    }
+
+    /// Goes on until a policy has to be waited for, the claim is handed out, or the start is given up.
+    fn proceed(&mut self, id: StartId, now: Timestamp) {
+        while let Some(start) = self.starts.get(&id) {
+            let policy = match start.stage {
+                Stage::Pick => start.spec.next_build.clone(),
+                Stage::Allow => start.spec.can_start_build.clone(),
+                Stage::Place => start.spec.next_slave.clone(),
+                Stage::Join => match &start.spec.merge_requests {
+                    Merge::Policy(policy) => Some(policy.clone()),
+                    Merge::Never | Merge::Compatible => None,
+                },
+                Stage::Ready => return self.hand_out(id),
+                Stage::Claim => return,
+            };
+            let advice = match policy {
+                None => Advice::Default,
+                Some(policy) => match self.draft(id) {
+                    Err(advice) => advice,
+                    Ok(draft) => match self.desk.ask(&self.rules, &policy, draft, now) {
+                        Ok(ask) => {
+                            self.effects.push(Effect::Ask(ask));
+                            return;
+                        }
+                        Err(_) => instead(self.starts[&id].stage, &policy),
+                    },
+                },
+            };
+            self.follow(id, advice, now);
+        }
+    }
+
+    /// Follows an advice in the present stage; afterwards the start is in another one, or the same again,
+    /// or gone.
+    fn follow(&mut self, id: StartId, advice: Advice, now: Timestamp) -> Done {
+        let Some(start) = self.starts.get_mut(&id) else { return Done::Stale };
+        let stage = start.stage;
+        match (stage, advice) {
+            (_, Advice::GiveUp) => {
+                self.give_up(id);
+                Done::Stale
+            }
+            (_, Advice::Hold(why)) => self.hold(id, &why, now),
+            (Stage::Pick, Advice::Verdict(Verdict::Pick(None))) => self.pick_none(id, now),
+            (Stage::Pick, Advice::Verdict(Verdict::Pick(Some(request)))) => {
+                if self.pick(id, Some(request)) {
+                    Done::Picked(request)
+                } else {
+                    self.ask_again(id, now)
+                }
+            }
+            (Stage::Pick, Advice::Default) => {
+                if !self.pick(id, None) {
+                    self.give_up(id);
+                    return Done::Stale;
+                }
+                self.starts.get(&id).and_then(|s| s.request).map_or(Done::Stale, Done::Picked)
+            }
+            (Stage::Allow, Advice::Verdict(Verdict::Allow(names))) if names.is_empty() => {
+                let why = format!("`{}` allows no worker", hook(start.spec.can_start_build.as_ref()));
+                self.hold(id, &why, now)
+            }
+            (Stage::Allow, Advice::Verdict(Verdict::Allow(names))) => {
+                start.allowed = Some(names.clone());
+                start.enter(Stage::Place);
+                Done::Allowed(names)
+            }
+            (Stage::Allow, Advice::Default) => {
+                start.enter(Stage::Place);
+                Done::Allowed(Vec::new())
+            }
+            (Stage::Place, Advice::Verdict(Verdict::Place(None))) => {
+                let why = format!("`{}` chooses no worker", hook(start.spec.next_slave.as_ref()));
+                self.hold(id, &why, now)
+            }
+            (Stage::Place, Advice::Verdict(Verdict::Place(Some(worker)))) => {
+                if !self.move_to(id, &worker) {
+                    return self.ask_again(id, now);
+                }
+                self.enter(id, Stage::Join);
+                Done::Placed(worker)
+            }
+            (Stage::Place, Advice::Default) => {
+                let own = start.worker.clone();
+                let own_will_do = start.allowed.as_ref().is_none_or(|allowed| allowed.contains(&own));
+                let best = if own_will_do && self.slots.is_connected(&own) {
+                    Some(own)
+                } else {
+                    self.candidates(id).first().cloned()
+                };
+                match best {
+                    Some(worker) if self.move_to(id, &worker) => {
+                        self.enter(id, Stage::Join);
+                        Done::Placed(worker)
+                    }
+                    Some(_) | None => {
+                        self.give_up(id);
+                        Done::Stale
+                    }
+                }
+            }
+            (Stage::Join, Advice::Verdict(Verdict::Join(others))) => self.join(id, others),
+            (Stage::Join, Advice::Default) => {
+                let others = match &start.spec.merge_requests {
+                    Merge::Compatible => self.partners(id),
+                    Merge::Never | Merge::Policy(_) => Vec::new(),
+                };
+                self.join(id, others)
+            }
+            (Stage::Ready | Stage::Claim, Advice::Default) => Done::Stale,
+            (stage, Advice::Verdict(verdict)) => unreachable!("BUG: {verdict:?} in {stage:?}"),
+        }
+    }
+
+    fn enter(&mut self, id: StartId, stage: Stage) {
+        if let Some(start) = self.starts.get_mut(&id) {
+            start.enter(stage);
+        }
+    }
+
+    /// The state moved on while the policy thought: it is asked again, a few times, then the default.
+    fn ask_again(&mut self, id: StartId, now: Timestamp) -> Done {
+        let Some(start) = self.starts.get_mut(&id) else { return Done::Stale };
+        start.again += 1;
+        if start.again > ASKED_AGAIN {
+            return self.follow(id, Advice::Default, now);
+        }
+        Done::Stale
+    }
+
+    /// Takes a request, or the first one. False: it is not waiting any more.
+    fn pick(&mut self, id: StartId, request: Option<RequestId>) -> bool {
+        let Some(start) = self.starts.get_mut(&id) else { return false };
+        let Some(lane) = self.lanes.get_mut(&start.spec.name) else { return false };
+        let first = || lane.window(None, 1).first().map(|(_, e)| e.request.id);
+        let Some(request) = request.or_else(first) else { return false };
+        if !lane.take(request, id) {
+            return false;
+        }
+        start.request = Some(request);
+        start.enter(Stage::Allow);
+        true
+    }
+
+    /// `next-build` takes none of a window: it is offered the next one, or the builder rests.
+    fn pick_none(&mut self, id: StartId, now: Timestamp) -> Done {
+        let Some(start) = self.starts.get_mut(&id) else { return Done::Stale };
+        start.windows += 1;
+        start.after = start.window_end;
+        let more = self
+            .lanes
+            .get(&start.spec.name)
+            .is_some_and(|lane| start.after.is_some() && !lane.window(start.after, 1).is_empty());
+        if more && start.windows < WINDOWS_A_PASS {
+            return Done::Held;
+        }
+        let why = format!("`{}` takes up none of them", hook(start.spec.next_build.as_ref()));
+        self.hold(id, &why, now)
+    }
+
+    /// Holds the request back, or, where none is picked yet, lets the builder rest; ends the start.
+    fn hold(&mut self, id: StartId, why: &str, now: Timestamp) -> Done {
+        let offered = self.candidates(id).len();
+        let Some(start) = self.starts.get(&id) else { return Done::Stale };
+        let name = start.spec.name.clone();
+        let connected = start.spec.workers.iter().filter(|w| self.slots.is_connected(w)).count();
+        let for_slot = offered < connected;
+        let request = start.request;
+        self.give_up(id);
+        if let Some(lane) = self.lanes.get_mut(&name) {
+            match request {
+                None => lane.rest = Some(Rest { until: now.plus_ms(HOLD_MS), why: why.to_owned() }),
+                Some(request) => {
+                    lane.hold(request, now.plus_ms(HOLD_MS), for_slot, why);
+                    lane.refusals += 1;
+                    if lane.refusals >= REFUSALS_A_PASS {
+                        lane.rest = Some(Rest { until: now.plus_ms(REST_MS), why: why.to_owned() });
+                    }
+                }
+            }
+        }
+        self.arm(&name);
+        Done::Held
+    }
+
+    /// Workers that could take the start now, its own included, in the default order.
+    fn candidates(&self, id: StartId) -> Vec<String> {
+        let Some(start) = self.starts.get(&id) else { return Vec::new() };
+        let found = self.slots.with_room(&start.spec.workers, &start.spec.name, &start.worker);
+        let allowed = |w: &String| start.allowed.as_ref().is_none_or(|allowed| allowed.contains(w));
+        found.into_iter().filter(|w| allowed(w)).cloned().collect()
+    }
+
+    /// Moves a start to another worker's slot. If that is reserved by a start that is not settled either,
+    /// and that one could do with ours, the two swap. False: no room.
+    fn move_to(&mut self, id: StartId, to: &str) -> bool {
+        let Some(start) = self.starts.get(&id) else { return false };
+        let (name, from) = (start.spec.name.clone(), start.worker.clone());
+        if from == to {
+            return self.slots.is_connected(to);
+        }
+        if self.slots.reserve(to, &name) {
+            if let Some(start) = self.starts.get_mut(&id) {
+                to.clone_into(&mut start.worker);
+            }
+            self.free(&from, &name);
+            return true;
+        }
+        let unsettled = |s: &Start| matches!(s.stage, Stage::Pick | Stage::Allow | Stage::Place);
+        let could = |s: &Start| {
+            s.spec.workers.contains(&from) && s.allowed.as_ref().is_none_or(|allowed| allowed.contains(&from))
+        };
+        let other = self.starts.iter().find(|(_, s)| s.worker == to && unsettled(s) && could(s));
+        let Some((other, their_name)) = other.map(|(id, s)| (*id, s.spec.name.clone())) else { return false };
+        self.slots.release(to, &their_name);
+        if !self.slots.reserve(to, &name) {
+            self.slots.retake(to, &their_name);
+            return false;
+        }
+        self.slots.release(&from, &name);
+        if !self.slots.reserve(&from, &their_name) {
+            self.slots.retake(&from, &name);
+            self.slots.release(to, &name);
+            self.slots.retake(to, &their_name);
+            return false;
+        }
+        for (id, worker) in [(id, to), (other, &from)] {
+            if let Some(start) = self.starts.get_mut(&id) {
+                worker.clone_into(&mut start.worker);
+            }
+        }
+        true
+    }
+
+    fn join(&mut self, id: StartId, others: Vec<RequestId>) -> Done {
+        let Some(start) = self.starts.get_mut(&id) else { return Done::Stale };
+        let Some(lane) = self.lanes.get_mut(&start.spec.name) else { return Done::Stale };
+        let room = MERGE_BOUND - 1;
+        start.joined = others.into_iter().filter(|r| lane.take(*r, id)).take(room).collect();
+        start.enter(Stage::Ready);
+        Done::Joined(start.joined.clone())
+    }
+
+    fn partners(&self, id: StartId) -> Vec<RequestId> {
+        self.first(id).map_or_else(Vec::new, |(lane, first)| lane.partners(first, MERGE_BOUND - 1))
+    }
+
+    fn first(&self, id: StartId) -> Option<(&super::lane::Lane, &Entry)> {
+        let start = self.starts.get(&id)?;
+        let lane = self.lanes.get(&start.spec.name)?;
+        Some((lane, lane.get(start.request?)?))
+    }
+
+    /// Hands out the claim, if the configuration and the worker are still there.
+    fn hand_out(&mut self, id: StartId) {
+        let Some(start) = self.starts.get(&id) else { return };
+        let name = &start.spec.name;
+        let configured = self.rules.builders.get(name).is_some_and(|b| b.workers.contains(&start.worker));
+        if !configured || !self.slots.is_connected(&start.worker) {
+            return self.give_up(id);
+        }
+        let Some(lane) = self.lanes.get_mut(name) else { return };
+        let served = start.requests().filter_map(|r| lane.get(r));
+        let requests: Vec<_> = served.map(|e| (e.request.clone(), e.buildset.clone())).collect();
+        lane.building += 1;
+        let rule = self.rules.workers.iter().find(|w| w.name == start.worker);
+        let claim = Claim {
+            start: id,
+            builder: start.spec.clone(),
+            worker: start.worker.clone(),
+            requests,
+            acted: start.acted.clone(),
+            decisions: start.decisions.clone(),
+            given: Given {
+                global: self.rules.properties.clone(),
+                worker: rule.map(|r| r.properties.clone()).unwrap_or_default(),
+            },
+        };
+        self.effects.push(Effect::Claim(claim));
+        self.enter(id, Stage::Claim);
+    }
+
+    /// The question of the present stage; `Err`: there is nothing to ask about.
+    fn draft(&mut self, id: StartId) -> Result<Draft, Advice> {
+        let Some(start) = self.starts.get(&id) else { return Err(Advice::GiveUp) };
+        let (stage, name) = (start.stage, start.spec.name.clone());
+        let builder = self.builder_info(&name);
+        let mut lookups = Lookups::default();
+        let mut offered = Offered::default();
+        let mut seen = Vec::new();
+        let mut see = |entry: &Entry| {
+            lookups.requests.insert(entry.request.id.0, entry.buildset.properties.pairs());
+            seen.push((entry.request.id, entry.request.version));
+            request_info(entry)
+        };
+        let question = match stage {
+            Stage::Pick => {
+                let Some(lane) = self.lanes.get(&name) else { return Err(Advice::GiveUp) };
+                let window = lane.window(start.after, WINDOW);
+                let Some((end, _)) = window.last() else { return Err(Advice::GiveUp) };
+                let end = *end;
+                offered.requests = window.iter().map(|(_, e)| e.request.id).collect();
+                let requests = window.iter().map(|(_, e)| see(e)).collect();
+                if let Some(start) = self.starts.get_mut(&id) {
+                    start.window_end = Some(end);
+                }
+                if let Some(lane) = self.lanes.get_mut(&name) {
+                    lane.picking = true;
+                }
+                Question::NextBuild { builder, requests }
+            }
+            Stage::Allow | Stage::Place => {
+                let Some((_, first)) = self.first(id) else { return Err(Advice::GiveUp) };
+                let request = see(first);
+                offered.names = self.candidates(id);
+                offered.names.truncate(WINDOW);
+                if offered.names.is_empty() {
+                    return Err(Advice::GiveUp);
+                }
+                let slaves: Vec<SlaveInfo> =
+                    offered.names.iter().filter_map(|w| self.slave_info(&name, w, &start.worker)).collect();
+                for worker in &offered.names {
+                    lookups.slaves.insert(worker.clone(), self.slots.properties(worker));
+                }
+                match stage {
+                    Stage::Allow => Question::CanStartBuild { builder, slaves, request },
+                    Stage::Pick | Stage::Place | Stage::Join | Stage::Ready | Stage::Claim => {
+                        Question::NextSlave { builder, slaves, request }
+                    }
+                }
+            }
+            Stage::Join => {
+                let Some((lane, first)) = self.first(id) else { return Err(Advice::GiveUp) };
+                let others = lane.window(None, WINDOW);
+                if others.is_empty() {
+                    return Err(Advice::Default);
+                }
+                offered.requests = others.iter().map(|(_, e)| e.request.id).collect();
+                let first = see(first);
+                Question::MergeRequests {
+                    builder,
+                    first,
+                    others: others.iter().map(|(_, e)| see(e)).collect(),
+                }
+            }
+            Stage::Ready | Stage::Claim => return Err(Advice::Default),
+        };
+        Ok(Draft { asker: Asker::Start(id), builder: Some(name), question, lookups, offered, seen })
+    }
+
+    fn slave_info(&self, builder: &str, worker: &str, own: &str) -> Option<SlaveInfo> {
+        let info = self.slots.info(worker, u32::from(worker == own))?;
+        let last = self.last_built(builder, worker);
+        Some(SlaveInfo { last_built: last.map(|(at, _)| at), last_outcome: last.map(|(_, how)| how), ..info })
+    }
+}
+
+/// What stands in for a policy that gave no answer.
+fn instead(stage: Stage, policy: &PolicyUse) -> Advice {
+    let why = || format!("`{}` gives no answer", policy.hook);
+    match (stage, policy.on_error) {
+        (Stage::Allow, OnError::Default | OnError::Hold) => Advice::Hold(why()),
+        (_, OnError::Hold) => Advice::Hold(why()),
+        (_, OnError::Default) => Advice::Default,
+    }
+}
+
+fn hook(policy: Option<&PolicyUse>) -> &str {
+    policy.map_or("default", |p| &p.hook)
+}
+
+fn request_info(entry: &Entry) -> RequestInfo {
+    let (request, buildset) = (&entry.request, &entry.buildset);
+    RequestInfo {
+        id: request.id.0,
+        buildset: request.buildset.0,
+        builder: request.builder.clone(),
+        stamps: buildset.stamps.clone(),
+        priority: request.priority,
+        submitted: request.submitted,
+        waited_for: request.waited_for,
+        reason: buildset.reason.clone(),
+        properties: Vec::new(),
+    }
+}

@@ -1,0 +1,84 @@
+//! What the board shows.
+
+use std::collections::BTreeSet;
+
+use super::lane::Lane;
+use super::{Board, BuilderStatus, Status};
+use crate::builder::{Merge, PolicyUse};
+use crate::time::Timestamp;
+
+impl Board {
+    /// Who waits for what, and how the policies are doing.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> Status {
+        Status {
+            at: now,
+            builders: self.lanes.iter().map(|(name, lane)| self.builder_status(name, lane)).collect(),
+            workers: self.slots.status(&self.rules.workers),
+            policies: self.desk.policies(now),
+            fallbacks: self.desk.fallbacks(),
+            reports: self.desk.reports(),
+        }
+    }
+
+    fn builder_status(&self, name: &str, lane: &Lane) -> BuilderStatus {
+        BuilderStatus {
+            name: name.to_owned(),
+            configured: self.rules.builders.contains_key(name),
+            pending: lane.pending() as u64,
+            held: lane.held() as u64,
+            oldest: lane.oldest(),
+            building: lane.building,
+            why: if lane.pending() == 0 { None } else { self.why(name, lane) },
+        }
+    }
+
+    /// Why the requests of a builder wait.
+    fn why(&self, name: &str, lane: &Lane) -> Option<String> {
+        let Some(spec) = self.rules.builders.get(name) else {
+            return Some("no such builder in the configuration".to_owned());
+        };
+        if !spec.workers.iter().any(|w| self.slots.is_connected(w)) {
+            return Some("none of its workers is connected".to_owned());
+        }
+        if let Some(rest) = &lane.rest {
+            return Some(rest.why.clone());
+        }
+        if !lane.has_waiting() {
+            return Some(lane.held_why.clone());
+        }
+        if self.round_rests.is_some() {
+            return Some("the order of builders is held: its policy gives no answer".to_owned());
+        }
+        if self.left_out.as_ref().is_some_and(|(_, names)| names.contains(name)) {
+            return Some("the order of builders leaves it out".to_owned());
+        }
+        if !spec.workers.iter().any(|w| self.slots.has_room(w, name)) {
+            return Some("all its workers are busy".to_owned());
+        }
+        None
+    }
+
+    /// The hooks that the rules use, each once: what there has to be a component for.
+    #[must_use]
+    pub fn uses(rules: &super::Rules) -> BTreeSet<(crate::policy::HookKind, String)> {
+        use crate::policy::HookKind::{
+            CanStartBuild, MergeRequests, NextBuild, NextSlave, PrioritizeBuilders,
+        };
+        let mut uses = BTreeSet::new();
+        let mut add = |kind, policy: Option<&PolicyUse>| {
+            uses.extend(policy.map(|p| (kind, p.hook.clone())));
+        };
+        add(PrioritizeBuilders, rules.prioritize_builders.as_ref());
+        for builder in rules.builders.values() {
+            add(NextBuild, builder.next_build.as_ref());
+            add(NextSlave, builder.next_slave.as_ref());
+            add(CanStartBuild, builder.can_start_build.as_ref());
+            match &builder.merge_requests {
+                Merge::Policy(policy) => add(MergeRequests, Some(policy)),
+                Merge::Never | Merge::Compatible => {}
+            }
+        }
+        uses
+    }
+}
