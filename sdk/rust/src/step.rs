@@ -1,0 +1,61 @@
+//! The step in progress, and helpers that most steps want.
+
+use serde::Serialize;
+
+pub use crate::bindings::build_step::exports::windlass::master::build_step::StepResult;
+pub use crate::bindings::imports::windlass::master::step_host::{
+    BuildInfo, BuildsetEnd, CommandEnd, CommandUpdate, LogLines, PatchInfo, ProcessEnd, StepEvent, TestResult,
+    add_steps, add_url, build, cancel_timer, changes, get_property, interrupt_command, log_chunk, log_text,
+    next_event, patch, properties, read_log, read_patch, render, report_tests, set_property, set_statistic,
+    set_timer, sleep, source_stamps, start_command, submit, summary, wait, worker_supports,
+};
+
+use crate::{Completion, Failure, Outcome, bad_argument};
+
+impl StepResult {
+    /// A step that ended so, with a line that says why.
+    pub fn new(outcome: Outcome, summary: impl Into<String>) -> StepResult {
+        StepResult { outcome, summary: Some(summary.into()) }
+    }
+}
+
+/// Runs a command on the worker and waits for it. At an interrupt the host interrupts the command.
+///
+/// # Errors
+/// What the command or the host answered instead of a completion; it is retryable where the worker was lost.
+pub fn run_command(command: &str, args: &impl Serialize) -> Result<Completion, Failure> {
+    wait(start_command(command, &json(args)?, &[])?)
+}
+
+/// Runs a command and collects the lines of one of its logs: at most `max_bytes` of them, the rest is dropped.
+/// The log itself is complete all the same.
+///
+/// # Errors
+/// As [`run_command`].
+pub fn run_and_read(
+    command: &str,
+    args: &impl Serialize,
+    log: &str,
+    max_bytes: usize,
+) -> Result<(Completion, String), Failure> {
+    let number = start_command(command, &json(args)?, &[log.to_owned()])?;
+    let mut read = String::new();
+    loop {
+        match next_event(None) {
+            StepEvent::Lines(lines) if lines.command == number && lines.log == log => {
+                let room = max_bytes.saturating_sub(read.len());
+                read.extend(lines.text.chars().scan(room, |room, c| {
+                    *room = room.checked_sub(c.len_utf8())?;
+                    Some(c)
+                }));
+            }
+            StepEvent::Done(end) if end.command == number => return Ok((end.how?, read)),
+            StepEvent::Interrupt(reason) => interrupt_command(number, &reason)?,
+            _ => {}
+        }
+    }
+}
+
+fn json(args: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(args).map_err(|error| bad_argument(error.to_string()))
+}
