@@ -4,69 +4,82 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use redb::ReadableTable;
 use windlass_core::id::{BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, RequestId, StepId};
 
-/// Hands out numbers that no row has yet. A number that is handed out and never written is lost, or
-/// handed out again after a restart.
-#[derive(Debug, Default)]
-pub struct Ids {
-    pub(crate) change: AtomicU64,
-    pub(crate) buildset: AtomicU64,
-    pub(crate) request: AtomicU64,
-    pub(crate) build: AtomicU64,
-    pub(crate) step: AtomicU64,
-    pub(crate) log: AtomicU64,
-    pub(crate) fence: AtomicU64,
-    pub(crate) decision: AtomicU64,
-    /// The last number of each builder's builds.
-    pub(crate) build_numbers: Mutex<HashMap<String, u64>>,
+use crate::fault::ReadError;
+use crate::tables::{Snapshot, Tables};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $field:ident $next:ident: $id:ident;)*) => {
+        /// Hands out numbers that no row has yet. A number that is handed out and never written is
+        /// lost, or handed out again after a restart.
+        #[derive(Debug)]
+        pub struct Ids {
+            $($field: AtomicU64,)*
+            /// The last number of each builder's builds.
+            build_numbers: Mutex<HashMap<String, u64>>,
+        }
+
+        impl Ids {
+            $($(#[$doc])* pub fn $next(&self) -> $id {
+                $id(self.$field.fetch_add(1, Ordering::Relaxed) + 1)
+            })*
+
+            fn seeded(marks: &Marks, build_numbers: HashMap<String, u64>) -> Ids {
+                Ids { $($field: AtomicU64::new(marks.$field),)* build_numbers: Mutex::new(build_numbers) }
+            }
+        }
+
+        /// The largest id of each kind that any row has.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub(crate) struct Marks {
+            $($field: u64,)*
+        }
+
+        impl Marks {
+            $(pub(crate) fn $field(&mut self, id: $id) {
+                self.$field = self.$field.max(id.0);
+            })*
+
+            /// Writes those that grew since `before`.
+            pub(crate) fn write(&self, tables: &mut Tables<'_>, before: &Marks) -> Result<(), ReadError> {
+                $(if self.$field > before.$field {
+                    tables.counters.insert(stringify!($field), self.$field)?;
+                })*
+                Ok(())
+            }
+
+            fn read(snapshot: &Snapshot) -> Result<Marks, ReadError> {
+                let counters = snapshot.counters()?;
+                Ok(Marks {
+                    $($field: counters.get(stringify!($field))?.map_or(0, |mark| mark.value()),)*
+                })
+            }
+        }
+    };
 }
 
-fn next(counter: &AtomicU64) -> u64 {
-    counter.fetch_add(1, Ordering::Relaxed) + 1
+counters! {
+    /// Returns the next change's id.
+    change next_change: ChangeId;
+    /// Returns the next buildset's id.
+    buildset next_buildset: BuildsetId;
+    /// Returns the next request's id.
+    request next_request: RequestId;
+    /// Returns the next build's id.
+    build next_build: BuildId;
+    /// Returns the next step's id.
+    step next_step: StepId;
+    /// Returns the next log's id.
+    log next_log: LogId;
+    /// Returns a fence larger than all before it.
+    fence next_fence: Fence;
+    /// Returns the next decision's id.
+    decision next_decision: DecisionId;
 }
 
 impl Ids {
-    /// Returns the next change's id.
-    pub fn next_change(&self) -> ChangeId {
-        ChangeId(next(&self.change))
-    }
-
-    /// Returns the next buildset's id.
-    pub fn next_buildset(&self) -> BuildsetId {
-        BuildsetId(next(&self.buildset))
-    }
-
-    /// Returns the next request's id.
-    pub fn next_request(&self) -> RequestId {
-        RequestId(next(&self.request))
-    }
-
-    /// Returns the next build's id.
-    pub fn next_build(&self) -> BuildId {
-        BuildId(next(&self.build))
-    }
-
-    /// Returns the next step's id.
-    pub fn next_step(&self) -> StepId {
-        StepId(next(&self.step))
-    }
-
-    /// Returns the next log's id.
-    pub fn next_log(&self) -> LogId {
-        LogId(next(&self.log))
-    }
-
-    /// Returns a fence larger than all before it.
-    pub fn next_fence(&self) -> Fence {
-        Fence(next(&self.fence))
-    }
-
-    /// Returns the next decision's id.
-    pub fn next_decision(&self) -> DecisionId {
-        DecisionId(next(&self.decision))
-    }
-
     /// Returns the number of the builder's next build, from 1.
     pub fn next_build_number(&self, builder: &str) -> u64 {
         let mut numbers = self.build_numbers.lock().expect("nothing panics while it counts");
@@ -80,5 +93,15 @@ impl Ids {
                 1
             }
         }
+    }
+
+    pub(crate) fn read(snapshot: &Snapshot) -> Result<(Ids, Marks), ReadError> {
+        let marks = Marks::read(snapshot)?;
+        let mut numbers = HashMap::new();
+        for row in snapshot.build_numbers()?.iter()? {
+            let (builder, last) = row?;
+            numbers.insert(builder.value().to_owned(), last.value());
+        }
+        Ok((Ids::seeded(&marks, numbers), marks))
     }
 }

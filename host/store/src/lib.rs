@@ -6,23 +6,135 @@
 //!
 //! Deliberately absent: closures over a transaction. What can be written is [`Persist`], what can be
 //! read are the named queries of [`Store`]. `docs/store.md` has the tables and the crash argument.
-//!
-//! [`Persist`]: windlass_core::persist::Persist
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod appends;
+mod batch;
 mod cas;
+mod counting;
+mod encode;
+mod fault;
 mod ids;
+mod lock;
+mod logs;
 mod open;
 mod query;
+mod segments;
+mod tables;
+mod watches;
 mod writer;
 
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use redb::{Database, ReadableDatabase};
+use tokio::sync::watch;
+use windlass_core::id::{BuildId, LogId};
+use windlass_core::persist::{Committed, Persist};
+
 pub use cas::{Cas, CasError};
+pub use fault::ReadError;
 pub use ids::Ids;
 pub use open::{OpenError, Options};
-pub use query::{BuildFilter, LogProgress, ReadError};
+pub use query::BuildFilter;
+pub use watches::LogProgress;
 pub use writer::{CommitError, Full, Stats};
 
-/// A handle to an open store. Clones share it; the last one to go ends the writer thread.
+/// A handle to an open store. Clones share it; the last one to go ends the writer thread, after what
+/// waits.
 #[derive(Clone, Debug)]
-pub struct Store;
+pub struct Store(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    database: Arc<Database>,
+    queue: Arc<writer::Queue>,
+    watches: Arc<watches::Watches>,
+    counters: Arc<writer::Counters>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    ids: Ids,
+    cas: Cas,
+    /// The folder of the log segments.
+    logs: std::path::PathBuf,
+    /// Held until the writer is gone.
+    _lock: lock::Lock,
+}
+
+impl Store {
+    /// Writes all of `batch`, or nothing of it, together with whatever else waits. The batch is in line
+    /// when this returns, so the order of calls is the order of commits; the answer comes once it is
+    /// durable. It is written even if nobody waits for the answer.
+    pub fn commit(
+        &self,
+        batch: Vec<Persist>,
+    ) -> impl Future<Output = Result<Committed, CommitError>> + Send + 'static + use<> {
+        let answer = self.0.queue.push(batch);
+        async move { answer.await.unwrap_or(Err(CommitError::Closed)) }
+    }
+
+    /// Returns the counters of new rows.
+    #[must_use]
+    pub fn ids(&self) -> &Ids {
+        &self.0.ids
+    }
+
+    /// Returns the bytes of components.
+    #[must_use]
+    pub fn cas(&self) -> &Cas {
+        &self.0.cas
+    }
+
+    /// Returns what the store did since it was opened.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.counters.stats()
+    }
+
+    /// Follows a log: the receiver holds how far it is now, and changes after each commit that takes it
+    /// further. It ends with the store.
+    pub fn watch_log(&self, id: LogId) -> Result<watch::Receiver<LogProgress>, ReadError> {
+        // First the entry, then the look: a commit in between is seen by one or the other.
+        let receiver = self.0.watches.logs.follow(id);
+        let length = self.log_len(id)?;
+        let finished = self.log(id)?.is_some_and(|row| row.finished);
+        self.0.watches.logs.change(&id, |progress| {
+            progress.length = progress.length.max(length);
+            progress.finished |= finished;
+        });
+        Ok(receiver)
+    }
+
+    /// Follows a build: the receiver changes after each commit that writes its row, one of its steps or
+    /// the row of one of its logs. It ends with the store.
+    #[must_use]
+    pub fn changed(&self, id: BuildId) -> watch::Receiver<u64> {
+        self.0.watches.builds.follow(id)
+    }
+
+    /// Ends the writer after what waits, and returns when it is gone: blocking. Later commits are
+    /// answered with [`CommitError::Closed`]; reads go on.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    fn snapshot(&self) -> Result<tables::Snapshot, ReadError> {
+        Ok(tables::Snapshot(self.0.database.begin_read()?))
+    }
+}
+
+impl Shared {
+    fn close(&self) {
+        self.queue.close();
+        let writer = self.writer.lock().expect("nothing panics while it is held").take();
+        if writer.is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the store's writer had panicked");
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,9 +1,24 @@
-//! Opening a store: its directory, its options, and what can be wrong with them.
+//! Opening a store: its directory, its format, and what can be wrong with them.
 
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use crate::Store;
+use redb::backends::FileBackend;
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
+
+use crate::cas::Cas;
+use crate::counting::Counting;
+use crate::fault::ReadError;
+use crate::ids::{Ids, Marks};
+use crate::lock::{Lock, NotLocked};
+use crate::segments::{MakeDurable, Segments};
+use crate::tables::{FORMAT, Snapshot, Tables};
+use crate::watches::Watches;
+use crate::writer::{self, Counters, Queue, Writer};
+use crate::{CasError, Shared, Store};
 
 /// Limits and sizes of a store.
 #[derive(Clone, Debug)]
@@ -12,7 +27,7 @@ pub struct Options {
     pub max_log_bytes_total: Option<u64>,
     /// The most that one log may have; none: no bound of its own.
     pub max_log_bytes: Option<u64>,
-    /// Memory for pages of the database.
+    /// Memory for pages of the database; it is taken as pages are read and written.
     pub cache_bytes: usize,
 }
 
@@ -59,27 +74,18 @@ pub enum OpenError {
     Database {
         /// Its file.
         path: PathBuf,
-        /// What redb said.
-        #[source]
-        source: Box<redb::Error>,
-    },
-    /// A row or a log segment is damaged.
-    #[error("failed to read the store `{folder}`")]
-    Read {
-        /// The store's directory.
-        folder: PathBuf,
         /// What is wrong.
         #[source]
-        source: crate::ReadError,
+        source: ReadError,
     },
-    /// The component bytes' directory could not be opened.
-    #[error("failed to open the component bytes below `{folder}`")]
+    /// The directory of the components' bytes could not be opened.
+    #[error("failed to open the bytes of components below `{folder}`")]
     Cas {
         /// The store's directory.
         folder: PathBuf,
         /// What is wrong.
         #[source]
-        source: crate::CasError,
+        source: CasError,
     },
 }
 
@@ -87,17 +93,143 @@ impl Store {
     /// Opens the store in `folder` (`store.redb`, `logs/`, `cas/`), creating what is missing. Blocking.
     /// A second process is refused.
     pub fn open(folder: &Path, options: Options) -> Result<Store, OpenError> {
-        let _ = (folder, options);
-        unimplemented!("landing soon")
+        let lock = prepare(folder)?;
+        let path = database_path(folder);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(failed("open", &path))?;
+        let backend =
+            FileBackend::new(file).map_err(|error| OpenError::Database { path, source: error.into() })?;
+        open(lock, backend, folder, options, sync_data())
     }
 
     /// Opens the store in `folder` with its database on `backend`: for tests of crashes.
     pub fn open_with_backend(
-        backend: impl redb::StorageBackend,
+        backend: impl StorageBackend,
         folder: &Path,
         options: Options,
     ) -> Result<Store, OpenError> {
-        let _ = (backend, folder, options);
-        unimplemented!("landing soon")
+        open(prepare(folder)?, backend, folder, options, sync_data())
     }
+
+    /// The same, with a say in how files become durable.
+    #[cfg(test)]
+    pub(crate) fn open_for_crash(
+        backend: impl StorageBackend,
+        folder: &Path,
+        options: Options,
+        make_durable: MakeDurable,
+    ) -> Result<Store, OpenError> {
+        open(prepare(folder)?, backend, folder, options, make_durable)
+    }
+}
+
+fn sync_data() -> MakeDurable {
+    Arc::new(|file: &File, _: &Path| file.sync_data())
+}
+
+fn prepare(folder: &Path) -> Result<Lock, OpenError> {
+    fs::create_dir_all(folder).map_err(failed("create", folder))?;
+    let path = folder.join("store.lock");
+    Lock::take(&path).map_err(|not| match not {
+        NotLocked::Held(pid) => OpenError::InUse { folder: folder.to_owned(), pid },
+        NotLocked::Io(source) => OpenError::Io { action: "lock", path, source },
+    })
+}
+
+fn open(
+    lock: Lock,
+    backend: impl StorageBackend,
+    folder: &Path,
+    options: Options,
+    make_durable: MakeDurable,
+) -> Result<Store, OpenError> {
+    let path = database_path(folder);
+    let broken = |source| OpenError::Database { path: path.clone(), source };
+
+    let counters = Arc::new(Counters::default());
+    let backend =
+        Counting { inner: backend, syncs: counters.syncs.clone(), bytes: counters.database_bytes.clone() };
+    let database = Database::builder()
+        .set_cache_size(options.cache_bytes)
+        .create_with_backend(backend)
+        .map_err(|error| broken(error.into()))?;
+    match format(&database).map_err(&broken)? {
+        FORMAT => {}
+        // Older formats are brought up to date here, one arm each.
+        found => {
+            return Err(OpenError::NewerFormat { folder: folder.to_owned(), found, known: FORMAT });
+        }
+    }
+    let Seeds { ids, marks, segments } = seeds(&database).map_err(&broken)?;
+
+    let logs = folder.join("logs");
+    let segments = Segments::open(logs.clone(), &segments, make_durable, counters.syncs.clone())
+        .map_err(failed("open", &logs))?;
+    let cas = Cas::open(folder.join("cas"))
+        .map_err(|source| OpenError::Cas { folder: folder.to_owned(), source })?;
+    counters.log_bytes_held.store(segments.used, std::sync::atomic::Ordering::Relaxed);
+    // The names of the files made above are durable before anything is acknowledged.
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync", folder))?;
+
+    let database = Arc::new(database);
+    let queue = Arc::new(Queue::default());
+    let watches = Arc::new(Watches::default());
+    let writer = Writer {
+        database: database.clone(),
+        queue: queue.clone(),
+        watches: watches.clone(),
+        counters: counters.clone(),
+        segments,
+        marks,
+        options,
+    };
+    let writer = std::thread::Builder::new()
+        .name("store".to_owned())
+        .spawn(move || writer.run())
+        .map_err(failed("start the writer of", folder))?;
+    let writer = Mutex::new(Some(writer));
+    Ok(Store(Arc::new(Shared { database, queue, watches, counters, writer, ids, cas, logs, _lock: lock })))
+}
+
+fn database_path(folder: &Path) -> PathBuf {
+    folder.join("store.redb")
+}
+
+fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> OpenError + 'a {
+    move |source| OpenError::Io { action, path: path.to_owned(), source }
+}
+
+/// Returns the format of the database; a new one gets all tables and ours.
+fn format(database: &Database) -> Result<u64, ReadError> {
+    let transaction = writer::begin(database)?;
+    let found = transaction.open_table(crate::tables::META)?.get("format")?.map(|format| format.value());
+    match found {
+        Some(found) => {
+            transaction.abort()?;
+            Ok(found)
+        }
+        None => {
+            Tables::open(&transaction)?.meta.insert("format", FORMAT)?;
+            transaction.commit()?;
+            Ok(FORMAT)
+        }
+    }
+}
+
+struct Seeds {
+    ids: Ids,
+    marks: Marks,
+    /// Committed ends and owners of the log segments.
+    segments: HashMap<u64, (u64, u64)>,
+}
+
+fn seeds(database: &Database) -> Result<Seeds, ReadError> {
+    let snapshot = Snapshot(database.begin_read()?);
+    let (ids, marks) = Ids::read(&snapshot)?;
+    let mut segments = HashMap::new();
+    for row in snapshot.segments()?.iter()? {
+        let (number, end) = row?;
+        segments.insert(number.value(), end.value());
+    }
+    Ok(Seeds { ids, marks, segments })
 }

@@ -1,12 +1,23 @@
-//! The writer thread: groups of batches, each in whole or not at all.
+//! The writer thread: a group is all that waited while the last one was committed; each batch of it
+//! goes in whole or not at all.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
+use redb::{Database, Durability, WriteTransaction};
+use tokio::sync::oneshot;
 use windlass_core::id::LogId;
 use windlass_core::persist::{Committed, Persist, Refusal};
 
-use crate::Store;
+use crate::appends::Appends;
+use crate::batch::{Group, Room, Stop};
+use crate::fault::ReadError;
+use crate::ids::Marks;
+use crate::open::Options;
+use crate::segments::{Segments, Written};
+use crate::tables::Tables;
+use crate::watches::Watches;
 
 /// Why a batch was not written. Nothing of it was.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -24,10 +35,10 @@ pub enum CommitError {
         /// Which bound was met, and what to do.
         why: Full,
     },
-    /// The database or the disk failed; whether the batch is durable is not known. The store has to be
-    /// opened anew.
+    /// The database failed, or a row is damaged. After a failure of the disk it is not known whether the
+    /// batch is durable; the store has to be opened anew.
     #[error("failed to write to the store")]
-    Storage(#[source] Arc<redb::Error>),
+    Storage(#[source] ReadError),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -43,7 +54,7 @@ pub enum Full {
         limit: u64,
     },
     /// The bound of one log.
-    #[error("{log} may have {limit} bytes; let the step write less or raise the limit")]
+    #[error("{log} may have {limit} bytes; let its step write less or raise the limit")]
     Log {
         /// The log.
         log: LogId,
@@ -69,30 +80,233 @@ pub struct Stats {
     pub refused: u64,
     /// Syncs of any file.
     pub syncs: u64,
+    /// Bytes written to the database's file.
+    pub database_bytes: u64,
     /// Bytes appended to logs.
     pub log_bytes: u64,
     /// What the logs take on disk now.
     pub log_bytes_held: u64,
 }
 
-impl Store {
-    /// Writes all of `batch`, or nothing of it, together with whatever else waits. The batch is in line
-    /// when this returns, so the order of calls is the order of commits; the answer comes once it is
-    /// durable. It is written even if nobody waits for the answer.
-    pub fn commit(
-        &self,
-        batch: Vec<Persist>,
-    ) -> impl Future<Output = Result<Committed, CommitError>> + Send + 'static + use<> {
-        let _ = batch;
-        async { unimplemented!("landing soon") }
+/// The counters behind [`Stats`].
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) batches: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) syncs: Arc<AtomicU64>,
+    pub(crate) database_bytes: Arc<AtomicU64>,
+    pub(crate) log_bytes: AtomicU64,
+    pub(crate) log_bytes_held: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn stats(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            commits: read(&self.commits),
+            batches: read(&self.batches),
+            refused: read(&self.refused),
+            syncs: read(&self.syncs),
+            database_bytes: read(&self.database_bytes),
+            log_bytes: read(&self.log_bytes),
+            log_bytes_held: read(&self.log_bytes_held),
+        }
+    }
+}
+
+type Answer = Result<Committed, CommitError>;
+
+#[derive(Debug)]
+struct Job {
+    batch: Vec<Persist>,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// The line before the writer. It has no bound of its own, because to stand in line must not wait
+/// (the order of calls is the order of commits): each task of the master has at most one batch here,
+/// and what workers send is bounded by what they may have unacknowledged.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: Vec<Job>,
+    closed: bool,
+}
+
+impl Queue {
+    pub(crate) fn push(&self, batch: Vec<Persist>) -> oneshot::Receiver<Answer> {
+        let (reply, answer) = oneshot::channel();
+        let mut waiting = self.waiting.lock().expect("nothing panics in here");
+        // A closed queue drops the job, and with it the sender: the answer is `Closed`.
+        if !waiting.closed {
+            waiting.jobs.push(Job { batch, reply });
+            self.wake.notify_one();
+        }
+        answer
     }
 
-    /// Returns what the store did since it was opened.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        unimplemented!("landing soon")
+    pub(crate) fn close(&self) {
+        self.waiting.lock().expect("nothing panics in here").closed = true;
+        self.wake.notify_one();
     }
 
-    /// Ends the writer after what waits, and returns when it is gone. Later commits are refused.
-    pub fn close(&self) {}
+    /// Waits for jobs and takes all of them; none once the queue is closed and empty.
+    fn take(&self) -> Option<Vec<Job>> {
+        let mut waiting = self.waiting.lock().expect("nothing panics in here");
+        while waiting.jobs.is_empty() {
+            if waiting.closed {
+                return None;
+            }
+            waiting = self.wake.wait(waiting).expect("nothing panics in here");
+        }
+        Some(std::mem::take(&mut waiting.jobs))
+    }
+}
+
+/// The thread's own state.
+pub(crate) struct Writer {
+    pub(crate) database: Arc<Database>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) watches: Arc<Watches>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) segments: Segments,
+    pub(crate) marks: Marks,
+    pub(crate) options: Options,
+}
+
+/// Refuses what comes after the thread is gone, even if it panicked.
+struct CloseOnExit(Arc<Queue>, Arc<Watches>);
+
+impl Drop for CloseOnExit {
+    fn drop(&mut self) {
+        self.0.close();
+        self.0.waiting.lock().expect("nothing panics in here").jobs.clear();
+        self.1.builds.close();
+        self.1.logs.close();
+    }
+}
+
+/// How an attempt at a group ended.
+enum Attempt {
+    Done(Vec<Answer>),
+    /// The system refused the bytes of its logs.
+    NoRoom(std::io::Error),
+}
+
+impl Writer {
+    pub(crate) fn run(mut self) {
+        let _close = CloseOnExit(self.queue.clone(), self.watches.clone());
+        while let Some(jobs) = self.queue.take() {
+            let answers = self.group(&jobs);
+            for (job, answer) in jobs.into_iter().zip(answers) {
+                let counter = if answer.is_ok() { &self.counters.batches } else { &self.counters.refused };
+                counter.fetch_add(1, Ordering::Relaxed);
+                // Nobody need wait for the answer.
+                job.reply.send(answer).ok();
+            }
+        }
+    }
+
+    fn group(&mut self, jobs: &[Job]) -> Vec<Answer> {
+        let mut refused = None;
+        loop {
+            match self.attempt(jobs, refused) {
+                Ok(Attempt::Done(answers)) => return answers,
+                // Again, without the batches that write to logs: they are refused, the others go in.
+                Ok(Attempt::NoRoom(error)) => {
+                    tracing::error!(folder = %self.segments.folder().display(), %error, "logs cannot be written");
+                    refused = Some(error.to_string());
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the store failed");
+                    return jobs.iter().map(|_| Err(CommitError::Storage(error.clone()))).collect();
+                }
+            }
+        }
+    }
+
+    fn attempt(&mut self, jobs: &[Job], refused: Option<String>) -> Result<Attempt, ReadError> {
+        let transaction = begin(&self.database)?;
+        let room = Room {
+            folder: self.segments.folder().to_owned(),
+            used: self.segments.used,
+            total: self.options.max_log_bytes_total,
+            one_log: self.options.max_log_bytes,
+            refused,
+        };
+        let mut group = Group {
+            tables: Tables::open(&transaction)?,
+            appends: Appends::default(),
+            marks: self.marks,
+            room,
+            builds: Default::default(),
+            finished: Vec::new(),
+        };
+        let mut answers = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            answers.push(match group.add(&job.batch) {
+                Ok(committed) => Ok(committed),
+                Err(Stop::Refused(refusal)) => Err(CommitError::Refused(refusal)),
+                Err(Stop::Full(why)) => {
+                    let Room { folder, used, .. } = group.room.clone();
+                    Err(CommitError::LogsFull { folder, used, why })
+                }
+                Err(Stop::Fault(error)) => return Err(error),
+            });
+        }
+        if answers.iter().all(Result::is_err) {
+            drop(group);
+            transaction.abort()?;
+            return Ok(Attempt::Done(answers));
+        }
+        let mut written = Written::default();
+        if group.appends.bytes > 0 {
+            // The bytes are durable before the commit that names them.
+            written = match self.segments.write(&group.appends.runs(&group.tables)?) {
+                Ok(written) => written,
+                Err(error) => {
+                    drop(group);
+                    transaction.abort()?;
+                    return Ok(Attempt::NoRoom(error));
+                }
+            };
+            group.appends.index(&mut group.tables, &written.placed)?;
+            for (segment, end, owner) in &written.ends {
+                group.tables.segments.insert(segment, (*end, *owner))?;
+            }
+        }
+        group.marks.write(&mut group.tables, &self.marks)?;
+        let Group { tables, appends, marks, builds, finished, room: _used } = group;
+        drop(tables);
+        transaction.commit()?;
+
+        self.marks = marks;
+        self.segments.confirm(&written);
+        self.counters.commits.fetch_add(1, Ordering::Relaxed);
+        self.counters.log_bytes.fetch_add(written.bytes, Ordering::Relaxed);
+        self.counters.log_bytes_held.store(self.segments.used, Ordering::Relaxed);
+        for (log, length) in appends.lengths() {
+            self.watches.logs.change(&log, |progress| progress.length = length);
+        }
+        for log in finished {
+            self.watches.logs.change(&log, |progress| progress.finished = true);
+        }
+        for build in builds {
+            self.watches.builds.change(&build, |changes| *changes += 1);
+        }
+        Ok(Attempt::Done(answers))
+    }
+}
+
+/// Begins a transaction that is durable when its commit returns, and leaves nothing to repair.
+pub(crate) fn begin(database: &Database) -> Result<WriteTransaction, ReadError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    transaction.set_quick_repair(true);
+    Ok(transaction)
 }

@@ -1,0 +1,56 @@
+//! Who follows a log or a build, and their wake-up after a commit.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Mutex;
+
+use tokio::sync::watch;
+use windlass_core::id::{BuildId, LogId};
+
+/// How far a log is, for those that follow it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogProgress {
+    /// Its length in bytes.
+    pub length: u64,
+    /// No more will come.
+    pub finished: bool,
+}
+
+/// The followed logs and builds. What nobody follows has no entry.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
+    pub(crate) logs: Followed<LogId, LogProgress>,
+    pub(crate) builds: Followed<BuildId, u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Followed<K, V>(Mutex<HashMap<K, watch::Sender<V>>>);
+
+impl<K, V> Default for Followed<K, V> {
+    fn default() -> Followed<K, V> {
+        Followed(Mutex::new(HashMap::new()))
+    }
+}
+
+impl<K: Eq + Hash, V: Default> Followed<K, V> {
+    /// Follows `key`. What the caller reads after this is no older than what the receiver misses.
+    pub(crate) fn follow(&self, key: K) -> watch::Receiver<V> {
+        let mut entries = self.0.lock().expect("nothing panics in here");
+        // Those whose followers are gone go when somebody comes; so entries stay as few as followers.
+        entries.retain(|_, sender| sender.receiver_count() > 0);
+        entries.entry(key).or_insert_with(|| watch::channel(V::default()).0).subscribe()
+    }
+
+    /// Changes the value of `key`, if somebody follows it.
+    pub(crate) fn change(&self, key: &K, change: impl FnOnce(&mut V)) {
+        let entries = self.0.lock().expect("nothing panics in here");
+        if let Some(sender) = entries.get(key) {
+            sender.send_modify(change);
+        }
+    }
+
+    /// Forgets all; the receivers see the end.
+    pub(crate) fn close(&self) {
+        self.0.lock().expect("nothing panics in here").clear();
+    }
+}
