@@ -1,6 +1,7 @@
 //! One batch within a group's transaction: checked against the transaction's own state before any of
 //! its writes, so that a refused batch leaves nothing and the others of the group go through.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -70,6 +71,14 @@ pub(crate) struct Group<'t> {
     pub(crate) finished: Vec<LogId>,
 }
 
+/// What is left of a group whose tables are closed: what to tell after the commit.
+pub(crate) struct Closed {
+    pub(crate) appends: Appends,
+    pub(crate) marks: Marks,
+    pub(crate) builds: BTreeSet<BuildId>,
+    pub(crate) finished: Vec<LogId>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Waiting,
@@ -113,6 +122,12 @@ impl Group<'_> {
             self.check_room(&staged)?;
         }
         self.write(batch, staged).map_err(Stop::Fault)
+    }
+
+    /// Closes the tables, so that the transaction can be committed.
+    pub(crate) fn close(self) -> Closed {
+        let Group { tables: _, appends, marks, room: _, builds, finished } = self;
+        Closed { appends, marks, builds, finished }
     }
 
     fn check(&mut self, persist: &Persist, staged: &mut Staged) -> Result<(), Stop> {
@@ -228,20 +243,20 @@ impl Group<'_> {
         id: BuildsetId,
         staged: &'s mut Staged,
     ) -> Result<&'s mut BuildsetState, ReadError> {
-        if !staged.buildsets.contains_key(&id) {
+        if let Entry::Vacant(vacant) = staged.buildsets.entry(id) {
             let row = self.tables.buildset_states.get(id.0)?.ok_or_else(|| ReadError::Row {
                 table: "buildset_states",
                 key: id.0.to_string(),
                 why: "it is missing, though a request of the buildset exists".to_owned(),
             })?;
-            staged.buildsets.insert(id, encode::to_buildset_state(id.0, row.value())?);
+            vacant.insert(encode::to_buildset_state(id.0, row.value())?);
         }
         Ok(staged.buildsets.get_mut(&id).expect("inserted above"))
     }
 
     /// Checks a write of a build's step or log.
     fn check_fence(&self, build: BuildId, fence: Fence, staged: &mut Staged) -> Result<(), Stop> {
-        if !staged.live.contains_key(&build) {
+        if let Entry::Vacant(vacant) = staged.live.entry(build) {
             let live = if let Some(row) = self.tables.live.get(build.0)? {
                 encode::to_live(build.0, row.value())?
             } else if let Some(row) = self.tables.builds.get(build.0)? {
@@ -250,7 +265,7 @@ impl Group<'_> {
             } else {
                 return Err(Refusal::UnknownBuild(build).into());
             };
-            staged.live.insert(build, live);
+            vacant.insert(live);
         }
         let live = staged.live[&build].clone();
         if fence != live.fence {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::ReadableTable;
-use windlass_core::id::{BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, RequestId, StepId};
+use windlass_core::id::{BuildId, BuildsetId, ChangeId, Fence, LogId, RequestId, StepId};
 
 use crate::fault::ReadError;
 use crate::tables::{Snapshot, Tables};
@@ -75,8 +75,6 @@ counters! {
     log next_log: LogId;
     /// Returns a fence larger than all before it.
     fence next_fence: Fence;
-    /// Returns the next decision's id.
-    decision next_decision: DecisionId;
 }
 
 impl Ids {

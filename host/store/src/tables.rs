@@ -27,7 +27,8 @@ macro_rules! tables {
         pub(crate) struct Snapshot(pub(crate) ReadTransaction);
 
         impl Snapshot {
-            $($(#[$doc])* pub(crate) fn $field(&self) -> Result<ReadOnlyTable<$key, $value>, ReadError> {
+            $($(#[$doc])* #[allow(dead_code, reason = "the format is read before there is a snapshot")]
+            pub(crate) fn $field(&self) -> Result<ReadOnlyTable<$key, $value>, ReadError> {
                 Ok(self.0.open_table($constant)?)
             })*
         }

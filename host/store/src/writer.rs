@@ -11,7 +11,7 @@ use windlass_core::id::LogId;
 use windlass_core::persist::{Committed, Persist, Refusal};
 
 use crate::appends::Appends;
-use crate::batch::{Group, Room, Stop};
+use crate::batch::{Closed, Group, Room, Stop};
 use crate::fault::ReadError;
 use crate::ids::Marks;
 use crate::open::Options;
@@ -281,8 +281,7 @@ impl Writer {
             }
         }
         group.marks.write(&mut group.tables, &self.marks)?;
-        let Group { tables, appends, marks, builds, finished, room: _used } = group;
-        drop(tables);
+        let Closed { appends, marks, builds, finished } = group.close();
         transaction.commit()?;
 
         self.marks = marks;
