@@ -1,1 +1,8 @@
 //! Harness, fixtures and the whole-system tests
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
+
+pub mod binary;
+pub mod relay;
+pub mod repository;
+pub mod site;

@@ -1,0 +1,92 @@
+//! The command line as a newcomer meets it.
+
+use std::process::Command;
+
+use windlass_tests::binary::windlass;
+use windlass_tests::site::Site;
+
+#[test]
+fn init_makes_a_directory_that_works_as_its_last_lines_say() {
+    let mut site = Site::new(&[], "");
+    let dir = site.path("ci");
+    let dir = dir.to_str().unwrap();
+    let made = Command::new(windlass()).args(["init", dir]).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let checked = Command::new(windlass()).args(["check", dir]).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+    let again = Command::new(windlass()).args(["init", dir]).output().unwrap();
+    assert_eq!(again.status.code(), Some(5), "{again:?}");
+    // Another port than the template's: tests run side by side.
+    let listen = format!("127.0.0.1:{}", windlass_tests::site::free_port());
+    for file in ["ci/master.toml", "ci/worker/worker.toml"] {
+        let path = site.path(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("127.0.0.1:9989"), "{text}");
+        std::fs::write(&path, text.replace("127.0.0.1:9989", &listen)).unwrap();
+    }
+    let worker = format!("{dir}/worker");
+    site.spawn("master", &["master", dir]);
+    site.spawn("worker", &["worker", &worker]);
+    windlass_tests::site::eventually("it is ready", || {
+        let status = Command::new(windlass()).args(["--dir", dir, "status"]).output().unwrap();
+        status.status.success().then_some(())
+    });
+    let forced = Command::new(windlass()).args(["--dir", dir, "force", "hello", "--wait"]).output().unwrap();
+    assert!(forced.status.success(), "{forced:?}");
+}
+
+#[test]
+fn check_reports_every_fault_at_once_with_its_place() {
+    let site = Site::new(&["w1"], "[[builders]]\nname = \"b\"\nworkers = [\"w2\"]\ncolour = 1\n");
+    let checked = site.windlass(&["check"]);
+    assert_eq!(checked.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(said.contains("colour") && said.contains("w2") && said.contains("master.toml:"), "{said}");
+    let json = site.windlass(&["check", "--json"]);
+    let faults: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(faults.to_string().contains("\"line\""), "{faults}");
+}
+
+#[test]
+fn without_a_master_the_exit_code_and_the_text_say_so() {
+    let site = Site::with_command("true");
+    let status = site.windlass(&["status"]);
+    assert_eq!(status.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&status.stderr).contains("windlass master"), "{status:?}");
+}
+
+#[test]
+fn what_is_not_there_is_refused_with_what_there_is() {
+    let site = Site::with_command("true").start();
+    for (args, word) in [
+        (vec!["force", "bb"], "bb"),
+        (vec!["build", "99"], "99"),
+        (vec!["logs", "99"], "99"),
+        (vec!["stop", "99"], "99"),
+    ] {
+        let refused = site.windlass(&args);
+        assert_eq!(refused.status.code(), Some(5), "{args:?} {refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(word), "{args:?} {refused:?}");
+    }
+}
+
+#[test]
+fn help_names_every_exit_code() {
+    let help = Command::new(windlass()).arg("--help").output().unwrap();
+    let text = String::from_utf8(help.stdout).unwrap();
+    for code in 0..=6 {
+        assert!(text.contains(&format!("\n  {code}  ")), "{code} in {text}");
+    }
+}
+
+#[test]
+fn plugins_are_listed_inspected_and_built() {
+    let site = Site::with_command("true").start();
+    let plugins = site.ok(&["plugin", "list", "--json"]);
+    assert!(plugins.as_array().unwrap().len() >= 6, "{plugins}");
+    let inspected = site.ok(&["plugin", "inspect", "least-loaded", "--json"]);
+    assert_eq!(inspected["hooks"][0]["kind"], "next-slave", "{inspected}");
+    std::fs::write(site.path("x.wasm"), "(module)").unwrap();
+    let refused = site.windlass(&["plugin", "inspect", site.path("x.wasm").to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+}

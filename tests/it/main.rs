@@ -1,0 +1,10 @@
+//! The whole system: real processes, real git, real components. One file for each theme.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod cli;
+mod flow;
+mod policies;
+mod reload;
+mod restart;
+mod workers;

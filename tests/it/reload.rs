@@ -1,0 +1,106 @@
+//! Reload is a transaction: all or nothing, and running builds keep what they started with.
+
+use rustix::process::Signal;
+use windlass_tests::fixtures::component;
+use windlass_tests::site::{Site, eventually};
+
+/// Two builders whose worker `placement:placement` picks: one is quick, one runs until its file is gone.
+fn site() -> Site {
+    let policy = "next_slave = \"placement:placement\"";
+    let quick = Site::builder("quick", "true", policy);
+    let slow = Site::builder("slow", "touch ../../../began; until test -e ../../../go; do sleep 0.05; done", policy);
+    let site = Site::new(&["w1", "w2"], &(quick + &slow));
+    site.plugin("placement", &component("v1"));
+    site.start()
+}
+
+fn placed_by(build: &serde_json::Value) -> &str {
+    let components = build["components"].as_array().unwrap();
+    components.iter().find(|c| c["kind"] == "next-slave").unwrap()["digest"].as_str().unwrap()
+}
+
+fn digest_of(name: &str) -> String {
+    windlass_core::digest::Digest::of(&component(name)).to_string()
+}
+
+fn let_go(site: &Site) {
+    for worker in ["w1", "w2"] {
+        std::fs::write(site.path(&format!("{worker}/go")), "").unwrap();
+    }
+}
+
+#[test]
+fn a_running_build_keeps_the_old_policy_and_the_next_has_the_new() {
+    let site = site();
+    let slow = site.submit("slow");
+    let running = site.running("slow").to_string();
+    site.plugin("placement", &component("v2"));
+    let done = site.ok(&["reconfig", "--json"]);
+    assert_eq!(done["plugins"]["replaced"][0]["name"], "placement", "{done}");
+    assert_eq!(placed_by(&site.build("quick")), digest_of("v2"));
+    let_go(&site);
+    assert_eq!(site.outcome(slow), "success");
+    assert_eq!(placed_by(&site.ok(&["build", &running, "--json"])), digest_of("v1"));
+}
+
+#[test]
+fn a_broken_component_leaves_everything_as_it_was_and_says_why() {
+    let site = site();
+    let before = site.ok(&["status", "--json"])["generation"].clone();
+    site.plugin("placement", b"\0asm this is none");
+    site.plugin("second", b"(component)");
+    let refused = site.windlass(&["reconfig"]);
+    assert_eq!(refused.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    // Both faults at once, each by name.
+    assert!(said.contains("placement") && said.contains("second"), "{said}");
+    assert_eq!(site.ok(&["status", "--json"])["generation"], before);
+    assert_eq!(placed_by(&site.build("quick")), digest_of("v1"));
+}
+
+#[test]
+fn a_plugin_file_deleted_under_a_running_build_hurts_nobody() {
+    let mut site = site();
+    let slow = site.submit("slow");
+    site.running("slow");
+    std::fs::remove_file(site.path("plugins/placement.wasm")).unwrap();
+    // The configuration still names it: refused, and everything goes on.
+    let refused = site.windlass(&["reconfig"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("placement"), "{said}");
+    assert_eq!(placed_by(&site.build("quick")), digest_of("v1"));
+    // Once nothing names it any more, it goes, and the running build still ends well.
+    site.configure(&(Site::builder("quick", "true", "") + &Site::builder("slow", "true", "")));
+    let done = site.ok(&["reconfig", "--json"]);
+    assert_eq!(done["plugins"]["removed"][0]["name"], "placement", "{done}");
+    let_go(&site);
+    assert_eq!(site.outcome(slow), "success");
+}
+
+#[test]
+fn a_plan_changes_nothing_and_a_hangup_reconfigures() {
+    let mut site = site();
+    let before = site.ok(&["status", "--json"])["generation"].as_u64().unwrap();
+    site.configure(&Site::builder("other", "true", ""));
+    let plan = site.ok(&["reconfig", "--plan", "--json"]);
+    assert_eq!((&plan["plan_only"], &plan["changed"]), (&true.into(), &true.into()), "{plan}");
+    assert_eq!(site.ok(&["status", "--json"])["generation"], before);
+    site.signal("master", Signal::HUP);
+    eventually("the hangup is heeded", || {
+        (site.ok(&["status", "--json"])["builders"][0]["name"] == "other").then_some(())
+    });
+    assert_eq!(site.build("other")["outcome"], "success");
+}
+
+#[test]
+fn a_setting_that_needs_a_restart_is_refused_before_anything_changes() {
+    let site = site();
+    let path = site.path("master.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace(site.listen(), "127.0.0.1:1").replace("quick", "renamed")).unwrap();
+    let refused = site.windlass(&["reconfig"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("listen"), "{refused:?}");
+    assert_eq!(site.ok(&["status", "--json"])["builders"][0]["name"], "quick");
+}

@@ -1,0 +1,77 @@
+//! Workers and their links: who may connect, and what a lost link costs.
+
+use windlass_tests::relay::Relay;
+use windlass_tests::site::Site;
+
+#[test]
+fn a_wrong_token_is_refused_with_what_to_do_and_hurts_nobody() {
+    let mut site = Site::with_command("true").start();
+    site.end("w2", true);
+    std::fs::write(site.path("w2/token"), "not the token\n").unwrap();
+    site.start_worker("w2");
+    assert_ne!(site.ended("w2"), 0);
+    assert!(site.said("w2").contains("token"), "{}", site.said("w2"));
+    assert_eq!(site.build("b")["outcome"], "success");
+}
+
+#[test]
+fn a_second_worker_of_the_same_name_is_refused_while_the_first_answers() {
+    let mut site = Site::with_command("true").start();
+    // The same name and token from another directory: another instance.
+    std::fs::create_dir(site.path("twin")).unwrap();
+    for file in ["token", "worker.toml"] {
+        std::fs::copy(site.path(&format!("w1/{file}")), site.path(&format!("twin/{file}"))).unwrap();
+    }
+    site.start_worker("twin");
+    windlass_tests::site::eventually("the twin is told", || site.said("twin").contains("w1").then_some(()));
+    let status = site.ok(&["status", "--json"]);
+    assert!(!status["workers"][0]["connected"].is_null(), "{status}");
+    assert_eq!(site.build("b")["outcome"], "success");
+}
+
+#[test]
+fn a_command_survives_a_cut_link_or_its_build_is_tried_again() {
+    let mut site = Site::new(&["w1"], &Site::builder("b", "echo one; until test -e ../../../go; do sleep 0.05; done; echo two", "").replace(", \"w2\"", ""));
+    let relay = Relay::to(site.listen());
+    site.write_worker("w1", &relay.address());
+    let site = site.start();
+    let buildset = site.submit("b");
+    site.running("b");
+    relay.cut();
+    std::fs::write(site.path("w1/go"), "").unwrap();
+    relay.mend();
+    assert_eq!(site.outcome(buildset), "success");
+    let build = site.newest("b");
+    let log = site.windlass(&["logs", &build["id"].to_string()]);
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    let lines: Vec<&str> = log.lines().filter(|l| ["one", "two"].contains(l)).collect();
+    assert_eq!(lines, ["one", "two"], "{log}");
+}
+
+#[test]
+fn a_killed_worker_ends_its_build_as_retry_and_another_builds_it() {
+    let mut site = Site::with_command("if test -e ../../../second; then exit 0; fi; sleep 600").start();
+    let buildset = site.submit("b");
+    let running = site.running("b").to_string();
+    let worker = site.ok(&["build", &running, "--json"])["worker"].as_str().unwrap().to_owned();
+    for name in ["w1", "w2"] {
+        std::fs::write(site.path(&format!("{name}/second")), "").unwrap();
+    }
+    site.end(&worker, false);
+    // A new process of the same worker does not know the command any more: at once, no grace to wait for.
+    site.start_worker(&worker);
+    assert_eq!(site.outcome(buildset), "success");
+    assert_eq!(site.ok(&["build", &running, "--json"])["outcome"], "retry");
+}
+
+#[test]
+fn a_full_log_folder_fails_its_step_with_a_clear_message_and_nothing_else() {
+    let noisy = Site::builder("noisy", "head -c 4000000 /dev/zero | tr '\\0' 'x'", "");
+    let limits = "[logs]\nmax_bytes = \"1 MiB\"\n";
+    let site = Site::new(&["w1", "w2"], &(noisy + &Site::builder("quiet", "true", "") + limits)).start();
+    let build = site.build("noisy");
+    assert_eq!(build["outcome"], "exception", "{build}");
+    let fault = build["steps"][0]["fault"].as_str().unwrap_or_default().to_owned();
+    assert!(fault.contains("log"), "{build}");
+    assert_eq!(site.build("quiet")["steps"][0]["outcome"], "success");
+}

@@ -1,0 +1,302 @@
+//! A master and workers as real processes in a directory of their own: what the whole-system tests
+//! are written against. Everything is killed when the site is dropped.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory with a configuration, and the processes that run in it.
+pub struct Site {
+    dir: tempfile::TempDir,
+    /// What `master.toml` says after the workers.
+    builders: String,
+    /// Name, token hash, slots.
+    workers: Vec<(String, String, u32)>,
+    processes: Vec<(String, Child)>,
+    listen: String,
+}
+
+impl Site {
+    /// A site with workers of these names, two slots each, and these builders (TOML).
+    #[must_use]
+    pub fn new(workers: &[&str], builders: &str) -> Site {
+        let dir = tempfile::Builder::new().prefix("windlass-it-").tempdir().expect("a temporary directory");
+        let listen = format!("127.0.0.1:{}", free_port());
+        let mut site =
+            Site { dir, builders: String::new(), workers: Vec::new(), processes: Vec::new(), listen };
+        std::fs::create_dir(site.path("plugins")).expect("a fresh directory");
+        for worker in workers {
+            site.add_worker(worker);
+        }
+        site.configure(builders);
+        site
+    }
+
+    /// A site with one builder `b` on workers `w1` and `w2`, which runs `command` under `/bin/sh`.
+    #[must_use]
+    pub fn with_command(command: &str) -> Site {
+        Site::new(&["w1", "w2"], &Site::builder("b", command, ""))
+    }
+
+    /// TOML of a builder on `w1` and `w2` with one `shell-command`, and `more` keys of its own.
+    #[must_use]
+    pub fn builder(name: &str, command: &str, more: &str) -> String {
+        let command = Value::from(command);
+        format!(
+            "[[builders]]\nname = \"{name}\"\nworkers = [\"w1\", \"w2\"]\nmerge_requests = false\n{more}\n\
+             [[builders.steps]]\nuse = \"shell-command\"\nargs = {{ command = {command} }}\n"
+        )
+    }
+
+    /// A path below the site.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Replaces everything in `master.toml` after the workers.
+    pub fn configure(&mut self, builders: &str) {
+        self.builders = builders.to_owned();
+        self.write_config();
+    }
+
+    fn write_config(&self) {
+        let mut text = format!("[master]\nlisten = \"{}\"\n", self.listen);
+        for (name, hash, slots) in &self.workers {
+            text += &format!("[[workers]]\nname = \"{name}\"\ntoken_hash = \"{hash}\"\nmax_builds = {slots}\n");
+        }
+        text += &self.builders;
+        std::fs::write(self.path("master.toml"), text).expect("the directory is ours");
+    }
+
+    /// Makes the directory, the token and `worker.toml` of another worker.
+    pub fn add_worker(&mut self, name: &str) {
+        std::fs::create_dir(self.path(name)).expect("a fresh name");
+        let said = self.ok(&["token", self.path(&format!("{name}/token")).to_str().expect("UTF-8"), "--json"]);
+        let hash = said["token_hash"].as_str().expect("a hash").to_owned();
+        self.workers.push((name.to_owned(), hash, 2));
+        self.write_worker(name, &self.listen.clone());
+        self.write_config();
+    }
+
+    /// Writes a `worker.toml` that leads to `address`.
+    pub fn write_worker(&self, name: &str, address: &str) {
+        let text = format!(
+            "name = \"{name}\"\nmaster = \"ws://{address}\"\ntoken_file = \"token\"\nbase_dir = \".\"\n\
+             inherit_env = [\"PATH\", \"HOME\"]\n"
+        );
+        std::fs::write(self.path(&format!("{name}/worker.toml")), text).expect("the directory is ours");
+    }
+
+    /// Where workers connect.
+    #[must_use]
+    pub fn listen(&self) -> &str {
+        &self.listen
+    }
+
+    /// Puts a component into the plugins folder, in one move.
+    pub fn plugin(&self, name: &str, bytes: &[u8]) {
+        let unfinished = self.path(&format!("plugins/.{name}.new"));
+        std::fs::write(&unfinished, bytes).expect("the directory is ours");
+        std::fs::rename(unfinished, self.path(&format!("plugins/{name}.wasm"))).expect("same directory");
+    }
+
+    /// Starts the master and every worker, and waits until all are connected.
+    #[must_use]
+    pub fn start(mut self) -> Site {
+        self.start_master();
+        for (name, ..) in self.workers.clone() {
+            self.start_worker(&name);
+        }
+        self.until("all workers are connected", |status| {
+            status["workers"].as_array().is_some_and(|w| w.iter().all(|w| !w["connected"].is_null()))
+        });
+        self
+    }
+
+    /// Starts the master, and waits until it answers.
+    pub fn start_master(&mut self) {
+        let dir = self.dir.path().to_owned();
+        self.spawn("master", &["master", dir.to_str().expect("UTF-8")]);
+        self.until("the master answers", |_| true);
+    }
+
+    /// Starts the worker of this name; does not wait.
+    pub fn start_worker(&mut self, name: &str) {
+        let dir = self.path(name);
+        self.spawn(name, &["worker", dir.to_str().expect("UTF-8")]);
+    }
+
+    /// Starts a process under a name; what it says goes to `NAME.log`.
+    pub fn spawn(&mut self, name: &str, args: &[&str]) {
+        let log = File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).expect("a log");
+        let child = Command::new(crate::binary::windlass())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .env("NO_COLOR", "1")
+            .spawn()
+            .expect("the program starts");
+        self.processes.push((name.to_owned(), child));
+    }
+
+    /// What a process has said so far.
+    #[must_use]
+    pub fn said(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
+    }
+
+    /// Ends a process: politely (SIGTERM, waited for), or with SIGKILL.
+    pub fn end(&mut self, name: &str, politely: bool) {
+        let place = self.processes.iter().position(|(n, _)| n == name).expect("it was started");
+        let (_, mut child) = self.processes.remove(place);
+        if politely {
+            signal(&child, rustix::process::Signal::TERM);
+        } else {
+            child.kill().expect("it runs");
+        }
+        let ended = eventually(&format!("{name} has ended"), || child.try_wait().expect("ours to wait for"));
+        assert!(!politely || ended.success(), "{name} ended badly: {ended}\n{}", self.said(name));
+    }
+
+    /// Waits until a process ends by itself, and answers its exit code.
+    pub fn ended(&mut self, name: &str) -> i32 {
+        let place = self.processes.iter().position(|(n, _)| n == name).expect("it was started");
+        let (_, mut child) = self.processes.remove(place);
+        let ended = eventually(&format!("{name} ends"), || child.try_wait().expect("ours to wait for"));
+        ended.code().expect("no signal")
+    }
+
+    /// Sends a signal to a process.
+    pub fn signal(&self, name: &str, signal_: rustix::process::Signal) {
+        signal(&self.processes.iter().find(|(n, _)| n == name).expect("it was started").1, signal_);
+    }
+
+    /// Runs `windlass` in this site.
+    pub fn windlass(&self, args: &[&str]) -> Output {
+        Command::new(crate::binary::windlass())
+            .arg("--dir")
+            .arg(self.dir.path())
+            .args(args)
+            .env("NO_COLOR", "1")
+            .output()
+            .expect("the program starts")
+    }
+
+    /// Runs `windlass` in this site; it must succeed and print JSON.
+    pub fn ok(&self, args: &[&str]) -> Value {
+        let output = self.windlass(args);
+        assert!(
+            output.status.success(),
+            "windlass {args:?}: {}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr),
+            self.said("master")
+        );
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("windlass {args:?}: {e}\n{}", String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// Waits until the status is as wanted, and answers it.
+    pub fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, || {
+            let output = self.windlass(&["status", "--json"]);
+            let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+            wanted(&status).then_some(status)
+        })
+    }
+
+    /// Submits a build and waits for its end: the build's details.
+    pub fn build(&self, builder: &str) -> Value {
+        let buildset = self.submit(builder);
+        self.outcome(buildset);
+        self.newest(builder)
+    }
+
+    /// Submits a build: the buildset.
+    pub fn submit(&self, builder: &str) -> u64 {
+        self.ok(&["force", builder, "--json"])["buildset"].as_u64().expect("a number")
+    }
+
+    /// Waits until a buildset is complete: its outcome.
+    pub fn outcome(&self, buildset: u64) -> String {
+        let path = format!("/api/v1/buildsets/{buildset}");
+        eventually(&format!("buildset {buildset} is complete"), || {
+            Some(self.get(&path)["outcome"].as_str()?.to_owned())
+        })
+    }
+
+    /// The newest build of a builder, with all its details.
+    pub fn newest(&self, builder: &str) -> Value {
+        let builds = self.ok(&["builds", "--builder", builder, "-n", "1", "--json"]);
+        let id = builds[0]["id"].as_u64().unwrap_or_else(|| panic!("no build of {builder}"));
+        self.ok(&["build", &id.to_string(), "--json"])
+    }
+
+    /// Waits until a build of `builder` runs, and answers its number.
+    pub fn running(&self, builder: &str) -> u64 {
+        let status = self.until(&format!("a build of {builder} runs"), |s| running(s, builder).is_some());
+        running(&status, builder).expect("just seen")
+    }
+
+    /// Asks the API.
+    pub fn get(&self, path: &str) -> Value {
+        let client = windlass_web::client::Client::new(windlass_web::socket_in(&self.path("state")));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(client.get(path)).unwrap_or_else(|e| panic!("{path}: {e}\n{}", self.said("master")))
+    }
+}
+
+fn running(status: &Value, builder: &str) -> Option<u64> {
+    status["running"].as_array()?.iter().find(|b| b["builder"] == builder)?["id"].as_u64()
+}
+
+fn signal(child: &Child, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, signal).expect("it runs");
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for (name, child) in &mut self.processes {
+            child.kill().ok();
+            child.wait().ok();
+            if std::thread::panicking() {
+                let log = std::fs::read_to_string(self.dir.path().join(format!("{name}.log"))).unwrap_or_default();
+                eprintln!("== {name}.log\n{log}");
+            }
+        }
+    }
+}
+
+/// Waits for a state, with a bound: asks until there is an answer, or fails with what was waited for.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "gave up waiting until {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// A port that nobody listens at just now.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// The text of a file, for messages.
+#[must_use]
+pub fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| format!("{}: {e}", path.display()))
+}
