@@ -7,4 +7,5 @@ mod flow;
 mod policies;
 mod reload;
 mod restart;
+mod tidy;
 mod workers;

@@ -1,0 +1,68 @@
+//! `check`: the same reading as a start, with every fault shown, and nothing changed.
+
+use std::path::Path;
+
+use anstream::{eprintln, println};
+use windlass_config::Diagnostics;
+
+use crate::exit::{Exit, Failed};
+use crate::output::{GOOD, paint};
+use crate::place::{MASTER_FILE, WORKER_FILE, file_in, read};
+use crate::query::print_json;
+
+/// `windlass check`: of a master's directory or file, or of a worker's.
+pub async fn check(path: &Path, json: bool) -> Result<Exit, Failed> {
+    let is_worker = path.file_name().is_some_and(|n| n == WORKER_FILE)
+        || (!path.join(MASTER_FILE).exists() && path.join(WORKER_FILE).exists());
+    if is_worker {
+        let file = file_in(path, WORKER_FILE);
+        let checked = windlass_config::check_worker(&file, &read(&file)?);
+        return report(&file, checked.config.err(), checked.warnings, Vec::new(), "a worker's configuration", json);
+    }
+    let file = file_in(path, MASTER_FILE);
+    read(&file)?;
+    let checked = windlass_master::check(&file).await.map_err(crate::daemon::start_failed)?;
+    let what = format!("{} builders, {} plugins", checked.builders, checked.plugins);
+    report(&file, checked.errors, checked.warnings, checked.plugin_errors, &what, json)
+}
+
+fn report(
+    file: &Path,
+    errors: Option<Diagnostics>,
+    warnings: Option<Diagnostics>,
+    plugins: Vec<String>,
+    what: &str,
+    json: bool,
+) -> Result<Exit, Failed> {
+    let faulty = errors.is_some() || !plugins.is_empty();
+    if json {
+        let list = |d: &Option<Diagnostics>| d.as_ref().map_or(serde_json::json!([]), Diagnostics::to_json);
+        print_json(&serde_json::json!({
+            "file": file, "errors": list(&errors), "warnings": list(&warnings), "plugins": plugins,
+        }));
+        return Ok(if faulty { Exit::Invalid } else { Exit::Success });
+    }
+    for fault in &plugins {
+        eprintln!("{fault}\n");
+    }
+    for diagnostics in [warnings, errors].into_iter().flatten() {
+        draw(diagnostics);
+    }
+    if faulty {
+        return Ok(Exit::Invalid);
+    }
+    println!("{} {}: {what}", paint(GOOD, "good:"), file.display());
+    Ok(Exit::Success)
+}
+
+/// Draws diagnostics on standard error: with lines and carets, in colour where that is wanted.
+pub fn draw(diagnostics: Diagnostics) {
+    eprintln!("{:?}", miette::Report::new(diagnostics));
+}
+
+/// What is wrong with a configuration, drawn; then the error that says so.
+pub fn invalid(diagnostics: Diagnostics) -> Failed {
+    let summary = diagnostics.to_string();
+    draw(diagnostics);
+    Failed::invalid(anyhow::Error::msg(summary))
+}

@@ -1,0 +1,87 @@
+//! What Cargo cannot check of the architecture: `docs/architecture.md` names these rules.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// All Rust files below a folder of the repository, as git knows them.
+fn sources(below: &str) -> Vec<(String, String)> {
+    let listed = std::process::Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "--", below])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let files = String::from_utf8(listed.stdout).unwrap();
+    let rust = files.lines().filter(|f| f.ends_with(".rs")).map(|f| (f, root().join(f)));
+    rust.filter(|(_, path)| path.exists())
+        .map(|(file, path)| (file.to_owned(), std::fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+/// The code of a file without its test module.
+fn production(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod ").next().unwrap()
+}
+
+#[test]
+fn core_waits_for_nothing_and_touches_nothing() {
+    let banned = [
+        "tokio", "redb", "wasmtime", "axum", "rand::", "std::fs", "std::net", "std::process", "std::thread", "std::env",
+        "SystemTime", "Instant", "async fn", ".await",
+    ];
+    let mut found = Vec::new();
+    for (file, text) in sources("host/core/src") {
+        for word in banned {
+            let hit = |line: &&str| line.contains(word) && !line.trim_start().starts_with("//");
+            found.extend(production(&text).lines().filter(hit).map(|line| format!("{file}: {}", line.trim())));
+        }
+    }
+    assert!(found.is_empty(), "core must stay pure:\n{}", found.join("\n"));
+}
+
+#[test]
+fn each_engine_is_named_in_one_crate_only() {
+    for (word, home) in [("wasmtime::", "host/runtime"), ("redb::", "host/store"), ("axum::", "host/web"), ("clap::", "host/cli")] {
+        for (file, text) in sources("host") {
+            let named = production(&text).lines().any(|l| l.contains(word) && !l.trim_start().starts_with("//"));
+            assert!(!named || file.starts_with(home), "{file} names {word}, which belongs to {home}");
+        }
+    }
+}
+
+#[test]
+fn only_the_command_line_prints() {
+    for (file, text) in sources("host") {
+        if file.starts_with("host/cli") || file.contains("/examples/") {
+            continue;
+        }
+        for word in ["println!(", "eprintln!(", "print!("] {
+            let hit = production(&text).lines().any(|l| l.contains(word) && !l.trim_start().starts_with("//"));
+            assert!(!hit, "{file} prints");
+        }
+    }
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    for below in ["host", "plugins", "sdk", "tests"] {
+        for (file, text) in sources(below) {
+            assert!(text.starts_with("//! "), "{file} does not begin with a sentence about itself");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_unfinished_or_ignored() {
+    // Spelled so that this file does not find itself.
+    let marks = [concat!("tod", "o!("), concat!("unimplement", "ed!("), concat!("db", "g!("), concat!("#[ign", "ore")];
+    for below in ["host", "plugins", "sdk", "tests"] {
+        for (file, text) in sources(below) {
+            for mark in marks {
+                assert!(!text.contains(mark), "{file} has {mark}");
+            }
+        }
+    }
+}
