@@ -104,8 +104,8 @@ impl<T> Outbox<T> {
     }
 
     /// The held updates, oldest first.
-    pub fn held_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut T> {
-        self.held.iter_mut().map(|(update, _)| update)
+    pub fn held(&self) -> impl Iterator<Item = &T> {
+        self.held.iter().map(|(update, _)| update)
     }
 }
 

@@ -13,7 +13,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod agent;
+mod beneath;
+mod environment;
+mod files;
+mod glob;
+mod grant;
 mod options;
+mod spool;
 
 pub use agent::run;
 pub use options::{Event, Exit, Options, WorkerError};

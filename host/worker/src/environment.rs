@@ -1,0 +1,98 @@
+//! The environment of a child: a few names of the worker's own, what `worker.toml` adds to them, then
+//! the builder's variables, then the command's. Nothing else leaks, the worker's token least of all.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags};
+
+/// What every child inherits if the worker has it.
+const INHERITED: &[&str] =
+    &["PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "USER", "SHELL", "TMPDIR", "TZ"];
+
+/// Where programs are found if the worker has no `PATH`.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The variables of a child.
+pub type Variables = BTreeMap<OsString, OsString>;
+
+/// What the worker's own environment contributes, taken once at its start.
+pub fn base(own: impl Iterator<Item = (OsString, OsString)>, inherit: &[String]) -> Variables {
+    let inherited =
+        |name: &OsStr| INHERITED.iter().any(|n| *n == name) || inherit.iter().any(|n| n.as_str() == name);
+    let mut variables: Variables = own.filter(|(name, _)| inherited(name)).collect();
+    variables.entry("PATH".into()).or_insert_with(|| PATH.into());
+    variables.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());
+    variables
+}
+
+/// The variables of one child.
+pub fn of_child(
+    base: &Variables,
+    builder: &[(String, String)],
+    command: &[(String, Option<String>)],
+    directory: &Path,
+) -> Variables {
+    let mut variables = base.clone();
+    // As a shell would set it, so that a program that asks `PWD` gets the name and not a link's target.
+    variables.insert("PWD".into(), directory.into());
+    variables.extend(builder.iter().map(|(name, value)| (name.into(), value.into())));
+    for (name, value) in command {
+        match value {
+            Some(value) => variables.insert(name.into(), value.into()),
+            None => variables.remove(OsStr::new(name)),
+        };
+    }
+    variables
+}
+
+/// The file of a program that is named without a slash, as `execvp` finds it in the child's `PATH`.
+///
+/// Looked up here, since the standard library spawns without `fork` only if it need not look itself,
+/// and since the message can then say where it looked.
+pub fn find_program(name: &str, variables: &Variables) -> Option<PathBuf> {
+    let path = variables.get(OsStr::new("PATH")).map_or(OsStr::new(PATH), OsString::as_os_str);
+    std::env::split_paths(path).filter(|folder| folder.is_absolute()).map(|folder| folder.join(name)).find(
+        |file| {
+            rustix::fs::accessat(rustix::fs::CWD, file, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+                && file.is_file()
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(list: &[(&str, &str)]) -> Variables {
+        list.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    #[test]
+    fn only_named_variables_are_inherited() {
+        let own = variables(&[("HOME", "/h"), ("SECRET", "s"), ("CARGO_HOME", "/c"), ("PATH", "/bin")]);
+        let base = base(own.into_iter(), &["CARGO_HOME".to_owned()]);
+        let expected = [("CARGO_HOME", "/c"), ("HOME", "/h"), ("LANG", "C.UTF-8"), ("PATH", "/bin")];
+        assert_eq!(base, variables(&expected));
+    }
+
+    #[test]
+    fn the_command_has_the_last_word() {
+        let base = variables(&[("A", "worker"), ("B", "worker"), ("C", "worker")]);
+        let pairs = |list: &[(&str, &str)]| {
+            list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>()
+        };
+        let builder = pairs(&[("B", "builder"), ("D", "builder")]);
+        let command = [("D".to_owned(), Some("command".to_owned())), ("C".to_owned(), None)];
+        let expected = [("A", "worker"), ("B", "builder"), ("D", "command"), ("PWD", "/w")];
+        assert_eq!(of_child(&base, &builder, &command, Path::new("/w")), variables(&expected));
+    }
+
+    #[test]
+    fn a_program_is_found_in_the_path_of_the_child() {
+        assert_eq!(find_program("sh", &variables(&[("PATH", "/nowhere:/bin")])), Some("/bin/sh".into()));
+        assert_eq!(find_program("sh", &variables(&[("PATH", "/nowhere:.")])), None);
+        assert_eq!(find_program("etc", &variables(&[("PATH", "/")])), None, "a directory is no program");
+    }
+}

@@ -1,0 +1,461 @@
+//! What commands said and the master has not made durable yet: one outbox for each command, in memory
+//! up to a size, in a file of its own beyond.
+//!
+//! Writers are the commands, the reader is the link; both only hold a lock for a few copies. A file is
+//! read and written through the page cache while that lock is held: at most 32 KiB at a time, which
+//! costs less than a hop to a blocking thread.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use windlass_core::digest::Digest;
+use windlass_core::value::{Completion, Failure, Origin};
+use windlass_protocol::codec::{self, Frames};
+use windlass_protocol::message::{CommandUid, ToMaster, Update};
+use windlass_protocol::session::{NeverSent, Outbox};
+
+/// The most data in one `Log` update.
+pub const MAX_LOG_DATA: usize = 32 * 1024;
+
+/// How much one command may leave behind here.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes in memory; what comes after goes to a file.
+    pub memory: usize,
+    /// Bytes in all; then the command waits for the master.
+    pub total: usize,
+}
+
+impl Default for Limits {
+    /// A log of a few MiB never touches the disk; an hour without a master costs a gigabyte at most.
+    fn default() -> Limits {
+        Limits { memory: 8 * 1024 * 1024, total: 1024 * 1024 * 1024 }
+    }
+}
+
+/// The outboxes of all commands, and which of them have something to send.
+#[derive(Debug)]
+pub struct Spool {
+    folder: PathBuf,
+    limits: Limits,
+    commands: Mutex<HashMap<CommandUid, Arc<CommandSpool>>>,
+    /// Commands with unsent updates, each once: taking one from each in turn is fair.
+    ready: Mutex<VecDeque<Arc<CommandSpool>>>,
+    wake: Notify,
+}
+
+impl Spool {
+    /// A spool that spills into `folder`, which exists.
+    #[must_use]
+    pub fn new(folder: &Path, limits: Limits) -> Arc<Spool> {
+        Arc::new(Spool {
+            folder: folder.to_owned(),
+            limits,
+            commands: Mutex::default(),
+            ready: Mutex::default(),
+            wake: Notify::new(),
+        })
+    }
+
+    /// Opens the outbox of a new command; `None` if that command is known.
+    pub fn open(self: &Arc<Self>, uid: &CommandUid) -> Option<Arc<CommandSpool>> {
+        let mut commands = lock(&self.commands);
+        if commands.contains_key(uid) {
+            return None;
+        }
+        let command = Arc::new(CommandSpool {
+            uid: uid.clone(),
+            spool: Arc::clone(self),
+            room: Notify::new(),
+            inner: Mutex::new(Inner::default()),
+        });
+        commands.insert(uid.clone(), Arc::clone(&command));
+        Some(command)
+    }
+
+    /// The outbox of a known command.
+    pub fn get(&self, uid: &CommandUid) -> Option<Arc<CommandSpool>> {
+        lock(&self.commands).get(uid).cloned()
+    }
+
+    /// Forgets a command and what it said.
+    pub fn forget(&self, uid: &CommandUid) {
+        if let Some(command) = lock(&self.commands).remove(uid) {
+            let mut inner = lock(&command.inner);
+            inner.forgotten = true;
+            inner.outbox = Outbox::default();
+            command.room.notify_waiters();
+            if inner.spill.take().is_some()
+                && let Err(error) = std::fs::remove_file(command.path())
+            {
+                tracing::warn!(%error, "failed to remove a spool file");
+            }
+        }
+    }
+
+    /// Every known command with its last number, for the hello.
+    pub fn known(&self) -> Vec<(CommandUid, u64)> {
+        let commands: Vec<_> = lock(&self.commands).values().cloned().collect();
+        let mut known: Vec<_> =
+            commands.iter().map(|c| (c.uid.clone(), lock(&c.inner).outbox.last())).collect();
+        known.sort();
+        known
+    }
+
+    /// Whether the master has everything.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.commands).is_empty()
+    }
+
+    /// The next update to send; commands take turns.
+    pub fn next(&self) -> io::Result<Option<Frames>> {
+        loop {
+            let Some(command) = lock(&self.ready).pop_front() else { return Ok(None) };
+            let mut inner = lock(&command.inner);
+            let frames = inner.next()?;
+            inner.queued = false;
+            command.queue(&mut inner);
+            if frames.is_some() {
+                return Ok(frames);
+            }
+        }
+    }
+
+    /// Waits until [`Spool::next`] may have something new.
+    pub async fn wait(&self) {
+        self.wake.notified().await;
+    }
+}
+
+/// The outbox of one command.
+#[derive(Debug)]
+pub struct CommandSpool {
+    uid: CommandUid,
+    spool: Arc<Spool>,
+    room: Notify,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    outbox: Outbox<Stored>,
+    hasher: blake3::Hasher,
+    memory: usize,
+    spill: Option<Spill>,
+    /// Whether it stands in `Spool::ready`.
+    queued: bool,
+    forgotten: bool,
+    done: bool,
+}
+
+#[derive(Debug)]
+enum Stored {
+    Memory(Frames),
+    File { offset: u64, len: usize },
+}
+
+#[derive(Debug)]
+struct Spill {
+    file: File,
+    end: u64,
+    /// Updates that stand in the file; at none it starts anew.
+    held: usize,
+}
+
+impl CommandSpool {
+    /// Appends bytes to a log. Never waits: ask [`CommandSpool::has_room`] before.
+    pub fn log(self: &Arc<Self>, log: &str, origin: Origin, mut data: Bytes) {
+        while !data.is_empty() {
+            let part = data.split_to(data.len().min(MAX_LOG_DATA));
+            self.append(Update::Log { log: log.to_owned(), origin, data: part });
+        }
+    }
+
+    /// Appends any other update but the last.
+    pub fn append(self: &Arc<Self>, update: Update) {
+        let mut inner = lock(&self.inner);
+        if inner.done || inner.forgotten {
+            return;
+        }
+        if let Update::Log { data, .. } = &update {
+            inner.hasher.update(data);
+        }
+        self.push(&mut inner, update);
+    }
+
+    /// Appends the last update. Later ones are dropped: a child that was killed may still have output.
+    pub fn done(self: &Arc<Self>, how: Result<Completion, Failure>) {
+        let mut inner = lock(&self.inner);
+        assert!(!inner.done, "BUG: command {} ended twice", self.uid.0);
+        let log_hash = Digest::from_bytes(*inner.hasher.finalize().as_bytes());
+        self.push(&mut inner, Update::Done { how, log_hash });
+        inner.done = true;
+    }
+
+    /// Whether the command may say more now.
+    pub fn has_room(&self) -> bool {
+        let inner = lock(&self.inner);
+        inner.outbox.bytes() < self.spool.limits.total || inner.forgotten
+    }
+
+    /// Waits until the command may say more.
+    pub async fn room(&self) {
+        loop {
+            let notified = self.room.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// The master has everything up to `received`: offers the rest to the new connection.
+    pub fn resume(self: &Arc<Self>, received: u64) -> Result<(), NeverSent> {
+        let mut inner = lock(&self.inner);
+        inner.outbox.resume(received)?;
+        self.queue(&mut inner);
+        Ok(())
+    }
+
+    /// Forgets what is durable at the master. True once it has the very last update.
+    pub fn ack(&self, number: u64) -> Result<bool, NeverSent> {
+        let mut inner = lock(&self.inner);
+        inner.ack(number)?;
+        self.room.notify_waiters();
+        Ok(inner.done && inner.outbox.acked() == inner.outbox.last())
+    }
+
+    fn push(self: &Arc<Self>, inner: &mut Inner, update: Update) {
+        if inner.forgotten {
+            return;
+        }
+        let number = inner.outbox.next_number();
+        let message = ToMaster::Update { command: self.uid.clone(), number, update };
+        let frames = match codec::encode(&message) {
+            Ok(frames) => frames,
+            Err(error) => {
+                // Nothing that a guest may hand over comes near the limit of a message.
+                tracing::error!(command = self.uid.0, %error, "BUG: an update can't be sent");
+                return;
+            }
+        };
+        let len = frames.bytes();
+        let stored = self.store(inner, frames);
+        inner.outbox.push(stored, len);
+        self.queue(inner);
+    }
+
+    fn store(&self, inner: &mut Inner, frames: Frames) -> Stored {
+        let len = frames.bytes();
+        if inner.memory + len > self.spool.limits.memory {
+            match self.spill(inner, frames.as_bytes()) {
+                Ok(stored) => return stored,
+                // A full disk: the limit of the total holds the command back in time.
+                Err(error) => tracing::warn!(command = self.uid.0, %error, "failed to write the spool file"),
+            }
+        }
+        inner.memory += len;
+        Stored::Memory(frames)
+    }
+
+    fn spill(&self, inner: &mut Inner, bytes: &Bytes) -> io::Result<Stored> {
+        let spill = match &mut inner.spill {
+            Some(spill) => spill,
+            none => {
+                let mut options = File::options();
+                let file = options.read(true).write(true).create(true).truncate(true).open(self.path())?;
+                none.insert(Spill { file, end: 0, held: 0 })
+            }
+        };
+        spill.file.write_all_at(bytes, spill.end)?;
+        let stored = Stored::File { offset: spill.end, len: bytes.len() };
+        spill.end += bytes.len() as u64;
+        spill.held += 1;
+        Ok(stored)
+    }
+
+    fn queue(self: &Arc<Self>, inner: &mut Inner) {
+        if inner.outbox.has_unsent() && !inner.queued {
+            inner.queued = true;
+            lock(&self.spool.ready).push_back(Arc::clone(self));
+            self.spool.wake.notify_one();
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.spool.folder.join(&self.uid.0)
+    }
+}
+
+impl Inner {
+    /// The next unsent update, read back if it was spilled.
+    fn next(&mut self) -> io::Result<Option<Frames>> {
+        let Inner { outbox, spill, .. } = self;
+        let Some((_, stored)) = outbox.next_unsent() else { return Ok(None) };
+        match stored {
+            Stored::Memory(frames) => Ok(Some(frames.clone())),
+            Stored::File { offset, len } => {
+                let spill = spill.as_ref().expect("the file stays while it holds an update");
+                let mut bytes = vec![0; *len];
+                spill.file.read_exact_at(&mut bytes, *offset)?;
+                let changed = || io::Error::other("a spool file was changed by somebody else");
+                Frames::from_bytes(bytes.into()).map(Some).ok_or_else(changed)
+            }
+        }
+    }
+
+    fn ack(&mut self, number: u64) -> Result<(), NeverSent> {
+        let going = number.saturating_sub(self.outbox.acked());
+        for stored in self.outbox.held().take(usize::try_from(going).unwrap_or(usize::MAX)) {
+            match stored {
+                Stored::Memory(frames) => self.memory -= frames.bytes(),
+                Stored::File { .. } => {
+                    let spill = self.spill.as_mut().expect("the file stays while it holds an update");
+                    spill.held -= 1;
+                }
+            }
+        }
+        self.outbox.ack(number)?;
+        if let Some(spill) = self.spill.as_mut().filter(|spill| spill.held == 0 && spill.end > 0) {
+            spill.end = 0;
+            if let Err(error) = spill.file.set_len(0) {
+                tracing::warn!(%error, "failed to shorten a spool file");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics while holding a lock of the spool")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use codec::Decoder;
+
+    fn uid(n: u32) -> CommandUid {
+        CommandUid(format!("{n:032x}"))
+    }
+
+    fn small() -> (tempfile::TempDir, Arc<Spool>) {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(folder.path(), Limits { memory: 4_000, total: 40_000 });
+        (folder, spool)
+    }
+
+    /// What the link would send now: command and number.
+    fn sent(spool: &Spool) -> Vec<(CommandUid, u64, Update)> {
+        std::iter::from_fn(|| spool.next().unwrap())
+            .map(|frames| {
+                let mut decoder = Decoder::default();
+                match frames.filter_map(|f| decoder.push(&f).unwrap()).last() {
+                    Some(ToMaster::Update { command, number, update }) => (command, number, update),
+                    other => panic!("{other:?}"),
+                }
+            })
+            .collect()
+    }
+
+    fn numbers(spool: &Spool) -> Vec<u64> {
+        sent(spool).into_iter().map(|(_, number, _)| number).collect()
+    }
+
+    #[test]
+    fn what_was_spilled_comes_back_in_order_and_the_hash_covers_all_of_it() {
+        let (folder, spool) = small();
+        let command = spool.open(&uid(1)).unwrap();
+        assert!(spool.open(&uid(1)).is_none(), "a known command is not opened twice");
+        let mut all = Vec::new();
+        for n in 0..20u8 {
+            let data = vec![n; 1_000];
+            all.extend_from_slice(&data);
+            command.log("stdio", Origin::Stdout, data.into());
+        }
+        command.done(Ok(Completion::default()));
+        assert!(folder.path().join(&uid(1).0).metadata().unwrap().len() > 10_000);
+
+        let mut received = Vec::new();
+        let mut hash = None;
+        for (_, _, update) in sent(&spool) {
+            match update {
+                Update::Log { data, .. } => received.extend_from_slice(&data),
+                Update::Done { log_hash, .. } => hash = Some(log_hash),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(received, all);
+        assert_eq!(hash, Some(Digest::of(&all)));
+        assert!(!command.ack(20).unwrap());
+        assert_eq!(folder.path().join(&uid(1).0).metadata().unwrap().len(), 0, "nothing spilled is held");
+        assert!(command.ack(21).unwrap(), "the master has the last update");
+        spool.forget(&uid(1));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(spool.is_empty());
+    }
+
+    #[test]
+    fn a_new_connection_gets_what_the_master_lacks() {
+        let (_folder, spool) = small();
+        let command = spool.open(&uid(1)).unwrap();
+        for _ in 0..10 {
+            command.log("stdio", Origin::Stdout, vec![0; 1_000].into());
+        }
+        assert_eq!(numbers(&spool).len(), 10);
+        command.ack(2).unwrap();
+        command.resume(7).unwrap();
+        assert_eq!(numbers(&spool), [8, 9, 10]);
+        command.resume(2).unwrap();
+        assert_eq!(numbers(&spool), [3, 4, 5, 6, 7, 8, 9, 10]);
+        assert!(command.resume(11).is_err());
+    }
+
+    #[test]
+    fn commands_take_turns() {
+        let (_folder, spool) = small();
+        let (a, b) = (spool.open(&uid(1)).unwrap(), spool.open(&uid(2)).unwrap());
+        for _ in 0..2 {
+            a.log("stdio", Origin::Stdout, "a".into());
+        }
+        b.log("stdio", Origin::Stdout, "b".into());
+        let order: Vec<_> = sent(&spool).into_iter().map(|(uid, number, _)| (uid, number)).collect();
+        assert_eq!(order, [(uid(1), 1), (uid(2), 1), (uid(1), 2)]);
+        assert_eq!(spool.known(), [(uid(1), 2), (uid(2), 1)]);
+    }
+
+    #[tokio::test]
+    async fn a_full_spool_holds_the_command_back_until_the_master_acknowledges() {
+        let (_folder, spool) = small();
+        let command = spool.open(&uid(1)).unwrap();
+        while command.has_room() {
+            command.log("stdio", Origin::Stdout, vec![0; 8_000].into());
+        }
+        let waiting = tokio::spawn({
+            let command = Arc::clone(&command);
+            async move { command.room().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        command.ack(3).unwrap();
+        waiting.await.unwrap();
+    }
+
+    #[test]
+    fn nothing_follows_the_last_update_and_large_data_is_cut() {
+        let (_folder, spool) = small();
+        let command = spool.open(&uid(1)).unwrap();
+        command.log("stdio", Origin::Stdout, vec![0; MAX_LOG_DATA + 1].into());
+        command.done(Err(Failure::new("x", "y")));
+        command.log("stdio", Origin::Stdout, "late".into());
+        assert_eq!(numbers(&spool), [1, 2, 3]);
+    }
+}
