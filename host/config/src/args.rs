@@ -51,8 +51,11 @@ pub(crate) fn read(
         }
         Ok(problems) => {
             for problem in problems {
-                let span = args.map_or(used_at, |node| problem.place(node));
+                let (span, node) = args.map_or((used_at, None), |node| problem.place(node));
                 let finding = report.error("bad-argument", span, format!("`{hook}`: {}", problem.message));
+                if let (Some(node), true) = (node, problem.is_of_type) {
+                    finding.label(format!("this is {}", node.kind()));
+                }
                 if let Some((name, known)) = &problem.unexpected {
                     finding.near(name, known.iter().map(String::as_str), "it takes no arguments");
                 }
@@ -83,13 +86,21 @@ struct Problem {
     /// As a JSON pointer.
     at: String,
     message: String,
+    /// Whether it is what kind of value it is that is wrong.
+    is_of_type: bool,
     /// An argument that the schema does not know, and those that it knows.
     unexpected: Option<(String, Vec<String>)>,
 }
 
 impl Problem {
+    fn unexpected(at: &str, name: &str, known: &[String]) -> Problem {
+        let message = format!("there is no argument `{name}`");
+        let unexpected = Some((name.to_owned(), known.to_vec()));
+        Problem { at: at.to_owned(), message, is_of_type: false, unexpected }
+    }
+
     /// Where it is in the tree; an unexpected argument is to blame by its key.
-    fn place<'a>(&self, root: &'a Node) -> &'a Span {
+    fn place<'a>(&self, root: &'a Node) -> (&'a Span, Option<&'a Node>) {
         let mut node = root;
         for segment in self.at.split('/').skip(1) {
             match node.child(&segment.replace("~1", "/").replace("~0", "~")) {
@@ -99,13 +110,15 @@ impl Problem {
         }
         let key = self.unexpected.as_ref().map(|(name, _)| name);
         let entry = node.entries().iter().find(|entry| Some(&entry.key) == key);
-        entry.map_or(&node.span, |entry| &entry.key_span)
+        entry.map_or((&node.span, Some(node)), |entry| (&entry.key_span, None))
     }
 }
 
 fn problems(schema: Option<&Value>, args: &Value, templates: Templates) -> Result<Vec<Problem>, String> {
-    let nothing = serde_json::json!({ "type": "object", "additionalProperties": false });
-    let schema = schema.unwrap_or(&nothing);
+    let Some(schema) = schema.filter(|schema| !takes_nothing(schema)) else {
+        let names = args.as_object().into_iter().flat_map(|entries| entries.keys());
+        return Ok(names.map(|name| Problem::unexpected("", name, &[])).collect());
+    };
     let validator: Validator = jsonschema::validator_for(schema).map_err(|e| e.to_string())?;
     let mut problems = Vec::new();
     for error in validator.iter_errors(args) {
@@ -113,7 +126,19 @@ fn problems(schema: Option<&Value>, args: &Value, templates: Templates) -> Resul
             describe(&error, schema, &mut problems);
         }
     }
+    problems.sort_by(|a, b| a.at.cmp(&b.at));
     Ok(problems)
+}
+
+/// Whether a schema allows an empty table only. jsonschema refuses the first entry then without
+/// naming it.
+fn takes_nothing(schema: &Value) -> bool {
+    let empty = |keyword: &str| {
+        schema.get(keyword).is_none_or(|entries| entries.as_object().is_some_and(serde_json::Map::is_empty))
+    };
+    schema.get("additionalProperties") == Some(&Value::Bool(false))
+        && empty("properties")
+        && empty("patternProperties")
 }
 
 /// Whether the error may be gone once templates are rendered.
@@ -148,17 +173,24 @@ fn describe(error: &ValidationError<'_>, schema: &Value, problems: &mut Vec<Prob
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
             let known = known_arguments(error, schema);
             for name in unexpected {
-                problems.push(Problem {
-                    at: at.clone(),
-                    message: format!("there is no argument `{name}`"),
-                    unexpected: Some((name.clone(), known.clone())),
-                });
+                problems.push(Problem::unexpected(&at, name, &known));
             }
             return;
         }
-        _ => error.masked_with("this value").to_string(),
+        Kind::OneOfNotValid { context } | Kind::AnyOf { context } => {
+            let first = |errors: &Vec<ValidationError<'_>>| errors.first().map(in_words);
+            let reasons: Vec<String> = context.iter().filter_map(first).collect();
+            format!("this value fits none of the possible forms: {}", reasons.join("; or "))
+        }
+        _ => in_words(error),
     };
-    problems.push(Problem { at, message, unexpected: None });
+    let is_of_type = matches!(error.kind(), Kind::Type { .. });
+    problems.push(Problem { at, message, is_of_type, unexpected: None });
+}
+
+/// Without the value itself, which may be long; the place shows it.
+fn in_words(error: &ValidationError<'_>) -> String {
+    error.masked_with("this value").to_string()
 }
 
 /// The properties that stand beside the keyword which refused.

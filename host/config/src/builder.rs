@@ -286,7 +286,7 @@ fn find_hook(
     match catalog.hook(kind, hook) {
         Ok(facts) => Some(facts),
         Err(message) => {
-            report.error("unknown-hook", &named.node.span, message).label(format!("no such {kind}"));
+            report.error("unknown-hook", &named.node.span, message);
             None
         }
     }

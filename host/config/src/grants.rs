@@ -9,7 +9,8 @@ use crate::section::Field;
 pub(crate) type Grants = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
 /// The capabilities of the contract (`windlass:base/plugin.request`).
-const CAPABILITIES: [&str; 7] = ["exec", "files", "fetch", "env", "secret", "clock", "random"];
+const CAPABILITIES: [&str; 8] =
+    ["exec", "files", "fetch", "env", "secret", "clock", "random", "master-process"];
 
 /// What holds where a file says nothing: the bundled commands may do what they are made for.
 pub(crate) fn bundled() -> Grants {

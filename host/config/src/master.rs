@@ -69,7 +69,10 @@ pub(crate) fn read(root: &Node, catalog: &dyn Catalog, report: &mut Report) -> M
     let logs = read_logs(section.take(&["logs"], report), report);
     section.finish(report);
 
-    warn(root, &worker_names, &builder_names, report);
+    // A wrong name elsewhere would make good ones look unused.
+    if !report.failed() {
+        warn(root, &worker_names, &builder_names, report);
+    }
     Master {
         title: title.and_then(|f| f.text(report)).unwrap_or("Windlass").to_owned(),
         fixed,

@@ -155,6 +155,13 @@ fn compare(what: &str, old: &Things, new: &Things, changes: &mut Vec<Change>) {
 
 /// The leaves that differ. A list is one leaf: what moved in it is best seen whole.
 fn differences(path: &str, old: &Json, new: &Json, fields: &mut Vec<Field>) {
+    // A table that is new or gone differs in every entry.
+    let nothing = Json::Object(serde_json::Map::new());
+    let (old, new) = match (old, new) {
+        (Json::Object(_), Json::Null) => (old, &nothing),
+        (Json::Null, Json::Object(_)) => (&nothing, new),
+        same => same,
+    };
     let (Json::Object(before), Json::Object(after)) = (old, new) else {
         if old != new {
             let shown = |value: &Json| (!value.is_null()).then(|| value.to_string());

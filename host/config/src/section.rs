@@ -23,6 +23,8 @@ pub(crate) struct Field<'a> {
     pub(crate) node: &'a Node,
 }
 
+const POLICY: &str = "policies stand in `[policies]`; a builder may have its own";
+
 /// What people who know Buildbot will write, and what to write here.
 const HINTS: &[(&str, &str)] = &[
     ("password", "a configuration holds no secrets: write the hash of the token, `token_hash`"),
@@ -32,6 +34,15 @@ const HINTS: &[(&str, &str)] = &[
     ("slave_portnum", "write `listen` in `[master]`"),
     ("protocols", "write `listen` in `[master]`"),
     ("project_name", "write `title`"),
+    ("merge_requests", POLICY),
+    ("collapse_requests", POLICY),
+    ("prioritize_builders", POLICY),
+    ("codebase_generator", POLICY),
+    ("select_next_worker", POLICY),
+    ("next_slave", POLICY),
+    ("next_worker", POLICY),
+    ("next_build", POLICY),
+    ("can_start_build", POLICY),
     ("locks", "locks are not supported yet"),
     ("default_properties", "default properties are not supported yet; `properties` are"),
     ("do_step_if", "conditions are not supported yet"),

@@ -1,0 +1,62 @@
+//! The examples in `docs/configuration.md` are files that load.
+
+use std::path::Path;
+
+use windlass_config::{check_master, check_worker};
+
+use crate::hooks::Hooks;
+
+/// The fenced blocks of a language, each with the line of its fence.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<(usize, &'a str)> {
+    let fence = format!("```{language}\n");
+    text.match_indices(&fence)
+        .map(|(at, _)| {
+            let begin = at + fence.len();
+            let end = begin + text[begin..].find("```").expect("a fence that is opened is closed");
+            (text[..at].matches('\n').count() + 1, &text[begin..end])
+        })
+        .collect()
+}
+
+#[test]
+fn every_example_loads() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let masters = blocks(&text, "toml");
+    let workers = blocks(&text, "toml worker.toml");
+    assert!(masters.len() >= 5 && !workers.is_empty(), "{} and {}", masters.len(), workers.len());
+    for (line, example) in masters {
+        let checked = check_master(Path::new("example"), example, &Hooks);
+        assert!(checked.config.is_ok(), "line {line}: {}", checked.config.unwrap_err().render());
+    }
+    for (line, example) in workers {
+        let checked = check_worker(Path::new("example"), example);
+        assert!(checked.config.is_ok(), "line {line}: {}", checked.config.unwrap_err().render());
+    }
+}
+
+/// Every diagnostic that a recorded file shows is in the table of codes, and no other.
+#[test]
+fn the_page_lists_every_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("../../docs/configuration.md")).unwrap();
+    let table = page.split("The codes:").nth(1).unwrap();
+    let mut listed: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let mut shown = Vec::new();
+    for entry in std::fs::read_dir(root.join("tests/it/ui")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "txt") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let codes = text.lines().filter_map(|l| l.strip_prefix("error[").or(l.strip_prefix("warning[")));
+            shown.extend(codes.filter_map(|l| Some(l.split_once(']')?.0.to_owned())));
+        }
+    }
+    shown.sort();
+    shown.dedup();
+    listed.sort_unstable();
+    assert_eq!(listed, shown);
+}

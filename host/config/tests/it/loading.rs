@@ -1,0 +1,199 @@
+//! What good files become.
+
+use std::path::Path;
+
+use windlass_config::config::{ChangeFilter, SchedulerKind};
+use windlass_config::{
+    check_master, hash_token, load_master, load_worker, peek_master, step_from_json, template,
+};
+use windlass_core::builder::{Merge, OnError, PolicyUse};
+use windlass_core::step::Flags;
+use windlass_core::value::Value;
+
+use crate::hooks::Hooks;
+
+fn load(text: &str) -> windlass_config::config::Master {
+    load_master(Path::new("master.toml"), text, &Hooks).unwrap_or_else(|e| panic!("{}", e.render()))
+}
+
+const WORKER: &str = r#"
+[[workers]]
+name = "w1"
+token_hash = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+"#;
+
+#[test]
+fn the_files_of_init_load_without_a_warning() {
+    let text = template::MASTER.replace("@TOKEN_HASH@", &hash_token("token"));
+    let checked = check_master(Path::new("master.toml"), &text, &Hooks);
+    let master = checked.config.unwrap_or_else(|e| panic!("{}", e.render()));
+    assert!(checked.warnings.is_none(), "{}", checked.warnings.unwrap().render());
+    assert_eq!(master.builders[0].name, "hello");
+
+    let worker = load_worker(Path::new("worker.toml"), template::WORKER).unwrap();
+    assert_eq!(worker.name, master.workers[0].name);
+    assert_eq!(worker.master, format!("ws://{}", master.fixed.listen));
+    // What the files say is what holds without them.
+    assert_eq!(worker.allow, load_worker(Path::new("w"), "name = 'w'\nmaster = 'h:1'").unwrap().allow);
+    assert_eq!(master.grants, load("").grants);
+}
+
+/// What a person gets who removes the `#` of the examples in the file.
+#[test]
+fn the_examples_in_the_file_of_init_are_right() {
+    let settings = [
+        "# [",
+        "# name",
+        "# use",
+        "# args",
+        "# workers",
+        "# repo",
+        "# branches",
+        "# poll",
+        "# type",
+        "# builders",
+        "# change_filter",
+        "# tree",
+        "# next_slave",
+        "# merge",
+        "# can",
+    ];
+    let text: String = template::MASTER
+        .replace("@TOKEN_HASH@", &hash_token("token"))
+        .replace("next_slave = \"sticky\"", "next_slave = \"windlass:sticky\"")
+        .lines()
+        .map(|line| match settings.iter().any(|s| line.starts_with(s)) {
+            true => format!("{}\n", &line[2..]),
+            false => format!("{line}\n"),
+        })
+        .collect();
+    let master = load(&text);
+    assert_eq!((master.builders.len(), master.git_pollers.len(), master.schedulers.len()), (2, 1, 2));
+    assert!(master.builders.iter().all(|b| b.next_slave.is_some() && b.can_start_build.is_some()));
+}
+
+#[test]
+fn both_spellings_mean_the_same() {
+    let old = load(&format!(
+        r#"{WORKER}
+        [policies]
+        mergeRequests = false
+        select_next_worker = "mine:sticky"
+        [[builders]]
+        name = "tests"
+        slavenames = ["w1"]
+        category = "ci"
+        slavebuilddir = "t"
+        [[builders.steps]]
+        use = "compile"
+        args = {{ command = "make" }}
+        haltOnFailure = false
+        warnOnWarnings = true
+        [[schedulers]]
+        name = "s"
+        type = "SingleBranchScheduler"
+        builderNames = ["tests"]
+        treeStableTimer = 90
+        change_filter = {{ branch = "main" }}"#
+    ));
+    let new = load(&format!(
+        r#"{WORKER}
+        [[builders]]
+        name = "tests"
+        workers = "w1"
+        tags = ["ci"]
+        workerbuilddir = "t/"
+        collapse_requests = false
+        next_slave = "mine:sticky"
+        [[builders.steps]]
+        use = "windlass:compile"
+        args.command = "make"
+        halt_on_failure = false
+        warn-on-warnings = true
+        [[schedulers]]
+        name = "s"
+        type = "single-branch"
+        builders = "tests"
+        tree_stable_timer = "1m 30s"
+        change_filter.branches = ["main"]"#
+    ));
+    assert_eq!(old, new);
+    let builder = &new.builders[0];
+    assert_eq!((builder.builddir.as_str(), builder.tags.as_slice()), ("t", ["ci".to_owned()].as_slice()));
+    assert_eq!(builder.merge_requests, Merge::Never);
+    // Not halting was said; flunking is what `compile` says of itself.
+    let flags = builder.steps[0].flags;
+    assert_eq!(flags, Flags { warn_on_warnings: true, ..Flags::default() });
+    let filter = ChangeFilter { branches: vec!["main".into()], ..ChangeFilter::default() };
+    assert_eq!(new.schedulers[0].kind, SchedulerKind::SingleBranch { filter, tree_stable_ms: 90_000 });
+}
+
+#[test]
+fn policies_are_inherited_replaced_and_switched_off() {
+    let master = load(&format!(
+        r#"{WORKER}
+        [policies]
+        next_slave = "mine:sticky"
+        merge_requests = "same-branch"
+        codebase_generator = {{ use = "by-repository", args = {{ repositories = {{ "https://example.org/a" = "a" }} }} }}
+        [[builders]]
+        name = "inherits"
+        workers = "w1"
+        [[builders]]
+        name = "replaces"
+        workers = "w1"
+        next_slave = {{ use = "least-loaded", on_error = "hold" }}
+        merge_requests = true
+        [[builders]]
+        name = "without"
+        workers = "w1"
+        next_slave = "default"
+        merge_requests = "default""#
+    ));
+    let plain = |hook: &str| PolicyUse { hook: hook.into(), args: "{}".into(), on_error: OnError::Default };
+    let [inherits, replaces, without] = master.builders.as_slice() else { panic!("three builders") };
+    assert_eq!(inherits.next_slave, Some(plain("mine:sticky")));
+    assert_eq!(inherits.merge_requests, Merge::Policy(plain("windlass:same-branch")));
+    let held = PolicyUse { on_error: OnError::Hold, ..plain("windlass:least-loaded") };
+    assert_eq!((&replaces.next_slave, &replaces.merge_requests), (&Some(held), &Merge::Compatible));
+    assert_eq!((&without.next_slave, &without.merge_requests), (&None, &Merge::Compatible));
+    assert_eq!(master.codebase_generator.unwrap().args, r#"{"repositories":{"https://example.org/a":"a"}}"#);
+}
+
+#[test]
+fn what_is_not_said_has_a_default() {
+    let master = load(&format!(
+        "{WORKER}\n[[builders]]\nname = 'über a/b'\nworkers = 'w1'\nsteps = [{{ use = 'git', args = {{ repourl = 'r' }} }}]\nproperties = {{ n = 1, l = [1, 2] }}"
+    ));
+    assert_eq!((master.title.as_str(), master.db_poll_interval_ms), ("Windlass", 60_000));
+    assert_eq!(master.logs.max_log_bytes, 100 << 20);
+    let builder = &master.builders[0];
+    assert_eq!(builder.builddir, "über_a_b");
+    assert_eq!(builder.properties.get("l"), Some(&Value::Json("[1,2]".into())));
+    let step = &builder.steps[0];
+    assert_eq!((step.name.as_str(), step.hook.as_str()), ("git", "windlass:git"));
+    assert!(step.flags.halt_on_failure);
+    let peeked = peek_master(Path::new("m"), "broken = 1\n[master]\nstate_dir = '/var/lib/x'").unwrap();
+    assert_eq!(
+        (peeked.listen.as_str(), peeked.state_dir.as_path()),
+        ("127.0.0.1:9989", Path::new("/var/lib/x"))
+    );
+    assert_eq!(peek_master(Path::new("m"), "").unwrap(), master.fixed);
+}
+
+#[test]
+fn a_step_from_json_is_read_as_one_from_toml() {
+    let step = step_from_json(
+        r#"{ "use": "shell-command", "name": "x", "args": { "command": ["a"], "timeout": "%(prop:t)s" }, "alwaysRun": true, "warnOnFailure": null }"#,
+        &Hooks,
+    )
+    .unwrap();
+    assert_eq!(step.args, r#"{"command":["a"],"timeout":"%(prop:t)s"}"#);
+    assert_eq!((step.name.as_str(), step.flags.always_run), ("x", true));
+    assert_eq!(
+        step_from_json(r#"{ "use": "git", "hatOnFailure": true }"#, &Hooks).unwrap_err(),
+        "a step has no setting `hatOnFailure`; `git`: the argument `repourl` is missing"
+    );
+    assert_eq!(step_from_json("[]", &Hooks).unwrap_err(), "the step is not a JSON object");
+    assert!(step_from_json("{", &Hooks).unwrap_err().starts_with("the step is not JSON: "));
+}
