@@ -4,8 +4,16 @@
 //! and started, and the shell does it. It waits for nothing but its inbox: answers of policies and
 //! commits of the store come back as events.
 
+mod actor;
+mod policies;
+mod rules;
+mod task;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
+use tokio::sync::{mpsc, oneshot, watch};
 use windlass_core::builder::Builder;
 use windlass_core::decision::Decision;
 use windlass_core::id::MasterId;
@@ -16,10 +24,11 @@ use windlass_core::request::{Buildset, Request};
 use windlass_core::schedule::Status;
 use windlass_core::time::Timestamp;
 use windlass_core::value::Pair;
-use windlass_runtime::Runtime;
 use windlass_runtime::registry::Generation;
 use windlass_store::Store;
 
+use self::actor::{Actor, Event};
+pub use self::policies::Policies;
 use crate::clock::Clock;
 use crate::world::World;
 
@@ -79,8 +88,8 @@ pub struct BuildEnded {
 pub struct Parts {
     /// Where requests are claimed and builds recorded.
     pub store: Store,
-    /// Where policies run.
-    pub runtime: Runtime,
+    /// Who asks policies: the runtime.
+    pub policies: Arc<dyn Policies>,
     /// Who starts builds.
     pub start: Arc<dyn StartBuild>,
     /// What time it is.
@@ -91,70 +100,99 @@ pub struct Parts {
     pub world: Arc<World>,
 }
 
-/// The handle to the dispatcher's task. Its methods never block; what they say is seen in order.
+/// The handle to the dispatcher's task. Its methods never block; what they say is seen in order, and
+/// nobody listens any more once the task has ended.
+///
+/// The inbox has no bound of its own: what comes through it is bounded by what it speaks of (durable
+/// requests, which the board keeps anyway, connected workers, running builds), and a sender that had to
+/// wait here could be the one whose commit the dispatcher waits for.
 #[derive(Clone)]
 pub struct Dispatcher {
-    _landing: (),
+    inbox: mpsc::UnboundedSender<Event>,
+    status: watch::Receiver<Arc<DispatcherStatus>>,
 }
 
 impl Dispatcher {
-    /// Starts the task. It scans the store for pending requests first, and ends when the last handle is dropped
-    /// or at [`Dispatcher::shutdown`].
+    /// Starts the task. It scans the store for pending requests first, and ends when the last handle is
+    /// dropped or at [`Dispatcher::shutdown`].
     #[must_use]
     pub fn spawn(parts: Parts) -> Dispatcher {
-        let _ = parts;
-        unimplemented!("landing soon")
+        let (inbox, events) = mpsc::unbounded_channel();
+        let (publish, status) = watch::channel(Arc::default());
+        let actor = tokio::spawn(Actor::new(parts, events, publish).run());
+        tokio::spawn(async move {
+            if let Err(error) = actor.await {
+                tracing::error!(%error, "the dispatcher died: no build starts any more");
+            }
+        });
+        Dispatcher { inbox, status }
     }
 
     /// Requests that were just committed with their buildset.
     pub fn submitted(&self, buildset: Buildset, requests: Vec<Request>) {
-        let _ = (buildset, requests);
-        unimplemented!("landing soon")
+        self.tell(Event::Submitted(buildset, requests));
     }
 
     /// A worker connected.
     pub fn worker_up(&self, worker: WorkerUp) {
-        let _ = worker;
-        unimplemented!("landing soon")
+        self.tell(Event::WorkerUp(worker));
     }
 
     /// A worker's connection ended.
     pub fn worker_down(&self, name: &str) {
-        let _ = name;
-        unimplemented!("landing soon")
+        self.tell(Event::WorkerDown(name.to_owned()));
     }
 
     /// A worker reported its load; 0.0 is idle.
     pub fn worker_load(&self, name: &str, load: f64) {
-        let _ = (name, load);
-        unimplemented!("landing soon")
+        self.tell(Event::WorkerLoad(name.to_owned(), load));
     }
 
     /// A build ended: its slot is free.
     pub fn build_ended(&self, end: BuildEnded) {
-        let _ = end;
-        unimplemented!("landing soon")
+        self.tell(Event::BuildEnded(end));
     }
 
     /// Goes by another configuration and other plugins from the next decision on.
     pub fn configure(&self, world: Arc<World>) {
-        let _ = world;
-        unimplemented!("landing soon")
+        self.tell(Event::Configure(world));
+    }
+
+    /// Looks again whether something is due: the clock was moved.
+    pub fn look_again(&self) {
+        self.tell(Event::LookAgain);
     }
 
     /// Who waits for what, at most a tenth of a second old.
     #[must_use]
     pub fn snapshot(&self) -> Arc<DispatcherStatus> {
-        unimplemented!("landing soon")
+        self.status.borrow().clone()
     }
 
-    /// The newest decisions of policies, oldest first.
+    /// The snapshots as they come.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<DispatcherStatus>> {
+        self.status.clone()
+    }
+
+    /// The newest decisions of policies, oldest first; none once the task has ended.
     pub async fn decisions(&self) -> Vec<Decision> {
-        unimplemented!("landing soon")
+        let (reply, decisions) = oneshot::channel();
+        self.tell(Event::Decisions(reply));
+        decisions.await.unwrap_or_default()
     }
 
-    /// Starts no further build, and resolves when every claim under way has become a started build or was given up.
+    /// Starts no further build, and resolves when every claim under way has become a started build or was
+    /// given up.
     pub async fn shutdown(&self) {
-        unimplemented!("landing soon")
+        let (reply, done) = oneshot::channel();
+        self.tell(Event::Shutdown(reply));
+        // An error says that the task has ended already.
+        done.await.unwrap_or_default();
+    }
+
+    fn tell(&self, event: Event) {
+        // After a shutdown nobody listens: what happens then is found in the store at the next start.
+        drop(self.inbox.send(event));
     }
 }

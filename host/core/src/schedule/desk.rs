@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::judge::Offered;
+use super::judge::{Offered, Verdict, judge};
 use super::{Ask, AskId, FallbackStatus, PolicyStatus, Reply, Rules, StartId};
 use crate::builder::PolicyUse;
 use crate::decision::{Decision, Done, Fallback};
@@ -120,11 +120,15 @@ impl Desk {
         self.asks.remove(&id)
     }
 
-    /// The fault that an answer amounts to which makes no sense.
-    pub(super) fn nonsense(asked: &Asked, what: String) -> Fault {
-        let plugin = asked.component.hook.split(':').next().unwrap_or_default().to_owned();
-        let call = asked.question.kind().as_str().to_owned();
-        Fault { plugin, digest: asked.component.digest, call, kind: FaultKind::BadAnswer(what) }
+    /// Judges a reply by what was offered; an answer that makes no sense is a fault of the plugin.
+    pub(super) fn judged(asked: &Asked, reply: &Reply) -> Result<(Verdict, Vec<String>), Box<Fault>> {
+        let answer = reply.answer.clone().map_err(Box::new)?;
+        judge(&asked.question, &asked.offered, answer).map_err(|what| {
+            let plugin = asked.component.hook.split(':').next().unwrap_or_default().to_owned();
+            let call = asked.question.kind().as_str().to_owned();
+            let kind = FaultKind::BadAnswer(what);
+            Box::new(Fault { plugin, digest: asked.component.digest, call, kind })
+        })
     }
 
     /// Notes how a call went. A health that speaks of other bytes by now is left alone.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::claim::{Claim, Given};
 use super::desk::{Asked, Asker, Desk, Draft};
-use super::judge::{Offered, Verdict, judge};
+use super::judge::{Offered, Verdict};
 use super::lane::{Entry, Key, Rest};
 use super::{
     ASKED_AGAIN, Board, Effect, HOLD_MS, MERGE_BOUND, REFUSALS_A_PASS, REST_MS, Reply, StartId, WINDOW,
@@ -108,10 +108,8 @@ impl Board {
 
     /// A policy's reply to a start.
     pub(super) fn advised(&mut self, id: StartId, asked: Asked, reply: Reply, now: Timestamp) {
-        let judged = reply.answer.clone().and_then(|answer| {
-            judge(&asked.question, &asked.offered, answer).map_err(|what| Desk::nonsense(&asked, what))
-        });
-        self.desk.went(&asked, judged.as_ref().err(), now);
+        let judged = Desk::judged(&asked, &reply);
+        self.desk.went(&asked, judged.as_ref().err().map(|f| &**f), now);
         let Some(start) = self.starts.get_mut(&id) else { return };
         let name = start.spec.name.clone();
         if start.stage == Stage::Pick
@@ -130,7 +128,7 @@ impl Board {
             Err(fault) => (instead(start.stage, &asked.policy), Vec::new(), Some(fault)),
         };
         let done = self.follow(id, advice, now);
-        let decision = self.desk.record(asked, reply, done, ignored, fault.as_ref(), now);
+        let decision = self.desk.record(asked, reply, done, ignored, fault.as_deref(), now);
         if let Some(start) = self.starts.get_mut(&id) {
             start.decisions.push(decision.id);
         }

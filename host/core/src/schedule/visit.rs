@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use super::desk::{Asked, Asker, Desk, Draft};
-use super::judge::{Offered, Verdict, judge};
+use super::judge::{Offered, Verdict};
 use super::lane::{Key, Lane};
 use super::{Board, Effect, HOLD_MS, Reply};
 use crate::builder::OnError;
@@ -51,10 +51,8 @@ impl Board {
     pub(super) fn ordered(&mut self, asked: Asked, reply: Reply, now: Timestamp) {
         self.ordering = false;
         let offered = asked.offered.names.clone();
-        let judged = reply.answer.clone().and_then(|answer| {
-            judge(&asked.question, &asked.offered, answer).map_err(|what| Desk::nonsense(&asked, what))
-        });
-        self.desk.went(&asked, judged.as_ref().err(), now);
+        let judged = Desk::judged(&asked, &reply);
+        self.desk.went(&asked, judged.as_ref().err().map(|f| &**f), now);
         match judged {
             Ok((Verdict::Order(order), ignored)) => {
                 let left: BTreeSet<String> =

@@ -1,0 +1,355 @@
+//! The dispatcher's task: events in, the board decides, effects out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use windlass_core::decision::{Decision, Recent};
+use windlass_core::persist::{Committed, Refusal};
+use windlass_core::record::BuildRow;
+use windlass_core::request::{Buildset, Request};
+use windlass_core::schedule::{Ask, Board, Claim, Effect, Numbers, StartId, Status};
+use windlass_core::time::Timestamp;
+use windlass_runtime::registry::Generation;
+use windlass_store::CommitError;
+
+use super::policies::broken;
+use super::rules::rules;
+use super::task::{Done, Purpose, history, load};
+use super::{BuildEnded, BuildStart, Parts, WorkerUp};
+use crate::world::World;
+
+/// Events that are taken together before anything is decided: a burst costs one round of visits.
+const BURST: usize = 512;
+/// Requests of a scan that are taken in at once; other events come between.
+const SCAN_CHUNK: usize = 1_000;
+/// The status is published at most so often.
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+
+/// What the handle says.
+pub(super) enum Event {
+    Submitted(Buildset, Vec<Request>),
+    WorkerUp(WorkerUp),
+    WorkerDown(String),
+    WorkerLoad(String, f64),
+    BuildEnded(BuildEnded),
+    Configure(Arc<World>),
+    LookAgain,
+    Decisions(oneshot::Sender<Vec<Decision>>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// A claim on its way through the store.
+struct Claiming {
+    claim: Claim,
+    row: BuildRow,
+    generation: Arc<Generation>,
+}
+
+/// What woke the task.
+enum Woke {
+    Event(Event),
+    Task(Result<(Id, Done), JoinError>),
+    Timer,
+    /// All handles are gone.
+    Alone,
+}
+
+pub(super) struct Actor {
+    parts: Parts,
+    board: Board,
+    recent: Recent,
+    inbox: mpsc::UnboundedReceiver<Event>,
+    status: watch::Sender<Arc<Status>>,
+    published: Option<Instant>,
+    unpublished: bool,
+    tasks: JoinSet<Done>,
+    purposes: HashMap<Id, Purpose>,
+    claiming: HashMap<StartId, Claiming>,
+    next_scan: Option<Timestamp>,
+    /// What a scan found and the board has not seen yet.
+    scanned: std::vec::IntoIter<Request>,
+    stopping: Vec<oneshot::Sender<()>>,
+    stopped: bool,
+}
+
+impl Actor {
+    pub(super) fn new(
+        parts: Parts,
+        inbox: mpsc::UnboundedReceiver<Event>,
+        status: watch::Sender<Arc<Status>>,
+    ) -> Actor {
+        Actor {
+            parts,
+            board: Board::default(),
+            recent: Recent::default(),
+            inbox,
+            status,
+            published: None,
+            unpublished: true,
+            tasks: JoinSet::new(),
+            purposes: HashMap::new(),
+            claiming: HashMap::new(),
+            next_scan: None,
+            scanned: Vec::new().into_iter(),
+            stopping: Vec::new(),
+            stopped: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        self.board.configure(rules(&self.parts.world, &*self.parts.policies));
+        self.scan();
+        loop {
+            self.decide();
+            if self.stopped && self.claiming.is_empty() {
+                self.publish();
+                for done in self.stopping.drain(..) {
+                    // Whoever asked may have stopped waiting.
+                    drop(done.send(()));
+                }
+                return;
+            }
+            let timer = self.timer();
+            let woke = tokio::select! {
+                event = self.inbox.recv(), if !self.stopped || !self.inbox.is_closed() => match event {
+                    Some(event) => Woke::Event(event),
+                    None => Woke::Alone,
+                },
+                Some(done) = self.tasks.join_next_with_id() => Woke::Task(done),
+                () = tokio::time::sleep_until(timer) => Woke::Timer,
+            };
+            match woke {
+                Woke::Event(event) => self.event(event),
+                Woke::Task(done) => self.task(done),
+                Woke::Timer => {}
+                Woke::Alone => self.stop(),
+            }
+            self.drain();
+        }
+    }
+
+    /// Takes what else has happened already, so that a burst is decided upon once.
+    fn drain(&mut self) {
+        for _ in 0..BURST {
+            match self.inbox.try_recv() {
+                Ok(event) => self.event(event),
+                Err(_) => break,
+            }
+        }
+        for _ in 0..BURST {
+            match self.tasks.try_join_next_with_id() {
+                Some(done) => self.task(done),
+                None => break,
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.unpublished = true;
+        match event {
+            Event::Submitted(buildset, requests) => {
+                let buildset = Arc::new(buildset);
+                self.board.submitted(requests.into_iter().map(|r| (r, buildset.clone())));
+            }
+            Event::WorkerUp(up) => self.board.worker_up(&up.name, up.since, up.facts),
+            Event::WorkerDown(name) => self.board.worker_down(&name),
+            Event::WorkerLoad(name, load) => self.board.worker_load(&name, load),
+            Event::BuildEnded(end) => self.board.build_ended(end.build, end.outcome, end.at),
+            Event::Configure(world) => {
+                self.parts.world = world;
+                self.board.configure(rules(&self.parts.world, &*self.parts.policies));
+            }
+            Event::LookAgain => {}
+            // Whoever asked may have stopped waiting.
+            Event::Decisions(reply) => drop(reply.send(self.recent.iter().cloned().collect())),
+            Event::Shutdown(done) => {
+                self.stopping.push(done);
+                self.stop();
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.inbox.close();
+        self.board.close();
+        self.stopped = true;
+    }
+
+    fn task(&mut self, done: Result<(Id, Done), JoinError>) {
+        self.unpublished = true;
+        let now = self.parts.clock.now();
+        match done {
+            Ok((id, done)) => {
+                self.purposes.remove(&id);
+                self.done(done, now);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a task of the dispatcher died");
+                match self.purposes.remove(&error.id()) {
+                    Some(Purpose::Ask(id, component)) => {
+                        self.board.answered(id, broken(&component, error.to_string()), now);
+                    }
+                    Some(Purpose::Claim(id)) => self.claimed(id, Err(CommitError::Closed), now),
+                    Some(Purpose::History(pairs)) => {
+                        self.board.history(pairs.into_iter().map(|pair| (pair, None)).collect());
+                    }
+                    Some(Purpose::Scan) => self.scan_ended(now),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done, now: Timestamp) {
+        match done {
+            Done::Replied(id, reply) => self.board.answered(id, reply, now),
+            Done::Claimed(id, result) => self.claimed(id, result, now),
+            Done::History(found) => self.board.history(found),
+            Done::Scanned(Ok(pending)) => {
+                self.scanned = pending.into_iter();
+                self.load_scanned(now);
+            }
+            Done::Loaded(Ok(found)) => {
+                self.board.found(found);
+                self.load_scanned(now);
+            }
+            Done::Scanned(Err(error)) | Done::Loaded(Err(error)) => {
+                tracing::error!(%error, "failed to scan the store for pending requests");
+                self.scan_ended(now);
+            }
+        }
+    }
+
+    fn decide(&mut self) {
+        let now = self.parts.clock.now();
+        if self.next_scan.is_some_and(|at| at <= now) && !self.stopped {
+            self.scan();
+        }
+        for effect in self.board.decide(now) {
+            match effect {
+                Effect::Ask(ask) => self.ask(ask),
+                Effect::Claim(claim) => self.claim(claim, now),
+                Effect::History(pairs) => {
+                    let (store, purpose) = (self.parts.store.clone(), Purpose::History(pairs.clone()));
+                    let task = self.tasks.spawn_blocking(move || Done::History(history(&store, pairs)));
+                    self.purposes.insert(task.id(), purpose);
+                }
+                Effect::Scan => self.scan(),
+                Effect::Record(decision) => {
+                    if decision.fallback.is_some() {
+                        self.parts.policies.fell_back(decision.policy.digest);
+                    }
+                    self.recent.push(decision);
+                }
+            }
+        }
+        if self.unpublished && self.published.is_none_or(|at| at.elapsed() >= PUBLISH_EVERY) {
+            self.publish();
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let (policies, generation) = (self.parts.policies.clone(), self.parts.world.generation.clone());
+        let (id, purpose) = (ask.id, Purpose::Ask(ask.id, ask.component.clone()));
+        let task = self.tasks.spawn(async move { Done::Replied(id, policies.ask(generation, ask).await) });
+        self.purposes.insert(task.id(), purpose);
+    }
+
+    /// Sends the one commit of a start. The order of calls is the order of commits.
+    fn claim(&mut self, claim: Claim, now: Timestamp) {
+        let (ids, generation) = (self.parts.store.ids(), self.parts.world.generation.clone());
+        let numbers = Numbers {
+            build: ids.next_build(),
+            number: ids.next_build_number(&claim.builder.name),
+            fence: ids.next_fence(),
+            generation: generation.number,
+            plugins: generation.digests(),
+        };
+        let (start, row) = (claim.start, claim.row(numbers, now));
+        self.recent.built(&claim.decisions, row.id);
+        let commit = self.parts.store.commit(claim.batch(row.clone(), self.parts.master));
+        let task = self.tasks.spawn(async move { Done::Claimed(start, commit.await) });
+        self.purposes.insert(task.id(), Purpose::Claim(start));
+        self.claiming.insert(start, Claiming { claim, row, generation });
+    }
+
+    fn claimed(&mut self, id: StartId, result: Result<Committed, CommitError>, now: Timestamp) {
+        let Some(Claiming { claim, row, generation }) = self.claiming.remove(&id) else { return };
+        match result {
+            Ok(_) => {
+                self.board.claimed(id, row.id);
+                let requests = claim.claimed(&row, self.parts.master);
+                let buildsets = claim.requests.iter().map(|(_, set)| Buildset::clone(set)).collect();
+                let builder = claim.builder;
+                self.parts.start.start(BuildStart { row, builder, requests, buildsets, generation });
+            }
+            Err(CommitError::Refused(refusal @ Refusal::AlreadyClaimed(request))) => {
+                self.board.refused(id, Some(request), &refusal.to_string(), now);
+            }
+            Err(error) => {
+                tracing::error!(build = %row.id, %error, "failed to claim requests");
+                self.board.refused(id, None, &error.to_string(), now);
+            }
+        }
+    }
+
+    /// Looks for pending requests that an event missed, or that were there before us.
+    fn scan(&mut self) {
+        if self.scanned.len() > 0 || self.purposes.values().any(|p| matches!(p, Purpose::Scan)) {
+            return;
+        }
+        self.next_scan = None;
+        self.board.scan_began();
+        let store = self.parts.store.clone();
+        let task = self.tasks.spawn_blocking(move || Done::Scanned(store.pending_requests()));
+        self.purposes.insert(task.id(), Purpose::Scan);
+    }
+
+    /// Loads the next of what a scan found and the board does not know.
+    fn load_scanned(&mut self, now: Timestamp) {
+        let mut unknown = Vec::new();
+        for request in self.scanned.by_ref() {
+            if !self.board.knows(&request) {
+                unknown.push(request);
+            }
+            if unknown.len() == SCAN_CHUNK {
+                break;
+            }
+        }
+        if unknown.is_empty() {
+            return self.scan_ended(now);
+        }
+        let store = self.parts.store.clone();
+        let task = self.tasks.spawn_blocking(move || Done::Loaded(load(&store, unknown)));
+        self.purposes.insert(task.id(), Purpose::Scan);
+    }
+
+    fn scan_ended(&mut self, now: Timestamp) {
+        self.scanned = Vec::new().into_iter();
+        self.board.scan_ended();
+        self.next_scan = Some(now.plus_ms(self.parts.world.config.db_poll_interval_ms));
+    }
+
+    fn publish(&mut self) {
+        self.published = Some(Instant::now());
+        self.unpublished = false;
+        self.status.send_replace(Arc::new(self.board.status(self.parts.clock.now())));
+    }
+
+    /// When the task has something to do by itself.
+    fn timer(&self) -> Instant {
+        let now = self.parts.clock.now();
+        let board = self.board.next_tick().into_iter().chain(self.next_scan).min();
+        // Nothing is due: any long time will do.
+        let board = board.map_or(Duration::from_secs(3_600), |at| Duration::from_millis(at.ms_since(now)));
+        let due = Instant::now() + board.max(Duration::from_millis(1));
+        match self.published {
+            Some(at) if self.unpublished => due.min(at + PUBLISH_EVERY),
+            Some(_) | None => due,
+        }
+    }
+}
