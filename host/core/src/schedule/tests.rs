@@ -1,1 +1,655 @@
+//! Tests of the board: single cases told as stories, then a model that any order of events must obey.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::fixture::{buildset, request};
+use super::*;
+use crate::builder::{Merge, OnError};
+use crate::decision::Done;
+use crate::digest::Digest;
+use crate::id::{BuildId, RequestId};
+use crate::policy::FaultKind;
+use crate::request::Request;
+
+/// A board with a clock and what it wants done.
+struct Table {
+    board: Board,
+    rules: Rules,
+    now: Timestamp,
+    asks: Vec<Ask>,
+    claims: Vec<Claim>,
+    decisions: Vec<Decision>,
+    builds: u64,
+    /// Running builds by worker and builder.
+    running: Vec<(BuildId, String, String)>,
+}
+
+fn policy(hook: &str) -> PolicyUse {
+    PolicyUse { hook: hook.to_owned(), args: "{}".to_owned(), on_error: OnError::Default }
+}
+
+impl Table {
+    fn new(workers: &[(&str, Option<u32>)], builders: Vec<Builder>) -> Table {
+        let rules = Rules {
+            workers: workers
+                .iter()
+                .map(|(name, max_builds)| WorkerRule {
+                    name: (*name).to_owned(),
+                    max_builds: *max_builds,
+                    properties: Properties::default(),
+                })
+                .collect(),
+            ..Rules::default()
+        };
+        let mut table = Table {
+            board: Board::default(),
+            rules,
+            now: Timestamp(1_000_000),
+            asks: Vec::new(),
+            claims: Vec::new(),
+            decisions: Vec::new(),
+            builds: 0,
+            running: Vec::new(),
+        };
+        table.configure(builders, None, "one");
+        for (name, _) in workers {
+            table.board.worker_up(name, Timestamp(1), Vec::new());
+        }
+        table.turn();
+        table
+    }
+
+    fn configure(&mut self, builders: Vec<Builder>, prioritize: Option<PolicyUse>, bytes: &str) {
+        self.rules.builders = builders.into_iter().map(|b| (b.name.clone(), Arc::new(b))).collect();
+        self.rules.prioritize_builders = prioritize;
+        self.rules.components.clear();
+        for (kind, hook) in Board::uses(&self.rules) {
+            let component = Component {
+                kind: kind.as_str().to_owned(),
+                hook: format!("p:{hook}"),
+                digest: Digest::of(bytes.as_bytes()),
+            };
+            self.rules.components.insert((kind, hook), component);
+        }
+        self.board.configure(self.rules.clone());
+        self.turn();
+    }
+
+    fn turn(&mut self) {
+        loop {
+            let effects = self.board.decide(self.now);
+            if effects.is_empty() {
+                return;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Ask(ask) => self.asks.push(ask),
+                    Effect::Claim(claim) => self.claims.push(claim),
+                    Effect::History(pairs) => {
+                        self.board.history(pairs.into_iter().map(|p| (p, None)).collect());
+                    }
+                    Effect::Scan => {}
+                    Effect::Record(decision) => self.decisions.push(decision),
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self, requests: impl IntoIterator<Item = Request>) {
+        let set = |r: Request| (r.clone(), Arc::new(buildset(r.buildset.0)));
+        self.board.submitted(requests.into_iter().map(set).collect::<Vec<_>>());
+        self.turn();
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        let ask = self.asks.remove(0);
+        self.reply(&ask, Ok(answer));
+    }
+
+    fn fail(&mut self) {
+        let ask = self.asks.remove(0);
+        let fault = Fault {
+            plugin: "p".to_owned(),
+            digest: ask.component.digest,
+            call: ask.component.kind.clone(),
+            kind: FaultKind::Trap("unreachable".to_owned()),
+        };
+        self.reply(&ask, Err(fault));
+    }
+
+    fn reply(&mut self, ask: &Ask, answer: Result<Answer, Fault>) {
+        let reply = Reply { answer, lookups: Vec::new(), usage: Usage::default() };
+        self.board.answered(ask.id, reply, self.now);
+        self.turn();
+    }
+
+    /// The store accepts all claims: (worker, requests) of each.
+    fn commit(&mut self) -> Vec<(String, Vec<u64>)> {
+        let claims = std::mem::take(&mut self.claims);
+        let started = claims
+            .into_iter()
+            .map(|claim| {
+                self.builds += 1;
+                self.board.claimed(claim.start, BuildId(self.builds));
+                let ids = claim.requests.iter().map(|(r, _)| r.id.0).collect();
+                let builder = claim.builder.name.clone();
+                self.running.push((BuildId(self.builds), claim.worker.clone(), builder));
+                (claim.worker, ids)
+            })
+            .collect();
+        self.turn();
+        started
+    }
+
+    fn end(&mut self, build: u64, outcome: Outcome) {
+        self.board.build_ended(BuildId(build), outcome, self.now);
+        self.running.retain(|(id, _, _)| id.0 != build);
+        self.turn();
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+        self.turn();
+    }
+
+    fn why(&self, builder: &str) -> Option<String> {
+        let status = self.board.status(self.now);
+        status.builders.into_iter().find(|b| b.name == builder).and_then(|b| b.why)
+    }
+}
+
+fn started(pairs: &[(&str, &[u64])]) -> Vec<(String, Vec<u64>)> {
+    pairs.iter().map(|(worker, ids)| ((*worker).to_owned(), ids.to_vec())).collect()
+}
+
+fn builder(name: &str, workers: &[&str]) -> Builder {
+    fixture::builder(name, workers)
+}
+
+fn prior(id: u64, builder: &str, priority: i32) -> Request {
+    Request { priority, ..request(id, builder) }
+}
+
+#[test]
+fn without_policies_priority_then_age_then_id_over_all_builders() {
+    let mut table = Table::new(&[("w", Some(1))], vec![builder("a", &["w"]), builder("b", &["w"])]);
+    table.submit([prior(5, "a", 0), prior(3, "b", 0), prior(9, "a", 7), prior(4, "a", 0)]);
+    let mut order = Vec::new();
+    for build in 1..=4 {
+        order.extend(table.commit().into_iter().flat_map(|(_, ids)| ids));
+        table.end(build, Outcome::Success);
+    }
+    assert_eq!(order, [9, 3, 4, 5]);
+}
+
+#[test]
+fn builds_go_to_the_least_loaded_worker_up_to_its_slots() {
+    let mut table = Table::new(&[("w1", Some(2)), ("w2", Some(1))], vec![builder("a", &["w1", "w2"])]);
+    table.submit((1..=5).map(|id| request(id, "a")));
+    assert_eq!(table.commit(), started(&[("w1", &[1]), ("w2", &[2]), ("w1", &[3])]));
+    assert_eq!(table.why("a").unwrap(), "all its workers are busy");
+    table.end(2, Outcome::Success);
+    assert_eq!(table.commit(), started(&[("w2", &[4])]));
+}
+
+#[test]
+fn a_worker_without_max_builds_takes_one_build_of_each_builder() {
+    let mut table = Table::new(&[("w", None)], vec![builder("a", &["w"]), builder("b", &["w"])]);
+    table.submit([request(1, "a"), request(2, "a"), request(3, "b")]);
+    assert_eq!(table.commit(), started(&[("w", &[1]), ("w", &[3])]));
+}
+
+#[test]
+fn compatible_requests_are_served_by_one_build_and_the_bound_holds() {
+    let merging = Builder { merge_requests: Merge::Compatible, ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![merging]);
+    table.submit((1..=1 + MERGE_BOUND as u64).map(|id| request(id, "a")));
+    let all: Vec<u64> = (1..=MERGE_BOUND as u64).collect();
+    // The first event started the first request alone only if it came alone: it did not.
+    assert_eq!(table.commit(), started(&[("w", &all)]));
+}
+
+#[test]
+fn a_policy_picks_the_worker_and_its_component_is_on_record() {
+    let choosy = Builder { next_slave: Some(policy("choose")), ..builder("a", &["w1", "w2"]) };
+    let mut table = Table::new(&[("w1", Some(1)), ("w2", Some(1))], vec![choosy]);
+    table.submit([request(1, "a")]);
+    table.answer(Answer::Slave(Some("w2".to_owned())));
+    assert_eq!(table.claims[0].acted[0].hook, "p:choose");
+    assert_eq!(table.claims[0].decisions, [table.decisions[0].id]);
+    assert_eq!(table.decisions[0].done, Done::Placed("w2".to_owned()));
+    assert_eq!(table.commit(), started(&[("w2", &[1])]));
+}
+
+#[test]
+fn a_builder_that_waits_for_its_policy_stops_no_other() {
+    let choosy = Builder { next_slave: Some(policy("choose")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(2))], vec![choosy, builder("b", &["w"])]);
+    table.submit([request(1, "a"), request(2, "b")]);
+    assert_eq!(table.asks.len(), 1);
+    assert_eq!(table.commit(), started(&[("w", &[2])]));
+}
+
+#[test]
+fn several_starts_of_one_builder_are_under_way_at_once() {
+    let choosy = Builder { next_slave: Some(policy("choose")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(3))], vec![choosy]);
+    table.submit((1..=9).map(|id| request(id, "a")));
+    assert_eq!(table.asks.len(), 3);
+}
+
+#[test]
+fn two_starts_that_choose_each_others_slot_swap() {
+    let choosy = Builder { next_slave: Some(policy("choose")), ..builder("a", &["w1", "w2"]) };
+    let mut table = Table::new(&[("w1", Some(1)), ("w2", Some(1))], vec![choosy]);
+    table.submit([request(1, "a"), request(2, "a")]);
+    // The first was offered both, the second what was left.
+    table.answer(Answer::Slave(Some("w2".to_owned())));
+    let second = table.asks.remove(0);
+    table.reply(&second, Ok(Answer::Slave(Some("w2".to_owned()))));
+    // w2 is the first one's for good: the second is asked again, about w1 alone.
+    let Question::NextSlave { slaves, .. } = &table.asks[0].question else { panic!() };
+    assert_eq!(slaves.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["w1"]);
+    table.answer(Answer::Slave(Some("w1".to_owned())));
+    assert_eq!(table.commit(), started(&[("w2", &[1]), ("w1", &[2])]));
+}
+
+#[test]
+fn faults_and_nonsense_fall_back_to_the_default_and_suspend_after_three() {
+    let choosy = Builder { next_slave: Some(policy("choose")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![choosy.clone()]);
+    table.submit((1..=6).map(|id| request(id, "a")));
+    for build in 1..=3 {
+        match build {
+            1 => table.fail(),
+            2 => table.answer(Answer::Slave(Some("ghost".to_owned()))),
+            _ => table.answer(Answer::Requests(vec![1])),
+        }
+        assert_eq!(table.commit(), started(&[("w", &[build])]));
+        table.end(build, Outcome::Success);
+    }
+    // Suspended: the fourth starts without a question.
+    assert!(table.asks.is_empty());
+    assert_eq!(table.commit(), started(&[("w", &[4])]));
+    let status = table.board.status(table.now);
+    assert_eq!((status.policies[0].faults, status.policies[0].skipped), (3, 1));
+    assert_eq!(status.fallbacks[0].count, 4);
+    assert!(status.fallbacks[0].last.contains("suspended"), "{}", status.fallbacks[0].last);
+    // New bytes: asked again.
+    table.configure(vec![choosy], None, "two");
+    table.end(4, Outcome::Success);
+    assert_eq!(table.asks.len(), 1);
+}
+
+#[test]
+fn on_error_hold_leaves_the_request_for_ten_seconds() {
+    let hold = PolicyUse { on_error: OnError::Hold, ..policy("choose") };
+    let choosy = Builder { next_slave: Some(hold), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![choosy]);
+    table.submit([request(1, "a")]);
+    table.fail();
+    assert!(table.claims.is_empty());
+    assert_eq!(table.why("a").unwrap(), "`choose` gives no answer");
+    table.pass(HOLD_MS - 1);
+    assert!(table.asks.is_empty());
+    table.pass(1);
+    table.answer(Answer::Slave(Some("w".to_owned())));
+    assert_eq!(table.commit(), started(&[("w", &[1])]));
+}
+
+#[test]
+fn can_start_build_is_asked_once_for_a_request_and_what_it_refuses_is_asked_again_later() {
+    let gated = Builder { can_start_build: Some(policy("hours")), ..builder("a", &["w1", "w2"]) };
+    let mut table = Table::new(&[("w1", Some(1)), ("w2", Some(1))], vec![gated]);
+    table.submit([request(1, "a")]);
+    table.answer(Answer::Names(Vec::new()));
+    assert!(table.asks.is_empty());
+    assert_eq!(table.why("a").unwrap(), "`hours` allows no worker");
+    table.pass(HOLD_MS);
+    table.answer(Answer::Names(vec!["w2".to_owned(), "ghost".to_owned()]));
+    assert_eq!(table.commit(), started(&[("w2", &[1])]));
+    assert_eq!(table.board.status(table.now).reports.len(), 1);
+    // A failing gate is a closed one.
+    table.submit([request(2, "a")]);
+    table.fail();
+    assert!(table.claims.is_empty());
+}
+
+#[test]
+fn a_gate_that_refuses_everything_is_asked_a_bounded_number_of_times_and_starves_nobody() {
+    let gated = Builder { can_start_build: Some(policy("hours")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![gated, builder("b", &["w"])]);
+    table.submit((1..=500).map(|id| request(id, "a")));
+    table.submit([request(1_000, "b")]);
+    let mut asked = 0;
+    while !table.asks.is_empty() {
+        table.answer(Answer::Names(Vec::new()));
+        asked += 1;
+        if asked == 1 {
+            // The slot was given back: the other builder has it now.
+            assert_eq!(table.commit(), started(&[("w", &[1_000])]));
+            table.end(1, Outcome::Success);
+        }
+    }
+    assert_eq!(asked, REFUSALS_A_PASS);
+    table.pass(REST_MS);
+    assert_eq!(table.asks.len(), 1);
+}
+
+#[test]
+fn next_build_is_offered_windows_and_a_builder_of_which_none_is_taken_rests() {
+    let picky = Builder { next_build: Some(policy("pick")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(2))], vec![picky]);
+    table.submit((1..=250).map(|id| request(id, "a")));
+    for expected in [1, 101, 201] {
+        let Question::NextBuild { requests, .. } = &table.asks[0].question else { panic!() };
+        assert_eq!(requests[0].id, expected);
+        table.answer(Answer::Request(None));
+    }
+    assert!(table.asks.is_empty());
+    table.pass(HOLD_MS);
+    table.answer(Answer::Request(Some(77)));
+    table.answer(Answer::Request(Some(76)));
+    assert_eq!(table.commit(), started(&[("w", &[77]), ("w", &[76])]));
+}
+
+#[test]
+fn the_order_of_builders_is_asked_and_those_left_out_wait() {
+    let builders = || vec![builder("a", &["w"]), builder("b", &["w"]), builder("c", &["w"])];
+    let mut table = Table::new(&[("w", Some(1))], builders());
+    table.configure(builders(), Some(policy("order")), "one");
+    table.submit([request(1, "a"), request(2, "b"), request(3, "c")]);
+    table.answer(Answer::Names(vec!["c".to_owned(), "b".to_owned()]));
+    assert_eq!(table.commit(), started(&[("w", &[3])]));
+    table.end(1, Outcome::Success);
+    table.answer(Answer::Names(vec!["b".to_owned()]));
+    assert_eq!(table.commit(), started(&[("w", &[2])]));
+    table.end(2, Outcome::Success);
+    table.fail();
+    assert_eq!(table.commit(), started(&[("w", &[1])]));
+}
+
+#[test]
+fn merge_requests_joins_what_it_names_and_an_error_joins_nothing() {
+    let merging = Builder { merge_requests: Merge::Policy(policy("join")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![merging]);
+    table.submit((1..=4).map(|id| request(id, "a")));
+    table.answer(Answer::Requests(vec![3, 99]));
+    assert_eq!(table.commit(), started(&[("w", &[1, 3])]));
+    table.end(1, Outcome::Success);
+    table.fail();
+    assert_eq!(table.commit(), started(&[("w", &[2])]));
+}
+
+#[test]
+fn a_refused_claim_drops_what_is_taken_and_the_others_go_on() {
+    let merging = Builder { merge_requests: Merge::Compatible, ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![merging]);
+    table.submit((1..=3).map(|id| request(id, "a")));
+    let start = table.claims.remove(0).start;
+    table.board.refused(start, Some(RequestId(2)), "taken", table.now);
+    table.turn();
+    assert_eq!(table.commit(), started(&[("w", &[1, 3])]));
+}
+
+#[test]
+fn a_retried_build_puts_its_requests_back_at_once_then_later_and_later() {
+    let mut table = Table::new(&[("w", Some(1))], vec![builder("a", &["w"])]);
+    table.submit([request(1, "a")]);
+    for (build, wait) in [(1, 0), (2, 1_000), (3, 2_000), (4, 4_000)] {
+        assert_eq!(table.commit(), started(&[("w", &[1])]), "build {build}");
+        table.end(build, Outcome::Retry);
+        if wait > 0 {
+            table.pass(wait - 1);
+            assert!(table.claims.is_empty());
+            table.pass(1);
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_leaves_while_its_policy_thinks_is_not_used() {
+    let choosy = Builder { next_slave: Some(policy("choose")), ..builder("a", &["w1", "w2"]) };
+    let mut table = Table::new(&[("w1", Some(1)), ("w2", Some(1))], vec![choosy]);
+    table.submit([request(1, "a")]);
+    table.board.worker_down("w1");
+    table.answer(Answer::Slave(Some("w1".to_owned())));
+    table.answer(Answer::Slave(Some("w2".to_owned())));
+    assert_eq!(table.commit(), started(&[("w2", &[1])]));
+}
+
+#[test]
+fn requests_of_a_removed_builder_stay_and_start_when_it_is_back() {
+    let mut table = Table::new(&[("w", Some(1))], vec![builder("a", &["w"])]);
+    table.configure(Vec::new(), None, "one");
+    table.submit([request(1, "a")]);
+    assert_eq!(table.why("a").unwrap(), "no such builder in the configuration");
+    table.configure(vec![builder("a", &["w"])], None, "one");
+    assert_eq!(table.commit(), started(&[("w", &[1])]));
+}
+
+#[test]
+fn what_left_the_board_during_a_scan_does_not_come_back_by_it() {
+    let mut table = Table::new(&[("w", Some(1))], vec![builder("a", &["w"])]);
+    table.board.scan_began();
+    table.submit([request(1, "a")]);
+    table.commit();
+    table.end(1, Outcome::Success);
+    table
+        .board
+        .found(vec![(request(1, "a"), Arc::new(buildset(1))), (request(2, "a"), Arc::new(buildset(2)))]);
+    table.board.scan_ended();
+    table.turn();
+    assert_eq!(table.commit(), started(&[("w", &[2])]));
+}
+
+/// What may happen; numbers are taken modulo what there is.
+#[derive(Clone, Debug)]
+enum Happening {
+    Submit { builder: usize, priority: i32 },
+    Answer { which: usize, how: u8, pick: usize },
+    Claimed { which: usize },
+    Refused { which: usize },
+    End { which: usize, retry: bool },
+    Down(usize),
+    Up(usize),
+    Pass(u64),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        4 => (0..4_usize, -1..3_i32).prop_map(|(builder, priority)| Happening::Submit { builder, priority }),
+        6 => (any::<usize>(), 0..5_u8, any::<usize>())
+            .prop_map(|(which, how, pick)| Happening::Answer { which, how, pick }),
+        4 => any::<usize>().prop_map(|which| Happening::Claimed { which }),
+        1 => any::<usize>().prop_map(|which| Happening::Refused { which }),
+        3 => (any::<usize>(), any::<bool>()).prop_map(|(which, retry)| Happening::End { which, retry }),
+        1 => (0..3_usize).prop_map(Happening::Down),
+        1 => (0..3_usize).prop_map(Happening::Up),
+        1 => (1..20_000_u64).prop_map(Happening::Pass),
+    ]
+}
+
+const WORKERS: [(&str, Option<u32>); 3] = [("w1", Some(1)), ("w2", Some(2)), ("w3", None)];
+
+fn builders(advised: bool) -> Vec<Builder> {
+    let all = ["w1", "w2", "w3"];
+    let mut b = builder("b", &all);
+    let mut c = builder("c", &["w2", "w3"]);
+    if advised {
+        b.next_slave = Some(policy("slave"));
+        b.can_start_build = Some(policy("gate"));
+        c.next_build = Some(policy("pick"));
+        c.merge_requests = Merge::Policy(policy("join"));
+    }
+    let d = Builder { merge_requests: Merge::Compatible, ..builder("d", &["w1"]) };
+    vec![builder("a", &all), b, c, d]
+}
+
+/// An answer to a question: sensible, or `ghost`ly, or to another question.
+fn answer_to(question: &Question, how: u8, pick: usize) -> Result<Answer, ()> {
+    let one = |names: Vec<String>| names.get(pick % names.len().max(1)).cloned();
+    let id = |ids: Vec<u64>| ids.get(pick % ids.len().max(1)).copied();
+    match how {
+        0 => return Err(()),
+        1 => return Ok(Answer::Slave(Some("ghost".to_owned()))),
+        _ => {}
+    }
+    Ok(match question {
+        Question::NextSlave { slaves, .. } => {
+            Answer::Slave(one(slaves.iter().map(|s| s.name.clone()).collect()).filter(|_| how > 2))
+        }
+        Question::CanStartBuild { slaves, .. } => {
+            Answer::Names(one(slaves.iter().map(|s| s.name.clone()).collect()).into_iter().collect())
+        }
+        Question::PrioritizeBuilders { builders } => {
+            Answer::Names(one(builders.iter().map(|s| s.name.clone()).collect()).into_iter().collect())
+        }
+        Question::NextBuild { requests, .. } => {
+            Answer::Request(id(requests.iter().map(|r| r.id).collect()).filter(|_| how > 2))
+        }
+        Question::MergeRequests { others, .. } => {
+            Answer::Requests(others.iter().map(|r| r.id).filter(|id| id % 2 == 0).collect())
+        }
+        Question::CodebaseGenerator { .. } => Answer::Codebase(String::new()),
+    })
+}
+
+/// Plays the happenings and checks after each: no request is assigned twice, no slot is exceeded.
+fn play(happenings: Vec<Happening>, advised: bool, ordered: bool) -> Table {
+    let mut table = Table::new(&WORKERS, builders(advised));
+    table.configure(builders(advised), ordered.then(|| policy("order")), "one");
+    let mut held: BTreeMap<BuildId, Vec<u64>> = BTreeMap::new();
+    let mut gone = BTreeSet::new();
+    let mut last = 0;
+    for happening in happenings {
+        match happening {
+            Happening::Submit { builder, priority } => {
+                last += 1;
+                table.submit([prior(last, ["a", "b", "c", "d"][builder], priority)]);
+            }
+            Happening::Answer { which, how, pick } if !table.asks.is_empty() => {
+                let ask = table.asks.remove(which % table.asks.len());
+                match answer_to(&ask.question, how, pick) {
+                    Ok(answer) => table.reply(&ask, Ok(answer)),
+                    Err(()) => {
+                        table.asks.insert(0, ask);
+                        table.fail();
+                    }
+                }
+            }
+            Happening::Claimed { which } if !table.claims.is_empty() => {
+                let claim = table.claims.remove(which % table.claims.len());
+                let rest = std::mem::replace(&mut table.claims, vec![claim]);
+                let ids = table.commit().remove(0).1;
+                table.claims.splice(0..0, rest);
+                held.insert(BuildId(table.builds), ids);
+            }
+            Happening::Refused { which } if !table.claims.is_empty() => {
+                let claim = table.claims.remove(which % table.claims.len());
+                let taken = claim.requests[0].0.id;
+                gone.insert(taken.0);
+                table.board.refused(claim.start, Some(taken), "taken", table.now);
+                table.turn();
+            }
+            Happening::End { which, retry } if !table.running.is_empty() => {
+                let build = table.running[which % table.running.len()].0;
+                let ids = held.remove(&build).unwrap();
+                if !retry {
+                    gone.extend(ids);
+                }
+                table.end(build.0, if retry { Outcome::Retry } else { Outcome::Success });
+            }
+            Happening::Down(which) => table.board.worker_down(WORKERS[which].0),
+            Happening::Up(which) => {
+                table.board.worker_up(WORKERS[which].0, table.now, Vec::new());
+                table.turn();
+            }
+            Happening::Pass(ms) => table.pass(ms),
+            Happening::Answer { .. }
+            | Happening::Claimed { .. }
+            | Happening::Refused { .. }
+            | Happening::End { .. } => {}
+        }
+        check(&table, &held, &gone, last);
+    }
+    table
+}
+
+fn check(table: &Table, held: &BTreeMap<BuildId, Vec<u64>>, gone: &BTreeSet<u64>, last: u64) {
+    let mut assigned = BTreeSet::new();
+    let claiming = table.claims.iter().flat_map(|c| c.requests.iter().map(|(r, _)| r.id.0));
+    for id in held.values().flatten().copied().chain(claiming) {
+        assert!(assigned.insert(id), "request {id} is assigned twice");
+        assert!(!gone.contains(&id), "request {id} is over and assigned again");
+    }
+    let mut used: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+    let claiming = table.claims.iter().map(|c| (c.worker.as_str(), c.builder.name.as_str()));
+    for slot in table.running.iter().map(|(_, w, b)| (w.as_str(), b.as_str())).chain(claiming) {
+        *used.entry(slot).or_default() += 1;
+    }
+    for (name, max) in WORKERS {
+        let of: Vec<_> = used.iter().filter(|((w, _), _)| *w == name).map(|(_, n)| *n).collect();
+        match max {
+            Some(max) => assert!(of.iter().sum::<u32>() <= max, "{name} has too many builds"),
+            None => assert!(of.iter().all(|n| *n <= 1), "{name} has two builds of one builder"),
+        }
+    }
+    let status = table.board.status(table.now);
+    let known: u64 = status.builders.iter().map(|b| b.pending).sum::<u64>() + assigned.len() as u64;
+    assert!(known + gone.len() as u64 <= last, "requests multiply");
+}
+
+/// Lets all end well: policies answer sensibly, claims succeed, builds end, time passes.
+fn settle(table: &mut Table) {
+    for (name, _) in WORKERS {
+        table.board.worker_up(name, table.now, Vec::new());
+    }
+    for _ in 0..5_000 {
+        table.turn();
+        if !table.asks.is_empty() {
+            let answer = answer_to(&table.asks[0].question, 4, table.now.0 as usize).unwrap();
+            table.answer(answer);
+        } else if !table.claims.is_empty() {
+            table.commit();
+        } else if let Some((build, _, _)) = table.running.first().cloned() {
+            table.end(build.0, Outcome::Success);
+        } else if table.board.status(table.now).builders.iter().all(|b| b.pending == 0) {
+            return;
+        } else {
+            table.pass(HOLD_MS);
+        }
+    }
+    panic!("it never settles: {:#?}", table.board.status(table.now));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_assigned_twice_and_no_slot_is_exceeded(
+        happenings in prop::collection::vec(happening(), 1..120),
+        ordered in any::<bool>(),
+    ) {
+        play(happenings, true, ordered);
+    }
+
+    #[test]
+    fn whatever_happened_every_request_is_served_in_the_end(
+        happenings in prop::collection::vec(happening(), 1..80),
+        ordered in any::<bool>(),
+    ) {
+        settle(&mut play(happenings, true, ordered));
+    }
+
+    #[test]
+    fn without_advice_the_default_is_total(happenings in prop::collection::vec(happening(), 1..80)) {
+        let mut table = play(happenings, false, false);
+        prop_assert!(table.asks.is_empty());
+        settle(&mut table);
+        prop_assert!(table.asks.is_empty());
+    }
+}
