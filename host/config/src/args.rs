@@ -77,7 +77,7 @@ pub(crate) fn check_templates(node: &Node, report: &mut Report) {
         }
         Tree::List(items) => items.iter().for_each(|item| check_templates(item, report)),
         Tree::Table(entries) => entries.iter().for_each(|entry| check_templates(&entry.node, report)),
-        Tree::Boolean(_) | Tree::Integer(_) | Tree::Float(_) | Tree::Moment(_) => {}
+        Tree::Null | Tree::Boolean(_) | Tree::Integer(_) | Tree::Float(_) | Tree::Moment(_) => {}
     }
 }
 

@@ -29,7 +29,8 @@ pub struct Master {
     pub git_pollers: Vec<GitPoller>,
     /// Schedulers.
     pub schedulers: Vec<Scheduler>,
-    /// Grants of capabilities: hook (qualified) to capability to scope.
+    /// Grants of capabilities: hook (qualified) to capability to scope. Bundled hooks that the file
+    /// does not name have theirs.
     pub grants: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     /// How often the anti-entropy scan looks at the store, in milliseconds.
     pub db_poll_interval_ms: u64,
@@ -129,8 +130,8 @@ pub struct WorkerFile {
     pub token_file: PathBuf,
     /// Its directory: builds, components, spool. Relative to the configuration's directory.
     pub base_dir: PathBuf,
-    /// Capabilities that this worker permits: hook (qualified or `*`) to capability to scope.
-    /// Default: those of the bundled commands.
+    /// Capabilities that this worker permits: hook (qualified, `plugin:*` or `*`) to capability to
+    /// scope. Empty: the bundled components may do what they ask for, and no other anything.
     pub allow: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     /// Names of the worker's own environment that children inherit.
     pub inherit_env: Vec<String>,

@@ -12,20 +12,18 @@ pub(crate) type Grants = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 const CAPABILITIES: [&str; 8] =
     ["exec", "files", "fetch", "env", "secret", "clock", "random", "master-process"];
 
-/// What holds where a file says nothing: the bundled commands may do what they are made for.
+/// What the master grants where its file does not name the hook: the bundled commands may do what
+/// they are made for.
 pub(crate) fn bundled() -> Grants {
-    let anything = |capabilities: &[&str]| {
-        capabilities.iter().map(|c| ((*c).to_owned(), vec!["*".to_owned()])).collect::<BTreeMap<_, _>>()
+    let everything = |hook: &str, capability: &str| {
+        (hook.to_owned(), BTreeMap::from([(capability.to_owned(), vec!["*".to_owned()])]))
     };
-    [
-        ("windlass:shell", anything(&["exec", "files"])),
-        ("windlass:mkdir", anything(&["files"])),
-        ("windlass:rmdir", anything(&["files"])),
-        ("windlass:stat", anything(&["files"])),
-    ]
-    .into_iter()
-    .map(|(hook, capabilities)| (hook.to_owned(), capabilities))
-    .collect()
+    Grants::from([
+        everything("windlass:shell", "exec"),
+        everything("windlass:mkdir", "files"),
+        everything("windlass:rmdir", "files"),
+        everything("windlass:stat", "files"),
+    ])
 }
 
 /// Reads `[grants."plugin:hook"]` or `[allow."plugin:hook"]`. The second list has each hook's key.

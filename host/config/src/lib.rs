@@ -87,9 +87,10 @@ fn check<T>(path: &Path, text: &str, read: impl FnOnce(&Node, &mut Report) -> T)
 pub fn step_from_json(json: &str, catalog: &dyn Catalog) -> Result<StepSpec, String> {
     let json: serde_json::Value =
         serde_json::from_str(json).map_err(|e| format!("the step is not JSON: {e}"))?;
-    let Some(node) = Node::from_json(json).filter(|node| matches!(node.value, Tree::Table(_))) else {
+    let node = Node::from_json(json);
+    if !matches!(node.value, Tree::Table(_)) {
         return Err("the step is not a JSON object".into());
-    };
+    }
     let mut report = Report::default();
     let step = builder::read_step(Section::new("a step", &(0..0), &node), catalog, &mut report);
     match step {

@@ -180,7 +180,9 @@ fn check_worker_name(field: Field<'_>, name: &str, report: &mut Report) {
 }
 
 fn read_grants(field: Field<'_>, catalog: &dyn Catalog, report: &mut Report) -> Grants {
-    let (grants, hooks) = grants::read(field, "[grants]", report);
+    let (own, hooks) = grants::read(field, "[grants]", report);
+    let mut grants = grants::bundled();
+    grants.extend(own);
     for hook in hooks {
         let known = HookKind::ALL.iter().any(|kind| catalog.hook(*kind, hook.name).is_ok());
         if !known {

@@ -1,7 +1,7 @@
 //! A document as a tree in which every key and value knows where it stands.
 //!
 //! TOML and JSON become the same tree, so that a step in `master.toml` and one from `add-steps` are
-//! read by the same lines. JSON's nodes all stand at 0..0, and its `null` counts as not being there.
+//! read by the same lines. JSON's nodes all stand at 0..0.
 
 use std::ops::Range;
 
@@ -23,6 +23,8 @@ pub(crate) struct Node {
 /// What a value is.
 #[derive(Debug)]
 pub(crate) enum Tree {
+    /// Of JSON only. For a setting it means that it is not there, for an argument what it says.
+    Null,
     Boolean(bool),
     Integer(i64),
     Float(f64),
@@ -57,30 +59,30 @@ impl Node {
         Some(Node { span, value: table(root.get_ref(), report) })
     }
 
-    /// The tree of a JSON document; none for `null`.
-    pub(crate) fn from_json(json: serde_json::Value) -> Option<Node> {
+    /// The tree of a JSON document.
+    pub(crate) fn from_json(json: serde_json::Value) -> Node {
         use serde_json::Value as Json;
         let value = match json {
-            Json::Null => return None,
+            Json::Null => Tree::Null,
             Json::Bool(b) => Tree::Boolean(b),
             Json::Number(n) => match n.as_i64() {
                 Some(i) => Tree::Integer(i),
                 None => Tree::Float(n.as_f64().unwrap_or(f64::NAN)),
             },
             Json::String(text) => Tree::Text(text),
-            Json::Array(items) => Tree::List(items.into_iter().filter_map(Node::from_json).collect()),
+            Json::Array(items) => Tree::List(items.into_iter().map(Node::from_json).collect()),
             Json::Object(entries) => {
-                let entry =
-                    |(key, value)| Node::from_json(value).map(|node| Entry { key, key_span: 0..0, node });
-                Tree::Table(entries.into_iter().filter_map(entry).collect())
+                let entry = |(key, value)| Entry { key, key_span: 0..0, node: Node::from_json(value) };
+                Tree::Table(entries.into_iter().map(entry).collect())
             }
         };
-        Some(Node { span: 0..0, value })
+        Node { span: 0..0, value }
     }
 
     /// As a JSON document. Moments become texts; a number that JSON does not have becomes null.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.value {
+            Tree::Null => serde_json::Value::Null,
             Tree::Boolean(b) => (*b).into(),
             Tree::Integer(i) => (*i).into(),
             Tree::Float(f) => (*f).into(),
@@ -93,6 +95,7 @@ impl Node {
     /// What it is, in words: `a text`.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.value {
+            Tree::Null => "null",
             Tree::Boolean(_) => "true or false",
             Tree::Integer(_) => "a whole number",
             Tree::Float(_) => "a number with a fraction",
@@ -108,7 +111,7 @@ impl Node {
         match &self.value {
             Tree::Table(entries) => entries.iter().find(|e| e.key == segment).map(|e| &e.node),
             Tree::List(items) => items.get(segment.parse::<usize>().ok()?),
-            Tree::Boolean(_) | Tree::Integer(_) | Tree::Float(_) | Tree::Text(_) | Tree::Moment(_) => None,
+            _ => None,
         }
     }
 

@@ -59,7 +59,8 @@ const HINTS: &[(&str, &str)] = &[
 impl<'a> Section<'a> {
     /// Begins to read a table.
     pub(crate) fn new(what: &'a str, span: &Span, node: &'a Node) -> Section<'a> {
-        let entries = node.entries().iter().map(Some).collect();
+        let there = |entry: &&Entry| !matches!(entry.node.value, Tree::Null);
+        let entries = node.entries().iter().filter(there).map(Some).collect();
         Section { what, span: span.clone(), entries, known: Vec::new() }
     }
 

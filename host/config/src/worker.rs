@@ -31,7 +31,7 @@ pub(crate) fn read(root: &Node, report: &mut Report) -> WorkerFile {
         master: master.and_then(|f| read_master(f, report)).unwrap_or_default(),
         token_file,
         base_dir,
-        allow: allow.map_or_else(grants::bundled, |f| grants::read(f, "[allow]", report).0),
+        allow: allow.map(|f| grants::read(f, "[allow]", report).0).unwrap_or_default(),
         inherit_env: inherit_env.map_or_else(|| INHERITED.map(str::to_owned).to_vec(), |f| f.strings(report)),
     }
 }

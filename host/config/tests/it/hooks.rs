@@ -1,5 +1,7 @@
 //! A catalog with hooks like the bundled ones, and a second plugin that offers one of the same name.
 
+use std::path::Path;
+
 use serde_json::{Value as Json, json};
 use windlass_config::{Catalog, HookFacts};
 use windlass_core::policy::HookKind;
@@ -54,43 +56,28 @@ fn options(hook: &str) -> Vec<Pair> {
     names.iter().map(|name| Pair { name: (*name).into(), value: Value::Boolean(true) }).collect()
 }
 
+/// The schemas of the bundled hooks, as their plugins give them.
 fn schema(hook: &str) -> Option<Json> {
-    let command = json!({ "oneOf": [
-        { "type": "string", "minLength": 1 },
-        { "type": "array", "items": { "type": "string" }, "minItems": 1 },
-    ]});
-    let object = |required: Json, properties: Json| {
-        Some(json!({
-            "type": "object", "required": required, "additionalProperties": false, "properties": properties,
-        }))
+    let given = match hook {
+        "windlass:shell-command" => bundled("steps/src/shell-command.schema.json"),
+        "windlass:compile" => bundled("steps/src/compile.schema.json"),
+        "windlass:test" => bundled("steps/src/test.schema.json"),
+        "windlass:git" => bundled("steps/src/git.schema.json"),
+        "windlass:working-hours" => bundled("working-hours/src/working-hours.schema.json"),
+        "windlass:by-repository" => json!({
+            "type": "object", "additionalProperties": false,
+            "properties": {
+                "repositories": { "type": "object", "additionalProperties": { "type": "string" } },
+                "default": { "type": "string" },
+            },
+        }),
+        "mine:broken-schema" => json!({ "type": "nonsense" }),
+        _ => return None,
     };
-    match hook {
-        "windlass:shell-command" | "windlass:compile" | "windlass:test" => object(
-            json!(["command"]),
-            json!({
-                "command": command, "workdir": { "type": "string" },
-                "env": { "type": "object", "additionalProperties": { "type": "string" } },
-                "timeout": { "type": "integer", "minimum": 0 },
-            }),
-        ),
-        "windlass:git" => object(
-            json!(["repourl"]),
-            json!({
-                "repourl": { "type": "string" }, "branch": { "type": "string" },
-                "mode": { "enum": ["incremental", "full"] }, "shallow": { "type": "boolean" },
-            }),
-        ),
-        "windlass:mkdir" => object(json!(["dir"]), json!({ "dir": { "type": "string" } })),
-        "windlass:working-hours" => {
-            let clock = json!({ "type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$" });
-            let days = json!({ "type": "array", "items": { "type": "string" } });
-            object(json!(["from", "to"]), json!({ "from": clock, "to": clock, "days": days }))
-        }
-        "windlass:by-repository" => {
-            let repositories = json!({ "type": "object", "additionalProperties": { "type": "string" } });
-            object(json!([]), json!({ "repositories": repositories, "default": { "type": "string" } }))
-        }
-        "mine:broken-schema" => Some(json!({ "type": "nonsense" })),
-        _ => None,
-    }
+    Some(given)
+}
+
+fn bundled(file: &str) -> Json {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/guests").join(file);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
