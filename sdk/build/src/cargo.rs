@@ -25,7 +25,9 @@ pub fn run(mut command: Command, progress: &mut dyn FnMut(&str)) -> Result<Strin
     for text in BufReader::new(stderr).lines() {
         let text = text.map_err(failed)?;
         progress(&text);
-        said.push(text);
+        if !is_progress(&text) {
+            said.push(text);
+        }
     }
     let answer = answer.join().expect("the reader does not panic").map_err(failed)?;
     let status = child.wait().map_err(failed)?;
@@ -34,6 +36,15 @@ pub fn run(mut command: Command, progress: &mut dyn FnMut(&str)) -> Result<Strin
         return Err(BuildError::Failed { command: line, output });
     }
     Ok(answer)
+}
+
+/// Whether cargo only says what it is at, ` Compiling serde ...`: nothing for an error.
+fn is_progress(line: &str) -> bool {
+    let verb = line.trim_start();
+    line.starts_with("  ")
+        && ["Compiling ", "Downloading ", "Downloaded ", "Updating ", "Locking ", "Blocking ", "Adding "]
+            .iter()
+            .any(|start| verb.starts_with(start))
 }
 
 fn command_line(command: &Command) -> String {

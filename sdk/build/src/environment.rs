@@ -62,7 +62,9 @@ mod tests {
         ] {
             assert!(foreign(name), "{name} must not reach the inner cargo");
         }
-        for name in ["CARGO_HOME", "RUSTUP_TOOLCHAIN", "CARGO_NET_OFFLINE", "CARGO_REGISTRIES_X_INDEX", "PATH"] {
+        for name in
+            ["CARGO_HOME", "RUSTUP_TOOLCHAIN", "CARGO_NET_OFFLINE", "CARGO_REGISTRIES_X_INDEX", "PATH"]
+        {
             assert!(!foreign(name), "{name} must reach the inner cargo");
         }
     }

@@ -24,7 +24,7 @@ pub fn build(
         .args(["--target", TARGET, "--target-dir"])
         .arg(target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(&metadata, toolchain).join("\x1f"))
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &toolchain.linker);
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &toolchain.linker.component);
     let answer = cargo::run(command, progress)?;
 
     let folder = target_dir.join("components");
@@ -32,7 +32,8 @@ pub fn build(
     let mut components = Vec::new();
     // Lines that are not messages of cargo's come from build scripts and are none of ours.
     for artifact in answer.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok()) {
-        if artifact.reason != "compiler-artifact" || !artifact.target.kind.iter().any(|kind| kind == "cdylib") {
+        if artifact.reason != "compiler-artifact" || !artifact.target.kind.iter().any(|kind| kind == "cdylib")
+        {
             continue;
         }
         let made = artifact.filenames.iter().find(|file| file.extension().is_some_and(|end| end == "wasm"));
@@ -105,7 +106,7 @@ fn metadata(
 
 /// The compiler's flags. None of them may hold a path that ends up in the bytes.
 fn flags(metadata: &Metadata, toolchain: &Toolchain) -> Vec<String> {
-    let mut flags = Vec::new();
+    let mut flags = vec![format!("-Clink-arg=--wasm-ld-path={}", toolchain.linker.core.display())];
     if let Some(sysroot) = &toolchain.sysroot {
         flags.push(format!("--sysroot={}", sysroot.display()));
     }

@@ -22,8 +22,15 @@ pub struct Toolchain {
     pub(crate) rustc: PathBuf,
     /// A sysroot of our own; none: the compiler's.
     pub(crate) sysroot: Option<PathBuf>,
-    /// `wasm-component-ld`.
-    pub(crate) linker: PathBuf,
+    /// Makes the components.
+    pub(crate) linker: Linker,
+}
+
+/// `wasm-component-ld` and the linker that it runs, from the same toolchain: nothing is looked up on the PATH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Linker {
+    pub(crate) component: PathBuf,
+    pub(crate) core: PathBuf,
 }
 
 /// Why there is no toolchain.
@@ -83,7 +90,8 @@ impl Toolchain {
         if Path::new(DEBIAN_RUSTC).is_file() && Path::new(DEBIAN_SOURCES).is_dir() {
             let rustc = PathBuf::from(DEBIAN_RUSTC);
             let version = ask(&rustc, &["-vV"])?;
-            let sysroot = sysroot::find_or_build(&cargo, &rustc, &version, Path::new(DEBIAN_SOURCES), progress)?;
+            let sysroot =
+                sysroot::find_or_build(&cargo, &rustc, &version, Path::new(DEBIAN_SOURCES), progress)?;
             return Ok(Toolchain { cargo, rustc, sysroot: Some(sysroot), linker });
         }
         Err(ToolchainError::NoStd)
@@ -109,11 +117,16 @@ fn has_std(folder: &Path) -> bool {
     })
 }
 
-fn linker(rustc: &Path) -> Result<PathBuf, ToolchainError> {
+fn linker(rustc: &Path) -> Result<Linker, ToolchainError> {
     let host = host(&ask(rustc, &["-vV"])?);
     let folder = Path::new(&ask(rustc, &["--print", "sysroot"])?).join("lib/rustlib").join(host).join("bin");
-    let linker = folder.join(format!("wasm-component-ld{}", std::env::consts::EXE_SUFFIX));
-    if linker.is_file() { Ok(linker) } else { Err(ToolchainError::NoLinker { folder }) }
+    let component = folder.join("wasm-component-ld");
+    let core = folder.join("gcc-ld/wasm-ld");
+    if component.is_file() && core.is_file() {
+        Ok(Linker { component, core })
+    } else {
+        Err(ToolchainError::NoLinker { folder })
+    }
 }
 
 /// The `host:` line of `rustc -vV`.

@@ -46,7 +46,8 @@ impl Describing {
 
     /// Adds a hook; `kind` as Rust spells it.
     pub fn hook<H: Hook>(&mut self, kind: &str) {
-        let option = |(name, value): &(&str, bool)| Pair { name: (*name).to_owned(), value: Value::Boolean(*value) };
+        let option =
+            |(name, value): &(&str, bool)| Pair { name: (*name).to_owned(), value: Value::Boolean(*value) };
         self.0.hooks.push(Described {
             kind: kind.replace('_', "-"),
             name: H::NAME.to_owned(),
@@ -128,7 +129,7 @@ macro_rules! __export_hook {
         compile_error!(concat!("`", stringify!($other), "` is no kind of hook"));
     };
     (@ $module:ident $package:ident $trait:ident $function:ident
-        ($($param:ident: $type:ty),*) -> $answer:ty, ($($pass:ident),*), $($hook:ty),+) => {
+        ($($param:ident: $type:ty),*) -> $answer:ty, $pass:tt, $($hook:ty),+) => {
         impl $crate::bindings::$module::exports::windlass::$package::$module::Guest for __WindlassPlugin {
             fn $function(
                 name: String,
@@ -137,11 +138,14 @@ macro_rules! __export_hook {
             ) -> Result<$answer, $crate::Failure> {
                 $(if name == <$hook as $crate::Hook>::NAME {
                     let args = <<$hook as $crate::Hook>::Args as $crate::Args>::read(&args)?;
-                    return <$hook as $crate::$trait>::$function(args, $($pass),*);
+                    return $crate::__export_hook!(@call $trait $function $hook, args, $pass);
                 })+
                 Err($crate::unknown_hook(&name))
             }
         }
         $crate::bindings::$module::export!(__WindlassPlugin with_types_in $crate::bindings::$module);
+    };
+    (@call $trait:ident $function:ident $hook:ty, $args:ident, ($($pass:ident),*)) => {
+        <$hook as $crate::$trait>::$function($args, $($pass),*)
     };
 }

@@ -52,7 +52,9 @@ pub use hooks::{
 };
 pub use values::value_of;
 
-pub use bindings::imports::windlass::base::types::{Completion, Extension, Failure, Origin, Outcome, Pair, Value};
+pub use bindings::imports::windlass::base::types::{
+    Completion, Extension, Failure, Origin, Outcome, Pair, Value,
+};
 
 /// What the master knows about: `windlass:master/model`.
 pub mod model {
@@ -66,7 +68,9 @@ pub mod step;
 
 /// For a build step: files between it, its worker and the master, `windlass:master/transfer`.
 pub mod transfer {
-    pub use crate::bindings::imports::windlass::master::transfer::{accept, append, offer_bytes, offer_file, read};
+    pub use crate::bindings::imports::windlass::master::transfer::{
+        accept, append, offer_bytes, offer_file, read,
+    };
 }
 
 /// For a build step that was granted it: programs on the master, `windlass:master/master-process`.
@@ -115,8 +119,8 @@ pub mod command {
 /// For a command: files below the builder directory, `windlass:worker/files`.
 pub mod files {
     pub use crate::bindings::imports::windlass::worker::files::{
-        Entry, Kind, TransferOptions, copy, entries, glob, make_directory, read, receive_file, remove, send_file,
-        send_tree, stat, write,
+        Entry, Kind, TransferOptions, copy, entries, glob, make_directory, read, receive_file, remove,
+        send_file, send_tree, stat, write,
     };
 }
 

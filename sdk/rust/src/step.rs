@@ -4,10 +4,10 @@ use serde::Serialize;
 
 pub use crate::bindings::build_step::exports::windlass::master::build_step::StepResult;
 pub use crate::bindings::imports::windlass::master::step_host::{
-    BuildInfo, BuildsetEnd, CommandEnd, CommandUpdate, LogLines, PatchInfo, ProcessEnd, StepEvent, TestResult,
-    add_steps, add_url, build, cancel_timer, changes, get_property, interrupt_command, log_chunk, log_text,
-    next_event, patch, properties, read_log, read_patch, render, report_tests, set_property, set_statistic,
-    set_timer, sleep, source_stamps, start_command, submit, summary, wait, worker_supports,
+    BuildInfo, BuildsetEnd, CommandEnd, CommandUpdate, LogLines, PatchInfo, ProcessEnd, StepEvent,
+    TestResult, add_steps, add_url, build, cancel_timer, changes, get_property, interrupt_command, log_chunk,
+    log_text, next_event, patch, properties, read_log, read_patch, render, report_tests, set_property,
+    set_statistic, set_timer, sleep, source_stamps, start_command, submit, summary, wait, worker_supports,
 };
 
 use crate::{Completion, Failure, Outcome, bad_argument};

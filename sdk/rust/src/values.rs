@@ -77,6 +77,16 @@ impl From<u32> for Value {
     }
 }
 
+impl From<u64> for Value {
+    /// An integer as long as every guest language holds it exactly, JSON text beyond.
+    fn from(value: u64) -> Value {
+        match i64::try_from(value) {
+            Ok(small) if small < 1 << 53 => Value::Integer(small),
+            _ => Value::Json(value.to_string()),
+        }
+    }
+}
+
 impl From<&str> for Value {
     fn from(value: &str) -> Value {
         Value::Text(value.to_owned())

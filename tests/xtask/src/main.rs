@@ -1,2 +1,45 @@
-//! Chores of the project: setup, the WIT check, the dependency audit, benchmarks
-fn main() {}
+//! Chores of the project: `cargo xtask help` lists them.
+
+mod setup;
+mod wit_check;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: cargo xtask <chore>
+
+  setup [--languages]  makes this machine able to build the guests; does nothing when it is
+  wit-check            the contract in wit/ parses, and every item of it is documented
+  help                 this text
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["setup"] => setup::run(false),
+        ["setup", "--languages"] => setup::run(true),
+        ["wit-check"] => wit_check::run(root()),
+        ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The checkout.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("xtask lives in tests/xtask")
+}
