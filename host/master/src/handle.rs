@@ -1,29 +1,35 @@
 //! What others hold of a running master: the API and the command line know nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::events::{Events, Listener};
-use crate::force::ForceError;
-use crate::reconfig::ReconfigError;
-use crate::view;
+use windlass_core::id::{BuildId, BuildsetId};
+use windlass_store::{BuildFilter, CommitError, ReadError};
+
+use crate::events::Listener;
+use crate::force::{self, ForceError};
+use crate::reconfig::{self, ReconfigError};
+use crate::running::Running;
+use crate::{build_driver, logs, plugins, status, view, view_build};
+
+/// The newest changes of a build that its details show; a build of more is rare, its stamps have all.
+const CHANGES_SHOWN: usize = 1_000;
 
 /// A running master, for those who ask and order. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    inner: Arc<Inner>,
-}
+#[derive(Clone)]
+pub struct Handle(Arc<Running>);
 
-#[derive(Debug)]
-struct Inner {
-    state_dir: PathBuf,
-    events: Events,
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("config", &self.0.config_path).finish_non_exhaustive()
+    }
 }
 
 /// The store did not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to read the store")]
-pub struct QueryError(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub struct QueryError(#[from] ReadError);
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -70,45 +76,76 @@ pub enum PollError {
 }
 
 impl Handle {
+    pub(crate) fn new(running: Running) -> Handle {
+        Handle(Arc::new(running))
+    }
+
     /// Where the master keeps its state: its store, and the socket of its API.
     #[must_use]
     pub fn state_dir(&self) -> &Path {
-        &self.inner.state_dir
+        &self.0.folders.state
     }
 
     /// How the master is.
     #[must_use]
     pub fn status(&self) -> view::Status {
-        unimplemented!("landing soon")
+        status::status(&self.0)
     }
 
     /// Builds, newest first.
     pub fn builds(&self, filter: &view::BuildFilter) -> Result<Vec<view::Build>, QueryError> {
-        let _ = filter;
-        unimplemented!("landing soon")
+        let filter = BuildFilter {
+            builder: filter.builder.clone(),
+            worker: filter.worker.clone(),
+            complete: filter.complete,
+            limit: filter.limit.unwrap_or(50),
+            before: filter.before.map(BuildId),
+        };
+        Ok(self.0.store.builds(&filter)?.iter().map(view::Build::of).collect())
     }
 
     /// All about build `id`.
     pub fn build(&self, id: u64) -> Result<Option<view::BuildDetail>, QueryError> {
-        let _ = id;
-        unimplemented!("landing soon")
+        let store = &self.0.store;
+        let Some(row) = store.build(BuildId(id))? else { return Ok(None) };
+        let logs = store.logs(row.id)?;
+        let mut steps = Vec::new();
+        for step in store.steps(row.id)? {
+            let of_step = logs.iter().filter(|log| log.step == step.id);
+            let logs = of_step.map(|log| Ok(view::Log::of(log, store.log_len(log.id)?)));
+            steps.push(view::Step::of(&step, logs.collect::<Result<_, ReadError>>()?));
+        }
+        let generation = Arc::clone(&self.0.world.load().generation);
+        let changes = build_driver::changes(store, &row, CHANGES_SHOWN);
+        Ok(Some(view::BuildDetail {
+            build: view::Build::of(&row),
+            steps,
+            components: row.components.iter().map(|c| view::Component::of(c, &generation)).collect(),
+            stamps: row.stamps.iter().map(view::Stamp::from).collect(),
+            changes: changes.iter().map(view::Change::from).collect(),
+            properties: view_build::properties(&row.properties),
+        }))
     }
 
     /// A buildset with its requests.
     pub fn buildset(&self, id: u64) -> Result<Option<view::Buildset>, QueryError> {
-        let _ = id;
-        unimplemented!("landing soon")
+        let store = &self.0.store;
+        let Some(buildset) = store.buildset(BuildsetId(id))? else { return Ok(None) };
+        let requests = store.requests(&buildset.requests)?;
+        Ok(Some(view::Buildset::of(&buildset, &requests)))
     }
 
     /// The newest changes, newest first.
     pub fn changes(&self, limit: usize) -> Result<Vec<view::Change>, QueryError> {
-        let _ = limit;
-        unimplemented!("landing soon")
+        Ok(self.0.store.changes(limit)?.iter().map(view::Change::from).collect())
     }
 
     /// The plugins of the current generation, then those that only running builds hold.
     pub fn plugins(&self) -> Result<Vec<view::Plugin>, QueryError> {
-        unimplemented!("landing soon")
+        let world = self.0.world.load_full();
+        let running = self.0.store.running_builds()?;
+        let usage = self.0.runtime.usage();
+        Ok(plugins::view(&world.generation, &world.config, &usage, &running, self.0.store.cas()))
     }
 
     /// At most `max_bytes` of a log from `offset`. `step` is its name or its position.
@@ -120,8 +157,8 @@ impl Handle {
         offset: u64,
         max_bytes: usize,
     ) -> Result<view::LogChunk, LogError> {
-        let _ = (build, step, log, offset, max_bytes);
-        unimplemented!("landing soon")
+        let row = logs::find(&self.0.store, BuildId(build), step, log)?;
+        logs::read(&self.0.store, row.id, offset, max_bytes)
     }
 
     /// As [`Handle::read_log`], but waits until there is something after `offset` or the log ends.
@@ -134,44 +171,86 @@ impl Handle {
         offset: u64,
         max_bytes: usize,
     ) -> Result<view::LogChunk, LogError> {
-        let _ = (build, step, log, offset, max_bytes);
-        unimplemented!("landing soon")
+        logs::follow(&self.0.store, BuildId(build), step, log, offset, max_bytes).await
     }
 
     /// Stops a running build: its step is interrupted, and it ends as cancelled.
     pub async fn stop_build(&self, build: u64, reason: &str) -> Result<(), StopError> {
-        let _ = (build, reason);
-        unimplemented!("landing soon")
+        if self.0.builds.stop(BuildId(build), reason) {
+            return Ok(());
+        }
+        match self.0.store.build(BuildId(build)).map_err(QueryError::from)? {
+            Some(_) => Err(StopError::Ended(build)),
+            None => Err(StopError::NotFound(build)),
+        }
     }
 
     /// Submits a request for one builder.
     pub async fn force(&self, order: view::Force) -> Result<view::Forced, ForceError> {
-        let _ = order;
-        unimplemented!("landing soon")
+        if self.0.closing.is_cancelled() {
+            return Err(ForceError::ShuttingDown);
+        }
+        let order = force::order(order, &self.0.world.load().config)?;
+        let submission = order.number(self.0.store.ids(), self.0.clock.now());
+        // In line before the first wait; announced even if whoever asked has gone meanwhile.
+        let committed = self.0.store.commit(vec![submission.persist()]);
+        let running = Arc::clone(&self.0);
+        let done = self.0.tasks.spawn(async move {
+            committed.await?;
+            let forced = view::Forced {
+                buildset: submission.buildset.id.0,
+                requests: submission.requests.iter().map(|r| r.id.0).collect(),
+            };
+            running.events.tell(|| submission.event());
+            running.dispatcher.submitted(submission.buildset, submission.requests);
+            Ok(forced)
+        });
+        match done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+            Ok(forced) => Ok(forced),
+            Err(CommitError::Closed) => Err(ForceError::ShuttingDown),
+            Err(error) => Err(ForceError::Store(Box::new(error))),
+        }
     }
 
     /// Reads configuration and plugins again and puts them in force, or (`plan_only`) says what that
-    /// would change.
+    /// would change. Goes on to its end even if nobody waits for the answer.
     pub async fn reconfig(&self, plan_only: bool) -> Result<view::Reconfigured, ReconfigError> {
-        let _ = plan_only;
-        unimplemented!("landing soon")
+        let running = Arc::clone(&self.0);
+        let done = self.0.tasks.spawn(async move { reconfig::reconfigure(&running, plan_only).await });
+        done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
     /// Makes a poller look now.
     pub async fn poll_now(&self, poller: &str) -> Result<view::Polled, PollError> {
-        let _ = poller;
-        unimplemented!("landing soon")
+        let changes = self.0.pollers.poll_now(poller).await?;
+        Ok(view::Polled { poller: poller.to_owned(), changes })
+    }
+
+    /// Looks at the clock again, for schedulers whose timers are due: it may have moved otherwise than
+    /// time passed.
+    pub async fn wake(&self) {
+        self.0.intake.wake().await;
     }
 
     /// Listens to what happens from now on.
     #[must_use]
     pub fn subscribe(&self) -> Listener {
-        self.inner.events.listen()
+        self.0.events.listen()
     }
 
     /// Stops taking work, interrupts what runs (it is built again after the next start), and closes
     /// the store. Returns when all that is done, in bounded time.
     pub async fn shutdown(&self) {
-        unimplemented!("landing soon")
+        // The first call does it, in a task of its own; every call waits for its end.
+        if !self.0.asked_down.swap(true, Ordering::SeqCst) {
+            let running = Arc::clone(&self.0);
+            tokio::spawn(async move { running.shut_down().await });
+        }
+        self.stopped().await;
+    }
+
+    /// Resolves once the master has shut down.
+    pub async fn stopped(&self) {
+        self.0.closed.cancelled().await;
     }
 }

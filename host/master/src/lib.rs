@@ -5,15 +5,28 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod build_driver;
 pub mod clock;
 pub mod dispatcher;
 pub mod events;
 pub mod force;
+pub mod git_poller;
 pub mod handle;
+pub mod intake;
+mod logs;
+mod plugins;
 pub mod reconfig;
+mod recovery;
+mod running;
+mod scheduler;
+mod status;
+mod step_port;
+pub mod submission;
 pub mod view;
+mod view_build;
 mod view_log;
 mod view_plugin;
+pub mod worker_link;
 pub mod world;
 
 mod start;

@@ -1,14 +1,26 @@
 //! Reconfiguration as a transaction: prepare everything, then swap, or leave all as it was.
+//!
+//! Read, load what is new, check the configuration against it, compare; keep the bytes and the number
+//! of the generation; swap. Everything that can fail comes before the swap, the swap cannot.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use windlass_config::{Diagnostics, config};
+use windlass_runtime::registry::Generation;
+
+use crate::plugins::{self, Hooks};
+use crate::running::Running;
+use crate::start::blocking;
 use crate::view;
+use crate::world::World;
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconfigError {
     /// The configuration file cannot be read.
-    #[error("failed to read `{path}`", path = path.display())]
+    #[error("failed to read `{path}`; nothing was changed", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -18,7 +30,7 @@ pub enum ReconfigError {
     },
     /// The configuration has errors: all of them, with their places in the file.
     #[error("the configuration has errors; nothing was changed")]
-    Config(#[source] windlass_config::Diagnostics),
+    Config(#[source] Diagnostics),
     /// Plugins cannot be loaded; one text for each.
     #[error("{} cannot be loaded; nothing was changed", plugins(.0.len()))]
     Plugins(Vec<String>),
@@ -40,16 +52,179 @@ impl ReconfigError {
     /// Each thing that is wrong, rendered for a terminal without colours; empty: the message says all.
     #[must_use]
     pub fn details(&self) -> Vec<String> {
-        unimplemented!("landing soon")
+        match self {
+            ReconfigError::Config(diagnostics) => vec![diagnostics.render()],
+            ReconfigError::Plugins(errors) => errors.clone(),
+            ReconfigError::Refused(plan) => {
+                let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+                let line = |f: &windlass_config::plan::Field| {
+                    format!("{}: {} -> {} (needs a restart)", f.name, value(&f.old), value(&f.new))
+                };
+                plan.refused.iter().map(line).collect()
+            }
+            ReconfigError::Read { .. }
+            | ReconfigError::Busy
+            | ReconfigError::ShuttingDown
+            | ReconfigError::Store(_) => Vec::new(),
+        }
     }
 
     /// The same for machines, as JSON; null: the message says all.
     #[must_use]
     pub fn diagnostics(&self) -> serde_json::Value {
-        unimplemented!("landing soon")
+        match self {
+            ReconfigError::Config(diagnostics) => diagnostics.to_json(),
+            ReconfigError::Plugins(errors) => serde_json::json!(errors),
+            ReconfigError::Refused(plan) => serde_json::json!(plan.refused),
+            ReconfigError::Read { .. }
+            | ReconfigError::Busy
+            | ReconfigError::ShuttingDown
+            | ReconfigError::Store(_) => serde_json::Value::Null,
+        }
     }
 }
 
-fn plugins(count: usize) -> String {
+/// `a plugin`, `3 plugins`.
+pub(crate) fn plugins(count: usize) -> String {
     if count == 1 { "a plugin".to_owned() } else { format!("{count} plugins") }
+}
+
+/// At most one reconfiguration runs, at most one waits.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    turn: tokio::sync::Mutex<()>,
+    inside: AtomicUsize,
+}
+
+/// A place before or in the gate.
+pub(crate) struct Ticket<'a>(&'a Gate);
+
+impl Gate {
+    /// Takes a place; none: both are taken.
+    pub fn enter(&self) -> Option<Ticket<'_>> {
+        let more = |inside| (inside < 2).then_some(inside + 1);
+        let entered = self.inside.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        entered.is_ok().then(|| Ticket(self))
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Reconfigures, or says what that would change.
+pub(crate) async fn reconfigure(
+    running: &Arc<Running>,
+    plan_only: bool,
+) -> Result<view::Reconfigured, ReconfigError> {
+    // A plan changes nothing and takes no place; it only waits for its turn.
+    let _ticket = match plan_only {
+        true => None,
+        false => Some(running.gate.enter().ok_or(ReconfigError::Busy)?),
+    };
+    let _turn = running.gate.turn.lock().await;
+    if running.closing.is_cancelled() {
+        return Err(ReconfigError::ShuttingDown);
+    }
+    let old = running.world.load_full();
+    let next = {
+        let (running, old) = (Arc::clone(running), Arc::clone(&old));
+        blocking(move || prepare(&running, &old, plan_only)).await?
+    };
+    let plan = windlass_config::diff(&old.config, &next.world.config);
+    let changes = plugins::changes(&old.generation, &next.world.generation);
+    if !plan.refused.is_empty() && !plan_only {
+        return Err(ReconfigError::Refused(plan));
+    }
+    let changed = !plan.is_empty() || !changes.is_empty();
+    if changed && !plan_only {
+        persist(running, &next).await?;
+        running.swap(Arc::clone(&next.world)).await;
+        let generation = next.world.generation.number;
+        running.events.tell(|| view::Event::Reconfigured { generation });
+        tracing::info!(generation, "reconfigured");
+    }
+    let now = running.world.load_full();
+    // What was done is done, even if this cannot be told.
+    let builds = running.store.running_builds().unwrap_or_else(|error| {
+        tracing::error!(error = plugins::chain(&error), "failed to list the running builds");
+        Vec::new()
+    });
+    Ok(view::Reconfigured {
+        generation: now.generation.number,
+        plan_only,
+        changed,
+        plan,
+        plugins: changes,
+        warnings: next.warnings,
+        builds_holding: plugins::holding(&builds, &now.generation),
+    })
+}
+
+struct Next {
+    world: Arc<World>,
+    /// Components that the old generation had not.
+    bytes: Vec<bytes::Bytes>,
+    warnings: Vec<String>,
+}
+
+/// Everything that computes or reads: off the async threads.
+fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, ReconfigError> {
+    let path = &running.config_path;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ReconfigError::Read { path: path.clone(), source })?;
+    // First what costs nothing: a slip in the file need not wait for compilers.
+    let fixed = windlass_config::peek_master(path, &text).map_err(ReconfigError::Config)?;
+    // A plan shows them beside the rest; else they are the first news, before another plugins folder
+    // makes everything look wrong.
+    let moved = config::Master { fixed, ..(*old.config).clone() };
+    let refused = windlass_config::diff(&old.config, &moved);
+    if !refused.refused.is_empty() && !plan_only {
+        return Err(ReconfigError::Refused(refused));
+    }
+    let (config, generation, bytes, warnings) = load(running, &old.generation, path, &text)?;
+    let world = World { config: Arc::new(config), generation: Arc::new(generation) };
+    Ok(Next { world: Arc::new(world), bytes, warnings })
+}
+
+type Loaded = (config::Master, Generation, Vec<bytes::Bytes>, Vec<String>);
+
+fn load(running: &Running, old: &Generation, path: &Path, text: &str) -> Result<Loaded, ReconfigError> {
+    let folder = &running.folders.plugins;
+    let (generation, bytes) = plugins::prepare(&running.runtime, Some(old), &running.bundled, folder)
+        .map_err(ReconfigError::Plugins)?;
+    let checked = windlass_config::check_master(path, text, &Hooks(&generation));
+    let config = checked.config.map_err(ReconfigError::Config)?;
+    let warnings = checked.warnings.iter().map(Diagnostics::render).collect();
+    Ok((config, generation, bytes, warnings))
+}
+
+/// The bytes first, then the number: a generation that is named can be had.
+async fn persist(running: &Arc<Running>, next: &Next) -> Result<(), ReconfigError> {
+    let (bytes, keeper) = (next.bytes.clone(), running.store.clone());
+    blocking(move || plugins::keep(keeper.cas(), &bytes))
+        .await
+        .map_err(|e| ReconfigError::Store(Box::new(e)))?;
+    let committed = running.store.commit(vec![plugins::remember(&next.world.generation)]).await;
+    committed.map(drop).map_err(|e| ReconfigError::Store(Box::new(e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_runs_one_waits_a_third_is_told() {
+        let gate = Gate::default();
+        let first = gate.enter().unwrap();
+        let second = gate.enter().unwrap();
+        assert!(gate.enter().is_none());
+        drop(first);
+        let third = gate.enter().unwrap();
+        assert!(gate.enter().is_none());
+        drop((second, third));
+        assert!(gate.enter().is_some());
+    }
 }

@@ -1,21 +1,62 @@
-//! Starting a master: every part in its order, and every error at once.
+//! Starting a master: every part in its order, and every error with what to do about it.
 
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use windlass_config::{Diagnostics, config};
+use windlass_core::id::MasterId;
+use windlass_runtime::registry::Generation;
+use windlass_runtime::{EngineError, Runtime};
+use windlass_store::{CasError, CommitError, OpenError, ReadError, Store};
+
+use crate::build_driver::{Builds, DriverParts};
+use crate::clock::{Clock, SystemClock};
+use crate::dispatcher::{self, Dispatcher};
+use crate::events::Events;
+use crate::git_poller::{self, Pollers};
 use crate::handle::Handle;
+use crate::intake::{self, Intake};
+use crate::plugins::{self, Hooks};
+use crate::reconfig::Gate;
+use crate::recovery::{self, RecoveryError};
+use crate::running::Running;
+use crate::worker_link::{LinkLimits, LinkParts, Links};
+use crate::world::World;
+
+/// In whose name this process claims requests. Several masters over one store are a later thing.
+const MASTER: MasterId = MasterId(1);
 
 /// How a master is started.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// The configuration file, `master.toml`.
     pub config_path: PathBuf,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The components that every master has without a plugins folder: name and bytes.
+    pub bundled: Vec<(String, Bytes)>,
+    /// Deadlines of the links to workers.
+    pub links: LinkLimits,
 }
 
 impl Options {
     /// The usual ones.
     #[must_use]
     pub fn new(config_path: impl Into<PathBuf>) -> Options {
-        Options { config_path: config_path.into() }
+        let bundled = windlass_plugins::bundled().iter();
+        Options {
+            config_path: config_path.into(),
+            clock: Arc::new(SystemClock),
+            bundled: bundled.map(|b| (b.name.to_owned(), Bytes::from_static(b.bytes))).collect(),
+            links: LinkLimits::default(),
+        }
     }
 }
 
@@ -31,6 +72,66 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The configuration has errors; all of them are in it.
+    #[error("the configuration has errors")]
+    Config(#[source] Diagnostics),
+    /// Plugins cannot be loaded; one text for each.
+    #[error("{} cannot be loaded", crate::reconfig::plugins(.0.len()))]
+    Plugins(Vec<String>),
+    /// A directory of the master cannot be made or made private.
+    #[error("failed to prepare the directory `{path}`", path = path.display())]
+    Folder {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Plugins cannot run here.
+    #[error("failed to start the runtime of plugins")]
+    Engine(#[from] EngineError),
+    /// The store cannot be opened.
+    #[error("failed to open the store")]
+    Open(#[from] OpenError),
+    /// The store cannot be read.
+    #[error("failed to read the store")]
+    ReadStore(#[from] ReadError),
+    /// The bytes of a plugin cannot be kept.
+    #[error("failed to keep the bytes of the plugins")]
+    Keep(#[from] CasError),
+    /// The store takes nothing.
+    #[error("failed to write to the store")]
+    Commit(#[from] CommitError),
+    /// What the last run left cannot be put in order.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// Workers cannot connect.
+    #[error("failed to listen on `{address}` for workers")]
+    Listen {
+        /// As configured.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl StartError {
+    /// Each thing that is wrong, rendered for a terminal without colours; empty: the message says all.
+    #[must_use]
+    pub fn details(&self) -> Vec<String> {
+        match self {
+            StartError::Config(diagnostics) => vec![diagnostics.render()],
+            StartError::Plugins(errors) => errors.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the configuration or a plugin is at fault, not what surrounds the master.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, StartError::Config(_) | StartError::Plugins(_))
+    }
 }
 
 /// A running master. Dropping it does not stop it in an orderly way; [`Handle::shutdown`] does.
@@ -48,12 +149,190 @@ impl Master {
 
     /// Resolves once the master has shut down.
     pub async fn stopped(&self) {
-        unimplemented!("landing soon")
+        self.handle.stopped().await;
     }
 }
 
 /// Starts a master: ready when it returns.
 pub async fn start(options: Options) -> Result<Master, StartError> {
-    let _ = options;
-    unimplemented!("landing soon")
+    let Options { config_path, clock, bundled, links } = options;
+    let started = clock.now();
+    let path = std::path::absolute(&config_path)
+        .map_err(|source| StartError::Read { path: config_path.clone(), source })?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|source| StartError::Read { path: path.clone(), source })?;
+    let fixed = windlass_config::peek_master(&path, &text).map_err(StartError::Config)?;
+    let folders = Folders::of(&path, &fixed);
+    let events = Events::default();
+
+    // What computes or waits for the disk happens off the async threads.
+    let prepare = {
+        let (folders, bundled, path) = (folders.clone(), bundled.clone(), path.clone());
+        move || prepare(&folders, &bundled, &path, &text)
+    };
+    let Prepared { runtime, store, config, generation } = blocking(prepare).await?;
+    let listener = listen(&fixed.listen).await?;
+    let address = listener.local_addr().map_or(fixed.listen.clone(), |address| address.to_string());
+
+    let generation = number(&store, generation).await?;
+    let (builds, requests) = recovery::recover(&store, MASTER, clock.now()).await?;
+    if builds + requests > 0 {
+        tracing::info!(builds, requests, "closed what the last run left; its requests wait again");
+    }
+
+    let world = Arc::new(World { config: Arc::new(config), generation: Arc::new(generation) });
+    let links = Links::new(LinkParts {
+        cas: store.cas().clone(),
+        clock: Arc::clone(&clock),
+        events: events.clone(),
+        limits: links,
+    });
+    let builds = Builds::new(DriverParts {
+        store: store.clone(),
+        runtime: runtime.clone(),
+        links: links.clone(),
+        clock: Arc::clone(&clock),
+        events: events.clone(),
+        world: Arc::clone(&world),
+    });
+    let dispatcher = Dispatcher::spawn(dispatcher::Parts {
+        store: store.clone(),
+        policies: Arc::new(runtime.clone()),
+        start: Arc::new(builds.clone()),
+        clock: Arc::clone(&clock),
+        master: MASTER,
+        world: Arc::clone(&world),
+    });
+    builds.report_to(Arc::new(dispatcher.clone()));
+    links.report_to(Arc::new(dispatcher.clone()));
+    let intake = Intake::spawn(intake::Parts {
+        store: store.clone(),
+        runtime: runtime.clone(),
+        submit: Arc::new(dispatcher.clone()),
+        clock: Arc::clone(&clock),
+        events: events.clone(),
+        world: Arc::clone(&world),
+    })?;
+    let pollers = Pollers::new(git_poller::Parts {
+        store: store.clone(),
+        intake: intake.clone(),
+        clock: Arc::clone(&clock),
+        folder: folders.state.join("pollers"),
+    });
+    links.configure(&world.config.workers);
+    links.listen(listener);
+    pollers.configure(&world.config.git_pollers);
+    let running = Running {
+        config_path: path,
+        folders,
+        address,
+        started,
+        bundled,
+        clock,
+        events,
+        store,
+        runtime,
+        world: ArcSwap::new(world),
+        dispatcher,
+        builds,
+        links,
+        intake,
+        pollers,
+        gate: Gate::default(),
+        tasks: TaskTracker::new(),
+        asked_down: AtomicBool::new(false),
+        closing: CancellationToken::new(),
+        closed: CancellationToken::new(),
+    };
+    Ok(Master { handle: Handle::new(running) })
+}
+
+/// The directories of a master.
+#[derive(Clone, Debug)]
+pub(crate) struct Folders {
+    /// The store, the cache of compiled components, the pollers' mirrors, the socket.
+    pub state: PathBuf,
+    /// Where people put components.
+    pub plugins: PathBuf,
+}
+
+impl Folders {
+    pub(crate) fn of(config_path: &Path, fixed: &config::Fixed) -> Folders {
+        let base = config_path.parent().unwrap_or(Path::new("/"));
+        Folders { state: base.join(&fixed.state_dir), plugins: base.join(&fixed.plugins_dir) }
+    }
+}
+
+struct Prepared {
+    runtime: Runtime,
+    store: Store,
+    config: config::Master,
+    generation: Generation,
+}
+
+fn prepare(
+    folders: &Folders,
+    bundled: &[(String, Bytes)],
+    path: &Path,
+    text: &str,
+) -> Result<Prepared, StartError> {
+    private(&folders.state)?;
+    let runtime = Runtime::new(windlass_runtime::Options::new(folders.state.join("cache")))?;
+    let (generation, bytes) =
+        plugins::prepare(&runtime, None, bundled, &folders.plugins).map_err(StartError::Plugins)?;
+    let checked = windlass_config::check_master(path, text, &Hooks(&generation));
+    let config = checked.config.map_err(StartError::Config)?;
+    if let Some(warnings) = checked.warnings {
+        tracing::warn!("{}", warnings.render());
+    }
+    let limits = windlass_store::Options {
+        max_log_bytes_total: config.logs.max_bytes,
+        max_log_bytes: Some(config.logs.max_log_bytes),
+        ..windlass_store::Options::default()
+    };
+    let store = Store::open(&folders.state, limits)?;
+    plugins::keep(store.cas(), &bytes)?;
+    Ok(Prepared { runtime, store, config, generation })
+}
+
+/// Makes a directory that only its owner may look into, or makes it so.
+fn private(folder: &Path) -> Result<(), StartError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let private = made.and_then(|()| {
+        let mode = std::fs::metadata(folder)?.permissions().mode();
+        if mode & 0o077 == 0 {
+            return Ok(());
+        }
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+    });
+    private.map_err(|source| StartError::Folder { path: folder.to_owned(), source })
+}
+
+async fn listen(address: &str) -> Result<TcpListener, StartError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| StartError::Listen { address: address.to_owned(), source })
+}
+
+/// Numbers the first generation of this process: as the last one of the process before where the
+/// plugins are the same, else the next. A build's generation so means one set of plugins for ever.
+async fn number(store: &Store, mut generation: Generation) -> Result<Generation, StartError> {
+    let last = store.state("master", "generation")?;
+    let last: Option<plugins::Numbered> = last.and_then(|text| serde_json::from_slice(&text).ok());
+    let digests = generation.digests();
+    match last {
+        Some(last) if last.plugins == digests => generation.number = last.number,
+        other => {
+            generation.number = other.map_or(1, |last| last.number + 1);
+            store.commit(vec![plugins::remember(&generation)]).await?;
+        }
+    }
+    Ok(generation)
+}
+
+/// Runs `work` off the async threads. A panic in it goes on in the caller.
+pub(crate) async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use windlass_core::digest::Digest;
 use windlass_core::policy::HookKind;
 use windlass_core::time::Timestamp;
+use windlass_runtime::Meter;
+use windlass_runtime::plugin::{self, Source};
 
 /// A plugin: `windlass plugin list`, `windlass plugin inspect`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,5 +138,76 @@ impl PluginChanges {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.replaced.is_empty() && self.removed.is_empty()
+    }
+}
+
+impl Plugin {
+    /// A loaded plugin, without what others know of it: its usage, its users.
+    #[must_use]
+    pub fn of(plugin: &plugin::Plugin) -> Plugin {
+        let hook = |hook: &plugin::Hook| Hook {
+            kind: hook.kind,
+            name: hook.name.clone(),
+            summary: hook.summary.clone(),
+            schema: hook.args_schema.clone(),
+        };
+        let capability = |asked: &plugin::CapabilityRequest| Capability {
+            capability: asked.capability.clone(),
+            scope: asked.scope.clone(),
+            reason: asked.reason.clone(),
+        };
+        Plugin {
+            name: crate::plugins::full_name(plugin),
+            digest: plugin.digest,
+            size: plugin.bytes_len,
+            file: match &plugin.source {
+                Source::File(path) => Some(path.clone()),
+                Source::Bundled | Source::Master => None,
+            },
+            current: true,
+            hooks: plugin.hooks.iter().map(hook).collect(),
+            capabilities: plugin.capabilities.iter().map(capability).collect(),
+            usage: PluginUsage::default(),
+            used_by: Vec::new(),
+            builds_holding: Vec::new(),
+        }
+    }
+
+    /// A plugin of an older generation that only running builds hold.
+    #[must_use]
+    pub(crate) fn old(
+        name: &str,
+        digest: Digest,
+        size: u64,
+        usage: PluginUsage,
+        builds_holding: Vec<u64>,
+    ) -> Plugin {
+        Plugin {
+            name: name.to_owned(),
+            digest,
+            size,
+            file: None,
+            current: false,
+            hooks: Vec::new(),
+            capabilities: Vec::new(),
+            usage,
+            used_by: Vec::new(),
+            builds_holding,
+        }
+    }
+}
+
+impl From<&Meter> for PluginUsage {
+    fn from(meter: &Meter) -> PluginUsage {
+        PluginUsage {
+            calls: meter.calls,
+            cpu_us: meter.cpu_us,
+            wall_us: meter.wall_us,
+            peak_memory: meter.peak_memory,
+            host_calls: meter.host_calls,
+            traps: meter.traps,
+            denials: meter.denials,
+            fallbacks: meter.fallbacks,
+        }
     }
 }

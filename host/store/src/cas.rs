@@ -6,17 +6,18 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use windlass_core::digest::Digest;
 
-/// Content-addressed files below one directory.
-#[derive(Debug)]
+/// Content-addressed files below one directory. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Cas {
     folder: PathBuf,
     /// Tells apart what several threads write at once.
-    temporary: AtomicU64,
+    temporary: Arc<AtomicU64>,
 }
 
 /// Why bytes could not be kept or read back.
@@ -46,7 +47,7 @@ pub enum CasError {
 impl Cas {
     pub(crate) fn open(folder: PathBuf) -> Result<Cas, CasError> {
         fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
-        let cas = Cas { folder, temporary: AtomicU64::new(0) };
+        let cas = Cas { folder, temporary: Arc::default() };
         for path in cas.entries()?.into_iter().filter(|path| path.is_file()) {
             // What a crash left between the write and the rename.
             fs::remove_file(&path).map_err(failed("remove", &path))?;

@@ -1,0 +1,349 @@
+//! Where changes come in: each gets its codebase and its number, and what it leads to becomes durable
+//! in the same commit as itself and its source's place. Nothing is lost or doubled by a crash.
+//!
+//! One task owns the schedulers. Policies are asked in the task of whoever brings the changes, so that
+//! a slow one delays no other source.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use windlass_core::change::Change;
+use windlass_core::health::Health;
+use windlass_core::id::ChangeId;
+use windlass_core::persist::Persist;
+use windlass_core::policy::{Answer, Fault, FaultKind, HookKind, Lookups, Question};
+use windlass_core::time::Timestamp;
+use windlass_runtime::Runtime;
+use windlass_store::{CommitError, ReadError, Store};
+
+use crate::clock::Clock;
+use crate::events::Events;
+use crate::plugins;
+use crate::scheduler::{Decided, Schedulers};
+use crate::submission::Submit;
+use crate::view;
+use crate::world::World;
+
+/// Batches that may wait for the task: each change source has at most one under way, so that more only
+/// matters with many of them, and a source that waits here is told nothing wrong.
+const INBOX: usize = 64;
+
+/// The longest sleep: a clock that jumped, as after a suspend, is noticed so much later at most.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// After a commit or a read that failed, timers are tried again so much later.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What the intake is made of.
+pub struct Parts {
+    /// Where changes go.
+    pub store: Store,
+    /// Where the `codebase-generator` runs.
+    pub runtime: Runtime,
+    /// Who builds what the schedulers submit.
+    pub submit: Arc<dyn Submit>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where it is told.
+    pub events: Events,
+    /// What it goes by at first.
+    pub world: Arc<World>,
+}
+
+/// Changes from one source, with its new place.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The changes, oldest first. Their ids and codebases are set by the intake.
+    pub changes: Vec<Change>,
+    /// Becomes durable with them: how far the source has read.
+    pub place: Vec<Persist>,
+}
+
+/// Why changes were not taken. None of them was.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The store did not take them.
+    #[error("the changes could not be stored")]
+    Commit(#[from] CommitError),
+    /// The master is going down.
+    #[error("the master is shutting down")]
+    Closed,
+}
+
+/// The handle of the intake's task. Cheap to clone.
+#[derive(Clone)]
+pub struct Intake(Arc<Shared>);
+
+struct Shared {
+    inbox: mpsc::Sender<Message>,
+    status: watch::Receiver<Vec<view::SchedulerStatus>>,
+    runtime: Runtime,
+    clock: Arc<dyn Clock>,
+    world: RwLock<Arc<World>>,
+    codebases: Mutex<Codebases>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How the `codebase-generator` is doing.
+#[derive(Debug, Default)]
+struct Codebases {
+    health: Option<Health>,
+    fallbacks: u64,
+}
+
+enum Message {
+    Changes(Batch, oneshot::Sender<Result<Vec<ChangeId>, IntakeError>>),
+    Configure(Arc<World>),
+    Wake(oneshot::Sender<()>),
+    Close,
+}
+
+impl Intake {
+    /// Starts the task. Changes that waited in schedulers before a restart wait on.
+    pub fn spawn(parts: Parts) -> Result<Intake, ReadError> {
+        let mut schedulers = Schedulers::default();
+        schedulers.configure(&parts.world.config.schedulers, &parts.store)?;
+        let (inbox, messages) = mpsc::channel(INBOX);
+        let (shown, status) = watch::channel(schedulers.status());
+        let Parts { store, runtime, submit, clock, events, world } = parts;
+        let task = Task { store, submit, clock: Arc::clone(&clock), events, schedulers, shown, retry: None };
+        let task = tokio::spawn(task.run(messages));
+        Ok(Intake(Arc::new(Shared {
+            inbox,
+            status,
+            runtime,
+            clock,
+            world: RwLock::new(world),
+            codebases: Mutex::default(),
+            task: Mutex::new(Some(task)),
+        })))
+    }
+
+    /// Takes changes in. Answers their numbers once they and all that follows from them are durable.
+    pub async fn submit(&self, mut batch: Batch) -> Result<Vec<ChangeId>, IntakeError> {
+        for change in &mut batch.changes {
+            change.codebase = self.codebase(change).await;
+        }
+        let (answer, answered) = oneshot::channel();
+        let sent = self.0.inbox.send(Message::Changes(batch, answer)).await;
+        sent.map_err(|_| IntakeError::Closed)?;
+        answered.await.unwrap_or(Err(IntakeError::Closed))
+    }
+
+    /// Goes by another configuration and other plugins from now on. What waits in schedulers that stay
+    /// waits on.
+    pub async fn configure(&self, world: Arc<World>) {
+        *self.0.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&world);
+        // A closed intake has nothing left to configure.
+        self.0.inbox.send(Message::Configure(world)).await.ok();
+    }
+
+    /// Looks at the clock again: it may have moved otherwise than time passed. Returns once what was
+    /// due is durable.
+    pub async fn wake(&self) {
+        let (done, woken) = oneshot::channel();
+        if self.0.inbox.send(Message::Wake(done)).await.is_ok() {
+            woken.await.ok();
+        }
+    }
+
+    /// The schedulers, for people.
+    #[must_use]
+    pub fn schedulers(&self) -> Vec<view::SchedulerStatus> {
+        self.0.status.borrow().clone()
+    }
+
+    /// The `codebase-generator`, for people; none: none is configured.
+    #[must_use]
+    pub fn policy(&self) -> Option<view::PolicyStatus> {
+        let world = self.world();
+        let used = world.config.codebase_generator.as_ref()?;
+        let codebases = self.0.codebases.lock().unwrap_or_else(PoisonError::into_inner);
+        let digest = world.generation.resolve(HookKind::CodebaseGenerator, &used.hook).ok();
+        let health = codebases.health.as_ref();
+        Some(view::PolicyStatus {
+            used_by: "master".to_owned(),
+            kind: HookKind::CodebaseGenerator,
+            hook: used.hook.clone(),
+            digest: digest.map(|found| found.plugin.digest),
+            calls: health.map_or(0, |h| h.answers + h.faults),
+            fallbacks: codebases.fallbacks,
+            suspended_until: health.and_then(|h| h.suspended_until),
+            last_fault: health.and_then(|h| h.last_fault.clone()),
+        })
+    }
+
+    /// Takes no more changes; returns once those under way are durable.
+    pub async fn shutdown(&self) {
+        self.0.inbox.send(Message::Close).await.ok();
+        let task = self.0.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(panic)) = match task {
+            Some(task) => Some(task.await),
+            None => None,
+        } {
+            tracing::error!(%panic, "BUG: the intake ended in a panic");
+        }
+    }
+
+    fn world(&self) -> Arc<World> {
+        Arc::clone(&self.0.world.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the `codebase-generator` says of a change; empty where none is configured or it fails.
+    async fn codebase(&self, change: &Change) -> String {
+        let world = self.world();
+        let Some(used) = &world.config.codebase_generator else { return String::new() };
+        let found = match world.generation.resolve(HookKind::CodebaseGenerator, &used.hook) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%error, "BUG: the configuration was checked against these plugins");
+                return String::new();
+            }
+        };
+        let now = self.0.clock.now();
+        if !self.health(found.plugin.digest, |health| health.may_ask(now)) {
+            self.fell_back();
+            return String::new();
+        }
+        let question = Question::CodebaseGenerator { change: change.clone() };
+        let lookups = Lookups { now, ..Lookups::default() };
+        let reply = self.0.runtime.ask(&found.plugin, &found.hook, &used.args, question, lookups).await;
+        let fault = match reply.answer {
+            Ok(Answer::Codebase(codebase)) => {
+                self.health(found.plugin.digest, |health| health.answered(now));
+                return codebase;
+            }
+            Ok(other) => Fault {
+                plugin: found.plugin.name.clone(),
+                digest: found.plugin.digest,
+                call: "codebase-generator.codebase".to_owned(),
+                kind: FaultKind::BadAnswer(format!("{other:?}")),
+            },
+            Err(fault) => fault,
+        };
+        tracing::warn!(%fault, revision = change.revision, "a change gets the empty codebase");
+        self.health(found.plugin.digest, |health| health.failed(&fault, now));
+        self.fell_back();
+        String::new()
+    }
+
+    fn health<R>(&self, digest: windlass_core::digest::Digest, with: impl FnOnce(&mut Health) -> R) -> R {
+        let mut codebases = self.0.codebases.lock().unwrap_or_else(PoisonError::into_inner);
+        // Other bytes are another policy: they start afresh.
+        if codebases.health.as_ref().is_none_or(|health| health.digest != digest) {
+            codebases.health = Some(Health::new(digest));
+        }
+        with(codebases.health.as_mut().expect("it was just made"))
+    }
+
+    fn fell_back(&self) {
+        self.0.codebases.lock().unwrap_or_else(PoisonError::into_inner).fallbacks += 1;
+    }
+}
+
+struct Task {
+    store: Store,
+    submit: Arc<dyn Submit>,
+    clock: Arc<dyn Clock>,
+    events: Events,
+    schedulers: Schedulers,
+    shown: watch::Sender<Vec<view::SchedulerStatus>>,
+    /// After a failure: not before this moment.
+    retry: Option<tokio::time::Instant>,
+}
+
+impl Task {
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        loop {
+            let timer = self.timer();
+            let message = tokio::select! {
+                message = messages.recv() => Some(message),
+                () = async {
+                    match timer {
+                        Some(at) => tokio::time::sleep_until(at).await,
+                        None => std::future::pending().await,
+                    }
+                } => None,
+            };
+            match message {
+                None => self.time().await,
+                Some(Some(Message::Changes(batch, answer))) => {
+                    let taken = self.changes(batch).await;
+                    // Who asked may have gone; the changes are in all the same.
+                    answer.send(taken).ok();
+                }
+                Some(Some(Message::Configure(world))) => self.configure(&world).await,
+                Some(Some(Message::Wake(done))) => {
+                    self.retry = None;
+                    self.time().await;
+                    done.send(()).ok();
+                }
+                Some(Some(Message::Close) | None) => return,
+            }
+            self.shown.send_replace(self.schedulers.status());
+        }
+    }
+
+    fn timer(&self) -> Option<tokio::time::Instant> {
+        let due = self.schedulers.next()?;
+        let wait = Duration::from_millis(due.ms_since(self.clock.now())).min(LONGEST_SLEEP);
+        let at = tokio::time::Instant::now() + wait;
+        Some(self.retry.map_or(at, |retry| at.max(retry)))
+    }
+
+    async fn changes(&mut self, batch: Batch) -> Result<Vec<ChangeId>, IntakeError> {
+        let Batch { mut changes, place } = batch;
+        let now = self.clock.now();
+        changes.iter_mut().for_each(|change| change.id = self.store.ids().next_change());
+        let decided = self.schedulers.on_changes(&changes, self.store.ids(), now);
+        let first = changes.iter().cloned().map(Persist::AddChange).chain(place).collect();
+        self.carry_out(first, decided).await?;
+        for change in &changes {
+            self.events.tell(|| view::Event::Change(change.into()));
+        }
+        Ok(changes.iter().map(|change| change.id).collect())
+    }
+
+    async fn time(&mut self) {
+        let now: Timestamp = self.clock.now();
+        let decided = match self.schedulers.on_time(&self.store, now) {
+            Ok(decided) if decided.is_empty() => return,
+            Ok(decided) => decided,
+            Err(error) => return self.failed(&error),
+        };
+        match self.carry_out(Vec::new(), decided).await {
+            Ok(()) => self.retry = None,
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// Persists first, applies and announces after.
+    async fn carry_out(&mut self, first: Vec<Persist>, decided: Decided) -> Result<(), CommitError> {
+        let (persist, submissions, applied) = decided.split();
+        self.store.commit(first.into_iter().chain(persist).collect()).await?;
+        self.schedulers.apply(applied);
+        for submission in submissions {
+            self.events.tell(|| submission.event());
+            self.submit.submitted(submission.buildset, submission.requests);
+        }
+        Ok(())
+    }
+
+    async fn configure(&mut self, world: &World) {
+        let forget = match self.schedulers.configure(&world.config.schedulers, &self.store) {
+            Ok(forget) if forget.is_empty() => return,
+            Ok(forget) => forget,
+            Err(error) => return self.failed(&error),
+        };
+        if let Err(error) = self.store.commit(forget).await {
+            self.failed(&error);
+        }
+    }
+
+    fn failed(&mut self, error: &dyn std::error::Error) {
+        tracing::error!(error = plugins::chain(error), "the schedulers cannot go on; they try again");
+        self.retry = Some(tokio::time::Instant::now() + RETRY);
+    }
+}

@@ -1,0 +1,96 @@
+//! Reading and following the logs of builds.
+
+use windlass_core::id::{BuildId, LogId};
+use windlass_core::record::{LogRow, StepRow};
+use windlass_store::{ReadError, Store};
+
+use crate::handle::{LogError, QueryError};
+use crate::view;
+
+impl From<ReadError> for LogError {
+    fn from(error: ReadError) -> LogError {
+        LogError::Query(QueryError::from(error))
+    }
+}
+
+/// The log `log` of the step `step` (its name, or its position) of a build.
+pub(crate) fn find(store: &Store, build: BuildId, step: &str, log: &str) -> Result<LogRow, LogError> {
+    let steps = store.steps(build)?;
+    let Some(found) = find_step(&steps, step) else {
+        if store.build(build)?.is_none() {
+            return Err(LogError::NotFound(format!("there is no build {}", build.0)));
+        }
+        let there = list(steps.iter().map(|s| s.name.as_str()));
+        return Err(LogError::NotFound(format!("build {} has no step `{step}`; {there}", build.0)));
+    };
+    let logs: Vec<LogRow> = store.logs(build)?.into_iter().filter(|l| l.step == found.id).collect();
+    let there = list(logs.iter().map(|l| l.name.as_str()));
+    logs.into_iter().find(|l| l.name == log).ok_or_else(|| {
+        LogError::NotFound(format!("step `{}` of build {} has no log `{log}`; {there}", found.name, build.0))
+    })
+}
+
+fn find_step<'a>(steps: &'a [StepRow], step: &str) -> Option<&'a StepRow> {
+    let position = step.parse::<u32>().ok();
+    let by_name = steps.iter().find(|s| s.name == step);
+    by_name.or_else(|| steps.iter().find(|s| Some(s.position) == position))
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) }
+}
+
+/// At most `max_bytes` of a log from `offset`.
+pub(crate) fn read(
+    store: &Store,
+    log: LogId,
+    offset: u64,
+    max_bytes: usize,
+) -> Result<view::LogChunk, LogError> {
+    // The row first: what is finished then has all of its bytes in the second look.
+    let finished = store.log(log)?.is_some_and(|row| row.finished);
+    let pieces = store.read_log(log, offset, max_bytes)?;
+    let next = pieces.last().map_or(offset, |piece| piece.offset + piece.data.len() as u64);
+    let finished = finished && next >= store.log_len(log)?;
+    let one = |piece: windlass_core::record::LogPiece| view::LogPiece {
+        offset: piece.offset,
+        origin: piece.origin,
+        data: view::LogBytes(piece.data),
+    };
+    Ok(view::LogChunk { pieces: pieces.into_iter().map(one).collect(), next, finished })
+}
+
+/// As [`read`], but waits for the log to come and for something after `offset`.
+pub(crate) async fn follow(
+    store: &Store,
+    build: BuildId,
+    step: &str,
+    log: &str,
+    offset: u64,
+    max_bytes: usize,
+) -> Result<view::LogChunk, LogError> {
+    // Listen first, look then: nothing that happens in between is missed.
+    let mut changed = store.changed(build);
+    let row = loop {
+        changed.borrow_and_update();
+        match find(store, build, step, log) {
+            Ok(row) => break row,
+            Err(error @ LogError::Query(_)) => return Err(error),
+            Err(error @ LogError::NotFound(_)) => {
+                let runs = store.build(build)?.is_some_and(|row| row.complete.is_none());
+                if !runs || changed.changed().await.is_err() {
+                    return Err(error);
+                }
+            }
+        }
+    };
+    let mut progress = store.watch_log(row.id)?;
+    loop {
+        let now = *progress.borrow_and_update();
+        // A closed store is the end of what can be followed.
+        if now.length > offset || now.finished || progress.changed().await.is_err() {
+            return read(store, row.id, offset, max_bytes);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The plugins of a master: read, loaded, kept by digest, and what the configuration makes of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use windlass_config::{Catalog, HookFacts, config};
+use windlass_core::builder::{Merge, PolicyUse};
+use windlass_core::digest::Digest;
+use windlass_core::persist::Persist;
+use windlass_core::policy::HookKind;
+use windlass_core::record::BuildRow;
+use windlass_runtime::plugin::{BUNDLED, Plugin, Source};
+use windlass_runtime::registry::{self, Candidate, Generation};
+use windlass_runtime::{Meter, Runtime};
+use windlass_store::Cas;
+
+use crate::view;
+
+/// The hooks of a generation, as the configuration is checked against them.
+pub(crate) struct Hooks<'a>(pub &'a Generation);
+
+impl Catalog for Hooks<'_> {
+    fn hook(&self, kind: HookKind, name: &str) -> Result<HookFacts, String> {
+        let found = self.0.resolve(kind, name).map_err(|error| error.to_string())?;
+        let hook = found.plugin.hook(kind, &found.hook).expect("a resolved hook is in its plugin");
+        Ok(HookFacts {
+            qualified: found.qualified(),
+            schema: hook.args_schema.clone(),
+            options: hook.options.clone(),
+        })
+    }
+}
+
+/// Reads the plugins folder and loads what is new in it, beside the bundled plugins. Every error is in
+/// the list. Blocks: call it off the async threads.
+pub(crate) fn prepare(
+    runtime: &Runtime,
+    old: Option<&Generation>,
+    bundled: &[(String, Bytes)],
+    folder: &Path,
+) -> Result<(Generation, Vec<Bytes>), Vec<String>> {
+    let bundled = bundled.iter().map(|(name, bytes)| Candidate {
+        name: name.clone(),
+        source: Source::Bundled,
+        bytes: bytes.clone(),
+    });
+    let mut errors = Vec::new();
+    let found = match folder.is_dir() {
+        true => registry::scan(folder).unwrap_or_else(|failed| {
+            errors.extend(failed.iter().map(|error| chain(error)));
+            Vec::new()
+        }),
+        // A folder that is not there has no plugins in it.
+        false => Vec::new(),
+    };
+    let files =
+        found.into_iter().map(|(name, path, bytes)| Candidate { name, source: Source::File(path), bytes });
+    let candidates: Vec<Candidate> = bundled.chain(files).collect();
+    let new = |c: &&Candidate| old.is_none_or(|old| old.by_digest(&Digest::of(&c.bytes)).is_none());
+    let bytes = candidates.iter().filter(new).map(|c| c.bytes.clone()).collect();
+    match registry::prepare(runtime, old, candidates) {
+        Ok(generation) if errors.is_empty() => Ok((generation, bytes)),
+        Ok(_) => Err(errors),
+        Err(failed) => {
+            errors.extend(failed.iter().map(|error| chain(error)));
+            Err(errors)
+        }
+    }
+}
+
+/// Keeps the bytes of plugins for as long as a build names them. Blocks.
+pub(crate) fn keep(cas: &Cas, bytes: &[Bytes]) -> Result<(), windlass_store::CasError> {
+    bytes.iter().try_for_each(|bytes| cas.put(bytes).map(drop))
+}
+
+/// A generation's number and what it consists of: durable, so that a number means one set of plugins
+/// for ever.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Numbered {
+    pub number: u64,
+    pub plugins: BTreeMap<String, Digest>,
+}
+
+/// The effect that keeps a generation's number.
+pub(crate) fn remember(generation: &Generation) -> Persist {
+    let numbered = Numbered { number: generation.number, plugins: generation.digests() };
+    Persist::PutState {
+        owner: "master".to_owned(),
+        key: "generation".to_owned(),
+        value: Some(serde_json::to_vec(&numbered).expect("names and digests are JSON")),
+    }
+}
+
+/// What differs between two generations.
+pub(crate) fn changes(old: &Generation, new: &Generation) -> view::PluginChanges {
+    let (before, after) = (old.digests(), new.digests());
+    let mut changes = view::PluginChanges::default();
+    for (name, digest) in &after {
+        match before.get(name) {
+            None => changes.added.push(view::PluginChange { name: name.clone(), digest: *digest }),
+            Some(same) if same == digest => changes.unchanged.push(name.clone()),
+            Some(old) => {
+                changes.replaced.push(view::Replaced { name: name.clone(), old: *old, new: *digest });
+            }
+        }
+    }
+    let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
+    changes.removed = gone.map(|(n, d)| view::PluginChange { name: n.clone(), digest: *d }).collect();
+    changes
+}
+
+/// Builds that keep a plugin that the current generation has not.
+pub(crate) fn holding(builds: &[BuildRow], now: &Generation) -> Vec<u64> {
+    let current = now.digests();
+    let old = |row: &&BuildRow| row.plugins.iter().any(|(name, digest)| current.get(name) != Some(digest));
+    builds.iter().filter(old).map(|row| row.id.0).collect()
+}
+
+/// A use of a hook by the configuration.
+pub(crate) struct Use<'a> {
+    /// `master`, `builder ci`, `builder ci, step compile`.
+    pub place: String,
+    /// The builder; none: the master as a whole.
+    pub builder: Option<&'a str>,
+    /// The kind of the hook.
+    pub kind: HookKind,
+    /// As the checked configuration names it: qualified.
+    pub hook: &'a str,
+}
+
+/// The policies that a configuration uses, in its order.
+pub(crate) fn policies(config: &config::Master) -> Vec<Use<'_>> {
+    let master = [
+        (HookKind::PrioritizeBuilders, config.prioritize_builders.as_ref()),
+        (HookKind::CodebaseGenerator, config.codebase_generator.as_ref()),
+    ];
+    let master = master.into_iter().filter_map(|(kind, used)| {
+        Some(Use { place: "master".to_owned(), builder: None, kind, hook: &used?.hook })
+    });
+    let builders = config.builders.iter().flat_map(|builder| {
+        let merge = match &builder.merge_requests {
+            Merge::Policy(used) => Some(used),
+            Merge::Never | Merge::Compatible => None,
+        };
+        let uses = [
+            (HookKind::NextBuild, builder.next_build.as_ref()),
+            (HookKind::CanStartBuild, builder.can_start_build.as_ref()),
+            (HookKind::NextSlave, builder.next_slave.as_ref()),
+            (HookKind::MergeRequests, merge),
+        ];
+        let place = format!("builder {}", builder.name);
+        uses.into_iter().filter_map(move |(kind, used): (HookKind, Option<&PolicyUse>)| {
+            Some(Use { place: place.clone(), builder: Some(&builder.name), kind, hook: &used?.hook })
+        })
+    });
+    master.chain(builders).collect()
+}
+
+fn steps(config: &config::Master) -> impl Iterator<Item = Use<'_>> {
+    config.builders.iter().flat_map(|builder| {
+        builder.steps.iter().map(|step| Use {
+            place: format!("builder {}, step {}", builder.name, step.name),
+            builder: Some(&builder.name),
+            kind: HookKind::BuildStep,
+            hook: &step.hook,
+        })
+    })
+}
+
+/// All plugins, for people: the current ones, then those that only running builds still hold. Of the
+/// latter no more is known than their names and bytes.
+pub(crate) fn view(
+    now: &Generation,
+    config: &config::Master,
+    usage: &BTreeMap<Digest, Meter>,
+    running: &[BuildRow],
+    cas: &Cas,
+) -> Vec<view::Plugin> {
+    let mut used: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+    for each in policies(config).into_iter().chain(steps(config)) {
+        // The configuration was checked against these plugins: what does not resolve is not in use.
+        if let Ok(found) = now.resolve(each.kind, each.hook) {
+            let place = format!("{} ({} {})", each.place, each.kind, found.hook);
+            used.entry(found.plugin.digest).or_default().push(place);
+        }
+    }
+    let mut holders: BTreeMap<(String, Digest), Vec<u64>> = BTreeMap::new();
+    for row in running {
+        for (name, digest) in &row.plugins {
+            holders.entry((name.clone(), *digest)).or_default().push(row.id.0);
+        }
+    }
+    let mut all = Vec::new();
+    for plugin in now.plugins() {
+        let mut shown = view::Plugin::of(plugin);
+        shown.usage = usage.get(&plugin.digest).map(view::PluginUsage::from).unwrap_or_default();
+        shown.used_by = used.get(&plugin.digest).cloned().unwrap_or_default();
+        shown.builds_holding = holders.remove(&(full_name(plugin), plugin.digest)).unwrap_or_default();
+        all.push(shown);
+    }
+    for ((name, digest), builds) in holders {
+        let size = cas.get(&digest).ok().flatten().map_or(0, |bytes| bytes.len() as u64);
+        let usage = usage.get(&digest).map(view::PluginUsage::from).unwrap_or_default();
+        all.push(view::Plugin::old(&name, digest, size, usage, builds));
+    }
+    all
+}
+
+/// The name under which a build keeps a plugin; see [`Generation::digests`].
+pub(crate) fn full_name(plugin: &Plugin) -> String {
+    match plugin.source {
+        Source::Bundled => format!("{BUNDLED}:{}", plugin.name),
+        Source::File(_) | Source::Master => plugin.name.clone(),
+    }
+}
+
+/// An error with all that caused it, each once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,216 @@
+//! Schedulers: which changes become which buildsets, and when. The intake's task owns them.
+//!
+//! Everything here decides on values. What is decided becomes durable in one commit with what caused
+//! it; only then is it [applied](Schedulers::apply), so that a commit that fails leaves no trace.
+
+use windlass_config::config;
+use windlass_core::change::Change;
+use windlass_core::id::ChangeId;
+use windlass_core::persist::Persist;
+use windlass_core::time::Timestamp;
+use windlass_core::tree_timer::{self, TreeTimers};
+use windlass_core::value::Value;
+use windlass_store::{Ids, ReadError, Store};
+
+use crate::submission::{Order, Submission};
+use crate::view;
+
+/// The configured schedulers with what waits in them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Schedulers {
+    list: Vec<Scheduler>,
+}
+
+#[derive(Clone, Debug)]
+struct Scheduler {
+    config: config::Scheduler,
+    timers: TreeTimers,
+}
+
+/// What follows from changes or from the time.
+#[derive(Debug, Default)]
+#[must_use = "a decision is to be committed, then applied"]
+pub(crate) struct Decided {
+    /// What has to be durable first.
+    pub persist: Vec<Persist>,
+    /// Buildsets, all in `persist` too.
+    pub submissions: Vec<Submission>,
+    waits: Vec<(usize, Change, Timestamp)>,
+    done: Vec<(usize, Vec<ChangeId>)>,
+}
+
+impl Schedulers {
+    /// Takes over these schedulers. Those that were there keep what waits in them, by name; new ones
+    /// get what waited in them before a restart. What it returns removes the durable state of those
+    /// that are gone: changes that waited in them are theirs no longer.
+    pub fn configure(
+        &mut self,
+        configs: &[config::Scheduler],
+        store: &Store,
+    ) -> Result<Vec<Persist>, ReadError> {
+        let mut list = Vec::with_capacity(configs.len());
+        for config in configs {
+            let known = self.list.iter().find(|s| s.config.name == config.name);
+            let timers = match known {
+                Some(scheduler) => scheduler.timers.clone(),
+                None => waiting(&config.name, store)?,
+            };
+            list.push(Scheduler { config: config.clone(), timers });
+        }
+        let gone = self.list.iter().filter(|s| configs.iter().all(|c| c.name != s.config.name));
+        let forget = gone.map(|s| forget(&s.config.name, store)).collect::<Result<Vec<_>, _>>()?.concat();
+        self.list = list;
+        Ok(forget)
+    }
+
+    /// What `changes`, numbered already, lead to.
+    pub fn on_changes(&self, changes: &[Change], ids: &Ids, now: Timestamp) -> Decided {
+        let mut decided = Decided::default();
+        for (place, Scheduler { config, .. }) in self.list.iter().enumerate() {
+            let (filter, stable_ms) = match &config.kind {
+                config::SchedulerKind::SingleBranch { filter, tree_stable_ms } => (filter, *tree_stable_ms),
+                config::SchedulerKind::Force => continue,
+            };
+            for change in changes.iter().filter(|change| filter.matches(change)) {
+                if stable_ms == 0 {
+                    decided.submit(order(config, std::slice::from_ref(change)), ids, now);
+                } else {
+                    let fires = now.plus_ms(stable_ms);
+                    decided.persist.push(put(&config.name, change.id, Some(fires)));
+                    decided.waits.push((place, change.clone(), fires));
+                }
+            }
+        }
+        decided
+    }
+
+    /// What the time leads to: buildsets of changes that have waited long enough.
+    pub fn on_time(&self, store: &Store, now: Timestamp) -> Result<Decided, ReadError> {
+        let mut decided = Decided::default();
+        for (place, Scheduler { config, timers }) in self.list.iter().enumerate() {
+            for waited in timers.due(now) {
+                let found = waited.iter().map(|id| store.change(*id)).collect::<Result<Vec<_>, _>>()?;
+                let changes: Vec<Change> = found.into_iter().flatten().collect();
+                decided.persist.extend(waited.iter().map(|id| put(&config.name, *id, None)));
+                decided.submit(order(config, &changes), store.ids(), now);
+                decided.done.push((place, waited));
+            }
+        }
+        Ok(decided)
+    }
+
+    /// What was decided is durable now.
+    pub fn apply(&mut self, waits: Applied) {
+        for (place, change, fires) in waits.waits {
+            self.list[place].timers.wait(&change, fires);
+        }
+        for (place, changes) in waits.done {
+            self.list[place].timers.done(&changes);
+        }
+    }
+
+    /// When the time leads to something next.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.list.iter().filter_map(|s| s.timers.next()).min()
+    }
+
+    /// For people.
+    pub fn status(&self) -> Vec<view::SchedulerStatus> {
+        let one = |Scheduler { config, timers }: &Scheduler| view::SchedulerStatus {
+            name: config.name.clone(),
+            kind: match config.kind {
+                config::SchedulerKind::SingleBranch { .. } => "single-branch",
+                config::SchedulerKind::Force => "force",
+            }
+            .to_owned(),
+            builders: config.builders.clone(),
+            changes: timers.len(),
+            fires: timers.next(),
+        };
+        self.list.iter().map(one).collect()
+    }
+}
+
+/// The part of a decision that is left to apply once it is durable.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    waits: Vec<(usize, Change, Timestamp)>,
+    done: Vec<(usize, Vec<ChangeId>)>,
+}
+
+impl Decided {
+    fn submit(&mut self, order: Order, ids: &Ids, now: Timestamp) {
+        let submission = order.number(ids, now);
+        self.persist.push(submission.persist());
+        self.submissions.push(submission);
+    }
+
+    /// Whether nothing follows.
+    pub fn is_empty(&self) -> bool {
+        self.persist.is_empty()
+    }
+
+    /// Parts it: what to commit, what to announce after, what to apply after.
+    pub fn split(self) -> (Vec<Persist>, Vec<Submission>, Applied) {
+        (self.persist, self.submissions, Applied { waits: self.waits, done: self.done })
+    }
+}
+
+fn order(config: &config::Scheduler, changes: &[Change]) -> Order {
+    let mut properties = tree_timer::properties(changes);
+    properties.extend(&config.properties);
+    properties.set("scheduler", Value::Text(config.name.clone()), "Scheduler");
+    let count = match changes.len() {
+        1 => "1 change".to_owned(),
+        n => format!("{n} changes"),
+    };
+    Order {
+        builders: config.builders.clone(),
+        submitter: config.name.clone(),
+        reason: format!("scheduler {}: {count}", config.name),
+        priority: config.priority,
+        stamps: tree_timer::stamps(changes),
+        properties,
+    }
+}
+
+// The state of a scheduler: a key for each change that waits, its value the moment in text.
+
+fn owner(scheduler: &str) -> String {
+    format!("scheduler/{scheduler}")
+}
+
+fn put(scheduler: &str, change: ChangeId, fires: Option<Timestamp>) -> Persist {
+    Persist::PutState {
+        owner: owner(scheduler),
+        key: format!("waits/{}", change.0),
+        value: fires.map(|t| t.0.to_string().into_bytes()),
+    }
+}
+
+fn forget(scheduler: &str, store: &Store) -> Result<Vec<Persist>, ReadError> {
+    let owner = owner(scheduler);
+    let remove = |(key, _)| Persist::PutState { owner: owner.clone(), key, value: None };
+    Ok(store.states(&owner)?.into_iter().map(remove).collect())
+}
+
+fn waiting(scheduler: &str, store: &Store) -> Result<TreeTimers, ReadError> {
+    let mut timers = TreeTimers::default();
+    for (key, value) in store.states(&owner(scheduler))? {
+        let id = key.strip_prefix("waits/").and_then(|id| id.parse().ok()).map(ChangeId);
+        let fires = std::str::from_utf8(&value).ok().and_then(|t| t.parse().ok()).map(Timestamp);
+        let (Some(id), Some(fires)) = (id, fires) else {
+            tracing::warn!(
+                scheduler,
+                key,
+                "state of a scheduler that this version does not know; left alone"
+            );
+            continue;
+        };
+        match store.change(id)? {
+            Some(change) => timers.wait(&change, fires),
+            None => tracing::warn!(scheduler, %id, "a change that waited is not in the store any more"),
+        }
+    }
+    Ok(timers)
+}

@@ -1,0 +1,168 @@
+//! [`view::Status`], put together from what each part shows of itself.
+
+use std::collections::BTreeMap;
+
+use windlass_core::policy::HookKind;
+use windlass_core::schedule;
+use windlass_store::{BuildFilter, ReadError};
+
+use crate::plugins::{self, Use};
+use crate::running::Running;
+use crate::view;
+use crate::world::World;
+
+/// How the master is. What cannot be read is among the problems.
+pub(crate) fn status(running: &Running) -> view::Status {
+    let world = running.world.load_full();
+    let board = running.dispatcher.snapshot();
+    let pollers = running.pollers.status();
+    let policies = policies(running, &world, &board);
+    let mut problems = Problems::default();
+    let builds = problems.read(running.store.running_builds());
+    let builders = builders(running, &world, &board, &mut problems);
+    for poller in &pollers {
+        problems.0.extend(poller.error.iter().map(|error| format!("poller `{}`: {error}", poller.name)));
+    }
+    for policy in policies.iter().filter(|policy| policy.suspended_until.is_some()) {
+        let fault = policy.last_fault.as_deref().unwrap_or_default();
+        problems.0.push(format!("{} `{}` is suspended: {fault}", policy.kind, policy.hook));
+    }
+    problems.0.extend(board.reports.iter().cloned());
+    problems.0.dedup();
+    let stats = running.store.stats();
+    view::Status {
+        title: world.config.title.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        generation: world.generation.number,
+        started: running.started,
+        now: running.clock.now(),
+        pid: std::process::id(),
+        listen: running.address.clone(),
+        config: running.config_path.clone(),
+        state_dir: running.folders.state.clone(),
+        workers: workers(running, &world, &board),
+        pending: board.builders.iter().map(|builder| builder.pending).sum(),
+        builders,
+        running: builds.iter().map(view::Build::of).collect(),
+        policies,
+        pollers,
+        schedulers: running.intake.schedulers(),
+        store: view::StoreStatus {
+            batches: stats.batches,
+            commits: stats.commits,
+            syncs: stats.syncs,
+            log_bytes: stats.log_bytes,
+        },
+        memory: memory(),
+        problems: problems.0,
+    }
+}
+
+/// What a person should look at.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn read<T: Default>(&mut self, result: Result<T, ReadError>) -> T {
+        result.unwrap_or_else(|error| {
+            self.0.push(plugins::chain(&error));
+            T::default()
+        })
+    }
+}
+
+fn workers(running: &Running, world: &World, board: &schedule::Status) -> Vec<view::WorkerStatus> {
+    let connected: BTreeMap<String, _> =
+        running.links.connected().into_iter().map(|worker| (worker.name.clone(), worker)).collect();
+    let at_work: BTreeMap<&str, u32> = board.workers.iter().map(|w| (w.name.as_str(), w.running)).collect();
+    let one = |worker: &windlass_config::config::Worker| {
+        let link = connected.get(&worker.name);
+        view::WorkerStatus {
+            name: worker.name.clone(),
+            connected: link.map(|link| link.since),
+            running: at_work.get(worker.name.as_str()).copied().unwrap_or_default(),
+            max_builds: worker.max_builds,
+            version: link.map(|link| link.version.clone()),
+            load: link.and_then(|link| link.load),
+            facts: link
+                .map(|link| link.facts.iter().map(|f| (f.name.clone(), f.value.to_json())).collect())
+                .unwrap_or_default(),
+        }
+    };
+    world.config.workers.iter().map(one).collect()
+}
+
+fn builders(
+    running: &Running,
+    world: &World,
+    board: &schedule::Status,
+    problems: &mut Problems,
+) -> Vec<view::BuilderStatus> {
+    let shown: BTreeMap<&str, &schedule::BuilderStatus> =
+        board.builders.iter().map(|builder| (builder.name.as_str(), builder)).collect();
+    let one = |builder: &windlass_core::builder::Builder| {
+        let filter = BuildFilter {
+            builder: Some(builder.name.clone()),
+            complete: Some(true),
+            limit: 1,
+            ..BuildFilter::default()
+        };
+        let last = problems.read(running.store.builds(&filter)).into_iter().next();
+        let queue = shown.get(builder.name.as_str());
+        view::BuilderStatus {
+            name: builder.name.clone(),
+            description: builder.description.clone(),
+            tags: builder.tags.clone(),
+            workers: builder.workers.clone(),
+            pending: queue.map_or(0, |queue| queue.pending),
+            building: queue.map_or(0, |queue| queue.building),
+            last: last.and_then(|row| {
+                let complete = row.complete?;
+                Some(view::LastBuild {
+                    id: row.id.0,
+                    number: row.number,
+                    outcome: complete.outcome,
+                    ended: complete.at,
+                    summary: row.summary,
+                })
+            }),
+            waiting: queue.and_then(|queue| queue.why.clone()),
+        }
+    };
+    world.config.builders.iter().map(one).collect()
+}
+
+/// Each policy that the configuration uses, at each place of its use.
+fn policies(running: &Running, world: &World, board: &schedule::Status) -> Vec<view::PolicyStatus> {
+    let one = |used: &Use<'_>| {
+        if used.kind == HookKind::CodebaseGenerator {
+            return running.intake.policy();
+        }
+        let asked = board.policies.iter().find(|p| p.kind == used.kind && p.hook == used.hook);
+        let fell_back = board
+            .fallbacks
+            .iter()
+            .find(|f| f.kind == used.kind && f.hook == used.hook && f.builder.as_deref() == used.builder);
+        let resolved = world.generation.resolve(used.kind, used.hook).ok();
+        Some(view::PolicyStatus {
+            used_by: used.place.clone(),
+            kind: used.kind,
+            hook: used.hook.to_owned(),
+            digest: resolved.map(|found| found.plugin.digest),
+            calls: asked.map_or(0, |policy| policy.answers + policy.faults),
+            fallbacks: fell_back.map_or(0, |fallback| fallback.count),
+            suspended_until: asked.and_then(|policy| policy.suspended_until),
+            last_fault: asked
+                .and_then(|policy| policy.last_fault.clone())
+                .or_else(|| fell_back.map(|fallback| fallback.last.clone())),
+        })
+    };
+    plugins::policies(&world.config).iter().filter_map(one).collect()
+}
+
+/// Resident memory in bytes, where the system says it.
+fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
