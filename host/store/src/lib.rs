@@ -13,6 +13,8 @@ mod appends;
 mod batch;
 mod cas;
 mod counting;
+#[cfg(test)]
+mod crash_tests;
 mod encode;
 mod fault;
 mod ids;
@@ -22,6 +24,10 @@ mod open;
 mod query;
 mod segments;
 mod tables;
+#[cfg(test)]
+mod test_rows;
+#[cfg(test)]
+mod tests;
 mod watches;
 mod writer;
 

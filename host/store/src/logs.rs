@@ -50,6 +50,9 @@ impl Store {
         max_lines: u64,
         max_bytes: usize,
     ) -> Result<Vec<LogPiece>, ReadError> {
+        if max_lines == 0 {
+            return Ok(Vec::new());
+        }
         let snapshot = self.snapshot()?;
         let Some(start) = self.line_start(&snapshot, id, first_line)? else { return Ok(Vec::new()) };
         let mut pieces = self.read_log(id, start, max_bytes)?;
@@ -61,12 +64,11 @@ impl Store {
                 lines == max_lines
             });
             if let Some(end) = end {
-                data.truncate(if max_lines == 0 { 0 } else { end + 1 });
+                data.truncate(end + 1);
                 pieces.truncate(i + 1);
                 break;
             }
         }
-        pieces.retain(|piece| !piece.data.is_empty());
         Ok(pieces)
     }
 

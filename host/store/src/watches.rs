@@ -32,7 +32,7 @@ impl<K, V> Default for Followed<K, V> {
     }
 }
 
-impl<K: Eq + Hash, V: Default> Followed<K, V> {
+impl<K: Eq + Hash, V: Default + Copy + PartialEq> Followed<K, V> {
     /// Follows `key`. What the caller reads after this is no older than what the receiver misses.
     pub(crate) fn follow(&self, key: K) -> watch::Receiver<V> {
         let mut entries = self.0.lock().expect("nothing panics in here");
@@ -45,7 +45,11 @@ impl<K: Eq + Hash, V: Default> Followed<K, V> {
     pub(crate) fn change(&self, key: &K, change: impl FnOnce(&mut V)) {
         let entries = self.0.lock().expect("nothing panics in here");
         if let Some(sender) = entries.get(key) {
-            sender.send_modify(change);
+            sender.send_if_modified(|value| {
+                let before = *value;
+                change(value);
+                *value != before
+            });
         }
     }
 

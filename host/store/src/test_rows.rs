@@ -1,0 +1,118 @@
+//! Rows for tests: small, complete, and each told apart by its number.
+
+use bytes::Bytes;
+use windlass_core::change::SourceStamp;
+use windlass_core::digest::Digest;
+use windlass_core::id::{BuildId, BuildsetId, Fence, LogId, MasterId, RequestId, StepId};
+use windlass_core::outcome::Outcome;
+use windlass_core::persist::Persist;
+use windlass_core::record::{BuildRow, LogRow, StepRow};
+use windlass_core::request::{Buildset, Completed, Request};
+use windlass_core::time::Timestamp;
+use windlass_core::value::Origin;
+
+pub(crate) const ME: MasterId = MasterId(1);
+
+pub(crate) fn buildset(id: u64, requests: &[u64]) -> Persist {
+    let submitted = Timestamp(1);
+    let row = |request: &u64| Request {
+        id: RequestId(*request),
+        buildset: BuildsetId(id),
+        builder: "check".into(),
+        priority: 0,
+        version: 1,
+        submitted,
+        waited_for: false,
+        claim: None,
+        last_fence: Fence(0),
+        complete: None,
+    };
+    Persist::AddBuildset {
+        requests: requests.iter().map(row).collect(),
+        buildset: Buildset {
+            id: BuildsetId(id),
+            reason: "test".into(),
+            submitter: "force".into(),
+            stamps: vec![SourceStamp { repository: "r".into(), ..SourceStamp::default() }],
+            properties: Default::default(),
+            submitted,
+            requests: requests.iter().copied().map(RequestId).collect(),
+            complete: None,
+        },
+    }
+}
+
+pub(crate) fn ids(requests: &[u64]) -> Vec<RequestId> {
+    requests.iter().copied().map(RequestId).collect()
+}
+
+pub(crate) fn claim(requests: &[u64], fence: u64) -> Persist {
+    Persist::Claim { requests: ids(requests), master: ME, fence: Fence(fence), at: Timestamp(2) }
+}
+
+pub(crate) fn complete(requests: &[u64], fence: u64, outcome: Outcome) -> Persist {
+    Persist::Complete { requests: ids(requests), fence: Fence(fence), outcome, at: Timestamp(9) }
+}
+
+pub(crate) fn build_row(id: u64, requests: &[u64], fence: u64) -> BuildRow {
+    BuildRow {
+        id: BuildId(id),
+        number: id,
+        builder: "check".into(),
+        requests: ids(requests),
+        fence: Fence(fence),
+        worker: "w1".into(),
+        stamps: Vec::new(),
+        reason: "test".into(),
+        generation: 1,
+        plugins: [("windlass".to_owned(), Digest::of(b"windlass"))].into(),
+        components: Vec::new(),
+        properties: Default::default(),
+        started: Timestamp(3),
+        complete: None,
+        summary: String::new(),
+    }
+}
+
+pub(crate) fn build(id: u64, requests: &[u64], fence: u64) -> Persist {
+    Persist::PutBuild(build_row(id, requests, fence))
+}
+
+pub(crate) fn ended(id: u64, requests: &[u64], fence: u64, outcome: Outcome) -> Persist {
+    let complete = Some(Completed { outcome, at: Timestamp(9) });
+    Persist::PutBuild(BuildRow { complete, ..build_row(id, requests, fence) })
+}
+
+pub(crate) fn step(id: u64, build: u64, position: u32, fence: u64) -> Persist {
+    let step = StepRow {
+        id: StepId(id),
+        build: BuildId(build),
+        position,
+        name: format!("step {id}"),
+        hook: "windlass:shell-command".into(),
+        digest: Digest::of(b"windlass"),
+        started: Timestamp(3),
+        complete: None,
+        summary: String::new(),
+        urls: Vec::new(),
+        fault: None,
+    };
+    Persist::PutStep { fence: Fence(fence), step }
+}
+
+pub(crate) fn log(id: u64, build: u64, finished: bool, fence: u64) -> Persist {
+    let log =
+        LogRow { id: LogId(id), build: BuildId(build), step: StepId(1), name: "stdio".into(), finished };
+    Persist::PutLog { fence: Fence(fence), log }
+}
+
+pub(crate) fn append(log: u64, build: u64, fence: u64, offset: u64, data: impl Into<Bytes>) -> Persist {
+    Persist::AppendLog {
+        fence: Fence(fence),
+        build: BuildId(build),
+        log: LogId(log),
+        offset,
+        origin: Origin::Stdout,
+        data: data.into(),
+    }
+}
