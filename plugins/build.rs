@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, error, fs};
 
+use windlass_build::{Builder, Component};
+
 fn main() -> ExitCode {
     match build() {
         Ok(()) => ExitCode::SUCCESS,
@@ -23,18 +25,30 @@ fn build() -> Result<(), Box<dyn error::Error>> {
     }
     // `target/<profile>/build/<package>/out`: all profiles share the guests, which are always optimised.
     let target = out.ancestors().nth(4).unwrap_or(&out).join("guests");
-    let components = windlass_build::Builder::new(here.join("guests")).target_dir(target).locked().build()?;
+    let components = Builder::new(here.join("guests")).target_dir(target).locked().build()?;
 
+    // Those of the demo are files in a plugins folder, not bundled.
+    let (demo, bundled) = components.iter().partition(|component| component.name.starts_with("demo-"));
+    fs::write(out.join("bundled.rs"), table(bundled, &out)?)?;
+    fs::write(out.join("demo.rs"), table(demo, &out)?)?;
+    Ok(())
+}
+
+/// The Rust text of a list of components.
+fn table(components: Vec<&Component>, out: &Path) -> Result<String, Box<dyn error::Error>> {
     let mut table = String::from("&[\n");
     for component in components {
         // A copy of our own: another build may replace the shared file while the compiler reads it.
         let copy = out.join(format!("{}.wasm", component.name));
         copy_if_changed(&component.path, &copy)?;
+        // Those of the demo are handed out apart.
+        if component.name.starts_with("demo-") {
+            continue;
+        }
         writeln!(table, "    Bundled {{ name: {:?}, bytes: include_bytes!({copy:?}) }},", component.name)?;
     }
     table.push_str("]\n");
-    fs::write(out.join("bundled.rs"), table)?;
-    Ok(())
+    Ok(table)
 }
 
 fn copy_if_changed(from: &Path, to: &Path) -> std::io::Result<()> {

@@ -25,7 +25,17 @@ pub fn bundled() -> &'static [Bundled] {
     BUNDLED
 }
 
+/// What `windlass demo` puts into its plugins folder as `placement.wasm`, first and while a build runs: a
+/// `next-slave` policy that spreads builds over the workers, and one that keeps a builder where it was.
+#[must_use]
+pub fn placement() -> (&'static [u8], &'static [u8]) {
+    let bytes = |name: &str| DEMO.iter().find(|demo| demo.name == name).map(|demo| demo.bytes);
+    let both = bytes("demo-balanced").zip(bytes("demo-sticky"));
+    both.expect("BUG: the guests of the demo were not built")
+}
+
 const BUNDLED: &[Bundled] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
+const DEMO: &[Bundled] = include!(concat!(env!("OUT_DIR"), "/demo.rs"));
 
 #[cfg(test)]
 mod tests {
@@ -51,6 +61,13 @@ mod tests {
             // Layer 1 in the version field: a component, not a core module.
             assert_eq!(bundled.bytes[..8], *b"\0asm\x0d\0\x01\0", "{bundled:?}");
         }
+    }
+
+    #[test]
+    fn the_two_placements_of_the_demo_are_different_components() {
+        let (first, second) = placement();
+        assert_ne!(first, second);
+        assert_eq!(first[..8], *b"\0asm\x0d\0\x01\0");
     }
 
     #[test]
