@@ -1,8 +1,29 @@
-//! Calls of guests: a policy's answer, a run of a step, a run of a command.
+//! Calls of guests: a policy's answer, a run of a step, a run of a command, and the trial at load.
+//!
+//! Each has a store of its own. The store is dropped with the call, whatever came of it; a caller that
+//! loses interest drops the future, and the guest's children go with its store.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinError;
+use wasmtime::component::InstancePre;
+use wasmtime::{Store, WasmBacktrace};
+use windlass_core::digest::Digest;
 use windlass_core::outcome::Outcome;
-use windlass_core::policy::{Answer, Fault, Lookup, Usage};
-use windlass_core::value::Completion;
+use windlass_core::policy::{Answer, Fault, FaultKind, HookKind, Lookup, Lookups, Question, Usage};
+use windlass_core::value::{Completion, Failure};
+
+use crate::bindings::master::exports::windlass::base::plugin as wit;
+use crate::bindings::master::windlass::base::types as base;
+use crate::bounds;
+use crate::convert::list;
+use crate::hooks::Indices;
+use crate::load::{Problem, TRIAL_CPU_MS, TRIAL_WALL};
+use crate::plugin::Plugin;
+use crate::port::{CommandPort, StepPort};
+use crate::runtime::Inner;
+use crate::state::{Budget, Charged, Counters, Decision, Role, State};
 
 /// What came of asking a policy.
 #[derive(Debug)]
@@ -27,7 +48,7 @@ pub struct StepResult {
 /// How a run of a step ended.
 #[derive(Debug)]
 pub struct StepEnd {
-    /// Its result, or why there is none. A guest's own `Err` is [`windlass_core::policy::FaultKind::Failed`].
+    /// Its result, or why there is none. A guest's own `Err` is [`FaultKind::Failed`].
     pub result: Result<StepResult, Fault>,
     /// What it cost.
     pub usage: Usage,
@@ -36,9 +57,379 @@ pub struct StepEnd {
 /// How a run of a slave-command ended.
 #[derive(Debug)]
 pub struct CommandEnd {
-    /// Its completion, or why there is none. A guest's own `Err` is
-    /// [`windlass_core::policy::FaultKind::Failed`].
+    /// Its completion, or why there is none. A guest's own `Err` is [`FaultKind::Failed`].
     pub result: Result<Completion, Fault>,
     /// What it cost.
     pub usage: Usage,
+}
+
+/// Names and ids that an answer may have: ten times what the largest question holds.
+const MAX_ANSWERS: usize = 10_000;
+/// Bytes of a name in an answer.
+const MAX_NAME: usize = 1_024;
+/// Frames of a backtrace that a fault shows.
+const MAX_FRAMES: usize = 5;
+
+/// What is needed to make an instance.
+pub(crate) struct Guest {
+    pub(crate) name: Arc<str>,
+    pub(crate) digest: Digest,
+    pub(crate) pre: InstancePre<State>,
+}
+
+impl Guest {
+    fn of(plugin: &Plugin) -> Guest {
+        Guest {
+            name: Arc::from(plugin.name.as_str()),
+            digest: plugin.digest,
+            pre: plugin.prepared.pre.clone(),
+        }
+    }
+}
+
+/// Why a call ended without an answer, before it is known whether a limit was behind it.
+enum Stop {
+    Error(wasmtime::Error),
+    Kind(FaultKind),
+}
+
+impl From<wasmtime::Error> for Stop {
+    fn from(error: wasmtime::Error) -> Stop {
+        Stop::Error(error)
+    }
+}
+
+impl From<base::Failure> for Stop {
+    fn from(failure: base::Failure) -> Stop {
+        let mut failure = Failure::from(failure);
+        failure.message = bounds::cut(&failure.message, bounds::MAX_BYTES).to_owned();
+        failure.detail = failure.detail.map(|detail| bounds::cut(&detail, bounds::MAX_BYTES).to_owned());
+        Stop::Kind(FaultKind::Failed(failure))
+    }
+}
+
+/// A call in progress: whose it is, and what it used. Counted when it ends, or is dropped.
+struct Call {
+    inner: Arc<Inner>,
+    guest: Guest,
+    function: &'static str,
+    counters: Arc<Counters>,
+    began: Instant,
+    counted: bool,
+}
+
+impl Call {
+    fn begin(inner: Arc<Inner>, guest: Guest, function: &'static str) -> Call {
+        let counters = Arc::new(Counters::default());
+        Call { inner, guest, function, counters, began: Instant::now(), counted: false }
+    }
+
+    fn store(&self, role: Role, memory: u64, budget: Budget) -> Store<State> {
+        let name = Arc::clone(&self.guest.name);
+        State::store(&self.inner.engine, name, role, memory, budget, &self.counters)
+    }
+
+    /// Runs `call` to its end and charges it, for at most `wall`.
+    async fn run<T>(
+        &self,
+        wall: Option<Duration>,
+        call: impl Future<Output = Result<T, Stop>>,
+    ) -> Result<T, Stop> {
+        let charged = Charged::new(call, Arc::clone(&self.counters));
+        match wall {
+            None => charged.await,
+            Some(wall) => match tokio::time::timeout(wall, charged).await {
+                Ok(ended) => ended,
+                Err(_) => Err(Stop::Kind(FaultKind::Wall(wall.as_millis().try_into().unwrap_or(u64::MAX)))),
+            },
+        }
+    }
+
+    /// Counts it, and puts a name to what went wrong.
+    fn end<T>(mut self, result: Result<T, Stop>, state: &State) -> (Result<T, Fault>, Usage) {
+        let result = result.map_err(|stop| match stop {
+            Stop::Kind(kind) => kind,
+            Stop::Error(error) => state.limit_passed().unwrap_or_else(|| FaultKind::Trap(trap_text(&error))),
+        });
+        let usage = self.count(result.as_ref().err());
+        let result = result.map_err(|kind| Fault {
+            plugin: self.guest.name.to_string(),
+            digest: self.guest.digest,
+            call: self.function.to_owned(),
+            kind,
+        });
+        (result, usage)
+    }
+
+    fn count(&mut self, fault: Option<&FaultKind>) -> Usage {
+        self.counted = true;
+        let usage = self.counters.usage(self.began.elapsed().as_micros().try_into().unwrap_or(u64::MAX));
+        self.inner.meters.record(self.guest.digest, usage, self.counters.denials(), fault);
+        usage
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.counted {
+            self.count(None);
+        }
+    }
+}
+
+/// What went wrong first, then where.
+fn trap_text(error: &wasmtime::Error) -> String {
+    let mut text = error.root_cause().to_string();
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        let named = backtrace.frames().iter().filter_map(|frame| frame.func_name());
+        for (index, name) in named.take(MAX_FRAMES).enumerate() {
+            text.push_str(if index == 0 { ", in " } else { " <- " });
+            text.push_str(bounds::cut(name, 200));
+        }
+    }
+    bounds::cut(&text, 4_096).to_owned()
+}
+
+/// The host's own code failed while a guest ran.
+pub(crate) fn host_failed(plugin: &Plugin, call: &str, error: JoinError) -> Fault {
+    let why = match error.try_into_panic() {
+        Ok(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            format!("the host panicked: {text}")
+        }
+        Err(_) => "the host is shutting down".to_owned(),
+    };
+    tracing::error!(plugin = plugin.name, call, "{why}");
+    Fault {
+        plugin: plugin.name.clone(),
+        digest: plugin.digest,
+        call: call.to_owned(),
+        kind: FaultKind::Trap(why),
+    }
+}
+
+/// `interface.function` of each policy.
+pub(crate) fn policy_function(kind: HookKind) -> &'static str {
+    match kind {
+        HookKind::MergeRequests => "merge-requests.mergeable",
+        HookKind::PrioritizeBuilders => "prioritize-builders.order",
+        HookKind::NextSlave => "next-slave.choose",
+        HookKind::NextBuild => "next-build.choose",
+        HookKind::CanStartBuild => "can-start-build.allow",
+        HookKind::CodebaseGenerator => "codebase-generator.codebase",
+        HookKind::SlaveCommand => "slave-command.run",
+        HookKind::BuildStep => "build-step.run",
+        HookKind::Renderer => "renderer.render",
+        HookKind::Configurator => "configurator.configure",
+        HookKind::Scheduler => "scheduler.handle",
+        HookKind::ChangeSource => "change-source.poll",
+        HookKind::ChangeHook => "change-hook.decode",
+        HookKind::Reporter => "reporter.report",
+    }
+}
+
+/// Asks a policy, on a guest thread.
+pub(crate) async fn ask(
+    inner: Arc<Inner>,
+    plugin: Arc<Plugin>,
+    hook: String,
+    args: String,
+    question: Question,
+    lookups: Lookups,
+) -> Reply {
+    let limits = inner.limits;
+    let call = Call::begin(inner, Guest::of(&plugin), policy_function(question.kind()));
+    let role = Role::Policy(Decision { lookups, made: Vec::new() });
+    let mut store = call.store(role, limits.policy_memory, Budget::whole(limits.policy_cpu_ms));
+    let wall = Duration::from_millis(limits.policy_wall_ms);
+    let answer = call.run(Some(wall), decide(&mut store, &plugin, &hook, &args, question)).await;
+    let mut state = store.into_data();
+    let lookups = match &mut state.role {
+        Role::Policy(decision) => std::mem::take(&mut decision.made),
+        Role::Describe | Role::Step(_) | Role::Command(_) => unreachable!("BUG: a policy changed its role"),
+    };
+    let (answer, usage) = call.end(answer, &state);
+    Reply { answer, lookups, usage }
+}
+
+async fn decide(
+    store: &mut Store<State>,
+    plugin: &Plugin,
+    hook: &str,
+    args: &str,
+    question: Question,
+) -> Result<Answer, Stop> {
+    let indices = &plugin.prepared.indices;
+    let kind = question.kind();
+    let missing = || Stop::Kind(FaultKind::BadAnswer(format!("it has no hook of kind {kind}")));
+    let instance = plugin.prepared.pre.instantiate_async(&mut *store).await?;
+    let answer = match question {
+        Question::MergeRequests { builder, first, others } => {
+            let guest = indices.merge_requests.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
+            let (builder, first, others) = (builder.into(), first.into(), list(others));
+            let ids = guest.call_mergeable(store, hook, args, &builder, &first, &others).await??;
+            Answer::Requests(ids)
+        }
+        Question::PrioritizeBuilders { builders } => {
+            let guest =
+                indices.prioritize_builders.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
+            Answer::Names(guest.call_order(store, hook, args, &list(builders)).await??)
+        }
+        Question::NextSlave { builder, slaves, request } => {
+            let guest = indices.next_slave.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
+            let (builder, slaves, request) = (builder.into(), list(slaves), request.into());
+            Answer::Slave(guest.call_choose(store, hook, args, &builder, &slaves, &request).await??)
+        }
+        Question::NextBuild { builder, requests } => {
+            let guest = indices.next_build.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
+            let (builder, requests) = (builder.into(), list(requests));
+            Answer::Request(guest.call_choose(store, hook, args, &builder, &requests).await??)
+        }
+        Question::CanStartBuild { builder, slaves, request } => {
+            let guest = indices.can_start_build.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
+            let (builder, slaves, request) = (builder.into(), list(slaves), request.into());
+            Answer::Names(guest.call_allow(store, hook, args, &builder, &slaves, &request).await??)
+        }
+        Question::CodebaseGenerator { change } => {
+            let guest =
+                indices.codebase_generator.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
+            Answer::Codebase(guest.call_codebase(store, hook, args, &change.into()).await??)
+        }
+    };
+    bounded(answer)
+}
+
+/// Whether the answer makes sense is for the caller to judge; here it is only kept small.
+fn bounded(answer: Answer) -> Result<Answer, Stop> {
+    let (count, longest) = match &answer {
+        Answer::Requests(ids) => (ids.len(), 0),
+        Answer::Names(names) => (names.len(), names.iter().map(String::len).max().unwrap_or(0)),
+        Answer::Slave(name) => (1, name.as_ref().map_or(0, String::len)),
+        Answer::Request(_) => (1, 0),
+        Answer::Codebase(name) => (1, name.len()),
+    };
+    let why = if count > MAX_ANSWERS {
+        format!("{count} entries; at most {MAX_ANSWERS} are taken")
+    } else if longest > MAX_NAME {
+        format!("a name of {longest} bytes; at most {MAX_NAME} are taken")
+    } else {
+        return Ok(answer);
+    };
+    Err(Stop::Kind(FaultKind::BadAnswer(why)))
+}
+
+/// Runs a step, on a guest thread.
+pub(crate) async fn run_step(
+    inner: Arc<Inner>,
+    plugin: Arc<Plugin>,
+    hook: String,
+    args: String,
+    port: Box<dyn StepPort>,
+) -> StepEnd {
+    let limits = inner.limits;
+    let call = Call::begin(inner, Guest::of(&plugin), policy_function(HookKind::BuildStep));
+    let mut store =
+        call.store(Role::Step(port), limits.step_memory, Budget::between_calls(limits.step_cpu_ms));
+    let result = call.run(None, step(&mut store, &plugin, &hook, &args)).await;
+    let (result, usage) = call.end(result, store.data());
+    StepEnd { result, usage }
+}
+
+async fn step(store: &mut Store<State>, plugin: &Plugin, hook: &str, args: &str) -> Result<StepResult, Stop> {
+    let Some(indices) = &plugin.prepared.indices.build_step else {
+        return Err(Stop::Kind(FaultKind::BadAnswer("it has no hook of kind build-step".to_owned())));
+    };
+    let instance = plugin.prepared.pre.instantiate_async(&mut *store).await?;
+    let guest = indices.load(&mut *store, &instance)?;
+    let result = guest.call_run(store, hook, args).await??;
+    let summary = result.summary.map(|text| bounds::cut(&text, bounds::MAX_BYTES).to_owned());
+    Ok(StepResult { outcome: result.outcome.into(), summary })
+}
+
+/// Runs a slave-command, on a guest thread.
+pub(crate) async fn run_command(
+    inner: Arc<Inner>,
+    plugin: Arc<Plugin>,
+    hook: String,
+    args: String,
+    port: Box<dyn CommandPort>,
+) -> CommandEnd {
+    let limits = inner.limits;
+    let call = Call::begin(inner, Guest::of(&plugin), policy_function(HookKind::SlaveCommand));
+    let mut store =
+        call.store(Role::Command(port), limits.command_memory, Budget::between_calls(limits.step_cpu_ms));
+    let result = call.run(None, command(&mut store, &plugin, &hook, &args)).await;
+    let (result, usage) = call.end(result, store.data());
+    CommandEnd { result, usage }
+}
+
+async fn command(
+    store: &mut Store<State>,
+    plugin: &Plugin,
+    hook: &str,
+    args: &str,
+) -> Result<Completion, Stop> {
+    let Some(indices) = &plugin.prepared.indices.slave_command else {
+        return Err(Stop::Kind(FaultKind::BadAnswer("it has no hook of kind slave-command".to_owned())));
+    };
+    let instance = plugin.prepared.pre.instantiate_async(&mut *store).await?;
+    let guest = indices.load(&mut *store, &instance)?;
+    let completion = Completion::from(guest.call_run(store, hook, args).await??);
+    match bounds::pairs("the completion", &completion.values) {
+        Ok(()) => Ok(completion),
+        Err(failure) => Err(Stop::Kind(FaultKind::BadAnswer(failure.message))),
+    }
+}
+
+/// Instantiates a component for the first time, compares the types of its hooks, and asks what it is.
+/// Blocks until a guest thread has done it.
+pub(crate) fn trial(inner: &Arc<Inner>, guest: Guest, indices: Indices) -> Result<wit::Description, Problem> {
+    let call = Call::begin(Arc::clone(inner), guest, "plugin.describe");
+    let (answer, answered) = std::sync::mpsc::sync_channel(1);
+    let running = inner.guests.run(async move {
+        // The receiver waits below; it is gone only with this whole process.
+        drop(answer.send(describe(call, indices).await));
+    });
+    let described = answered.recv();
+    drop(running);
+    described.unwrap_or_else(|_| {
+        Err(Problem::Describe(FaultKind::Trap("the host failed while it was asked".to_owned())))
+    })
+}
+
+async fn describe(call: Call, indices: Indices) -> Result<wit::Description, Problem> {
+    let memory = call.inner.limits.policy_memory;
+    let mut store = call.store(Role::Describe, memory, Budget::whole(TRIAL_CPU_MS));
+    let asked = call
+        .run(Some(TRIAL_WALL), async {
+            let instance = call.guest.pre.instantiate_async(&mut store).await?;
+            if let Err(problems) = indices.check_types(&mut store, &instance) {
+                return Ok(Err(Problem::all(problems)));
+            }
+            let plugin = match indices.plugin.load(&mut store, &instance) {
+                Ok(plugin) => plugin,
+                Err(error) => {
+                    let interface = "plugin".to_owned();
+                    return Ok(Err(Problem::Types { interface, cause: error.into() }));
+                }
+            };
+            Ok(Ok(plugin.call_describe(&mut store).await?))
+        })
+        .await;
+    let (described, _) = call.end(asked, store.data());
+    described.map_err(|fault| Problem::Describe(fault.kind))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_kept_small() {
+        assert!(bounded(Answer::Requests(vec![1; MAX_ANSWERS])).is_ok());
+        assert!(bounded(Answer::Requests(vec![1; MAX_ANSWERS + 1])).is_err());
+        assert!(bounded(Answer::Slave(Some("x".repeat(MAX_NAME + 1)))).is_err());
+        assert!(bounded(Answer::Names(vec!["a".to_owned(), "x".repeat(MAX_NAME + 1)])).is_err());
+    }
 }

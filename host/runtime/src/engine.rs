@@ -21,7 +21,7 @@ pub enum EngineError {
     Threads(#[source] std::io::Error),
     /// The directory of compiled components cannot be used.
     #[error("failed to open the cache of compiled components")]
-    Cache(#[source] std::io::Error),
+    Cache(#[source] crate::cache::CacheError),
 }
 
 /// The engine, and an OS thread that ticks as long as the engine lives. Not a timer of tokio: a

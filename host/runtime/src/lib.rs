@@ -12,8 +12,19 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bindings;
+mod bounds;
+mod cache;
 mod call;
+mod check;
+mod contract;
+mod convert;
+mod describe;
 mod engine;
+mod guests;
+mod hooks;
+mod imports;
+mod limiter;
 mod load;
 mod meter;
 mod options;
@@ -21,7 +32,9 @@ pub mod plugin;
 pub mod port;
 pub mod registry;
 mod runtime;
+mod state;
 
+pub use cache::CacheError;
 pub use call::{CommandEnd, Reply, StepEnd, StepResult};
 pub use engine::EngineError;
 pub use load::{LoadError, Problem};

@@ -1,37 +1,66 @@
 //! The engine with its threads, cache and meters, as one handle.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
 use windlass_core::digest::Digest;
-use windlass_core::policy::{Lookups, Question};
+use windlass_core::policy::{HookKind, Lookups, Question, Usage};
 
-use crate::call::{CommandEnd, Reply, StepEnd};
-use crate::engine::EngineError;
-use crate::load::LoadError;
-use crate::meter::Meter;
-use crate::options::Options;
+use crate::cache::Cache;
+use crate::call::{self, CommandEnd, Reply, StepEnd};
+use crate::engine::{self, EngineError};
+use crate::guests::Guests;
+use crate::imports;
+use crate::load::{self, LoadError};
+use crate::meter::{Meter, Meters};
+use crate::options::{Limits, Options};
 use crate::plugin::{Plugin, Source};
 use crate::port::{CommandPort, StepPort};
+use crate::state::State;
 
 /// Runs components. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime {
-    inner: Arc<Options>,
+    inner: Arc<Inner>,
 }
 
-#[allow(unused_variables, clippy::missing_panics_doc)]
+/// What all calls share.
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    pub(crate) limits: Limits,
+    pub(crate) cache: Cache,
+    /// Held by the one who compiles.
+    pub(crate) compiling: Mutex<()>,
+    pub(crate) master: Linker<State>,
+    pub(crate) worker: Linker<State>,
+    pub(crate) guests: Guests,
+    pub(crate) meters: Meters,
+}
+
 impl Runtime {
     /// Starts the engine and the threads of the guests.
     pub fn new(options: Options) -> Result<Runtime, EngineError> {
-        unimplemented!("landing soon")
+        let engine = engine::start()?;
+        let cache = Cache::open(&options.cache_dir, &engine).map_err(EngineError::Cache)?;
+        let master = imports::master(&engine).map_err(|error| EngineError::Link(error.into()))?;
+        let worker = imports::worker(&engine).map_err(|error| EngineError::Link(error.into()))?;
+        let guests = Guests::start(options.guest_threads).map_err(EngineError::Threads)?;
+        let (limits, compiling, meters) = (options.limits, Mutex::default(), Meters::default());
+        let inner = Inner { engine, limits, cache, compiling, master, worker, guests, meters };
+        Ok(Runtime { inner: Arc::new(inner) })
     }
-    /// Loads a component.
+
+    /// Loads a component: what the file is, which interfaces it names, compile (or take it from the
+    /// cache), link, compare types, ask what it is, check what it says. Blocks: call it off the async
+    /// threads.
     pub fn load(&self, name: &str, origin: Source, bytes: Bytes) -> Result<Arc<Plugin>, LoadError> {
-        unimplemented!("landing soon")
+        load::load(&self.inner, name, origin, &bytes)
     }
-    /// Asks a policy.
+
+    /// Asks a policy, in an instance of its own. Dropping the future ends the call.
     pub async fn ask(
         &self,
         plugin: &Arc<Plugin>,
@@ -40,9 +69,17 @@ impl Runtime {
         question: Question,
         lookups: Lookups,
     ) -> Reply {
-        unimplemented!("landing soon")
+        let function = call::policy_function(question.kind());
+        let (hook, args) = (hook.to_owned(), args.to_owned());
+        let asked = call::ask(Arc::clone(&self.inner), Arc::clone(plugin), hook, args, question, lookups);
+        self.inner.guests.run(asked).await.unwrap_or_else(|error| Reply {
+            answer: Err(call::host_failed(plugin, function, error)),
+            lookups: Vec::new(),
+            usage: Usage::default(),
+        })
     }
-    /// Runs a step.
+
+    /// Runs a step to its end. Dropping the future ends it: its instance and its port are dropped.
     pub async fn run_step(
         &self,
         plugin: &Arc<Plugin>,
@@ -50,9 +87,16 @@ impl Runtime {
         args: &str,
         port: Box<dyn StepPort>,
     ) -> StepEnd {
-        unimplemented!("landing soon")
+        let (hook, args) = (hook.to_owned(), args.to_owned());
+        let run = call::run_step(Arc::clone(&self.inner), Arc::clone(plugin), hook, args, port);
+        self.inner.guests.run(run).await.unwrap_or_else(|error| StepEnd {
+            result: Err(call::host_failed(plugin, call::policy_function(HookKind::BuildStep), error)),
+            usage: Usage::default(),
+        })
     }
-    /// Runs a command.
+
+    /// Runs a slave-command to its end. Dropping the future ends it: its instance, its port and its
+    /// children are dropped.
     pub async fn run_command(
         &self,
         plugin: &Arc<Plugin>,
@@ -60,14 +104,28 @@ impl Runtime {
         args: &str,
         port: Box<dyn CommandPort>,
     ) -> CommandEnd {
-        unimplemented!("landing soon")
+        let (hook, args) = (hook.to_owned(), args.to_owned());
+        let run = call::run_command(Arc::clone(&self.inner), Arc::clone(plugin), hook, args, port);
+        self.inner.guests.run(run).await.unwrap_or_else(|error| CommandEnd {
+            result: Err(call::host_failed(plugin, call::policy_function(HookKind::SlaveCommand), error)),
+            usage: Usage::default(),
+        })
     }
-    /// What each component cost, by digest.
+
+    /// What each component cost since this process began, by the digest of its bytes.
+    #[must_use]
     pub fn usage(&self) -> BTreeMap<Digest, Meter> {
-        unimplemented!("landing soon")
+        self.inner.meters.snapshot()
     }
+
     /// Counts a decision that was taken without the component's answer.
     pub fn count_fallback(&self, digest: Digest) {
-        unimplemented!("landing soon")
+        self.inner.meters.fallback(digest);
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("limits", &self.inner.limits).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,191 @@
+//! What a plugin says of itself, checked: hooks that it really has, names that configurations can use,
+//! schemas that are schemas. All errors are collected.
+
+use std::collections::BTreeSet;
+
+use windlass_core::policy::HookKind;
+use windlass_core::value::{Pair, Value};
+
+use crate::bindings::master::exports::windlass::base::plugin as wit;
+use crate::convert::list;
+use crate::load::Problem;
+use crate::plugin::{CapabilityRequest, Hook};
+
+const CAPABILITIES: [&str; 7] = ["exec", "files", "fetch", "env", "secret", "clock", "random"];
+
+/// A description that holds.
+pub(crate) struct Described {
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) capabilities: Vec<CapabilityRequest>,
+}
+
+/// Checks `description` against the hooks that the component exports.
+pub(crate) fn check(
+    plugin: &str,
+    description: wit::Description,
+    exported: &[HookKind],
+) -> Result<Described, Vec<Problem>> {
+    let (mut hooks, mut problems, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for described in description.hooks {
+        match check_hook(plugin, described, exported) {
+            Ok(hook) if seen.insert((hook.kind, hook.name.clone())) => hooks.push(hook),
+            Ok(hook) => problems.push(format!("it describes the {} `{}` twice", hook.kind, hook.name)),
+            Err(more) => problems.extend(more),
+        }
+    }
+    for kind in exported {
+        if problems.is_empty() && !hooks.iter().any(|hook| hook.kind == *kind) {
+            problems.push(format!("it exports `{kind}` and describes no hook of that kind"));
+        }
+    }
+    let capabilities: Vec<CapabilityRequest> =
+        description.capabilities.into_iter().map(CapabilityRequest::from).collect();
+    for request in &capabilities {
+        if !CAPABILITIES.contains(&request.capability.as_str()) {
+            let known = CAPABILITIES.join(", ");
+            problems.push(format!(
+                "it asks for the capability `{}`, and this host knows {known}",
+                request.capability
+            ));
+        }
+    }
+    if problems.is_empty() {
+        Ok(Described { hooks, capabilities })
+    } else {
+        Err(problems.into_iter().map(Problem::Description).collect())
+    }
+}
+
+fn check_hook(plugin: &str, described: wit::Hook, exported: &[HookKind]) -> Result<Hook, Vec<String>> {
+    let mut problems = Vec::new();
+    let name = described.name;
+    let kind = exported.iter().copied().find(|kind| kind.as_str() == described.kind);
+    if kind.is_none() {
+        let has = exported.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+        problems.push(format!(
+            "it describes `{name}` as a `{}`, which it does not export; it exports {has}",
+            described.kind
+        ));
+    }
+    if !is_kebab_case(&name) {
+        problems.push(format!("the hook's name `{name}` is not in kebab-case, like `least-loaded`"));
+    }
+    let args_schema = match described.args_schema.as_deref().map(parse_schema).transpose() {
+        Ok(schema) => schema,
+        Err(why) => {
+            problems.push(format!("the schema of `{name}` {why}"));
+            None
+        }
+    };
+    let options: Vec<Pair> = list(described.options);
+    problems.extend(options.iter().filter_map(|option| check_option(plugin, &name, kind, option)));
+    match kind {
+        Some(kind) if problems.is_empty() => {
+            let summary = described.summary.lines().next().unwrap_or_default().to_owned();
+            Ok(Hook { kind, name, summary, args_schema, options })
+        }
+        _ => Err(problems),
+    }
+}
+
+/// Unknown options are reported and ignored: a later host may know them.
+fn check_option(plugin: &str, hook: &str, kind: Option<HookKind>, option: &Pair) -> Option<String> {
+    match (option.name.as_str(), &option.value) {
+        ("durable", Value::Boolean(_)) if kind == Some(HookKind::BuildStep) => None,
+        ("durable", Value::Boolean(_)) => {
+            Some(format!("the option `durable` of `{hook}` is for build steps only"))
+        }
+        ("durable", _) => Some(format!("the option `durable` of `{hook}` is not a boolean")),
+        (unknown, _) => {
+            tracing::warn!(plugin, hook, option = unknown, "an unknown option of a hook is ignored");
+            None
+        }
+    }
+}
+
+fn parse_schema(text: &str) -> Result<serde_json::Value, String> {
+    match serde_json::from_str(text) {
+        Ok(schema @ serde_json::Value::Object(_)) => Ok(schema),
+        Ok(_) => Err("is not a JSON object".to_owned()),
+        Err(error) => Err(format!("is not JSON: {error}")),
+    }
+}
+
+fn is_kebab_case(name: &str) -> bool {
+    let word =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.split('-').all(word)
+}
+
+impl From<wit::Request> for CapabilityRequest {
+    fn from(request: wit::Request) -> CapabilityRequest {
+        CapabilityRequest { capability: request.capability, scope: request.scope, reason: request.reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::master::windlass::base::types as base;
+
+    fn hook(kind: &str, name: &str, schema: Option<&str>) -> wit::Hook {
+        wit::Hook {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            summary: "one\ntwo".to_owned(),
+            args_schema: schema.map(str::to_owned),
+            options: Vec::new(),
+        }
+    }
+
+    fn judge(hooks: Vec<wit::Hook>) -> Result<Described, String> {
+        let description = wit::Description { hooks, capabilities: Vec::new() };
+        check("test", description, &[HookKind::NextSlave])
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn a_description_that_holds_is_taken_over() {
+        let described = judge(vec![hook("next-slave", "least-loaded", Some("{}"))]).ok().unwrap();
+        assert_eq!(described.hooks[0].summary, "one");
+        assert_eq!(described.hooks[0].args_schema, Some(serde_json::json!({})));
+    }
+
+    #[test]
+    fn every_error_of_a_description_is_reported() {
+        let refused = judge(vec![
+            hook("next-build", "a", None),
+            hook("next-slave", "Bad_Name", None),
+            hook("next-slave", "b", Some("[]")),
+            hook("next-slave", "c", Some("{")),
+            hook("next-slave", "d", None),
+            hook("next-slave", "d", None),
+        ])
+        .err()
+        .unwrap();
+        let expected = [
+            "it describes `a` as a `next-build`, which it does not export; it exports next-slave",
+            "the hook's name `Bad_Name` is not in kebab-case",
+            "the schema of `b` is not a JSON object",
+            "the schema of `c` is not JSON",
+            "it describes the next-slave `d` twice",
+        ];
+        for (line, expected) in refused.lines().zip(expected) {
+            assert!(line.starts_with(expected), "{line}");
+        }
+        assert_eq!(refused.lines().count(), expected.len());
+    }
+
+    #[test]
+    fn a_hook_without_a_description_is_refused() {
+        assert!(judge(Vec::new()).err().unwrap().contains("describes no hook of that kind"));
+    }
+
+    #[test]
+    fn durable_is_a_boolean_of_build_steps() {
+        let mut described = hook("next-slave", "a", None);
+        let value = base::Value::Boolean(true);
+        described.options = vec![base::Pair { name: "durable".to_owned(), value }];
+        assert!(judge(vec![described]).err().unwrap().contains("for build steps only"));
+    }
+}

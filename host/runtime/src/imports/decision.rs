@@ -1,0 +1,47 @@
+//! `windlass:master/decision`: what a policy may look up, all of it recorded.
+
+use windlass_core::policy::Lookup;
+use windlass_core::value::{Pair, Value};
+
+use crate::bindings::master::windlass::base::types as wit;
+use crate::bindings::master::windlass::master::{decision, model};
+use crate::state::{Decision, State};
+
+const NAME: &str = "windlass:master/decision";
+
+/// Look-ups that one call may make: each is kept with the record of the decision.
+const MAX_LOOKUPS: usize = 10_000;
+
+impl model::Host for State {}
+
+impl decision::Host for State {
+    async fn now(&mut self) -> wasmtime::Result<u64> {
+        Ok(self.decision(NAME)?.lookups.now.0)
+    }
+
+    async fn request_property(&mut self, request: u64, name: String) -> wasmtime::Result<Option<wit::Value>> {
+        let decision = self.decision(NAME)?;
+        let found = find(decision.lookups.requests.get(&request), &name);
+        decision.record(format!("request-property {request} {name}"), found)
+    }
+
+    async fn slave_property(&mut self, slave: String, name: String) -> wasmtime::Result<Option<wit::Value>> {
+        let decision = self.decision(NAME)?;
+        let found = find(decision.lookups.slaves.get(&slave), &name);
+        decision.record(format!("slave-property {slave} {name}"), found)
+    }
+}
+
+fn find(properties: Option<&Vec<Pair>>, name: &str) -> Option<Value> {
+    properties?.iter().find(|pair| pair.name == name).map(|pair| pair.value.clone())
+}
+
+impl Decision {
+    fn record(&mut self, question: String, answer: Option<Value>) -> wasmtime::Result<Option<wit::Value>> {
+        if self.made.len() >= MAX_LOOKUPS {
+            wasmtime::bail!("a decision may make {MAX_LOOKUPS} look-ups, and this is one more");
+        }
+        self.made.push(Lookup { question, answer: answer.clone() });
+        Ok(answer.map(wit::Value::from))
+    }
+}

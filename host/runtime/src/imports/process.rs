@@ -1,0 +1,216 @@
+//! `windlass:worker/process`: children of a slave-command, as resources of its store. A child dies
+//! with its handle, and all of them with the store.
+
+use wasmtime::component::Resource;
+use windlass_core::value::{Failure, Pair};
+
+use crate::bindings::master::windlass::base::types as wit;
+use crate::bindings::worker::windlass::worker::process;
+use crate::bounds;
+use crate::imports::{Answer, answer};
+use crate::port::{ChildPort, Delivery, SpawnOptions};
+use crate::state::State;
+
+const NAME: &str = "windlass:worker/process";
+
+/// Variables and options of one child; beyond it the draft is refused as a whole.
+const MAX_SETTINGS: usize = 4096;
+
+/// A child behind a handle.
+pub struct Child(Box<dyn ChildPort>);
+
+/// Spawn options that are still being put together.
+pub struct Draft {
+    options: SpawnOptions,
+    overfull: bool,
+}
+
+impl State {
+    fn draft(&mut self, draft: &Resource<Draft>) -> wasmtime::Result<&mut Draft> {
+        self.called();
+        Ok(self.table.get_mut(draft)?)
+    }
+
+    fn child(&mut self, child: &Resource<Child>) -> wasmtime::Result<&mut dyn ChildPort> {
+        self.called();
+        Ok(self.table.get_mut(child)?.0.as_mut())
+    }
+}
+
+impl process::Host for State {
+    async fn spawn(&mut self, options: Resource<Draft>) -> Answer<Resource<Child>> {
+        let draft = self.table.delete(options)?;
+        let port = self.command(NAME)?;
+        let spawned = match check(&draft) {
+            Ok(()) => port.spawn(draft.options).await,
+            Err(failure) => Err(failure),
+        };
+        match spawned {
+            Ok(child) => Ok(Ok(self.table.push(Child(child))?)),
+            Err(failure) => Ok(Err(failure.into())),
+        }
+    }
+}
+
+impl process::HostSpawnOptions for State {
+    async fn new(&mut self, argv: Vec<String>) -> wasmtime::Result<Resource<Draft>> {
+        self.called();
+        let options = SpawnOptions {
+            argv,
+            workdir: String::new(),
+            env: Vec::new(),
+            input: None,
+            pty: false,
+            max_time_ms: None,
+            idle_time_ms: None,
+            tee_to_log: None,
+            deliver: Delivery::None,
+            options: Vec::new(),
+        };
+        Ok(self.table.push(Draft { options, overfull: false })?)
+    }
+
+    async fn workdir(&mut self, draft: Resource<Draft>, path: String) -> wasmtime::Result<()> {
+        self.draft(&draft)?.options.workdir = path;
+        Ok(())
+    }
+
+    async fn env(
+        &mut self,
+        draft: Resource<Draft>,
+        name: String,
+        value: Option<String>,
+    ) -> wasmtime::Result<()> {
+        let draft = self.draft(&draft)?;
+        draft.overfull |= draft.options.env.len() >= MAX_SETTINGS;
+        if !draft.overfull {
+            draft.options.env.push((name, value));
+        }
+        Ok(())
+    }
+
+    async fn input(&mut self, draft: Resource<Draft>, data: Vec<u8>) -> wasmtime::Result<()> {
+        self.draft(&draft)?.options.input = Some(data);
+        Ok(())
+    }
+
+    async fn pty(&mut self, draft: Resource<Draft>) -> wasmtime::Result<()> {
+        self.draft(&draft)?.options.pty = true;
+        Ok(())
+    }
+
+    async fn max_time_ms(&mut self, draft: Resource<Draft>, ms: u32) -> wasmtime::Result<()> {
+        self.draft(&draft)?.options.max_time_ms = Some(ms);
+        Ok(())
+    }
+
+    async fn idle_time_ms(&mut self, draft: Resource<Draft>, ms: u32) -> wasmtime::Result<()> {
+        self.draft(&draft)?.options.idle_time_ms = Some(ms);
+        Ok(())
+    }
+
+    async fn tee_to_log(&mut self, draft: Resource<Draft>, log: String) -> wasmtime::Result<()> {
+        self.draft(&draft)?.options.tee_to_log = Some(log);
+        Ok(())
+    }
+
+    async fn deliver(&mut self, draft: Resource<Draft>, how: process::Delivery) -> wasmtime::Result<()> {
+        self.draft(&draft)?.options.deliver = how.into();
+        Ok(())
+    }
+
+    async fn set(&mut self, draft: Resource<Draft>, name: String, value: wit::Value) -> wasmtime::Result<()> {
+        let draft = self.draft(&draft)?;
+        draft.overfull |= draft.options.options.len() >= MAX_SETTINGS;
+        if !draft.overfull {
+            draft.options.options.push(Pair { name, value: value.into() });
+        }
+        Ok(())
+    }
+
+    async fn drop(&mut self, draft: Resource<Draft>) -> wasmtime::Result<()> {
+        self.table.delete(draft)?;
+        Ok(())
+    }
+}
+
+impl process::HostChild for State {
+    async fn next_event(
+        &mut self,
+        child: Resource<Child>,
+        max_bytes: u32,
+        timeout_ms: Option<u32>,
+    ) -> wasmtime::Result<process::Event> {
+        let max_bytes = max_bytes.clamp(1, bounds::MAX_BYTES as u32);
+        Ok(self.child(&child)?.next_event(max_bytes, timeout_ms).await.into())
+    }
+
+    async fn wait(&mut self, child: Resource<Child>) -> wasmtime::Result<process::Exit> {
+        Ok(self.child(&child)?.wait().await.into())
+    }
+
+    async fn write_input(&mut self, child: Resource<Child>, data: Vec<u8>) -> Answer<u32> {
+        let child = self.child(&child)?;
+        match bounds::blob("the input", &data) {
+            Ok(()) => answer(child.write_input(&data).await),
+            Err(failure) => answer(Err::<u32, _>(failure)),
+        }
+    }
+
+    async fn close_input(&mut self, child: Resource<Child>) -> wasmtime::Result<()> {
+        self.child(&child)?.close_input();
+        Ok(())
+    }
+
+    async fn stop(&mut self, child: Resource<Child>, how: process::Stop) -> wasmtime::Result<()> {
+        self.child(&child)?.stop(how.into());
+        Ok(())
+    }
+
+    async fn drop(&mut self, child: Resource<Child>) -> wasmtime::Result<()> {
+        self.table.delete(child)?;
+        Ok(())
+    }
+}
+
+fn check(draft: &Draft) -> Result<(), Failure> {
+    let options = &draft.options;
+    if draft.overfull {
+        let message = format!("at most {MAX_SETTINGS} variables and {MAX_SETTINGS} options are taken");
+        return Err(Failure::new("too-large", message));
+    }
+    match options.argv.first() {
+        None => return Err(Failure::new("bad-argument", "the argument list is empty")),
+        Some(program) if program.is_empty() => {
+            return Err(Failure::new("bad-argument", "the program has no name"));
+        }
+        Some(_) => {}
+    }
+    bounds::items("the argument list", &options.argv)?;
+    for argument in &options.argv {
+        bounds::text("an argument", argument)?;
+        no_nul("an argument", argument)?;
+    }
+    bounds::path("the working directory", &options.workdir)?;
+    for (name, value) in &options.env {
+        bounds::name("a variable's name", name)?;
+        if name.contains('=') {
+            return Err(Failure::new("bad-argument", format!("the variable `{name}` has a `=` in its name")));
+        }
+        let value = value.as_deref().unwrap_or_default();
+        bounds::text("a variable's value", value)?;
+        no_nul("a variable's value", value)?;
+    }
+    bounds::blob("the input", options.input.as_deref().unwrap_or_default())?;
+    if let Some(log) = &options.tee_to_log {
+        bounds::name("the log's name", log)?;
+    }
+    bounds::pairs("the options", &options.options)
+}
+
+fn no_nul(what: &str, text: &str) -> Result<(), Failure> {
+    if text.contains('\0') {
+        return Err(Failure::new("bad-argument", format!("{what} has a NUL in it")));
+    }
+    Ok(())
+}

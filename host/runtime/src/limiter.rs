@@ -1,0 +1,111 @@
+//! Memory of one call: the sum over all linear memories and tables of the component, and its peak.
+//!
+//! wasmtime's own limits count each memory apart; an interpreter has several.
+
+use std::sync::Arc;
+
+use wasmtime::ResourceLimiter;
+
+use crate::state::Counters;
+
+/// What one entry of a table costs the host.
+const TABLE_ENTRY: usize = size_of::<usize>();
+
+/// The limiter of one store.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    limit: u64,
+    used: u64,
+    refused: bool,
+    counters: Arc<Counters>,
+}
+
+impl Limiter {
+    pub(crate) fn new(limit: u64, counters: Arc<Counters>) -> Limiter {
+        Limiter { limit, used: 0, refused: false, counters }
+    }
+
+    /// The limit, if the guest ran into it.
+    pub(crate) fn refused(&self) -> Option<u64> {
+        self.refused.then_some(self.limit)
+    }
+
+    fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return false;
+        }
+        let used = self.used.saturating_add(desired.saturating_sub(current) as u64);
+        if used > self.limit {
+            self.refused = true;
+            return false;
+        }
+        self.used = used;
+        self.counters.memory(used);
+        true
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.grow(current, desired, maximum))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        Ok(self.grow(current.saturating_mul(TABLE_ENTRY), desired.saturating_mul(TABLE_ENTRY), None))
+    }
+
+    // A Python component has about 30 core instances, QuickJS 9.
+    fn instances(&self) -> usize {
+        256
+    }
+
+    fn tables(&self) -> usize {
+        64
+    }
+
+    fn memories(&self) -> usize {
+        16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_are_summed_and_the_peak_is_reported() {
+        let counters = Arc::new(Counters::default());
+        let mut limiter = Limiter::new(1_000, Arc::clone(&counters));
+        assert!(limiter.memory_growing(0, 400, None).unwrap());
+        assert!(limiter.memory_growing(0, 400, None).unwrap());
+        assert!(!limiter.memory_growing(400, 700, None).unwrap());
+        assert_eq!((limiter.refused(), counters.usage(0).peak_memory), (Some(1_000), 800));
+    }
+
+    #[test]
+    fn growth_beyond_a_memorys_own_maximum_is_not_the_limits_doing() {
+        let mut limiter = Limiter::new(1_000, Arc::new(Counters::default()));
+        assert!(!limiter.memory_growing(0, 400, Some(300)).unwrap());
+        assert_eq!(limiter.refused(), None);
+    }
+
+    #[test]
+    fn tables_count_by_their_entries() {
+        let mut limiter = Limiter::new(1_000, Arc::new(Counters::default()));
+        assert!(limiter.table_growing(0, 100, None).unwrap());
+        assert!(!limiter.table_growing(100, 200, None).unwrap());
+    }
+}
