@@ -66,7 +66,9 @@ fn a_failing_command_fails_the_build_and_later_steps_heed_their_flags() {
 
 #[test]
 fn a_log_arrives_byte_for_byte() {
-    let site = Site::with_command("head -c 3000000 /dev/zero | tr '\\0' 'x' | fold -w 99; printf 'end \\377\\376'").start();
+    let site =
+        Site::with_command("head -c 3000000 /dev/zero | tr '\\0' 'x' | fold -w 99; printf 'end \\377\\376'")
+            .start();
     let build = site.build("b");
     assert_eq!(build["outcome"], "success", "{build}");
     let id = build["id"].to_string();

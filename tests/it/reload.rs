@@ -8,7 +8,8 @@ use windlass_tests::site::{Site, eventually};
 fn site() -> Site {
     let policy = "next_slave = \"placement:placement\"";
     let quick = Site::builder("quick", "true", policy);
-    let slow = Site::builder("slow", "touch ../../../began; until test -e ../../../go; do sleep 0.05; done", policy);
+    let slow =
+        Site::builder("slow", "touch ../../../began; until test -e ../../../go; do sleep 0.05; done", policy);
     let site = Site::new(&["w1", "w2"], &(quick + &slow));
     site.plugin("placement", &component("v1"));
     site.start()

@@ -8,7 +8,9 @@ fn a_master_restarted_while_idle_knows_everything_and_goes_on() {
     let before = site.build("b");
     site.end("master", true);
     site.start_master();
-    site.until("the workers are back", |s| s["workers"].as_array().unwrap().iter().all(|w| !w["connected"].is_null()));
+    site.until("the workers are back", |s| {
+        s["workers"].as_array().unwrap().iter().all(|w| !w["connected"].is_null())
+    });
     let id = before["id"].to_string();
     let after = site.ok(&["build", &id, "--json"]);
     assert_eq!(after["outcome"], "success");
@@ -34,7 +36,9 @@ fn a_worker_restarted_while_idle_takes_work_again() {
 
 #[test]
 fn a_build_under_a_killed_master_is_built_again_and_counted_as_retry() {
-    let mut site = Site::with_command("if test -e ../../../second; then exit 0; fi; touch ../../../first; sleep 600").start();
+    let mut site =
+        Site::with_command("if test -e ../../../second; then exit 0; fi; touch ../../../first; sleep 600")
+            .start();
     let buildset = site.submit("b");
     let first = site.running("b").to_string();
     site.end("master", false);

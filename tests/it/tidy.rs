@@ -28,14 +28,27 @@ fn production(text: &str) -> &str {
 #[test]
 fn core_waits_for_nothing_and_touches_nothing() {
     let banned = [
-        "tokio", "redb", "wasmtime", "axum", "rand::", "std::fs", "std::net", "std::process", "std::thread", "std::env",
-        "SystemTime", "Instant", "async fn", ".await",
+        "tokio",
+        "redb",
+        "wasmtime",
+        "axum",
+        "rand::",
+        "std::fs",
+        "std::net",
+        "std::process",
+        "std::thread",
+        "std::env",
+        "SystemTime",
+        "Instant",
+        "async fn",
+        ".await",
     ];
     let mut found = Vec::new();
     for (file, text) in sources("host/core/src") {
         for word in banned {
             let hit = |line: &&str| line.contains(word) && !line.trim_start().starts_with("//");
-            found.extend(production(&text).lines().filter(hit).map(|line| format!("{file}: {}", line.trim())));
+            found
+                .extend(production(&text).lines().filter(hit).map(|line| format!("{file}: {}", line.trim())));
         }
     }
     assert!(found.is_empty(), "core must stay pure:\n{}", found.join("\n"));
@@ -43,9 +56,15 @@ fn core_waits_for_nothing_and_touches_nothing() {
 
 #[test]
 fn each_engine_is_named_in_one_crate_only() {
-    for (word, home) in [("wasmtime::", "host/runtime"), ("redb::", "host/store"), ("axum::", "host/web"), ("clap::", "host/cli")] {
+    for (word, home) in [
+        ("wasmtime::", "host/runtime"),
+        ("redb::", "host/store"),
+        ("axum::", "host/web"),
+        ("clap::", "host/cli"),
+    ] {
         for (file, text) in sources("host") {
-            let named = production(&text).lines().any(|l| l.contains(word) && !l.trim_start().starts_with("//"));
+            let named =
+                production(&text).lines().any(|l| l.contains(word) && !l.trim_start().starts_with("//"));
             assert!(!named || file.starts_with(home), "{file} names {word}, which belongs to {home}");
         }
     }
@@ -58,7 +77,8 @@ fn only_the_command_line_prints() {
             continue;
         }
         for word in ["println!(", "eprintln!(", "print!("] {
-            let hit = production(&text).lines().any(|l| l.contains(word) && !l.trim_start().starts_with("//"));
+            let hit =
+                production(&text).lines().any(|l| l.contains(word) && !l.trim_start().starts_with("//"));
             assert!(!hit, "{file} prints");
         }
     }
@@ -76,7 +96,12 @@ fn every_file_says_first_what_it_is_for() {
 #[test]
 fn nothing_is_left_unfinished_or_ignored() {
     // Spelled so that this file does not find itself.
-    let marks = [concat!("tod", "o!("), concat!("unimplement", "ed!("), concat!("db", "g!("), concat!("#[ign", "ore")];
+    let marks = [
+        concat!("tod", "o!("),
+        concat!("unimplement", "ed!("),
+        concat!("db", "g!("),
+        concat!("#[ign", "ore"),
+    ];
     for below in ["host", "plugins", "sdk", "tests"] {
         for (file, text) in sources(below) {
             for mark in marks {

@@ -31,7 +31,11 @@ fn a_second_worker_of_the_same_name_is_refused_while_the_first_answers() {
 
 #[test]
 fn a_command_survives_a_cut_link_or_its_build_is_tried_again() {
-    let mut site = Site::new(&["w1"], &Site::builder("b", "echo one; until test -e ../../../go; do sleep 0.05; done; echo two", "").replace(", \"w2\"", ""));
+    let mut site = Site::new(
+        &["w1"],
+        &Site::builder("b", "echo one; until test -e ../../../go; do sleep 0.05; done; echo two", "")
+            .replace(", \"w2\"", ""),
+    );
     let relay = Relay::to(site.listen());
     site.write_worker("w1", &relay.address());
     let site = site.start();

@@ -69,7 +69,8 @@ impl Site {
     fn write_config(&self) {
         let mut text = format!("[master]\nlisten = \"{}\"\n", self.listen);
         for (name, hash, slots) in &self.workers {
-            text += &format!("[[workers]]\nname = \"{name}\"\ntoken_hash = \"{hash}\"\nmax_builds = {slots}\n");
+            text +=
+                &format!("[[workers]]\nname = \"{name}\"\ntoken_hash = \"{hash}\"\nmax_builds = {slots}\n");
         }
         text += &self.builders;
         std::fs::write(self.path("master.toml"), text).expect("the directory is ours");
@@ -78,7 +79,8 @@ impl Site {
     /// Makes the directory, the token and `worker.toml` of another worker.
     pub fn add_worker(&mut self, name: &str) {
         std::fs::create_dir(self.path(name)).expect("a fresh name");
-        let said = self.ok(&["token", self.path(&format!("{name}/token")).to_str().expect("UTF-8"), "--json"]);
+        let said =
+            self.ok(&["token", self.path(&format!("{name}/token")).to_str().expect("UTF-8"), "--json"]);
         let hash = said["token_hash"].as_str().expect("a hash").to_owned();
         self.workers.push((name.to_owned(), hash, 2));
         self.write_worker(name, &self.listen.clone());
@@ -135,7 +137,8 @@ impl Site {
 
     /// Starts a process under a name; what it says goes to `NAME.log`.
     pub fn spawn(&mut self, name: &str, args: &[&str]) {
-        let log = File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).expect("a log");
+        let log =
+            File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).expect("a log");
         let child = Command::new(crate::binary::windlass())
             .args(args)
             .stdin(Stdio::null())
@@ -269,7 +272,8 @@ impl Drop for Site {
             child.kill().ok();
             child.wait().ok();
             if std::thread::panicking() {
-                let log = std::fs::read_to_string(self.dir.path().join(format!("{name}.log"))).unwrap_or_default();
+                let log =
+                    std::fs::read_to_string(self.dir.path().join(format!("{name}.log"))).unwrap_or_default();
                 eprintln!("== {name}.log\n{log}");
             }
         }

@@ -177,7 +177,9 @@ pub enum Plugin {
         file: String,
     },
     /// Build a plugin project into a component
-    #[command(after_help = "Example:\n  windlass plugin build my-policy --out ci/plugins && windlass --dir ci reconfig")]
+    #[command(
+        after_help = "Example:\n  windlass plugin build my-policy --out ci/plugins && windlass --dir ci reconfig"
+    )]
     Build {
         /// The project's directory
         #[arg(default_value = ".")]

@@ -17,7 +17,14 @@ pub async fn check(path: &Path, json: bool) -> Result<Exit, Failed> {
     if is_worker {
         let file = file_in(path, WORKER_FILE);
         let checked = windlass_config::check_worker(&file, &read(&file)?);
-        return report(&file, checked.config.err(), checked.warnings, Vec::new(), "a worker's configuration", json);
+        return report(
+            &file,
+            checked.config.err(),
+            checked.warnings,
+            Vec::new(),
+            "a worker's configuration",
+            json,
+        );
     }
     let file = file_in(path, MASTER_FILE);
     read(&file)?;

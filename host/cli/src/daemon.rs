@@ -16,7 +16,8 @@ pub async fn master(path: &Path) -> Result<Exit, Failed> {
     let config = file_in(path, MASTER_FILE);
     read(&config)?;
     let mut signals = Signals::listen()?;
-    let master = windlass_master::start(windlass_master::Options::new(&config)).await.map_err(start_failed)?;
+    let master =
+        windlass_master::start(windlass_master::Options::new(&config)).await.map_err(start_failed)?;
     let handle = master.handle().clone();
     let listener = windlass_web::server::listen(&windlass_web::socket_in(handle.state_dir()))
         .await
@@ -34,7 +35,9 @@ pub async fn master(path: &Path) -> Result<Exit, Failed> {
     loop {
         match signals.next().await {
             Asked::Reconfig => match handle.reconfig(false).await {
-                Ok(done) => tracing::info!(generation = done.generation, changed = done.changed, "reconfigured"),
+                Ok(done) => {
+                    tracing::info!(generation = done.generation, changed = done.changed, "reconfigured")
+                }
                 Err(e) => {
                     let details = e.details().join("\n");
                     tracing::error!("{:#}\n{details}", anyhow::Error::from(e));

@@ -20,7 +20,8 @@ use project::Project;
 /// `windlass demo`.
 pub async fn demo(options: &Demo) -> Result<Exit, Failed> {
     let project = Project::find(options.repo.as_deref())?;
-    let folder = tempfile::Builder::new().prefix("windlass-demo-").tempdir().context("failed to make a directory")?;
+    let folder =
+        tempfile::Builder::new().prefix("windlass-demo-").tempdir().context("failed to make a directory")?;
     let dir: PathBuf = folder.path().to_owned();
     heading(&format!("building {} at {}", project.repository, project.revision));
     note(&format!("everything happens in {}", dir.display()));

@@ -38,7 +38,8 @@ pub async fn logs(client: &Client, wanted: &Wanted, json: bool) -> Result<Exit, 
             && !detail.steps.iter().any(|s| s.name == step)
         {
             let known: Vec<&str> = detail.steps.iter().map(|s| s.name.as_str()).collect();
-            let message = format!("build {} has no step `{step}`; it has: {}", wanted.build, known.join(", "));
+            let message =
+                format!("build {} has no step `{step}`; it has: {}", wanted.build, known.join(", "));
             return Err(Failed { exit: Exit::Refused, error: anyhow::Error::msg(message) });
         }
         for step in detail.steps.iter().filter(|s| wanted.step.as_ref().is_none_or(|w| *w == s.name)) {
@@ -75,7 +76,13 @@ fn concerns(event: &view::Event, build: u64) -> bool {
     }
 }
 
-async fn one(client: &Client, wanted: &Wanted, step: &view::Step, log: &str, json: bool) -> Result<(), Failed> {
+async fn one(
+    client: &Client,
+    wanted: &Wanted,
+    step: &view::Step,
+    log: &str,
+    json: bool,
+) -> Result<(), Failed> {
     if !json {
         anstream::println!("{}", paint(HEADING, format_args!("== {} / {}", tame(&step.name), tame(log))));
     }

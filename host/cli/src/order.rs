@@ -48,11 +48,11 @@ pub async fn force(client: &Client, order: args::Force, json: bool) -> Result<Ex
 /// `NAME=VALUE`, where a value that is JSON keeps its type.
 fn properties(given: &[String]) -> Result<BTreeMap<String, serde_json::Value>, Failed> {
     let property = |text: &String| {
-        let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| Failed {
-            exit: Exit::Refused,
-            error: anyhow::anyhow!("`--property {text}` is not NAME=VALUE"),
+        let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+            Failed { exit: Exit::Refused, error: anyhow::anyhow!("`--property {text}` is not NAME=VALUE") }
         })?;
-        let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.to_owned()));
+        let value =
+            serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.to_owned()));
         Ok((name.to_owned(), value))
     };
     given.iter().map(property).collect()
@@ -139,7 +139,10 @@ pub fn print_reconfigured(done: &view::Reconfigured) {
     }
     if !done.builds_holding.is_empty() {
         let builds: Vec<String> = done.builds_holding.iter().map(u64::to_string).collect();
-        println!("{}", paint(FAINT, format_args!("builds that keep what they started with: {}", builds.join(", "))));
+        println!(
+            "{}",
+            paint(FAINT, format_args!("builds that keep what they started with: {}", builds.join(", ")))
+        );
     }
 }
 

@@ -30,7 +30,8 @@ pub fn client(dir: &Path) -> Result<Client, Failed> {
     let config = file_in(dir, MASTER_FILE);
     let text = read(&config)?;
     let folder = config.parent().unwrap_or(Path::new("."));
-    let state = windlass_config::peek_master(&config, &text).map_or(PathBuf::from("state"), |fixed| fixed.state_dir);
+    let state =
+        windlass_config::peek_master(&config, &text).map_or(PathBuf::from("state"), |fixed| fixed.state_dir);
     Ok(Client::new(windlass_web::socket_in(&folder.join(state))))
 }
 

@@ -55,9 +55,11 @@ pub fn inspect(file: &str, json: bool) -> Result<Exit, Failed> {
         let hooks: Vec<_> = plugin.hooks.iter().map(|hook| {
             serde_json::json!({ "kind": hook.kind, "name": hook.name, "summary": hook.summary, "args_schema": hook.args_schema })
         }).collect();
-        let capabilities: Vec<_> = plugin.capabilities.iter().map(|c| {
-            serde_json::json!({ "capability": c.capability, "scope": c.scope, "reason": c.reason })
-        }).collect();
+        let capabilities: Vec<_> = plugin
+            .capabilities
+            .iter()
+            .map(|c| serde_json::json!({ "capability": c.capability, "scope": c.scope, "reason": c.reason }))
+            .collect();
         print_json(&serde_json::json!({
             "name": plugin.name, "digest": plugin.digest, "size": plugin.bytes_len,
             "hooks": hooks, "capabilities": capabilities,

@@ -80,7 +80,10 @@ impl Progress {
                 let took = step.ended.map_or(0, |e| e.ms_since(step.started));
                 let outcome = paint(outcome_style(step.outcome), crate::output::outcome_word(step.outcome));
                 let summary = paint(FAINT, tame(&step.summary));
-                self.say(*build, format_args!("  {outcome} {} in {} {summary}", tame(&step.name), duration(took)));
+                self.say(
+                    *build,
+                    format_args!("  {outcome} {} in {} {summary}", tame(&step.name), duration(took)),
+                );
                 if let Some(fault) = &step.fault {
                     self.say(*build, format_args!("  {}", paint(WARN, tame(fault))));
                 }
@@ -93,10 +96,16 @@ impl Progress {
             }
             Event::LogStarted { build, .. } if self.builds.contains_key(build) => {}
             Event::Reconfigured { generation } if self.requests.is_none() => {
-                self.line(format_args!("{}", paint(HEADING, format_args!("generation {generation} is live"))));
+                self.line(format_args!(
+                    "{}",
+                    paint(HEADING, format_args!("generation {generation} is live"))
+                ));
             }
             Event::WorkerLost { worker, reason } => {
-                self.line(format_args!("{}", paint(WARN, format_args!("worker {} is gone: {}", tame(worker), tame(reason)))));
+                self.line(format_args!(
+                    "{}",
+                    paint(WARN, format_args!("worker {} is gone: {}", tame(worker), tame(reason)))
+                ));
             }
             Event::WorkerConnected { worker } if self.requests.is_none() => {
                 self.line(format_args!("worker {} connected", tame(worker)));

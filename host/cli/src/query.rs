@@ -162,7 +162,8 @@ pub async fn builds(client: &Client, filter: view::BuildFilter, json: bool) -> R
 
 /// The parts of a query that are there, percent-encoded.
 fn form_urlencoded(parts: &[(&str, Option<String>)]) -> String {
-    let present = parts.iter().filter_map(|(name, value)| Some(format!("{name}={}", encode(value.as_deref()?))));
+    let present =
+        parts.iter().filter_map(|(name, value)| Some(format!("{name}={}", encode(value.as_deref()?))));
     present.collect::<Vec<_>>().join("&")
 }
 

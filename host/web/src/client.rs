@@ -70,7 +70,11 @@ impl Client {
     }
 
     /// Tells the master to do something.
-    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).expect("our own types are JSON");
         read(self.call(Method::POST, path, body.into()).await?).await
     }

@@ -174,7 +174,8 @@ async fn reconfig(State(api): State<Api>, body: Bytes) -> Result<Json<view::Reco
 }
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|e| ApiError::new("bad-argument", format!("the body cannot be read: {e}")))
+    serde_json::from_slice(body)
+        .map_err(|e| ApiError::new("bad-argument", format!("the body cannot be read: {e}")))
 }
 
 /// The text of an error and of all that caused it.

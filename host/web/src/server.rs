@@ -44,7 +44,11 @@ pub async fn listen(path: &Path) -> Result<UnixListener, ServeError> {
 }
 
 /// Serves until `stop`. Streams end then, too.
-pub async fn serve(listener: UnixListener, master: Handle, stop: CancellationToken) -> Result<(), ServeError> {
+pub async fn serve(
+    listener: UnixListener,
+    master: Handle,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
     let routes = crate::routes::routes(master, stop.clone());
     axum::serve(listener, routes)
         .with_graceful_shutdown(stop.cancelled_owned())

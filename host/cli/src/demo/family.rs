@@ -53,7 +53,9 @@ impl Family {
             write_new(&dir.join(worker).join("worker.toml"), &text, 0o644)?;
             family.spawn(worker, &dir.join(worker))?;
         }
-        family.until("both workers are connected", |s| s.workers.iter().all(|w| w.connected.is_some())).await?;
+        family
+            .until("both workers are connected", |s| s.workers.iter().all(|w| w.connected.is_some()))
+            .await?;
         note(&format!("a master and two workers run, workers connect to {}", status.listen));
         Ok(family)
     }
@@ -79,7 +81,11 @@ impl Family {
     }
 
     /// Waits until the master's status is as wanted.
-    pub async fn until(&mut self, what: &str, mut wanted: impl FnMut(&view::Status) -> bool) -> Result<view::Status, Failed> {
+    pub async fn until(
+        &mut self,
+        what: &str,
+        mut wanted: impl FnMut(&view::Status) -> bool,
+    ) -> Result<view::Status, Failed> {
         let began = Instant::now();
         loop {
             let status = self.client.get::<view::Status>("/api/v1/status").await;
@@ -90,8 +96,11 @@ impl Family {
             }
             for (name, child) in &mut self.processes {
                 if let Some(ended) = child.try_wait().context("failed to look after a process")? {
-                    let log = std::fs::read_to_string(self.dir.join(format!("{name}.log"))).unwrap_or_default();
-                    return Err(anyhow::anyhow!("{name} ended while we waited until {what}: {ended}\n{log}").into());
+                    let log =
+                        std::fs::read_to_string(self.dir.join(format!("{name}.log"))).unwrap_or_default();
+                    return Err(
+                        anyhow::anyhow!("{name} ended while we waited until {what}: {ended}\n{log}").into()
+                    );
                 }
             }
             if began.elapsed() > PATIENCE {
@@ -184,5 +193,8 @@ fn master_toml(project: &Project, workers: &[&str], hashes: &[String]) -> String
         );
     }
     let names: Vec<String> = project.builders.iter().map(|b| quote(b.name)).collect();
-    text + &format!("\n[[schedulers]]\nname = \"force\"\ntype = \"force\"\nbuilders = [{}]\n", names.join(", "))
+    text + &format!(
+        "\n[[schedulers]]\nname = \"force\"\ntype = \"force\"\nbuilders = [{}]\n",
+        names.join(", ")
+    )
 }

@@ -56,7 +56,8 @@ fn builders(repository: &Path, revision: &str) -> Vec<Builder> {
         let object = format!("{revision}:{file}");
         git(&["-C", &repository.to_string_lossy(), "cat-file", "-e", &object]).is_ok()
     };
-    let format = Builder { name: "format", step: "shell-command", command: &["cargo", "fmt", "--all", "--check"] };
+    let format =
+        Builder { name: "format", step: "shell-command", command: &["cargo", "fmt", "--all", "--check"] };
     if has("host/core/Cargo.toml") && has("Cargo.lock") {
         let command = &["cargo", "test", "--locked", "--package", "windlass-core"];
         return vec![format, Builder { name: "core-tests", step: "test", command }];

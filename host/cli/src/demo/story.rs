@@ -35,7 +35,9 @@ pub async fn tell(family: &Family, project: &Project) -> Result<Vec<Check>, Fail
             break build;
         }
     };
-    heading(&format!("while build {running} runs, plugins/{PLACEMENT}.wasm is replaced, and `windlass reconfig`:"));
+    heading(&format!(
+        "while build {running} runs, plugins/{PLACEMENT}.wasm is replaced, and `windlass reconfig`:"
+    ));
     replace(&family.placement(), windlass_plugins::placement().1)?;
     let done: view::Reconfigured = client.post("/api/v1/reconfig", &serde_json::json!({})).await?;
     print_reconfigured(&done);
@@ -79,7 +81,12 @@ pub async fn tell(family: &Family, project: &Project) -> Result<Vec<Check>, Fail
     ])
 }
 
-async fn force(family: &Family, project: &Project, builder: &str, progress: &mut Progress) -> Result<u64, Failed> {
+async fn force(
+    family: &Family,
+    project: &Project,
+    builder: &str,
+    progress: &mut Progress,
+) -> Result<u64, Failed> {
     let order = view::Force {
         builder: builder.to_owned(),
         repository: Some(project.repository.clone()),
