@@ -24,19 +24,20 @@ pub(crate) enum Templates {
 /// error lists all that is wrong.
 pub fn check_args(schema: Option<&Value>, args: &str) -> Result<(), String> {
     let args: Value = serde_json::from_str(args).map_err(|e| format!("the arguments are not JSON: {e}"))?;
-    let problems: Vec<String> = problems(schema, &args, Templates::Plain)?
+    let problems: Vec<String> = Schema::compile(schema)?
+        .problems(&args, Templates::Plain)
         .into_iter()
         .map(|p| if p.at.is_empty() { p.message } else { format!("at `{}`: {}", p.at, p.message) })
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
 }
 
-/// Reads the arguments of the hook `name`; `used_at` is where the configuration names it. Returns
-/// JSON text with sorted keys and no spaces.
+/// Reads the arguments of a hook that the configuration calls `name` at `used_at`. Returns JSON text
+/// with sorted keys and no spaces.
 pub(crate) fn read(
-    hook: &str,
+    name: &str,
     used_at: &Span,
-    schema: Option<&Value>,
+    schema: &Result<Schema, String>,
     args: Option<&Node>,
     templates: Templates,
     report: &mut Report,
@@ -45,21 +46,21 @@ pub(crate) fn read(
         check_templates(node, report);
     }
     let json = args.map_or_else(|| Value::Object(serde_json::Map::new()), Node::to_json);
-    match problems(schema, &json, templates) {
+    let problems = match schema {
+        Ok(schema) => schema.problems(&json, templates),
         Err(broken) => {
-            report.error("bad-schema", used_at, format!("the schema of `{hook}` is not usable: {broken}"));
+            report.error("bad-schema", used_at, format!("the schema of `{name}` is not usable: {broken}"));
+            Vec::new()
         }
-        Ok(problems) => {
-            for problem in problems {
-                let (span, node) = args.map_or((used_at, None), |node| problem.place(node));
-                let finding = report.error("bad-argument", span, format!("`{hook}`: {}", problem.message));
-                if let (Some(node), true) = (node, problem.is_of_type) {
-                    finding.label(format!("this is {}", node.kind()));
-                }
-                if let Some((name, known)) = &problem.unexpected {
-                    finding.near(name, known.iter().map(String::as_str), "it takes no arguments");
-                }
-            }
+    };
+    for problem in problems {
+        let (span, node) = args.map_or((used_at, None), |node| problem.place(node));
+        let finding = report.error("bad-argument", span, format!("`{name}`: {}", problem.message));
+        if let (Some(node), true) = (node, problem.is_of_type) {
+            finding.label(format!("this is {}", node.kind()));
+        }
+        if let Some((name, known)) = &problem.unexpected {
+            finding.near(name, known.iter().map(String::as_str), "it takes no arguments");
         }
     }
     json.to_string()
@@ -114,20 +115,43 @@ impl Problem {
     }
 }
 
-fn problems(schema: Option<&Value>, args: &Value, templates: Templates) -> Result<Vec<Problem>, String> {
-    let Some(schema) = schema.filter(|schema| !takes_nothing(schema)) else {
-        let names = args.as_object().into_iter().flat_map(|entries| entries.keys());
-        return Ok(names.map(|name| Problem::unexpected("", name, &[])).collect());
-    };
-    let validator: Validator = jsonschema::validator_for(schema).map_err(|e| e.to_string())?;
-    let mut problems = Vec::new();
-    for error in validator.iter_errors(args) {
-        if templates == Templates::Plain || !is_excused(&error) {
-            describe(&error, schema, &mut problems);
+/// A hook's schema, compiled.
+pub(crate) enum Schema {
+    /// It takes no arguments.
+    Nothing,
+    /// It takes what this allows.
+    Some { json: Value, validator: Box<Validator> },
+}
+
+impl Schema {
+    pub(crate) fn compile(schema: Option<&Value>) -> Result<Schema, String> {
+        match schema.filter(|schema| !takes_nothing(schema)) {
+            None => Ok(Schema::Nothing),
+            Some(json) => {
+                let validator = jsonschema::validator_for(json).map_err(|e| e.to_string())?;
+                Ok(Schema::Some { json: json.clone(), validator: Box::new(validator) })
+            }
         }
     }
-    problems.sort_by(|a, b| a.at.cmp(&b.at));
-    Ok(problems)
+
+    fn problems(&self, args: &Value, templates: Templates) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        match self {
+            Schema::Nothing => {
+                let names = args.as_object().into_iter().flat_map(|entries| entries.keys());
+                problems.extend(names.map(|name| Problem::unexpected("", name, &[])));
+            }
+            Schema::Some { json, validator } => {
+                for error in validator.iter_errors(args) {
+                    if templates == Templates::Plain || !is_excused(&error) {
+                        describe(&error, json, &mut problems);
+                    }
+                }
+                problems.sort_by(|a, b| a.at.cmp(&b.at));
+            }
+        }
+        problems
+    }
 }
 
 /// Whether a schema allows an empty table only. jsonschema refuses the first entry then without

@@ -1,5 +1,7 @@
 //! Builders, their steps, and the policies that they use.
 
+use std::rc::Rc;
+
 use windlass_core::builder::{Builder, Merge, OnError, PolicyUse, StepSpec};
 use windlass_core::policy::HookKind;
 use windlass_core::properties::Properties;
@@ -7,7 +9,7 @@ use windlass_core::step::Flags;
 use windlass_core::value::{MAX_INTEGER, Value};
 
 use crate::args::{self, Templates};
-use crate::catalog::{Catalog, HookFacts};
+use crate::catalog::{Hook, HookFacts, Hooks};
 use crate::diagnostic::Report;
 use crate::names::Names;
 use crate::node::{Node, Tree};
@@ -31,11 +33,11 @@ const CAN_START_BUILD: &[&str] = &["can_start_build"];
 
 impl Policies {
     /// Reads `[policies]`.
-    pub(crate) fn read(field: Field<'_>, catalog: &dyn Catalog, report: &mut Report) -> Policies {
+    pub(crate) fn read(field: Field<'_>, hooks: &Hooks<'_>, report: &mut Report) -> Policies {
         let Some(mut section) = field.section("[policies]", report) else { return Policies::default() };
         let one = |names, kind, section: &mut Section<'_>, report: &mut Report| {
             let field = section.take(names, report)?;
-            read_policy(field, kind, catalog, report).flatten()
+            read_policy(field, kind, hooks, report).flatten()
         };
         let policies = Policies {
             prioritize_builders: one(
@@ -50,7 +52,7 @@ impl Policies {
                 &mut section,
                 report,
             ),
-            merge_requests: read_merge(&mut section, catalog, report),
+            merge_requests: read_merge(&mut section, hooks, report),
             next_slave: one(NEXT_SLAVE, HookKind::NextSlave, &mut section, report),
             next_build: one(NEXT_BUILD, HookKind::NextBuild, &mut section, report),
             can_start_build: one(CAN_START_BUILD, HookKind::CanStartBuild, &mut section, report),
@@ -62,7 +64,7 @@ impl Policies {
 
 /// What a builder is checked against.
 pub(crate) struct Surroundings<'a> {
-    pub(crate) catalog: &'a dyn Catalog,
+    pub(crate) hooks: &'a Hooks<'a>,
     pub(crate) policies: &'a Policies,
     pub(crate) workers: &'a mut Names,
     pub(crate) builders: &'a mut Names,
@@ -71,7 +73,7 @@ pub(crate) struct Surroundings<'a> {
 
 /// Reads one of `[[builders]]`.
 pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, report: &mut Report) -> Builder {
-    let catalog = around.catalog;
+    let hooks = around.hooks;
     let name_field = section.need(&["name"], report);
     let name = name_field.and_then(|f| f.name(report)).unwrap_or_default().to_owned();
     if let (Some(field), false) = (name_field, name.is_empty()) {
@@ -122,11 +124,11 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
     let env = section.take(&["env"], report).map(|f| read_env(f, report)).unwrap_or_default();
 
     let policies = around.policies;
-    let merge_requests = read_merge(&mut section, catalog, report)
+    let merge_requests = read_merge(&mut section, hooks, report)
         .or_else(|| policies.merge_requests.clone())
         .unwrap_or(Merge::Compatible);
     let mut policy = |names, kind, inherited: &Option<PolicyUse>, report: &mut Report| {
-        let own = section.take(names, report).and_then(|field| read_policy(field, kind, catalog, report));
+        let own = section.take(names, report).and_then(|field| read_policy(field, kind, hooks, report));
         own.unwrap_or_else(|| inherited.clone())
     };
     let next_slave = policy(NEXT_SLAVE, HookKind::NextSlave, &policies.next_slave, report);
@@ -137,7 +139,7 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         Some(field) => field
             .sections("a step", report)
             .into_iter()
-            .filter_map(|section| read_step(section, catalog, report))
+            .filter_map(|section| read_step(section, hooks, report))
             .collect(),
         None => Vec::new(),
     };
@@ -178,7 +180,7 @@ fn safe_name(name: &str) -> String {
 /// Reads one of `[[builders.steps]]`.
 pub(crate) fn read_step(
     mut section: Section<'_>,
-    catalog: &dyn Catalog,
+    hooks: &Hooks<'_>,
     report: &mut Report,
 ) -> Option<StepSpec> {
     let named = section.need(&["use"], report);
@@ -194,9 +196,10 @@ pub(crate) fn read_step(
     section.finish(report);
 
     let hook = named?.name(report)?;
-    let facts = find_hook(hook, named?, HookKind::BuildStep, catalog, report)?;
-    let args = read_args(hook, named?, &facts, args, Templates::Rendered, report);
-    let usual = default_flags(&facts);
+    let found = find_hook(hook, named?, HookKind::BuildStep, hooks, report)?;
+    let facts = &found.facts;
+    let args = read_args(hook, named?, &found, args, Templates::Rendered, report);
+    let usual = default_flags(facts);
     let flags = Flags {
         halt_on_failure: halt_on_failure.unwrap_or(usual.halt_on_failure),
         flunk_on_failure: flunk_on_failure.unwrap_or(usual.flunk_on_failure),
@@ -206,7 +209,7 @@ pub(crate) fn read_step(
         always_run: always_run.unwrap_or(usual.always_run),
     };
     let own_name = facts.qualified.rsplit(':').next().unwrap_or(hook);
-    Some(StepSpec { name: name.unwrap_or(own_name).to_owned(), hook: facts.qualified, args, flags })
+    Some(StepSpec { name: name.unwrap_or(own_name).to_owned(), hook: facts.qualified.clone(), args, flags })
 }
 
 /// Buildbot's defaults, but for what the step says of itself.
@@ -232,12 +235,12 @@ fn default_flags(facts: &HookFacts) -> Flags {
 }
 
 /// `merge_requests`: also `true` (the default rule) and `false` (never).
-fn read_merge(section: &mut Section<'_>, catalog: &dyn Catalog, report: &mut Report) -> Option<Merge> {
+fn read_merge(section: &mut Section<'_>, hooks: &Hooks<'_>, report: &mut Report) -> Option<Merge> {
     let field = section.take(MERGE_REQUESTS, report)?;
     if let Tree::Boolean(merge) = field.node.value {
         return Some(if merge { Merge::Compatible } else { Merge::Never });
     }
-    let policy = read_policy(field, HookKind::MergeRequests, catalog, report)?;
+    let policy = read_policy(field, HookKind::MergeRequests, hooks, report)?;
     Some(policy.map_or(Merge::Compatible, Merge::Policy))
 }
 
@@ -246,7 +249,7 @@ fn read_merge(section: &mut Section<'_>, catalog: &dyn Catalog, report: &mut Rep
 fn read_policy(
     field: Field<'_>,
     kind: HookKind,
-    catalog: &dyn Catalog,
+    hooks: &Hooks<'_>,
     report: &mut Report,
 ) -> Option<Option<PolicyUse>> {
     let (named, args, on_error) = match &field.node.value {
@@ -263,9 +266,9 @@ fn read_policy(
         _ => return field.wrong("the name of a policy or a table with `use`", report),
     };
     let hook = named.name(report)?;
-    let facts = find_hook(hook, named, kind, catalog, report)?;
-    let args = read_args(hook, named, &facts, args, Templates::Plain, report);
-    Some(Some(PolicyUse { hook: facts.qualified, args, on_error }))
+    let found = find_hook(hook, named, kind, hooks, report)?;
+    let args = read_args(hook, named, &found, args, Templates::Plain, report);
+    Some(Some(PolicyUse { hook: found.facts.qualified.clone(), args, on_error }))
 }
 
 fn read_on_error(field: Field<'_>, report: &mut Report) -> Option<OnError> {
@@ -280,11 +283,11 @@ fn find_hook(
     hook: &str,
     named: Field<'_>,
     kind: HookKind,
-    catalog: &dyn Catalog,
+    hooks: &Hooks<'_>,
     report: &mut Report,
-) -> Option<HookFacts> {
-    match catalog.hook(kind, hook) {
-        Ok(facts) => Some(facts),
+) -> Option<Rc<Hook>> {
+    match hooks.find(kind, hook) {
+        Ok(found) => Some(found),
         Err(message) => {
             report.error("unknown-hook", &named.node.span, message);
             None
@@ -295,7 +298,7 @@ fn find_hook(
 fn read_args(
     hook: &str,
     named: Field<'_>,
-    facts: &HookFacts,
+    found: &Hook,
     args: Option<Field<'_>>,
     templates: Templates,
     report: &mut Report,
@@ -308,7 +311,7 @@ fn read_args(
         Some(field) => Some(field.node),
         None => None,
     };
-    args::read(hook, &named.node.span, facts.schema.as_ref(), args, templates, report)
+    args::read(hook, &named.node.span, &found.schema, args, templates, report)
 }
 
 /// Reads a table of properties; `source` is what set them.

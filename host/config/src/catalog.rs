@@ -1,7 +1,13 @@
 //! What a configuration must know of the plugins that are loaded.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use windlass_core::policy::HookKind;
 use windlass_core::value::Pair;
+
+use crate::args::Schema;
 
 /// The hooks that configurations can name.
 pub trait Catalog {
@@ -21,4 +27,35 @@ pub struct HookFacts {
     /// `flunk-on-warnings`, `warn-on-failure`, `warn-on-warnings`, `always-run` are the defaults of
     /// its flags.
     pub options: Vec<Pair>,
+}
+
+/// A catalog in which each hook is looked up, and its schema compiled, once for a file.
+pub(crate) struct Hooks<'a> {
+    catalog: &'a dyn Catalog,
+    known: RefCell<BTreeMap<(HookKind, String), Rc<Hook>>>,
+}
+
+/// A hook that the catalog has.
+pub(crate) struct Hook {
+    pub(crate) facts: HookFacts,
+    /// Or why its schema is not usable.
+    pub(crate) schema: Result<Schema, String>,
+}
+
+impl<'a> Hooks<'a> {
+    pub(crate) fn new(catalog: &'a dyn Catalog) -> Hooks<'a> {
+        Hooks { catalog, known: RefCell::default() }
+    }
+
+    pub(crate) fn find(&self, kind: HookKind, name: &str) -> Result<Rc<Hook>, String> {
+        let key = (kind, name.to_owned());
+        if let Some(hook) = self.known.borrow().get(&key) {
+            return Ok(hook.clone());
+        }
+        let facts = self.catalog.hook(kind, name)?;
+        let schema = Schema::compile(facts.schema.as_ref());
+        let hook = Rc::new(Hook { facts, schema });
+        self.known.borrow_mut().insert(key, hook.clone());
+        Ok(hook)
+    }
 }

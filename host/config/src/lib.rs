@@ -27,6 +27,7 @@ use std::path::Path;
 
 use windlass_core::builder::StepSpec;
 
+use catalog::Hooks;
 use diagnostic::Report;
 use node::{Node, Tree};
 use section::Section;
@@ -48,7 +49,7 @@ pub struct Checked<T> {
 
 /// Checks a `master.toml`: `text` is its content, `path` its name in messages.
 pub fn check_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Checked<config::Master> {
-    check(path, text, |root, report| master::read(root, catalog, report))
+    check(path, text, |root, report| master::read(root, &Hooks::new(catalog), report))
 }
 
 /// Returns the checked `master.toml`, or all its errors.
@@ -92,7 +93,7 @@ pub fn step_from_json(json: &str, catalog: &dyn Catalog) -> Result<StepSpec, Str
         return Err("the step is not a JSON object".into());
     }
     let mut report = Report::default();
-    let step = builder::read_step(Section::new("a step", &(0..0), &node), catalog, &mut report);
+    let step = builder::read_step(Section::new("a step", &(0..0), &node), &Hooks::new(catalog), &mut report);
     match step {
         Some(step) if !report.failed() => Ok(step),
         Some(_) | None => Err(report.messages().join("; ")),

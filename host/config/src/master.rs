@@ -6,7 +6,7 @@ use windlass_core::policy::HookKind;
 use windlass_core::properties::Properties;
 
 use crate::builder::{self, Policies, Surroundings, read_properties};
-use crate::catalog::Catalog;
+use crate::catalog::Hooks;
 use crate::config::{Fixed, Logs, Master, Worker};
 use crate::diagnostic::Report;
 use crate::grants::{self, Grants};
@@ -19,7 +19,7 @@ use crate::token;
 const MASTER: &[&str] = &["master"];
 
 /// Reads the whole file. What is returned is worth something only if the report has no error.
-pub(crate) fn read(root: &Node, catalog: &dyn Catalog, report: &mut Report) -> Master {
+pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Master {
     let mut section = Section::new("the configuration", &(0..0), root);
     let title = section.take(&["title"], report);
     let fixed = read_fixed(section.take(MASTER, report), report);
@@ -35,12 +35,12 @@ pub(crate) fn read(root: &Node, catalog: &dyn Catalog, report: &mut Report) -> M
 
     let policies = section
         .take(&["policies"], report)
-        .map_or_else(Policies::default, |f| Policies::read(f, catalog, report));
+        .map_or_else(Policies::default, |f| Policies::read(f, hooks, report));
 
     let mut builder_names = Names::new("builder");
     let mut builddirs = Names::new("builder's directory");
     let mut around = Surroundings {
-        catalog,
+        hooks,
         policies: &policies,
         workers: &mut worker_names,
         builders: &mut builder_names,
@@ -63,7 +63,7 @@ pub(crate) fn read(root: &Node, catalog: &dyn Catalog, report: &mut Report) -> M
     }
 
     let grants =
-        section.take(&["grants"], report).map_or_else(grants::bundled, |f| read_grants(f, catalog, report));
+        section.take(&["grants"], report).map_or_else(grants::bundled, |f| read_grants(f, hooks, report));
     let db_poll_interval_ms =
         section.take(&["db_poll_interval"], report).and_then(|f| read_interval(f, report)).unwrap_or(60_000);
     let logs = read_logs(section.take(&["logs"], report), report);
@@ -179,12 +179,12 @@ fn check_worker_name(field: Field<'_>, name: &str, report: &mut Report) {
     }
 }
 
-fn read_grants(field: Field<'_>, catalog: &dyn Catalog, report: &mut Report) -> Grants {
-    let (own, hooks) = grants::read(field, "[grants]", report);
+fn read_grants(field: Field<'_>, hooks: &Hooks<'_>, report: &mut Report) -> Grants {
+    let (own, granted) = grants::read(field, "[grants]", report);
     let mut grants = grants::bundled();
     grants.extend(own);
-    for hook in hooks {
-        let known = HookKind::ALL.iter().any(|kind| catalog.hook(*kind, hook.name).is_ok());
+    for hook in granted {
+        let known = HookKind::ALL.iter().any(|kind| hooks.find(*kind, hook.name).is_ok());
         if !known {
             report
                 .warning("unused-grant", hook.key, format!("no loaded plugin offers `{}`", hook.name))

@@ -5,4 +5,5 @@ mod documents;
 mod hooks;
 mod loading;
 mod plan;
+mod robust;
 mod ui;
