@@ -41,10 +41,6 @@ fn table(components: Vec<&Component>, out: &Path) -> Result<String, Box<dyn erro
         // A copy of our own: another build may replace the shared file while the compiler reads it.
         let copy = out.join(format!("{}.wasm", component.name));
         copy_if_changed(&component.path, &copy)?;
-        // Those of the demo are handed out apart.
-        if component.name.starts_with("demo-") {
-            continue;
-        }
         writeln!(table, "    Bundled {{ name: {:?}, bytes: include_bytes!({copy:?}) }},", component.name)?;
     }
     table.push_str("]\n");
