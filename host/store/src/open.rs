@@ -163,13 +163,13 @@ fn open(
     let Seeds { ids, marks, segments } = seeds(&database).map_err(&broken)?;
 
     let logs = folder.join("logs");
-    let segments = Segments::open(logs.clone(), &segments, make_durable, counters.syncs.clone())
+    let segments = Segments::open(logs.clone(), &segments, make_durable.clone(), counters.syncs.clone())
         .map_err(failed("open", &logs))?;
     let cas = Cas::open(folder.join("cas"))
         .map_err(|source| OpenError::Cas { folder: folder.to_owned(), source })?;
     counters.log_bytes_held.store(segments.used, std::sync::atomic::Ordering::Relaxed);
     // The names of the files made above are durable before anything is acknowledged.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync", folder))?;
+    File::open(folder).and_then(|file| make_durable(&file, folder)).map_err(failed("sync", folder))?;
 
     let database = Arc::new(database);
     let queue = Arc::new(Queue::default());
