@@ -347,3 +347,6 @@ impl Task {
         self.retry = Some(tokio::time::Instant::now() + RETRY);
     }
 }
+
+#[cfg(test)]
+mod tests;
