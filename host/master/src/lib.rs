@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod build_driver;
+mod check;
 pub mod clock;
 pub mod dispatcher;
 pub mod events;
@@ -31,6 +32,7 @@ pub mod world;
 
 mod start;
 
+pub use check::{Checked, check};
 pub use events::{Events, Listener};
 pub use force::ForceError;
 pub use handle::{Handle, LogError, PollError, QueryError, StopError};

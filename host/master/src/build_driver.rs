@@ -1,0 +1,197 @@
+//! Builds that run: one task for each, from its claim to its last commit.
+//!
+//! The task owns a [`windlass_core::build::Build`], tells it what happened, and does what it says: rows
+//! first, then the next step. A step is a component of the generation that was live when the build
+//! started; the build keeps that generation for its whole life.
+//!
+//! - `run`: the task
+//! - `properties`: what a build begins with
+
+mod properties;
+mod run;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use windlass_core::change::Change;
+use windlass_core::id::BuildId;
+use windlass_core::record::BuildRow;
+use windlass_runtime::Runtime;
+use windlass_store::Store;
+
+use crate::clock::Clock;
+use crate::dispatcher::{BuildEnded, BuildStart, Dispatcher, StartBuild};
+use crate::events::Events;
+use crate::step_port::Stop;
+use crate::worker_link::Links;
+use crate::world::World;
+
+/// How long a step that was asked to stop may take for it.
+const STOP_GRACE: Duration = Duration::from_secs(60);
+
+/// The same when the master goes down.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// What drives builds.
+pub struct DriverParts {
+    /// Where builds are recorded.
+    pub store: Store,
+    /// Where steps run.
+    pub runtime: Runtime,
+    /// Where their commands go.
+    pub links: Links,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where progress is told.
+    pub events: Events,
+    /// Properties, grants and limits of logs at first.
+    pub world: Arc<World>,
+}
+
+/// Who is told that a build ended: the dispatcher, whose slot it frees.
+pub trait BuildReport: Send + Sync + 'static {
+    /// A build ended; its requests were completed or given back in the same commit.
+    fn build_ended(&self, end: BuildEnded);
+}
+
+impl BuildReport for Dispatcher {
+    fn build_ended(&self, end: BuildEnded) {
+        Dispatcher::build_ended(self, end);
+    }
+}
+
+/// The builds that run. Cheap to clone.
+#[derive(Clone)]
+pub struct Builds(Arc<Inner>);
+
+struct Inner {
+    parts: DriverParts,
+    world: ArcSwap<World>,
+    report: OnceLock<Arc<dyn BuildReport>>,
+    /// Locked for a look-up or an insertion only.
+    running: Mutex<HashMap<BuildId, watch::Sender<Stop>>>,
+    tasks: TaskTracker,
+}
+
+impl Builds {
+    /// No builds yet.
+    #[must_use]
+    pub fn new(parts: DriverParts) -> Builds {
+        let world = ArcSwap::new(Arc::clone(&parts.world));
+        Builds(Arc::new(Inner {
+            parts,
+            world,
+            report: OnceLock::new(),
+            running: Mutex::default(),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    /// Says who is told about builds that end. The first call counts.
+    pub fn report_to(&self, report: Arc<dyn BuildReport>) {
+        // A second call is a mistake of the wiring that nothing depends on.
+        self.0.report.set(report).ok();
+    }
+
+    /// Builds that start from now on go by these properties, grants and limits.
+    pub fn configure(&self, world: Arc<World>) {
+        self.0.world.store(world);
+    }
+
+    /// Stops a running build: its step is interrupted, steps that always run still run, and it ends
+    /// as cancelled. False: no such build runs.
+    pub fn stop(&self, build: BuildId, reason: &str) -> bool {
+        self.tell(build, |stop| {
+            if *stop == Stop::No {
+                *stop = Stop::Cancel(reason.to_owned());
+            }
+        })
+    }
+
+    /// The builds that run, by id.
+    #[must_use]
+    pub fn running(&self) -> Vec<BuildId> {
+        let mut running: Vec<BuildId> = self.lock().keys().copied().collect();
+        running.sort();
+        running
+    }
+
+    /// Interrupts all builds, so that they are built again after the next start, and waits until they
+    /// have ended. Bounded in time.
+    pub async fn shutdown(&self) {
+        for stop in self.lock().values() {
+            stop.send_replace(Stop::Shutdown);
+        }
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    fn tell(&self, build: BuildId, change: impl FnOnce(&mut Stop)) -> bool {
+        match self.lock().get(&build) {
+            Some(stop) => {
+                stop.send_modify(change);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, watch::Sender<Stop>>> {
+        self.0.running.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl StartBuild for Builds {
+    fn start(&self, build: BuildStart) {
+        let (stop, stopped) = watch::channel(Stop::No);
+        // A build that is claimed while the master goes down ends before its first step.
+        if self.0.tasks.is_closed() {
+            stop.send_replace(Stop::Shutdown);
+        }
+        self.lock().insert(build.row.id, stop);
+        let builds = self.clone();
+        self.0.tasks.spawn(async move {
+            let id = build.row.id;
+            let ended = run::build(&builds, build, stopped).await;
+            builds.lock().remove(&id);
+            if let Some(report) = builds.0.report.get() {
+                report.build_ended(ended);
+            }
+        });
+    }
+}
+
+/// The changes of a build's source stamps, oldest first, at most the newest `limit`.
+pub(crate) fn changes(store: &Store, build: &BuildRow, limit: usize) -> Vec<Change> {
+    let mut ids: Vec<_> = build.stamps.iter().flat_map(|stamp| stamp.changes.iter().copied()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let newest = ids.split_off(ids.len().saturating_sub(limit));
+    let find = |id| match store.change(id) {
+        Ok(change) => change,
+        Err(error) => {
+            tracing::error!(%id, error = chain(&error), "failed to read a change");
+            None
+        }
+    };
+    newest.into_iter().filter_map(find).collect()
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

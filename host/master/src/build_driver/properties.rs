@@ -1,0 +1,131 @@
+//! The properties that a build begins with.
+
+use windlass_core::builder::Builder;
+use windlass_core::change::Change;
+use windlass_core::properties::Properties;
+use windlass_core::record::BuildRow;
+use windlass_core::request::Buildset;
+use windlass_core::value::Value;
+
+/// Where they come from, in the order in which later ones win.
+pub(super) struct Sources<'a> {
+    pub(super) config: &'a Properties,
+    pub(super) changes: &'a [Change],
+    /// In the order of the requests: what the first one says wins.
+    pub(super) buildsets: &'a [Buildset],
+    pub(super) builder: &'a Builder,
+    /// None: the worker was removed from the configuration meanwhile.
+    pub(super) worker: Option<&'a Properties>,
+    pub(super) row: &'a BuildRow,
+}
+
+/// Puts them together; last come those that the build itself has.
+pub(super) fn of(sources: &Sources<'_>) -> Properties {
+    let mut properties = sources.config.clone();
+    for change in sources.changes {
+        properties.extend(&change.properties);
+    }
+    for buildset in sources.buildsets.iter().rev() {
+        properties.extend(&buildset.properties);
+    }
+    properties.extend(&sources.builder.properties);
+    if let Some(worker) = sources.worker {
+        properties.extend(worker);
+    }
+    properties.extend(&sources.row.properties);
+    own(&mut properties, sources);
+    properties
+}
+
+fn own(properties: &mut Properties, sources: &Sources<'_>) {
+    let row = sources.row;
+    let mut set = |name: &str, value: Value| properties.set(name, value, "Build");
+    set("buildername", row.builder.as_str().into());
+    set("buildnumber", i64::try_from(row.number).map_or(Value::Null, Value::Integer));
+    set("workername", row.worker.as_str().into());
+    set("builddir", sources.builder.builddir.as_str().into());
+    // With several codebases there is no one branch; `%(src:CODEBASE:branch)s` names each.
+    let stamp = match row.stamps.as_slice() {
+        [one] => Some(one),
+        several => several.iter().find(|stamp| stamp.codebase.is_empty()),
+    };
+    if let Some(stamp) = stamp {
+        let optional = |text: &Option<String>| text.as_deref().map_or(Value::Null, Value::from);
+        set("branch", optional(&stamp.branch));
+        set("revision", optional(&stamp.revision));
+        set("repository", stamp.repository.as_str().into());
+        set("project", stamp.project.as_str().into());
+        set("codebase", stamp.codebase.as_str().into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build_driver::tests::{builder, row};
+    use windlass_core::change::SourceStamp;
+    use windlass_core::id::BuildsetId;
+    use windlass_core::time::Timestamp;
+
+    fn one(name: &str, value: &str) -> Properties {
+        let mut properties = Properties::default();
+        properties.set(name, value.into(), "test");
+        properties
+    }
+
+    fn buildset(properties: Properties) -> Buildset {
+        Buildset {
+            id: BuildsetId(1),
+            reason: String::new(),
+            submitter: String::new(),
+            stamps: Vec::new(),
+            properties,
+            submitted: Timestamp(0),
+            requests: Vec::new(),
+            complete: None,
+        }
+    }
+
+    #[test]
+    fn later_sources_win_and_the_build_has_the_last_word() {
+        let mut row = row();
+        row.stamps = vec![SourceStamp { branch: Some("dev".to_owned()), ..SourceStamp::default() }];
+        let mut builder = builder(Vec::new());
+        builder.properties = one("b", "builder");
+        let mut config = one("a", "config");
+        config.extend(&one("b", "config"));
+        config.extend(&one("buildername", "forged"));
+        let properties = of(&Sources {
+            config: &config,
+            changes: &[],
+            buildsets: &[buildset(one("c", "first")), buildset(one("c", "second"))],
+            builder: &builder,
+            worker: Some(&one("d", "worker")),
+            row: &row,
+        });
+        let text = |name: &str| properties.get(name).map(Value::to_text).unwrap_or_default();
+        assert_eq!(
+            ["a", "b", "c", "d", "buildername", "branch", "revision", "builddir"].map(text),
+            ["config", "builder", "first", "worker", &row.builder, "dev", "", &builder.builddir]
+        );
+    }
+
+    #[test]
+    fn build_of_several_codebases_has_no_branch_of_its_own() {
+        let stamp = |codebase: &str| SourceStamp { codebase: codebase.to_owned(), ..SourceStamp::default() };
+        let mut row = row();
+        row.stamps = vec![stamp("app"), stamp("lib")];
+        let none = Properties::default();
+        let builder = builder(Vec::new());
+        let sources = Sources {
+            config: &none,
+            changes: &[],
+            buildsets: &[],
+            builder: &builder,
+            worker: None,
+            row: &row,
+        };
+        assert_eq!(of(&sources).get("branch"), None);
+        assert!(of(&sources).get("buildnumber").is_some());
+    }
+}

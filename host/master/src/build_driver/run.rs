@@ -1,0 +1,361 @@
+//! The task of one build.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use windlass_config::config;
+use windlass_core::build::{Action, Build, Effects, Event, StepEnded};
+use windlass_core::builder::{Builder, StepSpec};
+use windlass_core::digest::Digest;
+use windlass_core::outcome::Outcome;
+use windlass_core::persist::Persist;
+use windlass_core::policy::{Fault, FaultKind, HookKind};
+use windlass_core::record::{BuildRow, StepRow};
+use windlass_core::render::{Scope, render_json};
+use windlass_core::request::Completed;
+use windlass_runtime::StepResult;
+use windlass_runtime::registry::{Generation, Resolved};
+use windlass_store::CommitError;
+
+use super::properties::{self, Sources};
+use super::{Builds, SHUTDOWN_GRACE, STOP_GRACE, chain, changes};
+use crate::dispatcher::{BuildEnded, BuildStart};
+use crate::step_port::{self, Remains, StepContext, Stop, acknowledge};
+use crate::view;
+
+/// The most changes whose properties a build takes over.
+const MAX_CHANGES: usize = 1_000;
+
+/// Runs a build to its end. A panic ends that build as an exception, and nothing else.
+pub(super) async fn build(builds: &Builds, start: BuildStart, stop: watch::Receiver<Stop>) -> BuildEnded {
+    let row = start.row.clone();
+    let outcome = match AssertUnwindSafe(drive(builds, start, stop)).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let what = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "no message".to_owned());
+            tracing::error!(build = %row.id, what, "BUG: the task of a build panicked");
+            broken(builds, row.clone(), &format!("BUG: the master's task for this build panicked: {what}"))
+                .await
+        }
+    };
+    let at = builds.0.parts.clock.now();
+    BuildEnded {
+        build: row.id,
+        worker: row.worker,
+        builder: row.builder,
+        requests: row.requests,
+        outcome,
+        at,
+    }
+}
+
+async fn drive(builds: &Builds, start: BuildStart, stop: watch::Receiver<Stop>) -> Outcome {
+    let BuildStart { mut row, builder, requests: _, buildsets, generation } = start;
+    let parts = &builds.0.parts;
+    let config = Arc::clone(&builds.0.world.load().config);
+    row.properties = properties::of(&Sources {
+        config: &config.properties,
+        changes: &changes(&parts.store, &row, MAX_CHANGES),
+        buildsets: &buildsets,
+        builder: &builder,
+        worker: config.workers.iter().find(|worker| worker.name == row.worker).map(|w| &w.properties),
+        row: &row,
+    });
+    parts.events.tell(|| view::Event::BuildStarted(view::Build::of(&row)));
+    let build = Build::new(row, &builder.steps);
+    let mut driver = Driver { builds, config, builder, generation, stop, build };
+    driver.heed_stop();
+    let mut effects = driver.on(Event::Started);
+    loop {
+        let Effects { persist, send } = effects;
+        effects = match send.into_iter().next() {
+            Some(Action::RunStep(spec)) => driver.step(spec, persist).await,
+            Some(Action::End { outcome }) => return driver.end(outcome, persist).await,
+            Some(Action::InterruptStep { .. }) | None => {
+                unreachable!("BUG: between two steps a build either goes on or ends")
+            }
+        };
+    }
+}
+
+/// Ends a build whose task is gone.
+async fn broken(builds: &Builds, row: BuildRow, reason: &str) -> Outcome {
+    let (store, now) = (&builds.0.parts.store, builds.0.parts.clock.now());
+    let fence = row.fence;
+    let mut persist = Vec::new();
+    match store.steps(row.id) {
+        Ok(steps) => {
+            for mut step in steps.into_iter().filter(|step| step.complete.is_none()) {
+                step.complete = Some(Completed { outcome: Outcome::Exception, at: now });
+                step.fault = Some(reason.to_owned());
+                persist.push(Persist::PutStep { fence, step });
+            }
+        }
+        Err(error) => tracing::error!(build = %row.id, error = chain(&error), "failed to read its steps"),
+    }
+    let mut build = Build::new(row, &[]);
+    let effects = build.on(Event::Broke { reason: reason.to_owned() }, now);
+    persist.extend(effects.persist);
+    if let Err(error) = store.commit(persist).await {
+        tracing::error!(build = %build.row().id, error = chain(&error), "failed to record the end of a build");
+    }
+    builds.0.parts.events.tell(|| view::Event::BuildFinished(view::Build::of(build.row())));
+    Outcome::Exception
+}
+
+struct Driver<'a> {
+    builds: &'a Builds,
+    config: Arc<config::Master>,
+    builder: Arc<Builder>,
+    generation: Arc<Generation>,
+    stop: watch::Receiver<Stop>,
+    build: Build,
+}
+
+/// How a run of a component ended, before its build judges it.
+struct Ended {
+    outcome: Outcome,
+    summary: Option<String>,
+    fault: Option<String>,
+}
+
+impl Driver<'_> {
+    fn on(&mut self, event: Event) -> Effects {
+        self.build.on(event, self.builds.0.parts.clock.now())
+    }
+
+    /// Tells the build that it is to stop, if it is.
+    fn heed_stop(&mut self) {
+        let event = match &*self.stop.borrow_and_update() {
+            Stop::No => return,
+            Stop::Cancel(reason) => Event::Interrupted { reason: reason.clone() },
+            stop @ Stop::Shutdown => {
+                Event::WorkerLost { reason: stop.reason().unwrap_or_default().to_owned() }
+            }
+        };
+        let Effects { persist, send } = self.on(event);
+        // The step itself listens to the same channel.
+        debug_assert!(persist.is_empty() && send.len() <= 1, "BUG: an interrupt that writes");
+    }
+
+    /// Runs a step and records its end.
+    async fn step(&mut self, spec: StepSpec, mut begun: Vec<Persist>) -> Effects {
+        let parts = &self.builds.0.parts;
+        let resolved = self.generation.resolve(HookKind::BuildStep, &spec.hook);
+        let (hook, digest) = match &resolved {
+            Ok(resolved) => (resolved.qualified(), resolved.plugin.digest),
+            Err(_) => (spec.hook.clone(), Digest::of(b"")),
+        };
+        let id = parts.store.ids().next_step();
+        let effects = self.on(Event::StepBegan { id, hook, digest });
+        begun.extend(effects.persist);
+        let step = self.build.step().expect("it began just now").clone();
+        let build = step.build.0;
+        parts.events.tell(|| view::Event::StepStarted { build, step: view::Step::of(&step, Vec::new()) });
+
+        let (ended, remains) = match resolved {
+            Ok(resolved) => self.run(&resolved, &spec, begun, step).await,
+            Err(error) => {
+                // Configured hooks were checked; this is one that vanished between check and start.
+                (exception(error.to_string()), self.nothing_ran(begun, step))
+            }
+        };
+        self.record_end(ended, remains).await
+    }
+
+    async fn run(
+        &mut self,
+        resolved: &Resolved,
+        spec: &StepSpec,
+        begun: Vec<Persist>,
+        step: StepRow,
+    ) -> (Ended, Remains) {
+        let args = match self.arguments(resolved, spec) {
+            Ok(args) => args,
+            Err(why) => return (exception(why), self.nothing_ran(begun, step)),
+        };
+        let parts = &self.builds.0.parts;
+        let (port, came_home) = step_port::port(StepContext {
+            store: parts.store.clone(),
+            links: parts.links.clone(),
+            clock: Arc::clone(&parts.clock),
+            events: parts.events.clone(),
+            config: Arc::clone(&self.config),
+            generation: Arc::clone(&self.generation),
+            builder: Arc::clone(&self.builder),
+            build: self.build.row().clone(),
+            step,
+            begun,
+            stop: self.stop.clone(),
+        });
+        let runtime = parts.runtime.clone();
+        let mut run = Box::pin(runtime.run_step(&resolved.plugin, &resolved.hook, &args, Box::new(port)));
+        let mut deadline: Option<(Instant, &str)> = None;
+        let ended = loop {
+            let over = tokio::select! {
+                end = &mut run => break judged(end.result, resolved),
+                changed = self.stop.changed() => changed.is_err(),
+                () = sleep_until(deadline.map(|(at, _)| at)) => true,
+            };
+            if over {
+                let what = deadline.map_or("its build was given up", |(_, what)| what);
+                break exception(format!("step `{}` of {} {what}", resolved.hook, resolved.plugin.name));
+            }
+            let (grace, what) = match &*self.stop.borrow() {
+                Stop::No => continue,
+                Stop::Cancel(_) => (STOP_GRACE, "did not stop when it was asked to"),
+                Stop::Shutdown => (SHUTDOWN_GRACE, "was cut off: the master shut down"),
+            };
+            self.heed_stop();
+            deadline = Some((Instant::now() + grace, what));
+        };
+        // Dropping an unfinished run ends the guest, and its port comes home.
+        drop(run);
+        let state = came_home.await.expect("BUG: a port that was dropped came home");
+        let grace = if *self.stop.borrow() == Stop::Shutdown { SHUTDOWN_GRACE } else { STOP_GRACE };
+        (ended, state.finish(Instant::now() + grace).await)
+    }
+
+    /// The arguments as the step gets them: rendered, and then checked once more.
+    fn arguments(&self, resolved: &Resolved, spec: &StepSpec) -> Result<String, String> {
+        let row = self.build.row();
+        let scope = Scope { properties: &row.properties, stamps: &row.stamps };
+        let args = render_json(&spec.args, scope).map_err(|error| {
+            format!("failed to render the arguments of step `{}`: {}", spec.name, chain(&error))
+        })?;
+        if args != spec.args {
+            let hook = resolved.plugin.hook(HookKind::BuildStep, &resolved.hook);
+            windlass_config::check_args(hook.and_then(|hook| hook.args_schema.as_ref()), &args)
+                .map_err(|why| format!("the arguments of step `{}`, once rendered: {why}", spec.name))?;
+        }
+        Ok(args)
+    }
+
+    fn nothing_ran(&self, begun: Vec<Persist>, step: StepRow) -> Remains {
+        Remains {
+            build: self.build.row().clone(),
+            step,
+            added: Vec::new(),
+            persist: begun,
+            acks: Vec::new(),
+            fault: None,
+            worker_lost: None,
+        }
+    }
+
+    /// One commit with what is left of the step's logs, its row, and (after the last) the build's end.
+    async fn record_end(&mut self, ended: Ended, remains: Remains) -> Effects {
+        let Remains { build: row, step, added, mut persist, acks, fault, worker_lost } = remains;
+        self.heed_stop();
+        if let Some(reason) = worker_lost {
+            // Without effects: the step's end, right below, has them.
+            let Effects { persist, send } = self.on(Event::WorkerLost { reason });
+            debug_assert!(persist.is_empty() && send.is_empty(), "BUG: a loss that writes");
+        }
+        let ended = StepEnded {
+            outcome: if fault.is_some() { Outcome::Exception } else { ended.outcome },
+            summary: ended.summary.unwrap_or(step.summary),
+            urls: step.urls,
+            fault: fault.or(ended.fault),
+            added,
+            properties: row.properties,
+            components: row.components,
+        };
+        // Only a commit with logs can fail for lack of room for them.
+        let has_logs = persist.iter().any(|persist| matches!(persist, Persist::AppendLog { .. }));
+        let retry = has_logs.then(|| (self.build.clone(), ended.clone(), without_logs(&persist)));
+        let mut effects = self.on(Event::StepEnded(ended));
+        let mut finished = finished_step(&effects);
+        persist.append(&mut effects.persist);
+        let mut committed = self.builds.0.parts.store.commit(persist).await;
+        if let (Err(full @ CommitError::LogsFull { .. }), Some((build, again, mut rows))) =
+            (&committed, retry)
+        {
+            tracing::error!(build = %build.row().id, error = chain(full), "no room for a log");
+            let mut ended = again;
+            ended.outcome = ended.outcome.worst(Outcome::Exception);
+            ended.fault = Some(chain(full));
+            self.build = build;
+            effects = self.on(Event::StepEnded(ended));
+            finished = finished_step(&effects);
+            rows.append(&mut effects.persist);
+            committed = self.builds.0.parts.store.commit(rows).await;
+        }
+        let parts = &self.builds.0.parts;
+        if let Err(error) = committed {
+            // The store is gone, or the claim has passed to somebody else. A restart finds the build
+            // unfinished and gives its requests back.
+            let build = self.build.row().id;
+            tracing::error!(%build, error = chain(&error), "failed to record the end of a step");
+        }
+        acknowledge(&parts.links, &self.build.row().worker, acks);
+        let build = finished.build.0;
+        parts
+            .events
+            .tell(|| view::Event::StepFinished { build, step: view::Step::of(&finished, Vec::new()) });
+        effects
+    }
+
+    async fn end(&mut self, outcome: Outcome, persist: Vec<Persist>) -> Outcome {
+        if !persist.is_empty()
+            && let Err(error) = self.builds.0.parts.store.commit(persist).await
+        {
+            tracing::error!(build = %self.build.row().id, error = chain(&error), "failed to record the end of a build");
+        }
+        let row = self.build.row();
+        self.builds.0.parts.events.tell(|| view::Event::BuildFinished(view::Build::of(row)));
+        outcome
+    }
+}
+
+/// The row of the step that these effects record.
+fn finished_step(effects: &Effects) -> StepRow {
+    let row = effects.persist.iter().find_map(|persist| match persist {
+        Persist::PutStep { step, .. } => Some(step.clone()),
+        _ => None,
+    });
+    row.expect("BUG: the end of a step that records no step")
+}
+
+fn without_logs(persist: &[Persist]) -> Vec<Persist> {
+    persist.iter().filter(|persist| !matches!(persist, Persist::AppendLog { .. })).cloned().collect()
+}
+
+fn exception(fault: String) -> Ended {
+    Ended { outcome: Outcome::Exception, summary: None, fault: Some(fault) }
+}
+
+/// What a run's end means: the guest's own failure may be worth a retry, all others are exceptions.
+fn judged(result: Result<StepResult, Fault>, resolved: &Resolved) -> Ended {
+    match result {
+        Ok(StepResult { outcome, summary }) => Ended { outcome, summary, fault: None },
+        Err(fault) => {
+            let outcome = match &fault.kind {
+                FaultKind::Failed(failure) if failure.retryable => Outcome::Retry,
+                FaultKind::Failed(failure) if failure.code == "interrupted" => Outcome::Cancelled,
+                FaultKind::Failed(_)
+                | FaultKind::Trap(_)
+                | FaultKind::Cpu(_)
+                | FaultKind::Wall(_)
+                | FaultKind::Memory(_)
+                | FaultKind::BadAnswer(_) => Outcome::Exception,
+            };
+            tracing::warn!(plugin = resolved.plugin.name, %fault, "a step gave no result");
+            Ended { outcome, summary: None, fault: Some(fault.to_string()) }
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,223 @@
+//! What a running step may do: the port behind `windlass:master/step-host`, for one run of one step.
+//!
+//! The port belongs to the run and needs no lock. It moves things along (updates of commands into
+//! logs, logs into commits, commits into acknowledgements) whenever the step waits for something;
+//! while the step computes, nothing moves, and the worker's window holds its output back. When the
+//! run is over, however it ended, the port's state comes home to the driver.
+//!
+//! - `host`: the functions of the contract
+//! - `commands`: remote commands of the step
+//! - `turn`: the one place that waits
+//! - `batch`: what waits for a commit, and what is acknowledged after it
+//! - `logs`, `lines`, `uid`: logs, whole lines, names of commands
+//!
+//! Deliberately absent for now, answered `unsupported`: submitting buildsets, test results. A
+//! statistic is only told to the master's own log.
+
+mod batch;
+mod commands;
+mod host;
+mod lines;
+mod logs;
+mod turn;
+mod uid;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use windlass_config::config;
+use windlass_core::builder::{Builder, StepSpec};
+use windlass_core::persist::Persist;
+use windlass_core::record::{BuildRow, StepRow};
+use windlass_core::time::Timestamp;
+use windlass_core::value::{Completion, Failure};
+use windlass_runtime::port::StepEvent;
+use windlass_runtime::registry::Generation;
+use windlass_store::Store;
+
+use crate::clock::Clock;
+use crate::events::Events;
+use crate::worker_link::Links;
+use batch::Batch;
+use commands::Command;
+use logs::LogBook;
+
+pub(crate) use commands::{Acked, acknowledge};
+
+/// Why a build is to stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// It is not.
+    #[default]
+    No,
+    /// Somebody wants it stopped: it ends as cancelled.
+    Cancel(String),
+    /// The master goes down: it is built again later.
+    Shutdown,
+}
+
+impl Stop {
+    /// The reason, as the step is told.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match self {
+            Stop::No => None,
+            Stop::Cancel(reason) => Some(reason),
+            Stop::Shutdown => Some("the master shuts down"),
+        }
+    }
+}
+
+/// What a step is given for its run.
+pub(crate) struct StepContext {
+    pub(crate) store: Store,
+    pub(crate) links: Links,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: Events,
+    pub(crate) config: Arc<config::Master>,
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) builder: Arc<Builder>,
+    /// The build's row, lent for the run: properties and components change in it.
+    pub(crate) build: BuildRow,
+    pub(crate) step: StepRow,
+    /// What the step's beginning persists: it goes down with the first commit of the run.
+    pub(crate) begun: Vec<Persist>,
+    pub(crate) stop: watch::Receiver<Stop>,
+}
+
+/// The port of one run. Dropping it sends its state home.
+pub(crate) struct Port {
+    state: Option<Box<StepState>>,
+    home: Option<oneshot::Sender<Box<StepState>>>,
+}
+
+/// A port, and where its state comes home.
+pub(crate) fn port(context: StepContext) -> (Port, oneshot::Receiver<Box<StepState>>) {
+    let (home, came_home) = oneshot::channel();
+    (Port { state: Some(Box::new(StepState::new(context))), home: Some(home) }, came_home)
+}
+
+impl Port {
+    fn state(&mut self) -> &mut StepState {
+        self.state.as_mut().expect("it is taken at the drop only")
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        if let (Some(state), Some(home)) = (self.state.take(), self.home.take())
+            && home.send(state).is_err()
+        {
+            tracing::debug!("a step's port came home to nobody: its build was given up");
+        }
+    }
+}
+
+/// All that a run of a step knows.
+pub(crate) struct StepState {
+    context: StepContext,
+    /// The moment that the step sees: it moves on at blocking calls that return.
+    now: Timestamp,
+    commands: Vec<Command>,
+    events: VecDeque<StepEvent>,
+    /// Bytes of text in `events`.
+    queued: usize,
+    logs: LogBook,
+    batch: Batch,
+    /// When what waits in the batch goes down at the latest.
+    flush_at: Option<Instant>,
+    timers: BTreeMap<u32, Instant>,
+    next_timer: u32,
+    interrupted: Option<String>,
+    added: Vec<StepSpec>,
+    /// The row of the step or the build changed and waits for a commit.
+    dirty: bool,
+    fault: Option<String>,
+    worker_lost: Option<String>,
+}
+
+/// What a run leaves behind.
+pub(crate) struct Remains {
+    /// The build's row with what the step changed in it.
+    pub(crate) build: BuildRow,
+    /// The step's row with its summary and links.
+    pub(crate) step: StepRow,
+    /// Steps that it added.
+    pub(crate) added: Vec<StepSpec>,
+    /// Goes into the commit that records the step's end.
+    pub(crate) persist: Vec<Persist>,
+    /// Acknowledges the commands' updates; to be called after that commit.
+    pub(crate) acks: Vec<Acked>,
+    /// The machinery failed during the run.
+    pub(crate) fault: Option<String>,
+    /// Its worker was lost.
+    pub(crate) worker_lost: Option<String>,
+}
+
+impl StepState {
+    fn new(context: StepContext) -> StepState {
+        let logs = LogBook::new(
+            context.build.id,
+            context.step.id,
+            context.build.fence,
+            context.config.logs.max_log_bytes,
+        );
+        let mut context = context;
+        let begun = std::mem::take(&mut context.begun);
+        StepState {
+            now: context.clock.now(),
+            commands: Vec::new(),
+            events: VecDeque::new(),
+            queued: 0,
+            logs,
+            batch: Batch::new(begun),
+            flush_at: None,
+            timers: BTreeMap::new(),
+            next_timer: 0,
+            // A build that is being stopped already still runs its steps that always run.
+            interrupted: None,
+            added: Vec::new(),
+            dirty: false,
+            fault: None,
+            worker_lost: None,
+            context,
+        }
+    }
+
+    /// Ends the run: stops what still runs, waits for it until `deadline`, and hands over the rest.
+    pub(crate) async fn finish(mut self, deadline: Instant) -> Remains {
+        // Nobody reads events any more.
+        self.commands.iter_mut().for_each(commands::Command::stop_observing);
+        let running: Vec<u32> =
+            (0..).zip(&self.commands).filter(|(_, c)| c.end.is_none()).map(|(n, _)| n).collect();
+        for number in running {
+            self.interrupt(number, "its step has ended");
+        }
+        while self.commands.iter().any(|command| command.end.is_none()) {
+            if self.turn(Some(deadline)).await == turn::Turn::TimeIsUp {
+                tracing::warn!(build = %self.context.build.id, "a command outlived its step");
+                break;
+            }
+        }
+        self.settle().await;
+        let mut persist = self.batch.take_rows();
+        self.logs.finish(&mut persist);
+        if self.fault.is_some() {
+            // There is no room for logs, or the store is gone: the step's end is worth more.
+            persist.retain(|persist| !matches!(persist, Persist::AppendLog { .. }));
+        }
+        Remains {
+            build: self.context.build,
+            step: self.context.step,
+            added: self.added,
+            persist,
+            acks: commands::acks(&mut self.commands),
+            fault: self.fault,
+            worker_lost: self.worker_lost,
+        }
+    }
+}
+
+/// How a command ended.
+type End = Result<Completion, Failure>;

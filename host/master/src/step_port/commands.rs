@@ -1,0 +1,278 @@
+//! The remote commands of a step: started, watched, interrupted, ended.
+
+use std::collections::BTreeMap;
+use std::task::{Context, Poll};
+
+use windlass_core::build::record;
+use windlass_core::digest::Digest;
+use windlass_core::policy::HookKind;
+use windlass_core::record::Component;
+use windlass_core::render::{Scope, render};
+use windlass_core::value::{Failure, Origin};
+use windlass_protocol::message::{CommandUid, Start, Update};
+use windlass_runtime::port::StepEvent;
+
+use super::lines::Lines;
+use super::{End, StepState, uid};
+use crate::worker_link::{CommandEvent, CommandFeed, Links};
+
+/// The most commands of one step, over its whole run: a step that wants more is a loop gone wild.
+const MAX_COMMANDS: usize = 10_000;
+
+/// The most text of events that may wait while the step does not ask for it.
+const MAX_QUEUED: usize = 16 * 1024 * 1024;
+
+/// The first try of a step; a later one names its commands anew.
+const ATTEMPT: u32 = 1;
+
+/// A remote command.
+pub(super) struct Command {
+    uid: CommandUid,
+    /// None once it has ended.
+    feed: Option<CommandFeed>,
+    /// The last update that was taken in, and the last that was acknowledged.
+    taken: u64,
+    acked: u64,
+    /// Over all data of its logs, compared with the worker's at the end.
+    hash: blake3::Hasher,
+    observed: BTreeMap<String, Lines>,
+    pub(super) end: Option<End>,
+}
+
+impl Command {
+    pub(super) fn stop_observing(&mut self) {
+        self.observed.clear();
+    }
+}
+
+/// An update that may be acknowledged once what came before it is durable.
+#[derive(Debug)]
+pub(crate) struct Acked {
+    uid: CommandUid,
+    number: u64,
+}
+
+/// What can be acknowledged after the next commit.
+pub(super) fn acks(commands: &mut [Command]) -> Vec<Acked> {
+    commands
+        .iter_mut()
+        .filter(|command| command.taken > command.acked)
+        .map(|command| {
+            command.acked = command.taken;
+            Acked { uid: command.uid.clone(), number: command.taken }
+        })
+        .collect()
+}
+
+/// Acknowledges. Call it after the commit only.
+pub(crate) fn acknowledge(links: &Links, worker: &str, acks: Vec<Acked>) {
+    for Acked { uid, number } in acks {
+        links.ack(worker, &uid, number);
+    }
+}
+
+/// The next event of any command that has one; never one of several that are ready is lost.
+pub(super) fn poll(commands: &mut [Command], cx: &mut Context<'_>) -> Poll<(usize, Option<CommandEvent>)> {
+    for (index, command) in commands.iter_mut().enumerate() {
+        if let Some(feed) = &mut command.feed
+            && let Poll::Ready(event) = feed.poll_recv(cx)
+        {
+            return Poll::Ready((index, event));
+        }
+    }
+    Poll::Pending
+}
+
+impl StepState {
+    /// Starts a command: durable first, sent after.
+    pub(super) async fn start(
+        &mut self,
+        command: &str,
+        args: &str,
+        observe: Vec<String>,
+    ) -> Result<u32, Failure> {
+        if let Some(reason) = &self.interrupted {
+            // A step of a build that is being stopped cleans up by steps that always run, not by
+            // commands of its own.
+            return Err(Failure::new("interrupted", reason.clone()));
+        }
+        if self.commands.len() == MAX_COMMANDS {
+            return Err(Failure::new("quota", format!("a step may start {MAX_COMMANDS} commands")));
+        }
+        let resolved = self
+            .context
+            .generation
+            .resolve(HookKind::SlaveCommand, command)
+            .map_err(|error| Failure::new("not-found", error.to_string()))?;
+        let qualified = resolved.qualified();
+        let ordinal = u32::try_from(self.commands.len()).expect("there are at most MAX_COMMANDS");
+        let uid = uid::derive(&self.context.build, self.context.step.id, ATTEMPT, ordinal);
+        let start = Start {
+            command: uid.clone(),
+            hook: resolved.hook,
+            plugin: resolved.plugin.qualifier().to_owned(),
+            digest: resolved.plugin.digest,
+            args: args.to_owned(),
+            builddir: self.context.builder.builddir.clone(),
+            env: self.environment()?,
+            grants: self
+                .context
+                .config
+                .grants
+                .get(&qualified)
+                .into_iter()
+                .flatten()
+                .map(|(capability, scope)| (capability.clone(), scope.clone()))
+                .collect(),
+        };
+        let component = Component {
+            kind: HookKind::SlaveCommand.as_str().to_owned(),
+            hook: qualified,
+            digest: start.digest,
+        };
+        if !self.context.build.components.contains(&component) {
+            record(&mut self.context.build.components, component);
+            self.dirty = true;
+        }
+
+        self.make_durable().await;
+        if let Some(fault) = &self.fault {
+            return Err(Failure::new("io", fault.clone()));
+        }
+        let feed = self.context.links.start_command(&self.context.build.worker, start);
+        let (feed, end) = match feed {
+            Ok(feed) => (Some(feed), None),
+            Err(lost) => {
+                self.worker_lost.get_or_insert_with(|| lost.message.clone());
+                (None, Some(Err(lost)))
+            }
+        };
+        if let Some(how) = &end {
+            self.events.push_back(StepEvent::Done { command: ordinal, how: how.clone() });
+        }
+        self.commands.push(Command {
+            uid,
+            feed,
+            taken: 0,
+            acked: 0,
+            hash: blake3::Hasher::new(),
+            observed: observe.into_iter().map(|log| (log, Lines::default())).collect(),
+            end,
+        });
+        Ok(ordinal)
+    }
+
+    fn environment(&self) -> Result<Vec<(String, String)>, Failure> {
+        let scope = Scope { properties: &self.context.build.properties, stamps: &self.context.build.stamps };
+        let pair = |(name, value): (&String, &String)| {
+            let value = render(value, scope)
+                .map_err(|e| Failure::new("bad-argument", format!("the builder's `env`, `{name}`: {e}")))?;
+            Ok((name.clone(), value))
+        };
+        self.context.builder.env.iter().map(pair).collect()
+    }
+
+    /// Asks a command to stop. One that has ended, or never was, is left alone.
+    pub(super) fn interrupt(&mut self, number: u32, reason: &str) {
+        if let Some(command) = self.commands.get(number as usize)
+            && command.end.is_none()
+        {
+            self.context.links.interrupt(&self.context.build.worker, &command.uid, reason);
+        }
+    }
+
+    /// Takes in what a command did.
+    pub(super) fn on_command(&mut self, index: usize, event: Option<CommandEvent>) {
+        let number = u32::try_from(index).expect("numbers of commands are u32");
+        match event {
+            Some(CommandEvent::Update { number: update_number, update }) => {
+                self.commands[index].taken = update_number;
+                self.on_update(number, index, update);
+            }
+            Some(CommandEvent::Lost(failure)) => self.on_end(number, index, Err(failure)),
+            None => {
+                let lost = Failure::retryable("worker-lost", "the link ended without a word");
+                self.on_end(number, index, Err(lost));
+            }
+        }
+    }
+
+    fn on_update(&mut self, number: u32, index: usize, update: Update) {
+        match update {
+            Update::Log { log, origin, data } => {
+                let command = &mut self.commands[index];
+                command.hash.update(&data);
+                let whole = command.observed.get_mut(&log).map(|lines| lines.push(origin, &data));
+                if let Err(failure) = self.append(&log, origin, data) {
+                    tracing::warn!(build = %self.context.build.id, %failure, "output of a command was dropped");
+                }
+                for whole in whole.into_iter().flatten() {
+                    let (origin, first_line, text) = (whole.origin, whole.first_line, whole.text);
+                    self.queue(StepEvent::Lines {
+                        command: number,
+                        log: log.clone(),
+                        origin,
+                        first_line,
+                        text,
+                    });
+                }
+            }
+            Update::Values { values } => {
+                self.queue(StepEvent::Update { command: number, values });
+                self.flush_soon();
+            }
+            Update::Diagnostic { level, message } => {
+                tracing::info!(build = %self.context.build.id, level, "a command says: {message}");
+                let text = format!("{level}: {message}\n");
+                if let Err(failure) = self.append("diagnostics", Origin::Header, text.into()) {
+                    tracing::warn!(build = %self.context.build.id, %failure, "a diagnostic was dropped");
+                }
+            }
+            Update::Done { how, log_hash } => {
+                let arrived = Digest::from_bytes(*self.commands[index].hash.finalize().as_bytes());
+                let how = if arrived == log_hash {
+                    how
+                } else {
+                    let message = "the output that arrived is not the output that the worker sent";
+                    Err(Failure::retryable("io", message))
+                };
+                self.on_end(number, index, how);
+            }
+        }
+    }
+
+    fn on_end(&mut self, number: u32, index: usize, how: End) {
+        let command = &mut self.commands[index];
+        command.feed = None;
+        let last: Vec<_> = command
+            .observed
+            .iter_mut()
+            .map(|(log, lines)| (log.clone(), lines.finish()))
+            .filter(|(_, whole)| !whole.is_empty())
+            .collect();
+        command.end = Some(how.clone());
+        for (log, whole) in last {
+            for whole in whole {
+                let (origin, first_line, text) = (whole.origin, whole.first_line, whole.text);
+                self.queue(StepEvent::Lines { command: number, log: log.clone(), origin, first_line, text });
+            }
+        }
+        if let Err(failure) = &how
+            && failure.code == "worker-lost"
+        {
+            self.worker_lost.get_or_insert_with(|| failure.message.clone());
+        }
+        self.queue(StepEvent::Done { command: number, how });
+    }
+
+    /// Puts an event behind the others.
+    fn queue(&mut self, event: StepEvent) {
+        if let StepEvent::Lines { text, .. } = &event {
+            self.queued += text.len();
+            if self.queued > MAX_QUEUED {
+                return self.break_off("the step left more than 16 MiB of observed lines unread");
+            }
+        }
+        self.events.push_back(event);
+    }
+}

@@ -1,0 +1,422 @@
+//! The functions of the contract, each a few lines over the state of the run.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::{Duration, Instant};
+use windlass_config::{Catalog, HookFacts};
+use windlass_core::change::{Change, SourceStamp};
+use windlass_core::id::LogId;
+use windlass_core::policy::HookKind;
+use windlass_core::render::{Scope, render};
+use windlass_core::time::Timestamp;
+use windlass_core::value::{Completion, Failure, MAX_INTEGER, Origin, Pair, Value};
+use windlass_runtime::port::{BasePort, BuildInfo, Level, StepEvent, StepPort, Submission, TestResult};
+use windlass_runtime::registry::Generation;
+
+use super::logs::Appended;
+use super::turn::Turn;
+use super::{End, Port, StepState};
+use crate::view;
+
+/// The most properties of a build, and the largest name and value that a step may set.
+const MAX_PROPERTIES: usize = 1_000;
+const MAX_PROPERTY_NAME: usize = 256;
+const MAX_PROPERTY_BYTES: usize = 64 * 1024;
+
+/// The longest summary, in characters, and the most links of a step.
+const MAX_SUMMARY: usize = 1_000;
+const MAX_URLS: usize = 100;
+
+/// The most steps that one step may add, and the largest of them.
+const MAX_ADDED: usize = 1_000;
+const MAX_STEP_JSON: usize = 256 * 1024;
+
+/// The most timers of a step that wait at once.
+const MAX_TIMERS: usize = 1_000;
+
+/// The most text of `read-log`.
+const MAX_READ: usize = 64 * 1024;
+
+/// The most changes of `changes`.
+const MAX_CHANGES: usize = 1_000;
+
+/// The hooks of a build's own generation, for steps that it adds.
+struct Pinned<'a>(&'a Generation);
+
+impl Catalog for Pinned<'_> {
+    fn hook(&self, kind: HookKind, name: &str) -> Result<HookFacts, String> {
+        let resolved = self.0.resolve(kind, name).map_err(|error| error.to_string())?;
+        let qualified = resolved.qualified();
+        let hook = resolved.plugin.hook(kind, &resolved.hook).expect("`resolve` found it in this plugin");
+        Ok(HookFacts { qualified, schema: hook.args_schema.clone(), options: hook.options.clone() })
+    }
+}
+
+#[async_trait]
+impl BasePort for Port {
+    fn diagnostic(&mut self, level: Level, message: &str) {
+        let state = self.state();
+        let build = state.context.build.id;
+        let level = match level {
+            // Kept out of the build: a chatty plugin would fill its logs.
+            Level::Debug => return tracing::debug!(%build, "a step says: {message}"),
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        let text = format!("{level}: {message}\n");
+        if let Err(failure) = state.append("diagnostics", Origin::Header, text.into()) {
+            tracing::warn!(%build, %failure, "a diagnostic was dropped: {message}");
+        }
+    }
+
+    fn now(&mut self) -> Timestamp {
+        self.state().now
+    }
+
+    fn interrupted(&mut self) -> Option<String> {
+        self.state().interrupted.clone()
+    }
+
+    async fn load_state(&mut self, _key: &str) -> Option<Vec<u8>> {
+        // The contract gives no `state` to steps.
+        None
+    }
+
+    async fn store_state(&mut self, _key: &str, _value: Option<Vec<u8>>) -> Result<(), Failure> {
+        Err(Failure::unsupported("state of steps"))
+    }
+}
+
+#[async_trait]
+impl StepPort for Port {
+    fn get_property(&mut self, name: &str) -> Option<Value> {
+        self.state().context.build.properties.get(name).cloned()
+    }
+
+    fn properties(&mut self) -> Vec<Pair> {
+        self.state().context.build.properties.pairs()
+    }
+
+    fn set_property(&mut self, name: &str, value: Value) -> Result<(), Failure> {
+        let state = self.state();
+        check_property(name, &value)?;
+        let properties = &mut state.context.build.properties;
+        if properties.get(name).is_none() && properties.iter().count() >= MAX_PROPERTIES {
+            return Err(Failure::new("quota", format!("a build may have {MAX_PROPERTIES} properties")));
+        }
+        properties.set(name, value, &state.context.step.name);
+        state.dirty = true;
+        state.flush_soon();
+        Ok(())
+    }
+
+    fn render(&mut self, template: &str) -> Result<String, Failure> {
+        let build = &self.state().context.build;
+        render(template, Scope { properties: &build.properties, stamps: &build.stamps })
+            .map_err(|error| Failure::new("bad-argument", error.to_string()))
+    }
+
+    fn source_stamps(&mut self) -> Vec<SourceStamp> {
+        self.state().context.build.stamps.clone()
+    }
+
+    fn build(&mut self) -> Result<BuildInfo, Failure> {
+        let context = &self.state().context;
+        let build = &context.build;
+        Ok(BuildInfo {
+            id: build.id.0,
+            number: build.number,
+            builder: build.builder.clone(),
+            tags: context.builder.tags.clone(),
+            worker: build.worker.clone(),
+            requests: build.requests.iter().map(|request| request.0).collect(),
+            reason: build.reason.clone(),
+            started: build.started,
+        })
+    }
+
+    async fn changes(&mut self) -> Vec<Change> {
+        let context = &self.state().context;
+        crate::build_driver::changes(&context.store, &context.build, MAX_CHANGES)
+    }
+
+    async fn add_steps(&mut self, steps: Vec<String>) -> Result<(), Failure> {
+        let state = self.state();
+        if state.added.len() + steps.len() > MAX_ADDED {
+            return Err(Failure::new("quota", format!("a step may add {MAX_ADDED} steps")));
+        }
+        let mut added = Vec::with_capacity(steps.len());
+        for json in &steps {
+            if json.len() > MAX_STEP_JSON {
+                let message = format!("a step may be described in {MAX_STEP_JSON} bytes");
+                return Err(Failure::new("too-large", message));
+            }
+            let spec = windlass_config::step_from_json(json, &Pinned(&state.context.generation));
+            added.push(spec.map_err(|message| Failure::new("bad-argument", message))?);
+        }
+        state.added.extend(added);
+        Ok(())
+    }
+
+    async fn submit(&mut self, _submission: Submission, _waited_for: bool) -> Result<u64, Failure> {
+        Err(Failure::unsupported("buildsets that a step submits"))
+    }
+
+    fn summary(&mut self, text: &str) {
+        let state = self.state();
+        state.context.step.summary = text.chars().take(MAX_SUMMARY).collect();
+        state.dirty = true;
+        state.flush_soon();
+    }
+
+    fn add_url(&mut self, name: &str, url: &str) {
+        let state = self.state();
+        let urls = &mut state.context.step.urls;
+        if urls.len() == MAX_URLS {
+            tracing::warn!(build = %state.context.build.id, name, "a step has {MAX_URLS} links already");
+            return;
+        }
+        urls.push((name.to_owned(), url.to_owned()));
+        state.dirty = true;
+        state.flush_soon();
+    }
+
+    async fn log(&mut self, log: &str, origin: Origin, data: Bytes) -> Result<(), Failure> {
+        let state = self.state();
+        state.append(log, origin, data)?;
+        while !state.has_room() {
+            state.flush();
+            state.turn(None).await;
+        }
+        match &state.fault {
+            Some(fault) => Err(Failure::new("quota", fault.clone())),
+            None => Ok(()),
+        }
+    }
+
+    async fn report_tests(&mut self, _results: Vec<TestResult>) -> Result<(), Failure> {
+        Err(Failure::unsupported("test results"))
+    }
+
+    fn set_statistic(&mut self, name: &str, value: f64) {
+        // The contract lets it answer nothing, and nothing keeps it yet.
+        let (build, step) = (self.state().context.build.id, self.state().context.step.name.clone());
+        tracing::info!(%build, step, name, value, "a statistic, not kept yet");
+    }
+
+    async fn read_log(
+        &mut self,
+        step: &str,
+        log: &str,
+        first_line: u64,
+        max_lines: u32,
+    ) -> Result<String, Failure> {
+        let state = self.state();
+        state.make_durable().await;
+        let id = state.find_log(step, log)?;
+        let pieces = state
+            .context
+            .store
+            .read_log_lines(id, first_line, u64::from(max_lines), MAX_READ)
+            .map_err(|error| Failure::new("io", error.to_string()))?;
+        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.data.iter().copied()).collect();
+        state.now = state.context.clock.now();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn worker_supports(&mut self, command: &str) -> Option<String> {
+        // Commands travel to the worker by digest: it has those of the build's generation, exactly.
+        let resolved = self.state().context.generation.resolve(HookKind::SlaveCommand, command).ok()?;
+        Some(resolved.plugin.digest.short())
+    }
+
+    async fn start_command(
+        &mut self,
+        command: &str,
+        args: &str,
+        observe: Vec<String>,
+    ) -> Result<u32, Failure> {
+        self.state().start(command, args, observe).await
+    }
+
+    async fn interrupt_command(&mut self, command: u32, reason: &str) -> Result<(), Failure> {
+        let state = self.state();
+        if command as usize >= state.commands.len() {
+            return Err(no_such_command(command));
+        }
+        state.interrupt(command, reason);
+        Ok(())
+    }
+
+    async fn wait(&mut self, command: u32) -> Result<Completion, Failure> {
+        let state = self.state();
+        if command as usize >= state.commands.len() {
+            return Err(no_such_command(command));
+        }
+        let mut asked = false;
+        loop {
+            if let Some(end) = state.ended(command) {
+                state.now = state.context.clock.now();
+                return end;
+            }
+            if let (false, Some(reason)) = (asked, state.interrupted.clone()) {
+                state.interrupt(command, &reason);
+                asked = true;
+            }
+            state.turn(None).await;
+            state.forget_events(command);
+        }
+    }
+
+    async fn next_event(&mut self, timeout_ms: Option<u32>) -> StepEvent {
+        let state = self.state();
+        let deadline = timeout_ms.map(|ms| Instant::now() + Duration::from_millis(u64::from(ms)));
+        let event = loop {
+            if let Some(event) = state.events.pop_front() {
+                break event;
+            }
+            if state.turn(deadline).await == Turn::TimeIsUp {
+                break state.events.pop_front().unwrap_or(StepEvent::Idle);
+            }
+        };
+        state.now = state.context.clock.now();
+        if let StepEvent::Lines { text, .. } = &event {
+            state.queued -= text.len();
+        }
+        event
+    }
+
+    async fn sleep(&mut self, ms: u32) -> Result<(), Failure> {
+        let state = self.state();
+        let deadline = Instant::now() + Duration::from_millis(u64::from(ms));
+        let slept = loop {
+            if let Some(reason) = &state.interrupted {
+                break Err(Failure::new("interrupted", reason.clone()));
+            }
+            if state.turn(Some(deadline)).await == Turn::TimeIsUp {
+                break Ok(());
+            }
+        };
+        state.now = state.context.clock.now();
+        slept
+    }
+
+    async fn set_timer(&mut self, after_ms: u32) -> Result<u32, Failure> {
+        let state = self.state();
+        if state.timers.len() == MAX_TIMERS {
+            return Err(Failure::new("quota", format!("{MAX_TIMERS} timers of a step may wait at once")));
+        }
+        let number = state.next_timer;
+        state.next_timer += 1;
+        state.timers.insert(number, Instant::now() + Duration::from_millis(u64::from(after_ms)));
+        Ok(number)
+    }
+
+    async fn cancel_timer(&mut self, timer: u32) {
+        let state = self.state();
+        state.timers.remove(&timer);
+        state.events.retain(|event| *event != StepEvent::Timer(timer));
+    }
+}
+
+impl StepState {
+    /// Appends to a log and sees to it that it goes down soon.
+    pub(super) fn append(&mut self, log: &str, origin: Origin, data: Bytes) -> Result<(), Failure> {
+        let store = &self.context.store;
+        if self.logs.append(log, origin, data, || store.ids().next_log())? == Appended::Begun {
+            let (build, position) = (self.context.build.id.0, self.context.step.position);
+            let log = log.to_owned();
+            self.context.events.tell(|| view::Event::LogStarted { build, position, log });
+        }
+        self.flush_soon();
+        Ok(())
+    }
+
+    /// How a command ended; its events are forgotten with that.
+    fn ended(&mut self, command: u32) -> Option<End> {
+        let end = self.commands[command as usize].end.clone()?;
+        self.forget_events(command);
+        Some(end)
+    }
+
+    fn forget_events(&mut self, command: u32) {
+        let queued = &mut self.queued;
+        self.events.retain(|event| match event {
+            StepEvent::Lines { command: of, text, .. } if *of == command => {
+                *queued -= text.len();
+                false
+            }
+            StepEvent::Update { command: of, .. } | StepEvent::Done { command: of, .. } => *of != command,
+            StepEvent::Lines { .. }
+            | StepEvent::BuildsetDone { .. }
+            | StepEvent::Timer(_)
+            | StepEvent::Interrupt(_)
+            | StepEvent::Idle => true,
+        });
+    }
+
+    fn find_log(&self, step: &str, log: &str) -> Result<LogId, Failure> {
+        let context = &self.context;
+        if step == context.step.name {
+            let found = self.logs.id(log);
+            return found.ok_or_else(|| Failure::new("not-found", format!("this step has no log `{log}`")));
+        }
+        let io = |error: windlass_store::ReadError| Failure::new("io", error.to_string());
+        let steps = context.store.steps(context.build.id).map_err(io)?;
+        let Some(row) = steps.into_iter().find(|row| row.name == step) else {
+            return Err(Failure::new("not-found", format!("this build has no step `{step}`")));
+        };
+        let logs = context.store.logs(context.build.id).map_err(io)?;
+        let found = logs.into_iter().find(|candidate| candidate.step == row.id && candidate.name == log);
+        found
+            .map(|found| found.id)
+            .ok_or_else(|| Failure::new("not-found", format!("step `{step}` has no log `{log}`")))
+    }
+}
+
+fn no_such_command(command: u32) -> Failure {
+    Failure::new("not-found", format!("this step has started no command {command}"))
+}
+
+fn check_property(name: &str, value: &Value) -> Result<(), Failure> {
+    if name.is_empty() || name.len() > MAX_PROPERTY_NAME {
+        let message = format!("a property's name has 1 to {MAX_PROPERTY_NAME} bytes");
+        return Err(Failure::new("bad-argument", message));
+    }
+    let refuse = |message: String| Err(Failure::new("bad-argument", format!("property `{name}`: {message}")));
+    match value {
+        Value::Integer(i) if !(-MAX_INTEGER..=MAX_INTEGER).contains(i) => {
+            refuse(format!("an integer lies between -{MAX_INTEGER} and {MAX_INTEGER}; pass {i} as JSON"))
+        }
+        Value::Number(n) if !n.is_finite() => refuse(format!("{n} is not a finite number")),
+        Value::Text(text) | Value::Json(text) if text.len() > MAX_PROPERTY_BYTES => Err(Failure::new(
+            "too-large",
+            format!("property `{name}`: a value has at most {MAX_PROPERTY_BYTES} bytes"),
+        )),
+        Value::Json(text) => match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+            Ok(_) => Ok(()),
+            Err(error) => refuse(format!("it is not JSON: {error}")),
+        },
+        Value::Null | Value::Boolean(_) | Value::Integer(_) | Value::Number(_) | Value::Text(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_that_no_guest_could_read_back_are_refused() {
+        let ok = |value| check_property("p", &value).unwrap();
+        ok(Value::Integer(MAX_INTEGER));
+        ok(Value::Json("{\"a\":[1]}".to_owned()));
+        let refuse =
+            |name: &str, value, code| assert_eq!(check_property(name, &value).unwrap_err().code, code);
+        refuse("", Value::Null, "bad-argument");
+        refuse("p", Value::Integer(MAX_INTEGER + 1), "bad-argument");
+        refuse("p", Value::Number(f64::NAN), "bad-argument");
+        refuse("p", Value::Json("{".to_owned()), "bad-argument");
+        refuse("p", Value::Text("x".repeat(MAX_PROPERTY_BYTES + 1)), "too-large");
+    }
+}

@@ -1,0 +1,149 @@
+//! Whole lines out of pieces of output, for those who observe a log.
+
+use windlass_core::value::Origin;
+
+/// The longest text of one event, and the longest line: a longer one is cut into several.
+const MAX_TEXT: usize = 64 * 1024;
+
+/// The lines of one log of one command. Lines count over all streams; a line belongs to one.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    partial: [Vec<u8>; 3],
+    next: u64,
+}
+
+/// Some whole lines with their ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Whole {
+    pub(super) origin: Origin,
+    pub(super) first_line: u64,
+    pub(super) text: String,
+}
+
+impl Lines {
+    /// Takes a piece of output; the lines that it completes, in few and large texts.
+    pub(super) fn push(&mut self, origin: Origin, data: &[u8]) -> Vec<Whole> {
+        let mut whole = Vec::new();
+        let mut group = std::mem::take(&mut self.partial[slot(origin)]);
+        let (mut lines, mut complete) = (0, 0);
+        for line in data.split_inclusive(|byte| *byte == b'\n') {
+            let mut rest = line;
+            while group.len() + rest.len() > MAX_TEXT {
+                if complete > 0 {
+                    // What is complete goes out; the begun line stays.
+                    let begun = group.split_off(complete);
+                    whole.push(self.take(origin, &group, lines));
+                    group = begun;
+                    (lines, complete) = (0, 0);
+                } else {
+                    let (fits, more) = rest.split_at(MAX_TEXT - group.len());
+                    group.extend_from_slice(fits);
+                    whole.push(self.take(origin, &group, 1));
+                    group.clear();
+                    rest = more;
+                }
+            }
+            group.extend_from_slice(rest);
+            if group.ends_with(b"\n") && group.len() > complete {
+                lines += 1;
+                complete = group.len();
+            }
+        }
+        let begun = group.split_off(complete);
+        if complete > 0 {
+            whole.push(self.take(origin, &group, lines));
+        }
+        self.partial[slot(origin)] = begun;
+        whole
+    }
+
+    /// The command has ended: last lines without an end.
+    pub(super) fn finish(&mut self) -> Vec<Whole> {
+        let mut whole = Vec::new();
+        for origin in [Origin::Stdout, Origin::Stderr, Origin::Header] {
+            let rest = std::mem::take(&mut self.partial[slot(origin)]);
+            if !rest.is_empty() {
+                whole.push(self.take(origin, &rest, 1));
+            }
+        }
+        whole
+    }
+
+    fn take(&mut self, origin: Origin, bytes: &[u8], lines: u64) -> Whole {
+        let first_line = self.next;
+        self.next += lines;
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        if text.len() > MAX_TEXT {
+            // Replacement characters are longer than what they replace.
+            let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            text.truncate(end);
+        }
+        Whole { origin, first_line, text }
+    }
+}
+
+fn slot(origin: Origin) -> usize {
+    match origin {
+        Origin::Stdout => 0,
+        Origin::Stderr => 1,
+        Origin::Header => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pieces: &[&[u8]], expected: &[(u64, &str)]) {
+        let mut lines = Lines::default();
+        let mut seen: Vec<Whole> =
+            pieces.iter().flat_map(|piece| lines.push(Origin::Stdout, piece)).collect();
+        seen.extend(lines.finish());
+        let seen: Vec<_> = seen.iter().map(|whole| (whole.first_line, whole.text.as_str())).collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn lines_are_whole_wherever_the_output_was_cut() {
+        check(&[b"a\nb\n"], &[(0, "a\nb\n")]);
+        check(&[b"a", b"b\nc", b"\n"], &[(0, "ab\n"), (1, "c\n")]);
+        check(&[b"a\nb"], &[(0, "a\n"), (1, "b")]);
+        check(&[b"\n\n", b"x\n"], &[(0, "\n\n"), (2, "x\n")]);
+        check(&[], &[]);
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_replaced() {
+        check(&[b"a\xff\n"], &[(0, "a\u{fffd}\n")]);
+    }
+
+    #[test]
+    fn long_line_is_cut_and_long_output_comes_in_several_texts() {
+        let mut lines = Lines::default();
+        let long = vec![b'x'; MAX_TEXT + 10];
+        let cut = lines.push(Origin::Stdout, &long);
+        assert_eq!((cut.len(), cut[0].text.len()), (1, MAX_TEXT));
+        assert_eq!(lines.push(Origin::Stdout, b"\n")[0].text, "xxxxxxxxxx\n");
+
+        let many = b"0123456789\n".repeat(10_000);
+        let mut lines = Lines::default();
+        let texts = lines.push(Origin::Stdout, &many);
+        assert!(texts.iter().all(|whole| whole.text.len() <= MAX_TEXT && whole.text.ends_with('\n')));
+        assert_eq!(texts.iter().map(|whole| whole.text.len()).sum::<usize>(), many.len());
+        let mut next = 0;
+        for whole in &texts {
+            assert_eq!(whole.first_line, next);
+            next += whole.text.lines().count() as u64;
+        }
+    }
+
+    #[test]
+    fn streams_of_one_log_do_not_mix_within_a_line() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.push(Origin::Stdout, b"out"), []);
+        let err = lines.push(Origin::Stderr, b"err\n");
+        assert_eq!(err, [Whole { origin: Origin::Stderr, first_line: 0, text: "err\n".to_owned() }]);
+        let out = lines.push(Origin::Stdout, b"put\n");
+        assert_eq!(out, [Whole { origin: Origin::Stdout, first_line: 1, text: "output\n".to_owned() }]);
+    }
+}

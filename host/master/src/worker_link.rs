@@ -1,0 +1,255 @@
+//! The links to the workers: who may connect, who is connected, and what runs there.
+//!
+//! One task for each configured worker (its *seat*) owns the socket, the commands and their numbers;
+//! it outlives the socket, so that a command survives a link that is cut. Others hold [`Links`].
+//!
+//! - `accept`: from a TCP connection to a hello that was checked
+//! - `seat`: the task of one worker
+//! - `wire`: the sending half of a connection; control overtakes bulk
+//! - `feed`: what a command's owner gets: every update once, in order
+
+mod accept;
+mod feed;
+mod seat;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, RwLock};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use windlass_config::config;
+use windlass_core::value::{Failure, Pair};
+use windlass_protocol::message::{CommandUid, Start};
+use windlass_store::Cas;
+
+use crate::clock::Clock;
+use crate::dispatcher::{Dispatcher, WorkerUp};
+use crate::events::Events;
+use seat::Order;
+
+pub use feed::{CommandEvent, CommandFeed};
+
+/// Connections that may be on their way to a hello at once: a flood of strangers costs no more.
+const MAX_GREETING: usize = 256;
+
+/// What links are made of.
+pub struct LinkParts {
+    /// Where the bytes of components lie.
+    pub cas: Cas,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where connects and losses are told.
+    pub events: Events,
+    /// Its deadlines.
+    pub limits: LinkLimits,
+}
+
+/// Deadlines of links.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkLimits {
+    /// From the connection to the hello.
+    pub hello: Duration,
+    /// The master pings this often; a link without a word for twice as long is dead.
+    pub keepalive: Duration,
+    /// How long commands wait for a worker whose link was cut.
+    pub grace: Duration,
+    /// How long a connected worker has to show that it is alive when another claims its name.
+    pub probe: Duration,
+}
+
+impl Default for LinkLimits {
+    fn default() -> LinkLimits {
+        LinkLimits {
+            hello: Duration::from_secs(10),
+            keepalive: Duration::from_secs(10),
+            grace: Duration::from_secs(60),
+            probe: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Who is told about workers: the dispatcher.
+pub trait LinkReport: Send + Sync + 'static {
+    /// A worker may be given work.
+    fn worker_up(&self, worker: WorkerUp);
+    /// It may not any more: its link was cut, or it drains.
+    fn worker_down(&self, name: &str);
+    /// It reported its load.
+    fn worker_load(&self, name: &str, load: f64);
+}
+
+impl LinkReport for Dispatcher {
+    fn worker_up(&self, worker: WorkerUp) {
+        Dispatcher::worker_up(self, worker);
+    }
+    fn worker_down(&self, name: &str) {
+        Dispatcher::worker_down(self, name);
+    }
+    fn worker_load(&self, name: &str, load: f64) {
+        Dispatcher::worker_load(self, name, load);
+    }
+}
+
+/// A worker that is connected.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConnectedWorker {
+    /// Its name.
+    pub name: String,
+    /// Since when.
+    pub since: windlass_core::time::Timestamp,
+    /// The version of its program.
+    pub version: String,
+    /// Where it connects from.
+    pub peer: String,
+    /// What it said about itself.
+    pub facts: Vec<Pair>,
+    /// The load it reported last.
+    pub load: Option<f64>,
+    /// It takes no more work.
+    pub draining: bool,
+}
+
+/// The workers' links. Cheap to clone.
+#[derive(Clone)]
+pub struct Links(Arc<Inner>);
+
+struct Inner {
+    parts: LinkParts,
+    report: OnceLock<Arc<dyn LinkReport>>,
+    seats: RwLock<BTreeMap<String, Handle>>,
+    greeting: Arc<Semaphore>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+/// What others hold of a seat.
+#[derive(Clone)]
+struct Handle {
+    token_hash: String,
+    /// Unbounded, and small all the same: it holds at most one start and one interrupt for each
+    /// command, one acknowledgement for each commit, and what the greeting lets through.
+    orders: mpsc::UnboundedSender<Order>,
+    shown: Arc<seat::Shown>,
+}
+
+impl Links {
+    /// Links without workers yet: call [`Links::report_to`], [`Links::configure`], [`Links::listen`].
+    #[must_use]
+    pub fn new(parts: LinkParts) -> Links {
+        Links(Arc::new(Inner {
+            parts,
+            report: OnceLock::new(),
+            seats: RwLock::default(),
+            greeting: Arc::new(Semaphore::new(MAX_GREETING)),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }))
+    }
+
+    /// Says who is told about workers. The first call counts.
+    pub fn report_to(&self, report: Arc<dyn LinkReport>) {
+        // A second call is a mistake of the wiring that nothing depends on.
+        self.0.report.set(report).ok();
+    }
+
+    /// Takes over the configured workers: new ones may connect, removed ones are sent away. A worker
+    /// whose token changed keeps its link; the new token counts at its next hello.
+    pub fn configure(&self, workers: &[config::Worker]) {
+        let mut seats = self.0.seats.write().expect("no holder of this lock panics");
+        seats.retain(|name, seat| {
+            let kept = workers.iter().any(|worker| worker.name == *name);
+            if !kept {
+                seat.order(Order::Close { reason: "removed from the master's configuration" });
+            }
+            kept
+        });
+        for worker in workers {
+            if let Some(seat) = seats.get_mut(&worker.name) {
+                seat.token_hash.clone_from(&worker.token_hash);
+            } else {
+                let seat = self.seat(worker);
+                seats.insert(worker.name.clone(), seat);
+            }
+        }
+    }
+
+    /// Serves connections of `listener` until [`Links::shutdown`].
+    pub fn listen(&self, listener: TcpListener) {
+        let links = self.clone();
+        self.0.tasks.spawn(async move { accept::serve(links, listener).await });
+    }
+
+    /// Starts a command on a worker that is connected, or whose link was cut so recently that it may
+    /// come back. The command lives as long as the feed: dropping the feed interrupts it.
+    pub fn start_command(&self, worker: &str, start: Start) -> Result<CommandFeed, Failure> {
+        let seat = self.handle(worker).filter(|seat| seat.shown.is_reachable());
+        let Some(seat) = seat else {
+            return Err(seat::lost(&format!("worker `{worker}` is not connected")));
+        };
+        let (sender, feed) = feed::feed(&seat.shown.ahead);
+        seat.order(Order::Start { start, feed: sender });
+        Ok(feed)
+    }
+
+    /// Asks a command to stop. It still ends with its last update.
+    pub fn interrupt(&self, worker: &str, uid: &CommandUid, reason: &str) {
+        if let Some(seat) = self.handle(worker) {
+            seat.order(Order::Interrupt { uid: uid.clone(), reason: reason.to_owned() });
+        }
+    }
+
+    /// Says that all updates up to `number` are durable. Call it after the commit only.
+    pub fn ack(&self, worker: &str, uid: &CommandUid, number: u64) {
+        if let Some(seat) = self.handle(worker) {
+            seat.order(Order::Ack { uid: uid.clone(), number });
+        }
+    }
+
+    /// The workers that are connected, by name.
+    #[must_use]
+    pub fn connected(&self) -> Vec<ConnectedWorker> {
+        let seats = self.0.seats.read().expect("no holder of this lock panics");
+        seats.values().filter_map(|seat| seat.shown.connected()).collect()
+    }
+
+    /// Sends every worker away and waits until all links are closed. Commands end as lost.
+    pub async fn shutdown(&self) {
+        self.0.closing.cancel();
+        {
+            let seats = self.0.seats.read().expect("no holder of this lock panics");
+            seats.values().for_each(|seat| seat.order(Order::Close { reason: "shutdown" }));
+        }
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    fn handle(&self, worker: &str) -> Option<Handle> {
+        self.0.seats.read().expect("no holder of this lock panics").get(worker).cloned()
+    }
+
+    fn seat(&self, worker: &config::Worker) -> Handle {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let shown = Arc::new(seat::Shown::default());
+        let seat = seat::Seat::new(self.clone(), worker.name.clone(), Arc::clone(&shown));
+        self.0.tasks.spawn(seat.run(inbox));
+        Handle { token_hash: worker.token_hash.clone(), orders, shown }
+    }
+
+    fn report(&self) -> Option<&Arc<dyn LinkReport>> {
+        self.0.report.get()
+    }
+}
+
+impl Handle {
+    fn order(&self, order: Order) {
+        // A seat that is closed takes no orders: its commands were told that they are lost.
+        self.orders.send(order).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! From a TCP connection to a hello that was checked: versions, name, token, each within a deadline.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::accept_async_with_config;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use windlass_protocol::codec::MAX_FRAME;
+use windlass_protocol::hello::{self, Refusal};
+use windlass_protocol::message::{Hello, ToMaster, ToWorker};
+
+use super::seat::{Candidate, Order};
+use super::wire::{Incoming, Outgoing, halves};
+use super::{Handle, Links};
+
+/// How long to wait after an accept that failed, as it does when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) async fn serve(links: Links, listener: TcpListener) {
+    let closing = links.0.closing.clone();
+    loop {
+        let accepted = tokio::select! {
+            () = closing.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let Ok(permit) = std::sync::Arc::clone(&links.0.greeting).try_acquire_owned() else {
+                    tracing::warn!(%peer, "too many connections without a hello: one was dropped");
+                    continue;
+                };
+                let greeted = links.clone();
+                links.0.tasks.spawn(async move {
+                    greet(greeted, stream, peer).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a worker's connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn greet(links: Links, stream: TcpStream, peer: SocketAddr) {
+    let deadline = links.0.parts.limits.hello;
+    let hello = tokio::select! {
+        () = links.0.closing.cancelled() => return,
+        hello = tokio::time::timeout(deadline, receive(stream)) => hello,
+    };
+    let (outgoing, incoming, hello) = match hello {
+        Ok(Ok(received)) => received,
+        Ok(Err(why)) => {
+            tracing::debug!(%peer, why, "a connection ended without a hello");
+            return;
+        }
+        Err(_elapsed) => {
+            tracing::debug!(%peer, "a connection did not say hello in time");
+            return;
+        }
+    };
+    match check(&links, &hello) {
+        Ok((seat, features)) => {
+            let candidate = Candidate { outgoing, incoming, hello, features, peer: peer.to_string() };
+            seat.order(Order::Candidate(Box::new(candidate)));
+        }
+        Err(refusal) => {
+            tracing::warn!(%peer, worker = hello.name, code = refusal.code, "worker refused: {}", refusal.message);
+            refuse(outgoing, refusal, deadline).await;
+        }
+    }
+}
+
+async fn receive(stream: TcpStream) -> Result<(Outgoing, Incoming, Hello), String> {
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let config = WebSocketConfig::default()
+        .max_frame_size(Some(MAX_FRAME))
+        .max_message_size(Some(MAX_FRAME))
+        .read_buffer_size(MAX_FRAME);
+    let socket = accept_async_with_config(stream, Some(config)).await.map_err(|error| error.to_string())?;
+    let (outgoing, mut incoming) = halves(socket);
+    match incoming.next().await {
+        Ok(ToMaster::Hello(hello)) => Ok((outgoing, incoming, hello)),
+        Ok(_) => Err("the first message is not a hello".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Checks all that does not depend on who else is connected.
+fn check(links: &Links, hello: &Hello) -> Result<(Handle, Vec<String>), Refusal> {
+    let features = hello::check(hello)?;
+    let name = &hello.name;
+    let Some(seat) = links.handle(name) else {
+        let message = format!(
+            "the master's configuration has no worker `{name}`; add it to master.toml and reconfigure, or \
+             correct `name` in worker.toml"
+        );
+        return Err(Refusal { code: "unknown-worker", message, retry: true });
+    };
+    if !windlass_config::verify_token(&hello.token, &seat.token_hash) {
+        let message = format!(
+            "the token of worker `{name}` is not the one whose hash stands in master.toml; copy the token \
+             that belongs to it into the worker's token file"
+        );
+        return Err(Refusal::for_good("bad-token", message));
+    }
+    Ok((seat, features))
+}
+
+/// Says why, and closes.
+pub(super) async fn refuse(outgoing: Outgoing, refusal: Refusal, deadline: Duration) {
+    let message =
+        ToWorker::Refused { code: refusal.code.to_owned(), message: refusal.message, retry: refusal.retry };
+    if tokio::time::timeout(deadline, outgoing.last_word(&message)).await.is_err() {
+        tracing::debug!("a refused worker did not take its refusal");
+    }
+}

@@ -1,0 +1,163 @@
+//! What the owner of a command gets: every update once, in order, then the end.
+//!
+//! The channel itself has no bound, since a full one would hold up the other commands of the same
+//! worker. What is bounded is the sum over all commands of a worker: above [`READ_AHEAD`] the link is
+//! not read until the owners have caught up, and the worker feels that in its window.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::sync::{Notify, mpsc};
+use windlass_core::value::Failure;
+use windlass_protocol::message::Update;
+
+/// How many bytes of updates one worker may have waiting in its feeds.
+pub(super) const READ_AHEAD: usize = 8 * 1024 * 1024;
+
+/// What an update costs beside its bytes: many small ones are bounded, too.
+const OVERHEAD: usize = 128;
+
+/// Something about a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CommandEvent {
+    /// An update; `Update::Done` is the last event.
+    Update {
+        /// From 1, without gaps.
+        number: u64,
+        /// What happened.
+        update: Update,
+    },
+    /// The command is lost: its worker is gone for good, or does not know it. The last event.
+    Lost(Failure),
+}
+
+/// The events of one command. Dropping it before the end interrupts the command.
+#[derive(Debug)]
+pub struct CommandFeed {
+    events: mpsc::UnboundedReceiver<CommandEvent>,
+    ahead: Arc<Ahead>,
+}
+
+impl CommandFeed {
+    /// The next event; none after the last one. Safe to drop while it waits.
+    pub async fn recv(&mut self) -> Option<CommandEvent> {
+        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// The same for those who wait for several commands at once.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<CommandEvent>> {
+        let event = std::task::ready!(self.events.poll_recv(cx));
+        if let Some(event) = &event {
+            self.ahead.sub(cost(event));
+        }
+        Poll::Ready(event)
+    }
+}
+
+impl Drop for CommandFeed {
+    fn drop(&mut self) {
+        self.events.close();
+        while let Ok(event) = self.events.try_recv() {
+            self.ahead.sub(cost(&event));
+        }
+    }
+}
+
+/// The seat's end of a feed.
+#[derive(Debug)]
+pub(super) struct FeedSender {
+    events: mpsc::UnboundedSender<CommandEvent>,
+    ahead: Arc<Ahead>,
+}
+
+impl FeedSender {
+    /// Hands an event over; false: nobody wants it any more.
+    pub(super) fn send(&self, event: CommandEvent) -> bool {
+        let cost = cost(&event);
+        self.ahead.bytes.fetch_add(cost, Ordering::Relaxed);
+        let sent = self.events.send(event).is_ok();
+        if !sent {
+            self.ahead.sub(cost);
+        }
+        sent
+    }
+}
+
+pub(super) fn feed(ahead: &Arc<Ahead>) -> (FeedSender, CommandFeed) {
+    let (sender, events) = mpsc::unbounded_channel();
+    (
+        FeedSender { events: sender, ahead: Arc::clone(ahead) },
+        CommandFeed { events, ahead: Arc::clone(ahead) },
+    )
+}
+
+/// How far the link of one worker is ahead of those who take its updates.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    bytes: AtomicUsize,
+    caught_up: Notify,
+}
+
+impl Ahead {
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > READ_AHEAD
+    }
+
+    /// Resolves when the owners may have caught up; look again then.
+    pub(super) async fn caught_up(&self) {
+        self.caught_up.notified().await;
+    }
+
+    fn sub(&self, cost: usize) {
+        let before = self.bytes.fetch_sub(cost, Ordering::Relaxed);
+        if before > READ_AHEAD && before - cost <= READ_AHEAD {
+            // A permit is kept if the seat does not wait yet.
+            self.caught_up.notify_one();
+        }
+    }
+}
+
+fn cost(event: &CommandEvent) -> usize {
+    OVERHEAD
+        + match event {
+            CommandEvent::Update { update: Update::Log { data, .. }, .. } => data.len(),
+            CommandEvent::Update { update: Update::Values { values }, .. } => values.len() * OVERHEAD,
+            CommandEvent::Update { update: Update::Diagnostic { message, .. }, .. } => message.len(),
+            CommandEvent::Update { update: Update::Done { .. }, .. } | CommandEvent::Lost(_) => 0,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windlass_core::value::Origin;
+
+    fn log(len: usize) -> CommandEvent {
+        let data = vec![b'x'; len].into();
+        let update = Update::Log { log: "stdio".to_owned(), origin: Origin::Stdout, data };
+        CommandEvent::Update { number: 1, update }
+    }
+
+    #[tokio::test]
+    async fn reading_resumes_once_the_owner_has_caught_up() {
+        let ahead = Arc::new(Ahead::default());
+        let (sender, mut feed) = feed(&ahead);
+        assert!(sender.send(log(READ_AHEAD)));
+        assert!(ahead.is_full());
+        feed.recv().await.unwrap();
+        ahead.caught_up().await;
+        assert!(!ahead.is_full());
+    }
+
+    #[tokio::test]
+    async fn dropped_feed_gives_its_room_back_and_takes_nothing_more() {
+        let ahead = Arc::new(Ahead::default());
+        let (sender, feed) = feed(&ahead);
+        assert!(sender.send(log(READ_AHEAD)));
+        drop(feed);
+        assert!(!ahead.is_full());
+        assert!(!sender.send(log(READ_AHEAD)));
+        assert!(!ahead.is_full());
+    }
+}

@@ -1,0 +1,554 @@
+//! The seat of one configured worker: the task that owns its link and its commands.
+//!
+//! The seat outlives the link. When a link is cut, commands wait for the same worker to come back
+//! (within a grace), and go on from the update that comes next. A worker that comes back without a
+//! command, or as another instance, has lost it: the command ends as `worker-lost`, worth a retry.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use windlass_core::digest::Digest;
+use windlass_core::value::Failure;
+use windlass_protocol::hello::Refusal;
+use windlass_protocol::message::{CommandUid, Hello, PROTOCOL, Start, ToMaster, ToWorker, Update};
+use windlass_protocol::session::{Inbox, Seen};
+
+use super::accept::refuse;
+use super::feed::{Ahead, CommandEvent, FeedSender};
+use super::wire::{Incoming, Outgoing, Wire};
+use super::{ConnectedWorker, LinkLimits, Links};
+use crate::dispatcher::WorkerUp;
+use crate::view;
+
+/// What a seat is told.
+pub(super) enum Order {
+    /// Run a command.
+    Start { start: Start, feed: FeedSender },
+    /// Ask a command to stop.
+    Interrupt { uid: CommandUid, reason: String },
+    /// Updates are durable.
+    Ack { uid: CommandUid, number: u64 },
+    /// Somebody said hello in the worker's name, with its token.
+    Candidate(Box<Candidate>),
+    /// Send the worker away and end.
+    Close { reason: &'static str },
+}
+
+/// A connection whose hello was checked.
+pub(super) struct Candidate {
+    pub(super) outgoing: Outgoing,
+    pub(super) incoming: Incoming,
+    pub(super) hello: Hello,
+    pub(super) features: Vec<String>,
+    pub(super) peer: String,
+}
+
+/// What others may see of a seat without asking its task.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// Connected, or expected back.
+    reachable: AtomicBool,
+    /// Written at connects, losses and load reports only.
+    connected: Mutex<Option<ConnectedWorker>>,
+    pub(super) ahead: Arc<Ahead>,
+}
+
+impl Shown {
+    pub(super) fn is_reachable(&self) -> bool {
+        self.reachable.load(Ordering::Acquire)
+    }
+
+    pub(super) fn connected(&self) -> Option<ConnectedWorker> {
+        self.connected.lock().expect("no holder of this lock panics").clone()
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Option<ConnectedWorker>)) {
+        change(&mut self.connected.lock().expect("no holder of this lock panics"));
+    }
+}
+
+/// How a command ends whose worker is gone.
+pub(super) fn lost(why: &str) -> Failure {
+    Failure::retryable("worker-lost", why)
+}
+
+pub(super) struct Seat {
+    links: Links,
+    limits: LinkLimits,
+    name: String,
+    shown: Arc<Shown>,
+    link: Option<Link>,
+    /// Who sits here, or sat here last.
+    identity: Option<Identity>,
+    /// Until when commands wait for a worker whose link was cut.
+    expected_until: Option<Instant>,
+    commands: HashMap<CommandUid, Command>,
+    /// Somebody else who claims the name while the present worker is asked for a sign of life.
+    probe: Option<Probe>,
+    nonce: u64,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Identity {
+    instance: String,
+    epoch: u64,
+}
+
+struct Link {
+    wire: Wire,
+    incoming: Incoming,
+    heard: Instant,
+    next_ping: Instant,
+}
+
+struct Command {
+    start: Start,
+    /// It was put on a link; whether it arrived shows at its first update or the next hello.
+    sent: bool,
+    inbox: Inbox,
+    /// The number of `Done`, once it came.
+    done: Option<u64>,
+    interrupt: Option<String>,
+    /// None: the owner has gone; updates are acknowledged as they come.
+    feed: Option<FeedSender>,
+}
+
+struct Probe {
+    candidate: Box<Candidate>,
+    nonce: u64,
+    until: Instant,
+}
+
+/// What happened, named by the `select!` and handled after it.
+enum Happened {
+    Order(Option<Order>),
+    Message(Result<ToMaster, super::wire::WireError>),
+    CaughtUp,
+    Deadline,
+}
+
+impl Seat {
+    pub(super) fn new(links: Links, name: String, shown: Arc<Shown>) -> Seat {
+        let limits = links.0.parts.limits;
+        Seat {
+            links,
+            limits,
+            name,
+            shown,
+            link: None,
+            identity: None,
+            expected_until: None,
+            commands: HashMap::new(),
+            probe: None,
+            nonce: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let ahead = Arc::clone(&self.shown.ahead);
+        loop {
+            let deadline = self.deadline();
+            let paused = ahead.is_full();
+            let happened = tokio::select! {
+                order = orders.recv() => Happened::Order(order),
+                message = next_message(&mut self.link), if !paused => Happened::Message(message),
+                () = ahead.caught_up(), if paused => Happened::CaughtUp,
+                () = wait_until(deadline) => Happened::Deadline,
+            };
+            match happened {
+                Happened::Order(Some(Order::Close { reason })) => return self.close(reason),
+                // Every handle is gone: nobody can want a command any more.
+                Happened::Order(None) => return self.close("shutdown"),
+                Happened::Order(Some(order)) => self.on_order(order),
+                Happened::Message(Ok(message)) => self.on_message(message),
+                Happened::Message(Err(error)) => self.cut(&error.to_string()),
+                Happened::CaughtUp => self.heard(),
+                Happened::Deadline => self.on_deadline(Instant::now(), paused),
+            }
+        }
+    }
+
+    fn on_order(&mut self, order: Order) {
+        match order {
+            Order::Start { start, feed } => self.start(start, feed),
+            Order::Interrupt { uid, reason } => {
+                if let Some(command) = self.commands.get_mut(&uid)
+                    && command.done.is_none()
+                {
+                    command.interrupt = Some(reason.clone());
+                    self.send(ToWorker::Interrupt { command: uid, reason });
+                }
+            }
+            Order::Ack { uid, number } => self.ack(uid, number),
+            Order::Candidate(candidate) => self.on_candidate(candidate),
+            Order::Close { .. } => unreachable!("BUG: `run` handles it"),
+        }
+    }
+
+    fn start(&mut self, start: Start, feed: FeedSender) {
+        if self.link.is_none() && self.expected_until.is_none() {
+            // The grace ended while the order was under way.
+            self.tell(&feed, CommandEvent::Lost(lost(&format!("worker `{}` is not connected", self.name))));
+            return;
+        }
+        let uid = start.command.clone();
+        let sent = self.send(ToWorker::Start(start.clone()));
+        let command =
+            Command { start, sent, inbox: Inbox::default(), done: None, interrupt: None, feed: Some(feed) };
+        self.commands.insert(uid, command);
+    }
+
+    fn ack(&mut self, uid: CommandUid, number: u64) {
+        let Some(command) = self.commands.get(&uid) else { return };
+        if command.done.is_some_and(|done| number >= done) {
+            self.commands.remove(&uid);
+        }
+        self.send(ToWorker::Ack { command: uid, number });
+    }
+
+    fn on_message(&mut self, message: ToMaster) {
+        self.heard();
+        match message {
+            ToMaster::Update { command, number, update } => self.on_update(command, number, update),
+            ToMaster::Need { digest } => self.on_need(digest),
+            ToMaster::Pong { nonce } => self.on_pong(nonce),
+            ToMaster::Status { load } => {
+                self.shown.update(|shown| {
+                    if let Some(shown) = shown {
+                        shown.load = Some(load);
+                    }
+                });
+                if let Some(report) = self.links.report() {
+                    report.worker_load(&self.name, load);
+                }
+            }
+            ToMaster::Draining => {
+                tracing::info!(worker = self.name, "worker drains: it takes no more work");
+                self.shown.update(|shown| {
+                    if let Some(shown) = shown {
+                        shown.draining = true;
+                    }
+                });
+                if let Some(report) = self.links.report() {
+                    report.worker_down(&self.name);
+                }
+            }
+            ToMaster::Hello(_) => self.cut("the worker said hello twice"),
+        }
+    }
+
+    fn on_update(&mut self, uid: CommandUid, number: u64, update: Update) {
+        let Some(command) = self.commands.get_mut(&uid) else {
+            // Acknowledged already, or given up: the worker may forget it, and stop it if it runs.
+            self.send(ToWorker::Interrupt {
+                command: uid.clone(),
+                reason: "no build waits for it".to_owned(),
+            });
+            self.send(ToWorker::Ack { command: uid, number });
+            return;
+        };
+        match command.inbox.accept(number) {
+            Seen::New => {}
+            Seen::Duplicate => return,
+            Seen::Gap { expected } => {
+                return self.cut(&format!("update {number} of a command came where {expected} was due"));
+            }
+        }
+        if matches!(update, Update::Done { .. }) {
+            command.done = Some(number);
+        }
+        let wanted =
+            command.feed.as_ref().is_some_and(|feed| feed.send(CommandEvent::Update { number, update }));
+        if wanted {
+            return;
+        }
+        if command.feed.take().is_some() && command.done.is_none() {
+            let reason = "no build waits for it".to_owned();
+            self.send(ToWorker::Interrupt { command: uid.clone(), reason });
+        }
+        self.ack(uid, number);
+    }
+
+    /// Serves a component. The bytes are read off this task: a file is not a value.
+    fn on_need(&mut self, digest: Digest) {
+        let Some(link) = &self.link else { return };
+        let (control, bulk) = (link.wire.control(), link.wire.bulk());
+        let (cas, worker) = (self.links.0.parts.cas.clone(), self.name.clone());
+        self.links.0.tasks.spawn_blocking(move || {
+            let sent = match cas.get(&digest) {
+                Ok(Some(bytes)) => bulk.send((digest, bytes)).is_ok(),
+                Ok(None) => control.send(ToWorker::NoComponent { digest }).is_ok(),
+                Err(error) => {
+                    tracing::error!(%digest, worker, %error, "failed to read a component that a worker needs");
+                    control.send(ToWorker::NoComponent { digest }).is_ok()
+                }
+            };
+            if !sent {
+                // The worker asks again on its next link.
+                tracing::debug!(%digest, worker, "the link went while a component was read for it");
+            }
+        });
+    }
+
+    fn on_pong(&mut self, nonce: u64) {
+        if let Some(probe) = self.probe.take_if(|probe| probe.nonce == nonce) {
+            let peer = self.shown.connected().map(|shown| shown.peer).unwrap_or_default();
+            self.turn_away(probe.candidate, name_taken(&self.name, &peer));
+        }
+    }
+
+    fn on_candidate(&mut self, candidate: Box<Candidate>) {
+        let claims = Identity { instance: candidate.hello.instance.clone(), epoch: candidate.hello.epoch };
+        match (&self.link, &self.identity) {
+            (_, Some(seated)) if seated.instance == claims.instance => {
+                if claims.epoch < seated.epoch {
+                    let refusal = Refusal::for_good(
+                        "name-taken",
+                        format!(
+                            "a newer start of worker `{}` in the same directory has taken over",
+                            self.name
+                        ),
+                    );
+                    self.turn_away(candidate, refusal);
+                } else {
+                    self.seat(candidate, claims);
+                }
+            }
+            (Some(_), _) if self.probe.is_some() => {
+                let refusal = name_taken(&self.name, "another worker that came at the same moment");
+                self.turn_away(candidate, refusal);
+            }
+            (Some(link), _) => {
+                self.nonce += 1;
+                link.wire.send(ToWorker::Ping { nonce: self.nonce });
+                let until = Instant::now() + self.limits.probe;
+                self.probe = Some(Probe { candidate, nonce: self.nonce, until });
+            }
+            (None, _) => self.seat(candidate, claims),
+        }
+    }
+
+    /// Gives the seat to a connection: the commands that it knows go on, the others are lost.
+    fn seat(&mut self, candidate: Box<Candidate>, identity: Identity) {
+        let Candidate { outgoing, incoming, hello, features, peer } = *candidate;
+        let was_up = self.link.is_some();
+        if let Some(old) = self.link.take() {
+            old.wire.send(ToWorker::Bye { reason: "replaced".to_owned() });
+        }
+        let same = self.identity.as_ref().is_some_and(|old| old.instance == identity.instance);
+        let same_start = self.identity.as_ref() == Some(&identity);
+        let known: HashMap<&CommandUid, u64> =
+            hello.commands.iter().map(|(uid, number)| (uid, *number)).collect();
+
+        let (mut resumed, mut again, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        for (uid, command) in &mut self.commands {
+            let known = same && known.contains_key(uid);
+            let never_ran = !command.sent || (same_start && command.inbox.seen() == 0);
+            if known {
+                resumed.push((uid.clone(), command.inbox.seen()));
+            } else if command.done.is_some() {
+                // All of it is here; what is left is its owner's commit.
+            } else if never_ran {
+                command.sent = true;
+                again.push(command.start.clone());
+            } else {
+                gone.push(uid.clone());
+            }
+        }
+        for uid in gone {
+            self.lose(&uid, "the worker came back without the command");
+        }
+
+        let wire = Wire::spawn(outgoing, self.limits.keepalive * 2, &self.links.0.tasks);
+        wire.send(ToWorker::Welcome {
+            protocol: PROTOCOL,
+            features,
+            commands: resumed.clone(),
+            keepalive_ms: u64::try_from(self.limits.keepalive.as_millis()).unwrap_or(u64::MAX),
+        });
+        for (uid, _) in resumed {
+            if let Some(reason) = self.commands.get(&uid).and_then(|command| command.interrupt.clone()) {
+                wire.send(ToWorker::Interrupt { command: uid, reason });
+            }
+        }
+        for start in again {
+            let uid = start.command.clone();
+            wire.send(ToWorker::Start(start));
+            if let Some(reason) = self.commands.get(&uid).and_then(|command| command.interrupt.clone()) {
+                wire.send(ToWorker::Interrupt { command: uid, reason });
+            }
+        }
+
+        let now = Instant::now();
+        self.link = Some(Link { wire, incoming, heard: now, next_ping: now + self.limits.keepalive });
+        self.identity = Some(identity);
+        self.expected_until = None;
+        let since = self.links.0.parts.clock.now();
+        tracing::info!(worker = self.name, peer, version = hello.version, "worker connected");
+        self.shown.update(|shown| {
+            *shown = Some(ConnectedWorker {
+                name: self.name.clone(),
+                since,
+                version: hello.version,
+                peer,
+                facts: hello.facts.clone(),
+                load: None,
+                draining: false,
+            });
+        });
+        self.shown.reachable.store(true, Ordering::Release);
+        if let Some(report) = self.links.report() {
+            if was_up {
+                report.worker_down(&self.name);
+            }
+            report.worker_up(WorkerUp { name: self.name.clone(), since, facts: hello.facts });
+        }
+        self.links.0.parts.events.tell(|| view::Event::WorkerConnected { worker: self.name.clone() });
+    }
+
+    /// The link is of no use any more; commands wait for the worker to come back.
+    fn cut(&mut self, why: &str) {
+        if self.link.take().is_none() {
+            return;
+        }
+        tracing::warn!(worker = self.name, why, "lost the link to a worker");
+        self.shown.update(|shown| *shown = None);
+        self.expected_until = Some(Instant::now() + self.limits.grace);
+        if let Some(report) = self.links.report() {
+            report.worker_down(&self.name);
+        }
+        let (worker, reason) = (&self.name, why);
+        self.links
+            .0
+            .parts
+            .events
+            .tell(|| view::Event::WorkerLost { worker: worker.clone(), reason: reason.to_owned() });
+        if let Some(probe) = self.probe.take() {
+            self.on_candidate(probe.candidate);
+        }
+    }
+
+    fn on_deadline(&mut self, now: Instant, paused: bool) {
+        if let Some(probe) = self.probe.take_if(|probe| probe.until <= now) {
+            self.probe = None;
+            self.cut("it did not answer while another worker claimed its name");
+            let hello = &probe.candidate.hello;
+            let identity = Identity { instance: hello.instance.clone(), epoch: hello.epoch };
+            self.seat(probe.candidate, identity);
+        }
+        if self.expected_until.is_some_and(|until| until <= now) {
+            self.expected_until = None;
+            self.shown.reachable.store(false, Ordering::Release);
+            self.lose_all("the worker did not come back in time");
+        }
+        let (keepalive, nonce) = (self.limits.keepalive, self.nonce + 1);
+        let Some(link) = &mut self.link else { return };
+        if paused {
+            // The silence is ours.
+            link.heard = now;
+        }
+        if now >= link.heard + keepalive * 2 {
+            return self.cut("it has been silent for too long");
+        }
+        if now >= link.next_ping {
+            self.nonce = nonce;
+            link.next_ping = now + keepalive;
+            if !link.wire.send(ToWorker::Ping { nonce }) {
+                self.cut("it takes nothing from its link");
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let link = self.link.as_ref();
+        [
+            link.map(|link| link.next_ping),
+            link.map(|link| link.heard + self.limits.keepalive * 2),
+            self.expected_until,
+            self.probe.as_ref().map(|probe| probe.until),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn heard(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.heard = Instant::now();
+        }
+    }
+
+    fn send(&self, message: ToWorker) -> bool {
+        self.link.as_ref().is_some_and(|link| link.wire.send(message))
+    }
+
+    fn turn_away(&self, candidate: Box<Candidate>, refusal: Refusal) {
+        tracing::warn!(
+            worker = self.name,
+            peer = candidate.peer,
+            code = refusal.code,
+            "worker refused: {}",
+            refusal.message
+        );
+        self.links.0.tasks.spawn(refuse(candidate.outgoing, refusal, self.limits.hello));
+    }
+
+    fn lose(&mut self, uid: &CommandUid, why: &str) {
+        let Some(command) = self.commands.remove(uid) else { return };
+        if let (Some(feed), None) = (&command.feed, command.done) {
+            let why = format!("worker `{}` was lost: {why}", self.name);
+            self.tell(feed, CommandEvent::Lost(lost(&why)));
+        }
+    }
+
+    fn lose_all(&mut self, why: &str) {
+        let uids: Vec<CommandUid> = self.commands.keys().cloned().collect();
+        uids.iter().for_each(|uid| self.lose(uid, why));
+    }
+
+    fn tell(&self, feed: &FeedSender, event: CommandEvent) {
+        if !feed.send(event) {
+            tracing::debug!(worker = self.name, "a lost command had no owner any more");
+        }
+    }
+
+    fn close(mut self, reason: &'static str) {
+        self.shown.reachable.store(false, Ordering::Release);
+        self.shown.update(|shown| *shown = None);
+        self.lose_all(reason);
+        if let Some(link) = self.link.take() {
+            link.wire.send(ToWorker::Bye { reason: reason.to_owned() });
+            if let Some(report) = self.links.report() {
+                report.worker_down(&self.name);
+            }
+        }
+    }
+}
+
+fn name_taken(name: &str, holder: &str) -> Refusal {
+    Refusal {
+        code: "name-taken",
+        message: format!(
+            "a worker named `{name}` is connected already, from {holder}; stop that one, or give this one a \
+             name of its own in both configurations"
+        ),
+        retry: true,
+    }
+}
+
+async fn next_message(link: &mut Option<Link>) -> Result<ToMaster, super::wire::WireError> {
+    match link {
+        Some(link) => link.incoming.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,193 @@
+//! The sending half of a connection. Control messages overtake components, and at most one part of
+//! a component lies between the two.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use windlass_core::digest::Digest;
+use windlass_protocol::codec::{self, Decoder};
+use windlass_protocol::message::{ToMaster, ToWorker};
+
+/// The largest part of a component in one message.
+const PART: usize = 32 * 1024;
+
+/// Why a connection ended, for people.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    #[error("the worker closed the connection")]
+    Closed,
+    #[error("the connection failed: {0}")]
+    Socket(#[source] Box<tokio_tungstenite::tungstenite::Error>),
+    #[error("the worker sent what is no message: {0}")]
+    Decode(#[from] codec::DecodeError),
+    #[error("the worker sent text where messages are binary")]
+    Text,
+}
+
+/// The receiving half.
+pub(super) struct Incoming {
+    stream: SplitStream<WebSocketStream<TcpStream>>,
+    decoder: Decoder,
+}
+
+impl Incoming {
+    /// The next message. Safe to drop while it waits.
+    pub(super) async fn next(&mut self) -> Result<ToMaster, WireError> {
+        loop {
+            let frame = match self.stream.next().await {
+                None | Some(Ok(Message::Close(_))) => return Err(WireError::Closed),
+                Some(Err(error)) => return Err(WireError::Socket(Box::new(error))),
+                Some(Ok(Message::Binary(frame))) => frame,
+                // Pings of WebSocket itself are answered by the library; ours are messages.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Text(_))) => return Err(WireError::Text),
+            };
+            if let Some(message) = self.decoder.push(&frame)? {
+                return Ok(message);
+            }
+        }
+    }
+}
+
+/// The sending half, to be handed to [`Wire::spawn`] or used for a refusal.
+pub(super) struct Outgoing(SplitSink<WebSocketStream<TcpStream>, Message>);
+
+pub(super) fn halves(socket: WebSocketStream<TcpStream>) -> (Outgoing, Incoming) {
+    let (sink, stream) = socket.split();
+    (Outgoing(sink), Incoming { stream, decoder: Decoder::default() })
+}
+
+impl Outgoing {
+    /// Sends one message and closes the connection, as far as the peer lets it.
+    pub(super) async fn last_word(mut self, message: &ToWorker) {
+        // Whoever does not listen any more misses the reason, and nothing else.
+        if self.feed(message).await.is_ok() {
+            self.0.close().await.ok();
+        }
+    }
+
+    async fn feed(&mut self, message: &ToWorker) -> Result<(), WireError> {
+        let frames = match codec::encode(message) {
+            Ok(frames) => frames,
+            Err(error) => {
+                tracing::error!(%error, "a message to a worker cannot be sent");
+                return Ok(());
+            }
+        };
+        for frame in frames {
+            self.0.feed(Message::Binary(frame)).await.map_err(|e| WireError::Socket(Box::new(e)))?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), WireError> {
+        self.0.flush().await.map_err(|e| WireError::Socket(Box::new(e)))
+    }
+}
+
+/// What the seat holds of the sending half. Dropping it sends what waits and closes the connection.
+#[derive(Debug)]
+pub(super) struct Wire {
+    /// Unbounded: a peer that does not read is cut off by the deadline of the writer.
+    control: mpsc::UnboundedSender<ToWorker>,
+    /// Unbounded: it holds names of bytes that exist once, at most one for each component.
+    bulk: mpsc::UnboundedSender<(Digest, Bytes)>,
+}
+
+impl Wire {
+    /// Starts the task that sends. A peer that takes nothing for `stall` is given up.
+    pub(super) fn spawn(outgoing: Outgoing, stall: Duration, tasks: &tokio_util::task::TaskTracker) -> Wire {
+        let (control, control_inbox) = mpsc::unbounded_channel();
+        let (bulk, bulk_inbox) = mpsc::unbounded_channel();
+        tasks.spawn(write(outgoing, stall, control_inbox, bulk_inbox));
+        Wire { control, bulk }
+    }
+
+    /// Sends a message before all bulk; false: the connection is gone.
+    pub(super) fn send(&self, message: ToWorker) -> bool {
+        self.control.send(message).is_ok()
+    }
+
+    /// Where a component can be put from another task.
+    pub(super) fn bulk(&self) -> mpsc::UnboundedSender<(Digest, Bytes)> {
+        self.bulk.clone()
+    }
+
+    /// Where messages can be put from another task.
+    pub(super) fn control(&self) -> mpsc::UnboundedSender<ToWorker> {
+        self.control.clone()
+    }
+}
+
+async fn write(
+    mut outgoing: Outgoing,
+    stall: Duration,
+    mut control: mpsc::UnboundedReceiver<ToWorker>,
+    mut bulk: mpsc::UnboundedReceiver<(Digest, Bytes)>,
+) {
+    enum Next {
+        Control(Option<ToWorker>),
+        Component(Option<(Digest, Bytes)>),
+        Part,
+    }
+    let mut transfer: Option<(Digest, Bytes, usize)> = None;
+    loop {
+        let next = tokio::select! {
+            biased;
+            message = control.recv() => Next::Control(message),
+            () = std::future::ready(()), if transfer.is_some() => Next::Part,
+            component = bulk.recv(), if transfer.is_none() => Next::Component(component),
+        };
+        let sent = tokio::time::timeout(stall, async {
+            match next {
+                // The seat let go of the wire, or of its last clone: what it said has been sent.
+                Next::Control(None) | Next::Component(None) => return Ok(false),
+                Next::Control(Some(message)) => {
+                    outgoing.feed(&message).await?;
+                    // What waits behind it goes out in the same write.
+                    while let Ok(message) = control.try_recv() {
+                        outgoing.feed(&message).await?;
+                    }
+                }
+                Next::Component(Some((digest, bytes))) => transfer = Some((digest, bytes, 0)),
+                Next::Part => {
+                    let (digest, bytes, offset) = transfer.take().expect("checked by the select");
+                    let end = bytes.len().min(offset + PART);
+                    let part = ToWorker::Component {
+                        digest,
+                        offset: offset as u64,
+                        total: bytes.len() as u64,
+                        data: bytes.slice(offset..end),
+                    };
+                    outgoing.feed(&part).await?;
+                    if end < bytes.len() {
+                        transfer = Some((digest, bytes, end));
+                    }
+                }
+            }
+            outgoing.flush().await?;
+            Ok::<bool, WireError>(true)
+        });
+        match sent.await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => break,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a link cannot be written to");
+                return;
+            }
+            Err(_elapsed) => {
+                tracing::debug!("a worker takes nothing from its link");
+                return;
+            }
+        }
+    }
+    if tokio::time::timeout(stall, outgoing.0.close()).await.is_err() {
+        tracing::debug!("a worker did not let its link be closed");
+    }
+}
