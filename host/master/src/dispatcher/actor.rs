@@ -109,7 +109,7 @@ impl Actor {
                 self.publish();
                 for done in self.stopping.drain(..) {
                     // Whoever asked may have stopped waiting.
-                    drop(done.send(()));
+                    let _ = done.send(());
                 }
                 return;
             }
