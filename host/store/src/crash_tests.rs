@@ -194,8 +194,16 @@ fn has(store: &Store) -> usize {
         assert_eq!(length % size, 0, "half an append");
         (1..=4).for_each(|n| next(length >= n * size));
         let read = store.read_log(LogId(id), 0, usize::MAX).unwrap();
-        let bytes: Vec<u8> = read.iter().flat_map(|piece| piece.data.to_vec()).collect();
-        assert!(bytes == content(id, 0, length), "log {id} has other bytes");
+        let mut end = 0;
+        for piece in &read {
+            assert_eq!(piece.offset, end, "log {id} has a gap or an overlap");
+            end += piece.data.len() as u64;
+            assert!(
+                piece.data == content(id, piece.offset, piece.data.len() as u64),
+                "log {id} has other bytes"
+            );
+        }
+        assert_eq!(end, length);
         let complete = row.is_some_and(|row| row.complete.is_some());
         let build_complete = build.is_some_and(|row| row.complete.is_some());
         assert_eq!(complete, build_complete, "a request and its build end in one batch");
