@@ -177,7 +177,8 @@ impl Checkout {
     fn check_out(&self) -> Result<String, Broken> {
         self.here(&["init", "--quiet"])?;
         let revision = match &self.source.revision {
-            Some(revision) if self.has(revision)? => revision.clone(),
+            // The short form of an id may name another commit once more of them are known.
+            Some(revision) if is_object_id(revision) && self.has(revision)? => revision.clone(),
             Some(revision) => self.fetch_revision(revision)?,
             None => {
                 self.fetch(self.source.branch.as_deref().unwrap_or("HEAD"), self.args.shallow.depth())?;
@@ -231,9 +232,9 @@ impl Checkout {
         }
     }
 
-    /// Whether the commit is here already. A branch or tag of that name does not count: it may have moved.
+    /// Whether the commit is here. A branch or tag of that name does not count: it may have moved.
     fn has(&self, revision: &str) -> Result<bool, Broken> {
-        if !is_object_id(revision) {
+        if !is_commit_id(revision) {
             return Ok(false);
         }
         let commit = format!("{revision}^{{commit}}");
@@ -340,6 +341,11 @@ fn is_object_id(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// An id or the beginning of one, as people write it.
+fn is_commit_id(text: &str) -> bool {
+    (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -383,9 +389,10 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_ids_count_as_known_commits() {
+    fn ids_are_whole_or_short_and_names_are_neither() {
         assert!(is_object_id(&"0af".repeat(13).chars().chain(['1']).collect::<String>()));
         assert!(!is_object_id("main"));
-        assert!(!is_object_id("abc1234"));
+        assert!(!is_object_id("abc1234") && is_commit_id("abc1234"));
+        assert!(!is_commit_id("v1.0") && !is_commit_id("main"));
     }
 }

@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_a_bad_argument_that_names_the_argument() {
-        let failure = open(&args("nine", "17:00"), 0).unwrap_err();
+        let failure = open(&args("nine", "17:00"), 0).expect_err("nine is no time");
         assert_eq!(failure.code, "bad-argument");
         assert!(failure.message.contains("`from`"), "{}", failure.message);
     }
