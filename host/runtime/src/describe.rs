@@ -13,6 +13,17 @@ use crate::plugin::{CapabilityRequest, Hook};
 
 const CAPABILITIES: [&str; 7] = ["exec", "files", "fetch", "env", "secret", "clock", "random"];
 
+/// Booleans that a build step may set; what they mean stands in `wit/`, and who runs steps reads them.
+const STEP_OPTIONS: [&str; 7] = [
+    "durable",
+    "halt-on-failure",
+    "flunk-on-failure",
+    "flunk-on-warnings",
+    "warn-on-failure",
+    "warn-on-warnings",
+    "always-run",
+];
+
 /// A description that holds.
 pub(crate) struct Described {
     pub(crate) hooks: Vec<Hook>,
@@ -91,11 +102,13 @@ fn check_hook(plugin: &str, described: wit::Hook, exported: &[HookKind]) -> Resu
 /// Unknown options are reported and ignored: a later host may know them.
 fn check_option(plugin: &str, hook: &str, kind: Option<HookKind>, option: &Pair) -> Option<String> {
     match (option.name.as_str(), &option.value) {
-        ("durable", Value::Boolean(_)) if kind == Some(HookKind::BuildStep) => None,
-        ("durable", Value::Boolean(_)) => {
-            Some(format!("the option `durable` of `{hook}` is for build steps only"))
+        (known, Value::Boolean(_)) if STEP_OPTIONS.contains(&known) => match kind {
+            Some(HookKind::BuildStep) | None => None,
+            Some(_) => Some(format!("the option `{known}` of `{hook}` is for build steps only")),
+        },
+        (known, _) if STEP_OPTIONS.contains(&known) => {
+            Some(format!("the option `{known}` of `{hook}` is not a boolean"))
         }
-        ("durable", _) => Some(format!("the option `durable` of `{hook}` is not a boolean")),
         (unknown, _) => {
             tracing::warn!(plugin, hook, option = unknown, "an unknown option of a hook is ignored");
             None

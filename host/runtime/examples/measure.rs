@@ -1,0 +1,86 @@
+//! What a policy call and a load cost: `cargo run --release -p windlass-runtime --example measure`.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use windlass_core::policy::{BuilderInfo, Lookups, Question, RequestInfo, SlaveInfo};
+use windlass_core::time::Timestamp;
+use windlass_runtime::plugin::Source;
+use windlass_runtime::{Options, Runtime};
+
+const CALLS: usize = 2_000;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = tempfile::tempdir()?;
+    let runtime = Runtime::new(Options::new(dir.path().join("cache")))?;
+    for bundled in windlass_plugins::bundled() {
+        let load = || runtime.load(bundled.name, Source::Bundled, Bytes::from_static(bundled.bytes));
+        let began = Instant::now();
+        load()?;
+        let cold = began.elapsed();
+        let began = Instant::now();
+        load()?;
+        let warm = began.elapsed();
+        println!(
+            "load {:16} {:6} bytes, cold {cold:>10.1?}, warm {warm:>10.1?}",
+            bundled.name,
+            bundled.bytes.len()
+        );
+    }
+    let bytes = windlass_plugins::bundled().iter().find(|bundled| bundled.name == "least-loaded");
+    let bytes = bytes.ok_or("least-loaded is bundled")?.bytes;
+    let plugin = runtime.load("least-loaded", Source::Bundled, Bytes::from_static(bytes))?;
+    for slaves in [1, 10, 100, 1_000] {
+        let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+        for _ in 0..CALLS {
+            let question = question(slaves);
+            let began = Instant::now();
+            let reply = runtime.ask(&plugin, "least-loaded", "{}", question, Lookups::default()).await;
+            wall.push(began.elapsed());
+            cpu.push(Duration::from_micros(reply.usage.cpu_us));
+            reply.answer?;
+        }
+        println!("ask  {slaves:5} slaves: wall {}, cpu of the call {}", spread(wall), spread(cpu));
+    }
+    Ok(())
+}
+
+fn spread(mut times: Vec<Duration>) -> String {
+    times.sort();
+    let at = |share: usize| times[times.len() * share / 100];
+    format!("p50 {:.1?} p99 {:.1?}", at(50), at(99))
+}
+
+fn question(slaves: usize) -> Question {
+    let slave = |n| SlaveInfo {
+        name: format!("worker-{n:04}"),
+        running: 1,
+        max_builds: Some(4),
+        connected_since: Timestamp(1_000),
+        last_built: Some(Timestamp(2_000)),
+        last_outcome: None,
+        load: Some(0.5),
+        properties: Vec::new(),
+    };
+    let builder = BuilderInfo {
+        name: "linux".to_owned(),
+        tags: vec!["ci".to_owned()],
+        pending: 1,
+        building: 0,
+        highest_priority: Some(0),
+        oldest_request: Some(Timestamp(1_000)),
+    };
+    let request = RequestInfo {
+        id: 12,
+        buildset: 7,
+        builder: "linux".to_owned(),
+        stamps: Vec::new(),
+        priority: 0,
+        submitted: Timestamp(1_000),
+        waited_for: false,
+        reason: "force".to_owned(),
+        properties: Vec::new(),
+    };
+    Question::NextSlave { builder, slaves: (0..slaves).map(slave).collect(), request }
+}
