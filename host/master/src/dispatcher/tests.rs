@@ -1,6 +1,6 @@
 //! The dispatcher over a real store, with policies and builds that are scripted as values.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,7 +27,9 @@ use crate::clock::{Clock, ManualClock};
 const MASTER: MasterId = MasterId(1);
 
 /// Answers questions by a function; none: the call fails.
-struct Scripted(Box<dyn Fn(&Question) -> Option<Answer> + Send + Sync>);
+struct Scripted(Answers);
+
+type Answers = Box<dyn Fn(&Question) -> Option<Answer> + Send + Sync>;
 
 #[async_trait]
 impl Policies for Scripted {
@@ -61,7 +63,6 @@ struct Bench {
     clock: Arc<ManualClock>,
     dispatcher: Dispatcher,
     starts: mpsc::UnboundedReceiver<BuildStart>,
-    submitted: Mutex<u64>,
 }
 
 fn builder(name: &str, workers: &[&str]) -> Builder {
@@ -165,7 +166,7 @@ impl Bench {
             master: MASTER,
             world,
         });
-        Bench { _folder: folder, store, clock, dispatcher, starts, submitted: Mutex::new(0) }
+        Bench { _folder: folder, store, clock, dispatcher, starts }
     }
 
     fn up(&self, worker: &str) {
@@ -177,7 +178,6 @@ impl Bench {
         let (buildset, request) = wish(&self.store, builder, self.clock.now());
         let add = Persist::AddBuildset { buildset: buildset.clone(), requests: vec![request.clone()] };
         self.store.commit(vec![add]).await.unwrap();
-        *self.submitted.lock().unwrap() += 1;
         let id = request.id;
         self.dispatcher.submitted(buildset, vec![request]);
         id
