@@ -1,12 +1,34 @@
 //! Builds that run through the real store and the real runtime.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use windlass_config::config;
 use windlass_core::builder::{Builder, Merge, StepSpec};
 use windlass_core::id::{BuildId, Fence, RequestId};
+use windlass_core::id::{BuildsetId, MasterId};
+use windlass_core::outcome::Outcome;
+use windlass_core::persist::Persist;
 use windlass_core::properties::Properties;
 use windlass_core::record::BuildRow;
+use windlass_core::request::{Buildset, Request};
+use windlass_core::step::Flags;
 use windlass_core::time::Timestamp;
+use windlass_core::value::{Completion, Origin};
+use windlass_protocol::message::{CommandUid, ToMaster, ToWorker, Update};
+use windlass_runtime::plugin::Source;
+use windlass_runtime::registry::{Candidate, prepare};
+use windlass_runtime::{Limits, Options, Runtime};
+
+use super::{BuildReport, Builds, DriverParts};
+use crate::clock::SystemClock;
+use crate::dispatcher::{BuildEnded, BuildStart, StartBuild};
+use crate::events::Events;
+use crate::worker_link::LinkLimits;
+use crate::worker_link::tests::{Scripted, World as Linked, hello, limits, world_with};
 
 pub(super) fn builder(steps: Vec<StepSpec>) -> Builder {
     Builder {
@@ -43,4 +65,249 @@ pub(super) fn row() -> BuildRow {
         complete: None,
         summary: String::new(),
     }
+}
+
+const BOUND: Duration = Duration::from_secs(60);
+
+struct Told(UnboundedSender<BuildEnded>);
+
+impl BuildReport for Told {
+    fn build_ended(&self, end: BuildEnded) {
+        self.0.send(end).unwrap();
+    }
+}
+
+/// A driver over the real store, runtime and link; only the worker is scripted.
+struct Bench {
+    linked: Linked,
+    builds: Builds,
+    generation: Arc<windlass_runtime::registry::Generation>,
+    ended: UnboundedReceiver<BuildEnded>,
+}
+
+impl Bench {
+    async fn new(limits: LinkLimits, store: windlass_store::Options) -> Bench {
+        let linked = world_with(limits, store).await;
+        let options = Options {
+            cache_dir: linked.dir.path().join("cache"),
+            guest_threads: 1,
+            limits: Limits::default(),
+        };
+        let runtime = Runtime::new(options).unwrap();
+        let bundled = windlass_plugins::bundled()
+            .iter()
+            .filter(|bundled| ["commands", "steps"].contains(&bundled.name));
+        let candidates = bundled
+            .map(|bundled| Candidate {
+                name: bundled.name.to_owned(),
+                source: Source::Bundled,
+                bytes: Bytes::from_static(bundled.bytes),
+            })
+            .collect();
+        let generation = Arc::new(prepare(&runtime, None, candidates).unwrap());
+        let world = crate::world::World { config: Arc::new(master()), generation: Arc::clone(&generation) };
+        let builds = Builds::new(DriverParts {
+            store: linked.store.clone(),
+            runtime,
+            links: linked.links.clone(),
+            clock: Arc::new(SystemClock),
+            events: Events::default(),
+            world: Arc::new(world),
+        });
+        let (tell, ended) = unbounded_channel();
+        builds.report_to(Arc::new(Told(tell)));
+        Bench { linked, builds, generation, ended }
+    }
+
+    /// Claims the one request, and starts its build with these steps.
+    async fn start(&self, steps: Vec<StepSpec>) {
+        let row = row();
+        let request = Request {
+            id: RequestId(1),
+            buildset: BuildsetId(1),
+            builder: row.builder.clone(),
+            priority: 0,
+            version: 1,
+            submitted: Timestamp(0),
+            waited_for: false,
+            claim: None,
+            last_fence: Fence(0),
+            complete: None,
+        };
+        let buildset = Buildset {
+            id: BuildsetId(1),
+            reason: "test".to_owned(),
+            submitter: "force".to_owned(),
+            stamps: Vec::new(),
+            properties: Properties::default(),
+            submitted: Timestamp(0),
+            requests: vec![RequestId(1)],
+            complete: None,
+        };
+        let claim = Persist::Claim {
+            requests: vec![RequestId(1)],
+            master: MasterId(1),
+            fence: Fence(1),
+            at: Timestamp(1),
+        };
+        let add = Persist::AddBuildset { buildset: buildset.clone(), requests: vec![request.clone()] };
+        self.linked.store.commit(vec![add, claim, Persist::PutBuild(row.clone())]).await.unwrap();
+        self.builds.start(BuildStart {
+            row,
+            builder: Arc::new(builder(steps)),
+            requests: vec![request],
+            buildsets: vec![buildset],
+            generation: Arc::clone(&self.generation),
+        });
+    }
+
+    async fn ended(&mut self) -> Outcome {
+        tokio::time::timeout(BOUND, self.ended.recv()).await.expect("the build ends in time").unwrap().outcome
+    }
+
+    fn build(&self) -> BuildRow {
+        self.linked.store.build(BuildId(1)).unwrap().unwrap()
+    }
+
+    fn request(&self) -> Request {
+        self.linked.store.request(RequestId(1)).unwrap().unwrap()
+    }
+}
+
+fn master() -> config::Master {
+    config::Master {
+        title: "test".to_owned(),
+        fixed: config::Fixed { listen: String::new(), state_dir: "s".into(), plugins_dir: "p".into() },
+        properties: Properties::default(),
+        workers: Vec::new(),
+        builders: Vec::new(),
+        prioritize_builders: None,
+        codebase_generator: None,
+        git_pollers: Vec::new(),
+        schedulers: Vec::new(),
+        grants: BTreeMap::new(),
+        db_poll_interval_ms: 60_000,
+        logs: config::Logs { max_bytes: None, max_log_bytes: 1 << 20 },
+    }
+}
+
+fn shell(name: &str) -> StepSpec {
+    StepSpec {
+        name: name.to_owned(),
+        hook: "windlass:shell-command".to_owned(),
+        args: r#"{"command":["echo","%(prop:buildername)s"]}"#.to_owned(),
+        flags: Flags::default(),
+    }
+}
+
+/// Hears of a start and answers with this output and exit code.
+async fn answer(worker: &mut Scripted, text: &'static str, rc: i32) {
+    let ToWorker::Start(start) = worker.hear().await else { panic!("a start is due") };
+    assert!(start.args.contains("unit"), "arguments are rendered: {}", start.args);
+    assert_eq!((start.builddir.as_str(), start.plugin.as_str()), ("unit-dir", "windlass"));
+    worker.log(&start.command.0, 1, text).await;
+    done(worker, start.command, 2, text, rc).await;
+}
+
+async fn done(worker: &mut Scripted, command: CommandUid, number: u64, text: &str, rc: i32) {
+    let how = Ok(Completion { rc: Some(rc), values: Vec::new() });
+    let log_hash = windlass_core::digest::Digest::of(text.as_bytes());
+    worker.say(ToMaster::Update { command, number, update: Update::Done { how, log_hash } }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trivial_build_is_recorded_whole_in_three_batches() {
+    let mut bench = Bench::new(limits(), windlass_store::Options::default()).await;
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    bench.start(vec![shell("echo")]).await;
+    answer(&mut worker, "unit\n", 0).await;
+    assert_eq!(bench.ended().await, Outcome::Success);
+
+    let build = bench.build();
+    assert_eq!(build.complete.unwrap().outcome, Outcome::Success);
+    let used: Vec<_> = build.components.iter().map(|used| (used.kind.as_str(), used.hook.as_str())).collect();
+    assert_eq!(used, [("build-step", "windlass:shell-command"), ("slave-command", "windlass:shell")]);
+    assert_eq!(bench.request().complete.unwrap().outcome, Outcome::Success);
+    let steps = bench.linked.store.steps(BuildId(1)).unwrap();
+    assert_eq!(steps[0].complete.unwrap().outcome, Outcome::Success, "{steps:?}");
+    let logs = bench.linked.store.logs(BuildId(1)).unwrap();
+    assert_eq!((logs.len(), logs[0].name.as_str(), logs[0].finished), (1, "stdio", true));
+    let pieces = bench.linked.store.read_log(logs[0].id, 0, 1000).unwrap();
+    assert_eq!((pieces[0].origin, &*pieces[0].data), (Origin::Stdout, &b"unit\n"[..]));
+    // Claim and row; the step's begin, before its command is sent; all of the end. A machine that is
+    // held up for longer than a batch waits makes it four.
+    assert!((3..=4).contains(&bench.linked.store.stats().batches));
+    // All is acknowledged in the end, at once unless the machine was held up.
+    while !matches!(worker.hear().await, ToWorker::Ack { number: 2, .. }) {}
+    assert_eq!(bench.builds.running(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_worker_gives_the_request_back() {
+    let limits = LinkLimits { grace: Duration::from_millis(20), ..limits() };
+    let mut bench = Bench::new(limits, windlass_store::Options::default()).await;
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    bench.start(vec![shell("echo"), shell("more")]).await;
+    assert!(matches!(worker.hear().await, ToWorker::Start(_)));
+    drop(worker);
+    assert_eq!(bench.ended().await, Outcome::Retry);
+    let request = bench.request();
+    assert_eq!((request.claim, request.complete), (None, None));
+    assert_eq!(bench.linked.store.steps(BuildId(1)).unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_build_interrupts_its_command_and_is_cancelled() {
+    let mut bench = Bench::new(limits(), windlass_store::Options::default()).await;
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    bench.start(vec![shell("echo"), shell("more")]).await;
+    let ToWorker::Start(start) = worker.hear().await else { panic!("a start is due") };
+    assert!(bench.builds.stop(BuildId(1), "by ana"));
+    let ToWorker::Interrupt { command, .. } = worker.hear().await else { panic!("an interrupt is due") };
+    assert_eq!(command, start.command);
+    done(&mut worker, command, 1, "", -1).await;
+    assert_eq!(bench.ended().await, Outcome::Cancelled);
+    assert_eq!(bench.build().summary, "stopped: by ana");
+    assert_eq!(bench.request().complete.unwrap().outcome, Outcome::Cancelled);
+    assert!(!bench.builds.stop(BuildId(1), "again"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn full_log_folder_ends_the_step_as_an_exception_that_says_so() {
+    let options =
+        windlass_store::Options { max_log_bytes_total: Some(10), ..windlass_store::Options::default() };
+    let mut bench = Bench::new(limits(), options).await;
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    bench.start(vec![shell("echo")]).await;
+    answer(&mut worker, "more than ten bytes of output\n", 0).await;
+    assert_eq!(bench.ended().await, Outcome::Exception);
+    let steps = bench.linked.store.steps(BuildId(1)).unwrap();
+    let fault = steps[0].fault.clone().unwrap();
+    assert!(fault.contains("no room for a log"), "{fault}");
+    assert_eq!(bench.request().complete.unwrap().outcome, Outcome::Exception);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn step_whose_hook_is_gone_is_an_exception_of_its_build() {
+    let mut bench = Bench::new(limits(), windlass_store::Options::default()).await;
+    let gone = StepSpec { hook: "vanished:step".to_owned(), ..shell("gone") };
+    bench.start(vec![gone, shell("more")]).await;
+    assert_eq!(bench.ended().await, Outcome::Exception);
+    let steps = bench.linked.store.steps(BuildId(1)).unwrap();
+    assert!(steps[0].fault.clone().unwrap().contains("vanished"), "{steps:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_interrupts_builds_so_that_they_are_built_again() {
+    let mut bench = Bench::new(limits(), windlass_store::Options::default()).await;
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    bench.start(vec![shell("echo")]).await;
+    assert!(matches!(worker.hear().await, ToWorker::Start(_)));
+    let worker = async {
+        let ToWorker::Interrupt { command, .. } = worker.hear().await else { panic!("an interrupt is due") };
+        done(&mut worker, command, 1, "", -1).await;
+    };
+    tokio::join!(bench.builds.shutdown(), worker);
+    assert_eq!(bench.ended().await, Outcome::Retry);
+    assert_eq!(bench.request().claim, None);
 }
