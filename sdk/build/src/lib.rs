@@ -15,9 +15,11 @@
 //! 1. the active toolchain, if its wasm target is installed;
 //! 2. Debian's `rustc-web` and `rust-web-src`, from which std is built once into a cached sysroot.
 //!
-//! Nothing is ever installed here. The same sources give the same bytes wherever they are built: paths of the
-//! machine are mapped away. It works inside a build script too, also under clippy: what an outer cargo says to
-//! its children through the environment does not reach the inner one.
+//! Nothing is ever installed here. Paths of the machine are mapped away, so that the same sources give the same
+//! bytes wherever they are built, with one exception: cargo hashes the absolute path of a package that lies beside
+//! the workspace, as the SDK in a checkout does, and functions then stand in another order. It works inside a build
+//! script too, also under clippy: what an outer cargo says to its children through the environment does not reach
+//! the inner one.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
