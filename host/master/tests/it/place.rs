@@ -1,0 +1,66 @@
+//! A directory with a configuration, and masters that are started in it.
+
+use std::path::PathBuf;
+
+use windlass_master::{Handle, Master, Options, StartError, view};
+
+/// A directory with `master.toml`.
+pub struct Place {
+    folder: tempfile::TempDir,
+}
+
+/// A configuration with one worker and these further lines.
+pub fn config(more: &str) -> String {
+    let hash = "0".repeat(64);
+    format!(
+        "[master]\nlisten = '127.0.0.1:0'\n[[workers]]\nname = 'w1'\ntoken_hash = 'blake3:{hash}'\n\
+         [[builders]]\nname = 'b1'\nworkers = 'w1'\nsteps = [{{ use = 'shell-command', args = {{ command = 'true' }} }}]\n{more}"
+    )
+}
+
+/// A builder with these further keys.
+pub fn builder(name: &str, more: &str) -> String {
+    format!("[[builders]]\nname = '{name}'\nworkers = 'w1'\n{more}\n")
+}
+
+impl Place {
+    /// A fresh one.
+    pub fn new(config: &str) -> Place {
+        let place = Place { folder: tempfile::tempdir().unwrap() };
+        place.write(config);
+        std::fs::create_dir(place.path("plugins")).unwrap();
+        place
+    }
+
+    /// Writes `master.toml` anew.
+    pub fn write(&self, config: &str) {
+        std::fs::write(self.path("master.toml"), config).unwrap();
+    }
+
+    /// A path in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Puts the bytes of a bundled component into the plugins folder under another name.
+    pub fn drop_plugin(&self, name: &str, bundled: &str) {
+        let bytes = windlass_plugins::bundled().iter().find(|b| b.name == bundled).unwrap().bytes;
+        std::fs::write(self.path("plugins").join(format!("{name}.wasm")), bytes).unwrap();
+    }
+
+    /// Starts a master in it.
+    pub async fn try_start(&self) -> Result<Master, StartError> {
+        windlass_master::start(Options::new(self.path("master.toml"))).await
+    }
+
+    /// Starts one that must come up.
+    pub async fn start(&self) -> Handle {
+        let master = self.try_start().await;
+        master.unwrap_or_else(|error| panic!("{error:?}\n{}", error.details().join("\n"))).handle().clone()
+    }
+}
+
+/// An order to build.
+pub fn force(builder: &str) -> view::Force {
+    view::Force { builder: builder.to_owned(), ..view::Force::default() }
+}
