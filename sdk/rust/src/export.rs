@@ -5,7 +5,7 @@ use crate::{Failure, Hook, Pair, Value};
 
 /// Exports hooks, several types for each, and the description of them all:
 ///
-/// ```ignore
+/// ```text
 /// windlass_sdk::export!(slave_command: Shell, Mkdir, Stat);
 /// windlass_sdk::export!(build_step: Deploy; renderer: Version);
 /// ```
