@@ -18,7 +18,8 @@ impl NextSlave for Placement {
         slaves: Vec<SlaveInfo>,
         _: BuildRequest,
     ) -> Result<Option<String>, Failure> {
-        let warm = slaves.iter().filter(|slave| slave.last_built_ms.is_some()).max_by_key(|s| s.last_built_ms);
+        let warm =
+            slaves.iter().filter(|slave| slave.last_built_ms.is_some()).max_by_key(|s| s.last_built_ms);
         Ok(warm.or_else(|| windlass_load::least_loaded(&slaves)).map(|slave| slave.name.clone()))
     }
 }
