@@ -1,11 +1,186 @@
 //! The agent: from a configuration to a worker that stays connected until it is asked to leave.
 
-use windlass_config::config::WorkerFile;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::options::{Exit, Options, WorkerError};
+use windlass_config::config::WorkerFile;
+use windlass_core::value::{Pair, Value};
+use windlass_protocol::hello::{CONTRACT, FEATURES};
+use windlass_protocol::message::{Hello, PROTOCOL, ToMaster};
+use windlass_runtime::Runtime;
+
+use crate::backoff::pause;
+use crate::commands::{Commands, Parts};
+use crate::components::{Components, chain};
+use crate::environment;
+use crate::home::Home;
+use crate::link::{self, Ends, LinkError};
+use crate::options::{Event, Exit, Options, WorkerError};
+use crate::outgoing::Outgoing;
+use crate::spool::{Limits, Spool};
+
+/// After the last command has ended: what the master has to acknowledge, it does at once or not at all.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Runs a worker until it is asked to leave, or the master refuses it for good.
 pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError> {
-    let _ = (file, options);
-    unimplemented!("landing soon")
+    let token_path = options.directory.join(&file.token_file);
+    let base_dir = options.directory.join(&file.base_dir);
+    let prepared = tokio::task::spawn_blocking(move || {
+        let token = read_token(&token_path)?;
+        let home = Home::prepare(&base_dir)?;
+        let runtime =
+            Runtime::new(windlass_runtime::Options::new(&home.cache)).map_err(WorkerError::Engine)?;
+        let components = Components::new(runtime.clone(), &home.components);
+        Ok((token, home, runtime, components))
+    });
+    let (token, home, runtime, components) =
+        prepared.await.expect("preparing returns its errors and does not panic")?;
+    let spool = Spool::new(&home.spool, Limits::default());
+    let outgoing = Arc::new(Outgoing::default());
+    let (commands, owner) = Commands::spawn(Parts {
+        runtime,
+        components,
+        spool: Arc::clone(&spool),
+        outgoing: Arc::clone(&outgoing),
+        builds: home.builds.clone(),
+        allow: file.allow.clone(),
+        base: Arc::new(environment::base(std::env::vars_os(), &file.inherit_env)),
+        on_event: Arc::clone(&options.on_event),
+    });
+    let agent = Agent { file, options, token, home, spool, outgoing, commands };
+    let ended = tokio::select! {
+        refused = agent.stay_connected() => Err(refused),
+        exit = agent.leave() => Ok(exit),
+    };
+    let Agent { commands, home, .. } = agent;
+    drop(commands);
+    owner.await.expect("the owner of commands does not panic");
+    // Locked until the last command was gone.
+    drop(home);
+    ended
 }
+
+struct Agent {
+    file: WorkerFile,
+    options: Options,
+    token: String,
+    home: Home,
+    spool: Arc<Spool>,
+    outgoing: Arc<Outgoing>,
+    commands: Commands,
+}
+
+impl Agent {
+    async fn stay_connected(&self) -> WorkerError {
+        let ends = Ends { commands: &self.commands, spool: &self.spool, outgoing: &self.outgoing };
+        let mut attempt = 0;
+        loop {
+            let master = self.file.master.clone();
+            self.tell(Event::Connecting { master: master.clone() });
+            let error = match link::connect(&master, self.hello(), ends).await {
+                Ok(link) => {
+                    attempt = 0;
+                    self.tell(Event::Connected { master });
+                    if self.options.shutdown.is_cancelled() {
+                        self.outgoing.say(ToMaster::Draining);
+                    }
+                    link.carry(ends).await
+                }
+                Err(error) => error,
+            };
+            self.outgoing.set_linked(false);
+            let name = &self.file.name;
+            match error {
+                LinkError::Refused { code, message, retry: false } => {
+                    return WorkerError::Refused { name: name.clone(), code, message };
+                }
+                LinkError::Version(refusal) => {
+                    let code = refusal.code.to_owned();
+                    return WorkerError::Refused { name: name.clone(), code, message: refusal.message };
+                }
+                LinkError::Connect(error) if is_bad_address(&error) => {
+                    return WorkerError::Address { address: self.file.master.clone() };
+                }
+                error => {
+                    let retry_in = pause(attempt, random());
+                    attempt = attempt.saturating_add(1);
+                    self.tell(Event::Disconnected { why: chain(&error), retry_in });
+                    tokio::time::sleep(retry_in).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for the wish to leave, then until nothing holds it any more.
+    async fn leave(&self) -> Exit {
+        self.options.shutdown.cancelled().await;
+        self.outgoing.say(ToMaster::Draining);
+        self.commands.leave(self.options.drain).await;
+        let mut count = self.commands.count();
+        let owner = "the owner of commands lives as long as the agent";
+        drop(count.wait_for(|count| count.running == 0).await.expect(owner));
+        let acknowledged = count.wait_for(|count| count.known == 0);
+        match tokio::time::timeout(FAREWELL, acknowledged).await {
+            Ok(none_left) => {
+                drop(none_left.expect(owner));
+                Exit::Clean
+            }
+            Err(_) => Exit::Unacknowledged,
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        let fact = |name: &str, value: Value| Pair { name: name.to_owned(), value };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Hello {
+            protocol: PROTOCOL,
+            contract: CONTRACT.to_owned(),
+            features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
+            name: self.file.name.clone(),
+            token: self.token.clone(),
+            instance: self.home.instance.clone(),
+            epoch: self.home.epoch,
+            lane: "control".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            facts: vec![
+                fact("os", std::env::consts::OS.into()),
+                fact("arch", std::env::consts::ARCH.into()),
+                fact("cores", Value::Integer(i64::try_from(cores).unwrap_or(i64::MAX))),
+                fact("hostname", hostname().as_str().into()),
+            ],
+            commands: self.spool.known(),
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        (self.options.on_event)(event);
+    }
+}
+
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+fn read_token(path: &Path) -> Result<String, WorkerError> {
+    let failed = |source| WorkerError::Token { path: path.to_owned(), source };
+    let token = std::fs::read_to_string(path).map_err(failed)?;
+    match token.trim() {
+        "" => Err(WorkerError::EmptyToken { path: path.to_owned() }),
+        token => Ok(token.to_owned()),
+    }
+}
+
+fn is_bad_address(error: &tokio_tungstenite::tungstenite::Error) -> bool {
+    matches!(error, tokio_tungstenite::tungstenite::Error::Url(_))
+}
+
+/// Where it comes from does not matter: it only spreads attempts.
+fn random() -> u32 {
+    getrandom::u32().unwrap_or(u32::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,12 +13,22 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod agent;
+mod backoff;
 mod beneath;
+mod child;
+mod commands;
+mod components;
 mod environment;
 mod files;
 mod glob;
 mod grant;
+mod group;
+mod home;
+mod link;
 mod options;
+mod outgoing;
+mod output;
+mod port;
 mod spool;
 
 pub use agent::run;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use windlass_config::config::WorkerFile;
 
 /// Everything about a worker that `worker.toml` does not say.
 #[derive(Clone)]
@@ -25,10 +24,6 @@ impl Options {
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>, shutdown: CancellationToken) -> Options {
         Options { directory: directory.into(), shutdown, drain: Duration::ZERO, on_event: Arc::new(|_| {}) }
-    }
-
-    pub(crate) fn base_dir(&self, file: &WorkerFile) -> PathBuf {
-        self.directory.join(&file.base_dir)
     }
 }
 

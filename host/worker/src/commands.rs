@@ -1,0 +1,498 @@
+//! The one owner of all commands of this worker. They go on while the link is down: the link tells what
+//! the master wants, and takes from the spool what the commands say.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use windlass_core::digest::Digest;
+use windlass_core::policy::{Fault, FaultKind};
+use windlass_core::value::{Completion, Failure};
+use windlass_protocol::message::{CommandUid, Start, ToMaster};
+use windlass_runtime::Runtime;
+use windlass_runtime::plugin::Plugin;
+
+use crate::beneath::Root;
+use crate::components::{Change, Components, Look};
+use crate::environment::Variables;
+use crate::grant::{Allow, Grants};
+use crate::options::Event;
+use crate::outgoing::Outgoing;
+use crate::port::{Context, GRACE, Port};
+use crate::spool::{CommandSpool, Spool};
+
+/// What commands are made of.
+pub struct Parts {
+    /// Runs their components.
+    pub runtime: Runtime,
+    /// Finds them.
+    pub components: Components,
+    /// Takes what they say.
+    pub spool: Arc<Spool>,
+    /// Asks the master for what is missing.
+    pub outgoing: Arc<Outgoing>,
+    /// Where the builders' directories lie.
+    pub builds: PathBuf,
+    /// What this worker allows.
+    pub allow: Allow,
+    /// What its environment contributes.
+    pub base: Arc<Variables>,
+    /// Called with what a person would want to see.
+    pub on_event: Arc<dyn Fn(Event) + Send + Sync>,
+}
+
+/// How many commands there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Not ended.
+    pub running: usize,
+    /// Known: running, or ended and not acknowledged.
+    pub known: usize,
+}
+
+/// The handle.
+#[derive(Clone, Debug)]
+pub struct Commands {
+    /// The link waits when this many messages do: the owner only ever computes, so that is short.
+    messages: mpsc::Sender<Message>,
+    count: watch::Receiver<Count>,
+}
+
+/// What the owner is told.
+#[derive(Debug)]
+enum Message {
+    Welcome(Vec<(CommandUid, u64)>, oneshot::Sender<()>),
+    Start(Start),
+    Interrupt(CommandUid, String),
+    Ack(CommandUid, u64),
+    Part { digest: Digest, offset: u64, total: u64, data: bytes::Bytes },
+    NoComponent(Digest),
+    Leave(Duration),
+}
+
+/// Messages of the link that may wait: a few thousand small builds' worth of starts and acknowledgements.
+const MESSAGES: usize = 256;
+
+impl Commands {
+    /// Starts the owner. It ends, and its commands with it, when the last handle is dropped.
+    pub fn spawn(parts: Parts) -> (Commands, tokio::task::JoinHandle<()>) {
+        let (messages, heard) = mpsc::channel(MESSAGES);
+        let (counted, count) = watch::channel(Count::default());
+        let owner = Owner {
+            parts,
+            counted,
+            entries: HashMap::new(),
+            runs: JoinSet::new(),
+            names: HashMap::new(),
+            leaving: None,
+        };
+        (Commands { messages, count }, tokio::spawn(owner.run(heard)))
+    }
+
+    /// The master accepted the link and has these numbers. When this returns, the spool offers what it lacks.
+    pub async fn welcome(&self, commands: Vec<(CommandUid, u64)>) {
+        let (done, heard) = oneshot::channel();
+        self.tell(Message::Welcome(commands, done)).await;
+        heard.await.expect("the owner of commands answers as long as a handle lives");
+    }
+
+    /// Runs a command, unless it is known.
+    pub async fn start(&self, start: Start) {
+        self.tell(Message::Start(start)).await;
+    }
+
+    /// Stops one.
+    pub async fn interrupt(&self, command: CommandUid, reason: String) {
+        self.tell(Message::Interrupt(command, reason)).await;
+    }
+
+    /// Everything up to `number` is durable at the master.
+    pub async fn ack(&self, command: CommandUid, number: u64) {
+        self.tell(Message::Ack(command, number)).await;
+    }
+
+    /// A part of a component.
+    pub async fn part(&self, digest: Digest, offset: u64, total: u64, data: bytes::Bytes) {
+        self.tell(Message::Part { digest, offset, total, data }).await;
+    }
+
+    /// The master has no such component.
+    pub async fn no_component(&self, digest: Digest) {
+        self.tell(Message::NoComponent(digest)).await;
+    }
+
+    /// Takes no more commands, and interrupts the running ones after `drain`.
+    pub async fn leave(&self, drain: Duration) {
+        self.tell(Message::Leave(drain)).await;
+    }
+
+    /// How many there are, as it changes.
+    pub fn count(&self) -> watch::Receiver<Count> {
+        self.count.clone()
+    }
+
+    async fn tell(&self, message: Message) {
+        self.messages.send(message).await.expect("the owner of commands lives as long as a handle does");
+    }
+}
+
+/// A command that the master may still ask about.
+struct Entry {
+    /// `plugin:hook`.
+    hook: String,
+    interrupt: watch::Sender<Option<String>>,
+    spool: Arc<CommandSpool>,
+    phase: Phase,
+    /// The master does not know it any more.
+    unwanted: bool,
+}
+
+enum Phase {
+    /// For its component.
+    Waits(Box<Start>),
+    Runs,
+    Ended,
+}
+
+/// It is to leave: since when commands are interrupted.
+#[derive(Clone, Copy)]
+enum Leaving {
+    At(Instant),
+    Interrupted,
+}
+
+struct Owner {
+    parts: Parts,
+    counted: watch::Sender<Count>,
+    entries: HashMap<CommandUid, Entry>,
+    runs: JoinSet<Result<Completion, Failure>>,
+    names: HashMap<Id, CommandUid>,
+    leaving: Option<Leaving>,
+}
+
+const LEAVES: &str = "the worker shuts down";
+
+impl Owner {
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        enum Turn {
+            Message(Option<Message>),
+            Ended(Option<Result<(Id, Result<Completion, Failure>), JoinError>>),
+            Component(Digest, Change),
+            Leave,
+        }
+        loop {
+            let leave_at = match self.leaving {
+                Some(Leaving::At(at)) => Some(at),
+                Some(Leaving::Interrupted) | None => None,
+            };
+            let turn = tokio::select! {
+                message = messages.recv() => Turn::Message(message),
+                ended = self.runs.join_next_with_id(), if !self.runs.is_empty() => Turn::Ended(ended),
+                (digest, change) = self.parts.components.changed() => Turn::Component(digest, change),
+                () = tokio::time::sleep_until(leave_at.unwrap_or_else(Instant::now)), if leave_at.is_some() => Turn::Leave,
+            };
+            match turn {
+                Turn::Message(Some(message)) => self.on_message(message),
+                // Dropping the set ends what still runs.
+                Turn::Message(None) => return,
+                Turn::Ended(Some(ended)) => self.on_ended(ended),
+                Turn::Ended(None) => {}
+                Turn::Component(digest, change) => self.on_component(digest, change),
+                Turn::Leave => self.interrupt_all(),
+            }
+            self.recount();
+        }
+    }
+
+    fn recount(&self) {
+        let running = self.entries.values().filter(|entry| !matches!(entry.phase, Phase::Ended)).count();
+        let count = Count { running, known: self.entries.len() };
+        self.counted.send_if_modified(|was| std::mem::replace(was, count) != count);
+    }
+
+    fn on_message(&mut self, message: Message) {
+        match message {
+            Message::Welcome(commands, done) => {
+                self.on_welcome(&commands.into_iter().collect());
+                // A link that went meanwhile does not listen.
+                let _gone = done.send(());
+            }
+            Message::Start(start) => self.on_start(start),
+            Message::Interrupt(uid, reason) => self.interrupt(&uid, reason),
+            Message::Ack(uid, number) => self.on_ack(&uid, number),
+            Message::Part { digest, offset, total, data } => {
+                if let Some(change) = self.parts.components.part(digest, offset, total, &data) {
+                    self.on_component(digest, change);
+                }
+            }
+            Message::NoComponent(digest) => {
+                if let Some(change) = self.parts.components.none(digest) {
+                    self.on_component(digest, change);
+                }
+            }
+            Message::Leave(drain) => {
+                let running = self.counted.borrow().running;
+                (self.parts.on_event)(Event::Draining { running });
+                self.leaving = Some(Leaving::At(Instant::now() + drain));
+            }
+        }
+    }
+
+    fn on_welcome(&mut self, wanted: &HashMap<CommandUid, u64>) {
+        let known: Vec<CommandUid> = self.entries.keys().cloned().collect();
+        for uid in known {
+            let entry = self.entries.get_mut(&uid).expect("its key was taken just now");
+            match wanted.get(&uid).map(|received| entry.spool.resume(*received)) {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    tracing::warn!(command = uid.0, %error, "the master claims what it can't have; the command is dropped");
+                    self.drop_unwanted(&uid);
+                }
+                None => self.drop_unwanted(&uid),
+            }
+        }
+        for digest in self.parts.components.wanted_anew() {
+            self.parts.outgoing.say(ToMaster::Need { digest });
+        }
+    }
+
+    fn drop_unwanted(&mut self, uid: &CommandUid) {
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        match entry.phase {
+            Phase::Runs => {
+                entry.unwanted = true;
+                // It says nothing more to anybody.
+                self.parts.spool.forget(uid);
+                self.interrupt(uid, "the master does not know this command any more".to_owned());
+            }
+            Phase::Waits(_) | Phase::Ended => self.forget(uid),
+        }
+    }
+
+    fn forget(&mut self, uid: &CommandUid) {
+        self.entries.remove(uid);
+        self.parts.spool.forget(uid);
+    }
+
+    fn on_start(&mut self, start: Start) {
+        let uid = start.command.clone();
+        if !is_uid(&uid) {
+            tracing::error!(command = uid.0, "the master sent a command whose name is none; it is ignored");
+            return;
+        }
+        let Some(spool) = self.parts.spool.open(&uid) else {
+            // Sent again after a reconnect: it runs or ran already.
+            return;
+        };
+        let hook = format!("{}:{}", start.plugin, start.hook);
+        let (interrupt, _) = watch::channel(None);
+        let (digest, plugin) = (start.digest, start.plugin.clone());
+        let phase = Phase::Waits(Box::new(start));
+        self.entries.insert(uid.clone(), Entry { hook, interrupt, spool, phase, unwanted: false });
+        if self.leaving.is_some() {
+            return self.end(&uid, Err(Failure::retryable("worker-lost", LEAVES)));
+        }
+        match self.parts.components.look(digest, &plugin) {
+            Look::Ready(plugin) => self.begin(&uid, plugin),
+            Look::Later => {}
+        }
+    }
+
+    fn on_component(&mut self, digest: Digest, change: Change) {
+        let waits = |entry: &Entry| matches!(&entry.phase, Phase::Waits(start) if start.digest == digest);
+        let waiting: Vec<CommandUid> =
+            self.entries.iter().filter(|(_, entry)| waits(entry)).map(|(uid, _)| uid.clone()).collect();
+        match change {
+            Change::Need => self.parts.outgoing.say(ToMaster::Need { digest }),
+            Change::Ready(plugin) => {
+                if plugin.source == windlass_runtime::plugin::Source::Master {
+                    let event = Event::Received { plugin: plugin.name.clone(), digest: digest.short() };
+                    (self.parts.on_event)(event);
+                }
+                for uid in waiting {
+                    self.begin(&uid, Arc::clone(&plugin));
+                }
+            }
+            Change::Failed(failure) => {
+                for uid in waiting {
+                    self.end(&uid, Err(failure.clone()));
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, uid: &CommandUid, plugin: Arc<Plugin>) {
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        let Phase::Waits(start) = std::mem::replace(&mut entry.phase, Phase::Runs) else {
+            panic!("BUG: command {} was begun twice", uid.0)
+        };
+        (self.parts.on_event)(Event::Started { hook: entry.hook.clone(), command: uid.0.clone() });
+        let root = match Root::open(&self.parts.builds, &start.builddir) {
+            Ok(root) => Arc::new(root),
+            Err(failure) => return self.end(uid, Err(failure)),
+        };
+        let asked =
+            plugin.capabilities.iter().map(|asked| (asked.capability.as_str(), asked.scope.as_slice()));
+        let granted = start.grants.iter().map(|(name, scope)| (name.as_str(), scope.as_slice()));
+        let bundled = self.parts.components.is_bundled(&start.digest);
+        let context = Arc::new(Context {
+            runtime: Handle::current(),
+            root,
+            grants: Grants::new(entry.hook.clone(), asked, granted, &self.parts.allow, bundled),
+            base: Arc::clone(&self.parts.base),
+            env: start.env.clone(),
+            spool: Arc::clone(&entry.spool),
+            interrupt: entry.interrupt.subscribe(),
+            children: TaskTracker::new(),
+            over: CancellationToken::new(),
+        });
+        let run = run(self.parts.runtime.clone(), plugin, *start, context);
+        let task = self.runs.spawn(run);
+        self.names.insert(task.id(), uid.clone());
+    }
+
+    fn on_ended(&mut self, ended: Result<(Id, Result<Completion, Failure>), JoinError>) {
+        let (id, how) = match ended {
+            Ok((id, how)) => (id, how),
+            Err(error) => {
+                let message = format!("the worker's own code broke off: {error}");
+                (error.id(), Err(Failure::new("worker-bug", message)))
+            }
+        };
+        if let Some(uid) = self.names.remove(&id) {
+            self.end(&uid, how);
+        }
+    }
+
+    fn end(&mut self, uid: &CommandUid, how: Result<Completion, Failure>) {
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        let stopped_by_us = entry.interrupt.borrow().as_deref() == Some(LEAVES);
+        // Not the step's fault: somewhere else it may run to its end.
+        let how = if stopped_by_us { Err(Failure::retryable("worker-lost", LEAVES)) } else { how };
+        let text = match &how {
+            Ok(Completion { rc: Some(rc), .. }) => format!("rc {rc}"),
+            Ok(Completion { rc: None, .. }) => "done".to_owned(),
+            Err(failure) => failure.to_string(),
+        };
+        (self.parts.on_event)(Event::Ended { hook: entry.hook.clone(), command: uid.0.clone(), how: text });
+        entry.phase = Phase::Ended;
+        if entry.unwanted {
+            self.forget(uid);
+        } else {
+            entry.spool.done(how);
+        }
+    }
+
+    fn interrupt(&mut self, uid: &CommandUid, reason: String) {
+        let Some(entry) = self.entries.get(uid) else { return };
+        // The first reason stays.
+        entry.interrupt.send_if_modified(|interrupt| match interrupt {
+            Some(_) => false,
+            none => {
+                *none = Some(reason.clone());
+                true
+            }
+        });
+        if matches!(entry.phase, Phase::Waits(_)) {
+            self.end(uid, Err(Failure::new("interrupted", reason)));
+        }
+    }
+
+    fn interrupt_all(&mut self) {
+        self.leaving = Some(Leaving::Interrupted);
+        let running = self.entries.iter().filter(|(_, entry)| !matches!(entry.phase, Phase::Ended));
+        let running: Vec<CommandUid> = running.map(|(uid, _)| uid.clone()).collect();
+        for uid in running {
+            self.interrupt(&uid, LEAVES.to_owned());
+        }
+    }
+
+    fn on_ack(&mut self, uid: &CommandUid, number: u64) {
+        let Some(entry) = self.entries.get(uid) else { return };
+        match entry.spool.ack(number) {
+            Ok(true) => self.forget(uid),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(command = uid.0, %error, "the master acknowledged what it can't have")
+            }
+        }
+    }
+}
+
+/// A name that is safe as a file's: the master's are 32 hex digits.
+fn is_uid(uid: &CommandUid) -> bool {
+    (1..=64).contains(&uid.0.len()) && uid.0.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// How long after an interrupt a guest may go on: its children were killed after [`GRACE`] at the latest.
+const INTERRUPTED: Duration = GRACE.saturating_add(Duration::from_secs(5));
+
+/// What a guest has left to answer once its children are gone.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// One command, to its end. Children that it left end with it.
+async fn run(
+    runtime: Runtime,
+    plugin: Arc<Plugin>,
+    start: Start,
+    context: Arc<Context>,
+) -> Result<Completion, Failure> {
+    let port = Port::new(Arc::clone(&context));
+    let over_time = {
+        let mut interrupt = context.interrupt.clone();
+        async move {
+            let interrupted = interrupt.wait_for(Option::is_some).await.is_ok();
+            if interrupted {
+                tokio::time::sleep(INTERRUPTED).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    // However this ends, by being dropped too, its children end.
+    let over = context.over.clone().drop_guard();
+    let how = {
+        let running = runtime.run_command(&plugin, &start.hook, &start.args, Box::new(port));
+        tokio::pin!(running);
+        let end = tokio::select! {
+            end = &mut running => Some(end),
+            () = over_time => {
+                context.over.cancel();
+                tokio::time::timeout(LAST_WORDS, &mut running).await.ok()
+            }
+        };
+        match end {
+            Some(end) => end.result.map_err(|fault| failure_of(fault, &start)),
+            None => Err(Failure::new(
+                "interrupted",
+                format!("`{}:{}` was interrupted and did not end by itself", start.plugin, start.hook),
+            )),
+        }
+    };
+    drop(over);
+    // What they wrote is in the spool before the end is.
+    context.children.close();
+    context.children.wait().await;
+    how
+}
+
+fn failure_of(fault: Fault, start: &Start) -> Failure {
+    match fault.kind {
+        FaultKind::Failed(failure) => failure,
+        kind @ (FaultKind::Trap(_)
+        | FaultKind::Cpu(_)
+        | FaultKind::Wall(_)
+        | FaultKind::Memory(_)
+        | FaultKind::BadAnswer(_)) => {
+            let message = format!("the command `{}:{}` broke off: {kind}", start.plugin, start.hook);
+            Failure::new("plugin-fault", message)
+        }
+    }
+}

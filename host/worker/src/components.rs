@@ -1,0 +1,234 @@
+//! The components that commands run in: those of this binary, those received before, and those that
+//! must be asked for. Owned by `commands`; reading, compiling and writing happen on blocking threads.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use windlass_core::digest::Digest;
+use windlass_core::value::Failure;
+use windlass_runtime::Runtime;
+use windlass_runtime::plugin::{Plugin, Source};
+
+use crate::home::replace;
+
+/// The largest component that is taken over the link.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Components by digest.
+pub struct Components {
+    runtime: Runtime,
+    folder: PathBuf,
+    bundled: HashMap<Digest, &'static windlass_plugins::Bundled>,
+    states: HashMap<Digest, State>,
+    work: JoinSet<(Digest, Worked)>,
+}
+
+enum State {
+    /// On a blocking thread.
+    Working {
+        name: String,
+    },
+    /// Asked for; what came so far.
+    Wanted {
+        name: String,
+        partial: Vec<u8>,
+    },
+    Ready(Arc<Plugin>),
+}
+
+/// What a blocking thread found.
+enum Worked {
+    Loaded(Arc<Plugin>),
+    NotHere,
+    Failed(Failure),
+}
+
+/// What is known of a component.
+pub enum Look {
+    /// It can be run.
+    Ready(Arc<Plugin>),
+    /// It comes, or it does not: a [`Change`] will tell.
+    Later,
+}
+
+/// What came of the work on a component.
+pub enum Change {
+    /// It can be run.
+    Ready(Arc<Plugin>),
+    /// The master has to send it.
+    Need,
+    /// It can't be had; the next command asks anew.
+    Failed(Failure),
+}
+
+impl Components {
+    /// Those of this binary, and those in `folder`.
+    pub fn new(runtime: Runtime, folder: &Path) -> Components {
+        let bundled = windlass_plugins::bundled().iter().map(|one| (Digest::of(one.bytes), one)).collect();
+        Components {
+            runtime,
+            folder: folder.to_owned(),
+            bundled,
+            states: HashMap::new(),
+            work: JoinSet::new(),
+        }
+    }
+
+    /// Whether this binary brings it.
+    pub fn is_bundled(&self, digest: &Digest) -> bool {
+        self.bundled.contains_key(digest)
+    }
+
+    /// Looks for a component, and begins to fetch it if it is not there. `name` is for messages.
+    pub fn look(&mut self, digest: Digest, name: &str) -> Look {
+        match self.states.get(&digest) {
+            Some(State::Ready(plugin)) => return Look::Ready(Arc::clone(plugin)),
+            Some(State::Working { .. } | State::Wanted { .. }) => return Look::Later,
+            None => {}
+        }
+        self.states.insert(digest, State::Working { name: name.to_owned() });
+        let runtime = self.runtime.clone();
+        if let Some(one) = self.bundled.get(&digest).copied() {
+            self.work.spawn_blocking(move || {
+                (digest, load(&runtime, one.name, Source::Bundled, Bytes::from_static(one.bytes)))
+            });
+        } else {
+            let (path, name) = (self.path(&digest), name.to_owned());
+            self.work.spawn_blocking(move || (digest, load_file(&runtime, &name, &path, digest)));
+        }
+        Look::Later
+    }
+
+    /// The components that the master has to send. Asked again on every new link: parts do not survive one.
+    pub fn wanted_anew(&mut self) -> Vec<Digest> {
+        let wanted = self.states.iter_mut().filter_map(|(digest, state)| match state {
+            State::Wanted { partial, .. } => {
+                partial.clear();
+                Some(*digest)
+            }
+            State::Working { .. } | State::Ready(_) => None,
+        });
+        wanted.collect()
+    }
+
+    /// A part from the master. One that was not asked for is dropped.
+    pub fn part(&mut self, digest: Digest, offset: u64, total: u64, data: &[u8]) -> Option<Change> {
+        let Some(State::Wanted { name, partial }) = self.states.get_mut(&digest) else { return None };
+        if offset == 0 {
+            partial.clear();
+        }
+        let len = partial.len() as u64;
+        if total > MAX_BYTES || offset != len || len + data.len() as u64 > total {
+            let message = format!(
+                "the master sent {} bytes at {offset} of {total} of component {}, where {len} were received",
+                data.len(),
+                digest.short()
+            );
+            self.states.remove(&digest);
+            return Some(Change::Failed(Failure::retryable("component", message)));
+        }
+        partial.extend_from_slice(data);
+        if (partial.len() as u64) < total {
+            return None;
+        }
+        let bytes = Bytes::from(std::mem::take(partial));
+        let name = std::mem::take(name);
+        self.states.insert(digest, State::Working { name: name.clone() });
+        let (runtime, path) = (self.runtime.clone(), self.path(&digest));
+        self.work.spawn_blocking(move || {
+            if Digest::of(&bytes) != digest {
+                let message = format!("what the master sent as component {} is not that", digest.short());
+                return (digest, Worked::Failed(Failure::retryable("component", message)));
+            }
+            if let Err(error) = replace(&path, &bytes) {
+                // It runs all the same; only the next start has to ask again.
+                tracing::warn!(path = %path.display(), %error, "failed to keep a component");
+            }
+            (digest, load(&runtime, &name, Source::Master, bytes))
+        });
+        None
+    }
+
+    /// The master has it neither.
+    pub fn none(&mut self, digest: Digest) -> Option<Change> {
+        let Some(State::Wanted { name, .. }) = self.states.get(&digest) else { return None };
+        let message = format!("the master no longer has component {} of plugin `{name}`", digest.short());
+        self.states.remove(&digest);
+        Some(Change::Failed(Failure::retryable("component", message)))
+    }
+
+    /// Waits for a blocking thread; for ever, if none is at work. Loses nothing when dropped.
+    pub async fn changed(&mut self) -> (Digest, Change) {
+        let (digest, worked) = loop {
+            match self.work.join_next().await {
+                None => std::future::pending().await,
+                Some(Ok(done)) => break done,
+                // Only at shutdown, when the runtime gives up its blocking threads.
+                Some(Err(error)) => tracing::error!(%error, "loading a component broke off"),
+            }
+        };
+        let change = match worked {
+            Worked::Loaded(plugin) => {
+                self.states.insert(digest, State::Ready(Arc::clone(&plugin)));
+                Change::Ready(plugin)
+            }
+            Worked::NotHere => {
+                let name = match self.states.remove(&digest) {
+                    Some(State::Working { name } | State::Wanted { name, .. }) => name,
+                    Some(State::Ready(_)) | None => String::new(),
+                };
+                self.states.insert(digest, State::Wanted { name, partial: Vec::new() });
+                Change::Need
+            }
+            Worked::Failed(failure) => {
+                self.states.remove(&digest);
+                Change::Failed(failure)
+            }
+        };
+        (digest, change)
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join(digest.to_string())
+    }
+}
+
+fn load(runtime: &Runtime, name: &str, source: Source, bytes: Bytes) -> Worked {
+    match runtime.load(name, source, bytes) {
+        Ok(plugin) => Worked::Loaded(plugin),
+        Err(error) => {
+            let mut failure = Failure::new("component", format!("this worker can't load plugin `{name}`"));
+            failure.detail = Some(chain(&error));
+            Worked::Failed(failure)
+        }
+    }
+}
+
+fn load_file(runtime: &Runtime, name: &str, path: &Path, digest: Digest) -> Worked {
+    match std::fs::read(path) {
+        Ok(bytes) if Digest::of(&bytes) == digest => load(runtime, name, Source::Master, bytes.into()),
+        Ok(_) => {
+            tracing::warn!(path = %path.display(), "a component was damaged on disk; it is asked for again");
+            Worked::NotHere
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Worked::NotHere,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "failed to read a component; it is asked for again");
+            Worked::NotHere
+        }
+    }
+}
+
+/// An error with all its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,216 @@
+//! What a child wrote, on its two ways: to a log, gathered a little so that a chatty child does not
+//! make a message of each line; and to the guest, as chunks or as whole lines.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+use windlass_core::value::Origin;
+use windlass_runtime::port::{ChildEvent, Delivery};
+
+use crate::spool::MAX_LOG_DATA;
+
+/// How long output is gathered after some was sent. Nobody sees 10 ms, and 100 messages a second for
+/// each command are few.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// Output on its way to a log, in the order in which it came from both streams.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    pieces: Vec<(Origin, BytesMut)>,
+    bytes: usize,
+    /// When the last output was sent on; what comes long after goes at once.
+    sent: Option<Instant>,
+}
+
+impl Gathered {
+    /// Adds what was read.
+    pub fn push(&mut self, origin: Origin, data: &[u8]) {
+        self.bytes += data.len();
+        match self.pieces.last_mut() {
+            Some((last, piece)) if *last == origin && piece.len() + data.len() <= MAX_LOG_DATA => {
+                piece.extend_from_slice(data);
+            }
+            _ => self.pieces.push((origin, BytesMut::from(data))),
+        }
+    }
+
+    /// When [`Gathered::take`] is due; `None`: there is nothing.
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        match self.sent {
+            _ if self.bytes == 0 => None,
+            Some(sent) if self.bytes < MAX_LOG_DATA => Some(sent + GATHER),
+            Some(_) | None => Some(now),
+        }
+    }
+
+    /// Takes all of it.
+    pub fn take(&mut self, now: Instant) -> impl Iterator<Item = (Origin, Bytes)> + use<> {
+        self.bytes = 0;
+        self.sent = Some(now);
+        std::mem::take(&mut self.pieces).into_iter().map(|(origin, piece)| (origin, piece.freeze()))
+    }
+}
+
+/// Half of what an event may hold: a carried line and what was read fit into one.
+const MAX_CARRY: usize = 32 * 1024;
+
+/// Output on its way to the guest.
+#[derive(Debug)]
+pub struct Delivered {
+    how: Delivery,
+    /// The beginnings of lines, of standard output and of standard error.
+    carry: [BytesMut; 2],
+    ready: VecDeque<ChildEvent>,
+}
+
+impl Delivered {
+    /// For a guest that wants its output like this.
+    pub fn new(how: Delivery) -> Delivered {
+        Delivered { how, carry: Default::default(), ready: VecDeque::new() }
+    }
+
+    /// Adds what was read, at most 32 KiB.
+    pub fn push(&mut self, origin: Origin, data: &[u8]) {
+        match self.how {
+            Delivery::None => {}
+            Delivery::Chunks => {
+                self.ready.push_back(ChildEvent::Output(origin, Bytes::copy_from_slice(data)));
+            }
+            Delivery::Lines => {
+                let carry = &mut self.carry[usize::from(origin == Origin::Stderr)];
+                carry.extend_from_slice(data);
+                let whole = match carry.iter().rposition(|byte| *byte == b'\n') {
+                    Some(end) => carry.split_to(end + 1),
+                    None if carry.len() > MAX_CARRY => carry.split(),
+                    None => return,
+                };
+                self.ready.push_back(lines(origin, &whole));
+                // What is left after the last end of a line is itself part of 32 KiB read.
+            }
+        }
+    }
+
+    /// The streams ended: last lines without an end come too.
+    pub fn finish(&mut self) {
+        for (carry, origin) in self.carry.iter_mut().zip([Origin::Stdout, Origin::Stderr]) {
+            if !carry.is_empty() {
+                self.ready.push_back(lines(origin, &carry.split()));
+            }
+        }
+    }
+
+    /// Nobody listens any more.
+    pub fn close(&mut self) {
+        *self = Delivered::new(Delivery::None);
+    }
+
+    /// Whether something waits for the guest. While it does, nothing more is read.
+    pub fn is_waiting(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// What the guest gets next.
+    pub fn pop(&mut self) -> Option<ChildEvent> {
+        self.ready.pop_front()
+    }
+}
+
+fn lines(origin: Origin, bytes: &[u8]) -> ChildEvent {
+    ChildEvent::Lines(origin, String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// Cuts an event so that the guest gets at most `max` bytes; the rest comes next.
+pub fn cut(event: ChildEvent, max: usize) -> (ChildEvent, Option<ChildEvent>) {
+    match event {
+        ChildEvent::Output(origin, mut data) if data.len() > max => {
+            let rest = data.split_off(max.max(1));
+            (ChildEvent::Output(origin, data), Some(ChildEvent::Output(origin, rest)))
+        }
+        ChildEvent::Lines(origin, mut text) if text.len() > max => {
+            // After a whole line if one fits, else between two characters.
+            let mut at = text.floor_char_boundary(max);
+            if let Some(end) = text[..at].rfind('\n') {
+                at = end + 1;
+            }
+            if at == 0 {
+                at = text.chars().next().map_or(0, char::len_utf8);
+            }
+            let rest = text.split_off(at);
+            let rest = (!rest.is_empty()).then_some(ChildEvent::Lines(origin, rest));
+            (ChildEvent::Lines(origin, text), rest)
+        }
+        whole => (whole, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Origin::{Stderr, Stdout};
+
+    fn all(delivered: &mut Delivered) -> Vec<ChildEvent> {
+        std::iter::from_fn(|| delivered.pop()).collect()
+    }
+
+    #[test]
+    fn first_output_goes_at_once_and_what_follows_closely_is_gathered() {
+        let mut gathered = Gathered::default();
+        let now = Instant::now();
+        assert_eq!(gathered.due(now), None);
+        gathered.push(Stdout, b"a");
+        assert_eq!(gathered.due(now), Some(now));
+        assert_eq!(gathered.take(now).count(), 1);
+        gathered.push(Stdout, b"b");
+        gathered.push(Stdout, b"c");
+        gathered.push(Stderr, b"d");
+        gathered.push(Stdout, b"e");
+        assert_eq!(gathered.due(now), Some(now + GATHER));
+        let pieces: Vec<_> =
+            gathered.take(now).map(|(o, d)| (o, String::from_utf8(d.into()).unwrap())).collect();
+        assert_eq!(pieces, [(Stdout, "bc".into()), (Stderr, "d".into()), (Stdout, "e".into())]);
+        gathered.push(Stdout, &[0; MAX_LOG_DATA]);
+        assert_eq!(gathered.due(now), Some(now), "a full message waits for nothing");
+    }
+
+    #[test]
+    fn lines_are_whole_and_each_stream_has_its_own() {
+        let mut delivered = Delivered::new(Delivery::Lines);
+        delivered.push(Stdout, b"one\ntw");
+        delivered.push(Stderr, b"err");
+        delivered.push(Stdout, b"o\nthree\nfo\xff");
+        let line = |origin, text: &str| ChildEvent::Lines(origin, text.into());
+        assert_eq!(all(&mut delivered), [line(Stdout, "one\n"), line(Stdout, "two\nthree\n")]);
+        delivered.finish();
+        assert_eq!(all(&mut delivered), [line(Stdout, "fo\u{fffd}"), line(Stderr, "err")]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut() {
+        let mut delivered = Delivered::new(Delivery::Lines);
+        for _ in 0..3 {
+            delivered.push(Stdout, &[b'x'; 20_000]);
+        }
+        let lens: Vec<_> = all(&mut delivered)
+            .into_iter()
+            .map(|e| match e {
+                ChildEvent::Lines(_, text) => text.len(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(lens, [40_000]);
+    }
+
+    #[test]
+    fn an_event_is_cut_to_what_the_guest_takes() {
+        let text = |text: &str| ChildEvent::Lines(Stdout, text.into());
+        assert_eq!(cut(text("a\nbb\nc"), 5), (text("a\nbb\n"), Some(text("c"))));
+        assert_eq!(cut(text("a\nbb\nc"), 3), (text("a\n"), Some(text("bb\nc"))));
+        assert_eq!(cut(text("äöü"), 3), (text("ä"), Some(text("öü"))));
+        assert_eq!(cut(text("ä"), 1), (text("ä"), None), "never stuck on one character");
+        let data = |data: &'static str| ChildEvent::Output(Stderr, data.into());
+        assert_eq!(cut(data("abc"), 2), (data("ab"), Some(data("c"))));
+        assert_eq!(cut(data("abc"), 0), (data("a"), Some(data("bc"))));
+    }
+}

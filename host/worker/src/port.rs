@@ -1,0 +1,471 @@
+//! What a running command may do on this machine: the runtime's [`CommandPort`] over real processes and
+//! files. Each power is checked against the command's [`Grants`] here, and nowhere else.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rustix::process::Signal;
+use tokio::net::unix::pipe;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use windlass_core::time::Timestamp;
+use windlass_core::value::{Failure, Origin, Pair, Value};
+use windlass_protocol::message::Update;
+use windlass_runtime::port::{
+    BasePort, ChildEvent, ChildPort, CommandPort, Exit, FileEntry, Level, SpawnOptions, Stop,
+};
+
+use crate::beneath::Root;
+use crate::child::{self, Control, Plan, Started};
+use crate::environment::{self, Variables};
+use crate::files;
+use crate::grant::Grants;
+use crate::group::{Group, signal_named};
+use crate::output::cut;
+use crate::spool::CommandSpool;
+
+/// From the first signal to the kill, unless the command says otherwise.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// Children that one command may have at a time.
+const MAX_CHILDREN: usize = 32;
+
+/// Diagnostics that one command may write; a guest in a loop must not fill the master.
+const MAX_DIAGNOSTICS: usize = 1_000;
+
+/// Everything that a command acts through. Shared by the port and by the owner of the command.
+#[derive(Debug)]
+pub struct Context {
+    /// The worker's own runtime; guests run on threads of another.
+    pub runtime: Handle,
+    /// Where it may be.
+    pub root: Arc<Root>,
+    /// What it may do.
+    pub grants: Grants,
+    /// What the worker's environment contributes.
+    pub base: Arc<Variables>,
+    /// The builder's variables.
+    pub env: Vec<(String, String)>,
+    /// Where all that it says goes.
+    pub spool: Arc<CommandSpool>,
+    /// The reason, once it was interrupted.
+    pub interrupt: watch::Receiver<Option<String>>,
+    /// The watchers of its children.
+    pub children: TaskTracker,
+    /// Cancelled when the command is over: its children end.
+    pub over: CancellationToken,
+}
+
+/// The port of one command.
+pub struct Port {
+    context: Arc<Context>,
+    interrupt: watch::Receiver<Option<String>>,
+    diagnostics: usize,
+    running: Arc<AtomicUsize>,
+}
+
+impl Port {
+    /// The port of the command that has this context.
+    pub fn new(context: Arc<Context>) -> Port {
+        let interrupt = context.interrupt.clone();
+        Port { context, interrupt, diagnostics: 0, running: Arc::default() }
+    }
+
+    /// Tells whoever operates the worker about a denial, whatever the guest makes of it.
+    fn denied(&mut self, failure: Failure) -> Failure {
+        let mut text = failure.message.clone();
+        if let Some(detail) = &failure.detail {
+            text = format!("{text}; {detail}");
+        }
+        self.diagnostic(Level::Error, &text);
+        failure
+    }
+
+    fn may_touch_files(&mut self) -> Result<(), Failure> {
+        self.context.grants.files().map_err(|failure| self.denied(failure))
+    }
+
+    /// Runs a blocking function of files where it delays nobody.
+    async fn on_files<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&Root) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.may_touch_files()?;
+        let root = Arc::clone(&self.context.root);
+        let task = self.context.runtime.spawn_blocking(move || work(&root));
+        task.await
+            .unwrap_or_else(|error| Err(Failure::new("io", format!("a file operation broke off: {error}"))))
+    }
+
+    fn plan(&self, options: SpawnOptions) -> Result<Plan, Failure> {
+        let bad = |message: String| Failure::new("bad-argument", message);
+        let program = options.argv.first().ok_or_else(|| bad("an empty argv names no program".into()))?;
+        if options.argv.iter().any(|argument| argument.contains('\0')) {
+            return Err(bad("an argument contains a NUL".into()));
+        }
+        let bad_name = |name: &str| name.is_empty() || name.contains(['=', '\0']);
+        let env = &options.env;
+        let given = self.context.env.iter().map(|(name, value)| (name, Some(value)));
+        for (name, value) in given.chain(env.iter().map(|(name, value)| (name, value.as_ref()))) {
+            if bad_name(name) || value.is_some_and(|value| value.contains('\0')) {
+                return Err(bad(format!("the variable `{name}` has an impossible name or value")));
+            }
+        }
+        if options.pty {
+            return Err(Failure::unsupported("a terminal for a child (pty)"));
+        }
+        let directory = self.context.root.make_directory(&options.workdir)?;
+        let path = self.context.root.path().join(&options.workdir);
+        let variables = environment::of_child(&self.context.base, &self.context.env, env, &path);
+        let file = if program.contains('/') {
+            program.into()
+        } else {
+            environment::find_program(program, &variables).ok_or_else(|| {
+                let path = variables.get(std::ffi::OsStr::new("PATH"));
+                let path = path.map_or_else(String::new, |path| path.to_string_lossy().into_owned());
+                Failure::new("spawn-failed", format!("there is no program `{program}` in PATH ({path})"))
+            })?
+        };
+        let mut plan = Plan {
+            program: file,
+            argv: options.argv,
+            directory,
+            variables,
+            input: options.input,
+            max_time: options.max_time_ms.map(milliseconds),
+            idle_time: options.idle_time_ms.map(milliseconds),
+            max_lines: None,
+            grace: GRACE,
+            stop_signal: Signal::TERM,
+            log: options.tee_to_log,
+            log_stdout: true,
+            log_stderr: true,
+            deliver: options.deliver,
+        };
+        let mut log_environment = false;
+        for Pair { name, value } in &options.options {
+            let wrong = |wanted: &str| bad(format!("the option `{name}` takes {wanted}"));
+            match (name.as_str(), value) {
+                ("max-lines", Value::Integer(lines)) => {
+                    plan.max_lines = Some(u64::try_from(*lines).map_err(|_| wrong("a number of lines"))?);
+                }
+                ("max-lines", _) => return Err(wrong("a number of lines")),
+                ("terminate-ms", Value::Integer(ms)) => {
+                    let ms = u32::try_from(*ms).map_err(|_| wrong("milliseconds"))?;
+                    plan.grace = milliseconds(ms);
+                }
+                ("terminate-ms", _) => return Err(wrong("milliseconds")),
+                ("stop-signal", Value::Text(signal)) => {
+                    plan.stop_signal = signal_named(signal).ok_or_else(|| wrong("the name of a signal"))?;
+                }
+                ("stop-signal", _) => return Err(wrong("the name of a signal")),
+                ("want-stdout", Value::Boolean(wanted)) => plan.log_stdout = *wanted,
+                ("want-stderr", Value::Boolean(wanted)) => plan.log_stderr = *wanted,
+                ("log-environment", Value::Boolean(wanted)) => log_environment = *wanted,
+                ("want-stdout" | "want-stderr" | "log-environment", _) => return Err(wrong("true or false")),
+                ("follow", _) => return Err(Failure::unsupported("files that are followed into logs")),
+                _ => return Err(bad(format!("`{name}` is no option of a child; there are {OPTIONS}"))),
+            }
+        }
+        if let Some(log) = plan.log.as_ref().filter(|_| log_environment) {
+            let line = |(name, value): (&std::ffi::OsString, &std::ffi::OsString)| {
+                format!("  {}={}\n", name.to_string_lossy(), value.to_string_lossy())
+            };
+            let text = format!("environment:\n{}", plan.variables.iter().map(line).collect::<String>());
+            self.context.spool.log(log, Origin::Header, text.into());
+        }
+        Ok(plan)
+    }
+}
+
+const OPTIONS: &str =
+    "max-lines, terminate-ms, stop-signal, want-stdout, want-stderr, follow and log-environment";
+
+fn milliseconds(ms: u32) -> Duration {
+    Duration::from_millis(ms.into())
+}
+
+/// A sleep that works on any thread.
+fn sleep(runtime: &Handle, ms: u32) -> tokio::time::Sleep {
+    let _entered = runtime.enter();
+    tokio::time::sleep(milliseconds(ms))
+}
+
+/// Waits for an interrupt; for ever, if the command's owner is gone.
+async fn interrupted(interrupt: &mut watch::Receiver<Option<String>>) -> String {
+    let reason = interrupt.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+    match reason {
+        Some(reason) => reason,
+        None => std::future::pending().await,
+    }
+}
+
+#[async_trait]
+impl BasePort for Port {
+    fn diagnostic(&mut self, level: Level, message: &str) {
+        self.diagnostics += 1;
+        let (level, message) = match self.diagnostics {
+            ..MAX_DIAGNOSTICS => (level, message),
+            MAX_DIAGNOSTICS => (Level::Warn, "further messages of this command are dropped"),
+            _ => return,
+        };
+        let level = match level {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        let message = message.chars().take(MAX_MESSAGE).collect();
+        self.context.spool.append(Update::Diagnostic { level: level.to_owned(), message });
+    }
+
+    fn now(&mut self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn interrupted(&mut self) -> Option<String> {
+        self.interrupt.borrow().clone()
+    }
+
+    async fn load_state(&mut self, _key: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    async fn store_state(&mut self, _key: &str, _value: Option<Vec<u8>>) -> Result<(), Failure> {
+        Err(Failure::unsupported("state of a command"))
+    }
+}
+
+/// Characters of one diagnostic.
+const MAX_MESSAGE: usize = 4_096;
+
+#[async_trait]
+impl CommandPort for Port {
+    async fn spawn(&mut self, options: SpawnOptions) -> Result<Box<dyn ChildPort>, Failure> {
+        if let Some(program) = options.argv.first() {
+            self.context.grants.exec(program).map_err(|failure| self.denied(failure))?;
+        }
+        if self.running.load(Ordering::Relaxed) >= MAX_CHILDREN {
+            return Err(Failure::new("quota", format!("a command has at most {MAX_CHILDREN} children")));
+        }
+        let plan = self.plan(options)?;
+        let context = &self.context;
+        let started = {
+            let _entered = context.runtime.enter();
+            let spool = Arc::clone(&context.spool);
+            child::start(plan, spool, context.interrupt.clone(), context.over.clone())
+        };
+        let (started, watcher) = started?;
+        self.running.fetch_add(1, Ordering::Relaxed);
+        let running = Arc::clone(&self.running);
+        let watch = async move {
+            watcher.watch().await;
+            running.fetch_sub(1, Ordering::Relaxed);
+        };
+        // Looked at by the child itself: its events end without an exit if this task breaks off.
+        drop(context.children.spawn_on(watch, &context.runtime));
+        Ok(Box::new(Child::new(started, context.runtime.clone(), context.interrupt.clone())))
+    }
+
+    async fn sleep(&mut self, ms: u32) -> Result<(), Failure> {
+        let sleep = sleep(&self.context.runtime, ms);
+        tokio::select! {
+            () = sleep => Ok(()),
+            reason = interrupted(&mut self.interrupt) => Err(Failure::new("interrupted", reason)),
+        }
+    }
+
+    async fn log(&mut self, log: &str, origin: Origin, data: Bytes) -> Result<(), Failure> {
+        self.context.spool.room().await;
+        self.context.spool.log(log, origin, data);
+        Ok(())
+    }
+
+    async fn update(&mut self, values: Vec<Pair>) -> Result<(), Failure> {
+        self.context.spool.room().await;
+        self.context.spool.append(Update::Values { values });
+        Ok(())
+    }
+
+    async fn make_directory(&mut self, path: &str) -> Result<(), Failure> {
+        let path = path.to_owned();
+        self.on_files(move |root| root.make_directory(&path).map(drop)).await
+    }
+
+    async fn remove(&mut self, path: &str) -> Result<(), Failure> {
+        let path = path.to_owned();
+        self.on_files(move |root| files::remove(root, &path)).await
+    }
+
+    async fn copy(&mut self, from: &str, to: &str) -> Result<(), Failure> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.on_files(move |root| files::copy(root, &from, &to)).await
+    }
+
+    async fn stat(&mut self, path: &str) -> Result<FileEntry, Failure> {
+        let path = path.to_owned();
+        self.on_files(move |root| files::stat(root, &path)).await
+    }
+
+    async fn entries(&mut self, directory: &str) -> Result<Vec<FileEntry>, Failure> {
+        let directory = directory.to_owned();
+        self.on_files(move |root| files::entries(root, &directory)).await
+    }
+
+    async fn glob(&mut self, pattern: &str) -> Result<Vec<String>, Failure> {
+        let pattern = pattern.to_owned();
+        self.on_files(move |root| files::glob(root, &pattern)).await
+    }
+
+    async fn read(&mut self, path: &str) -> Result<Vec<u8>, Failure> {
+        let path = path.to_owned();
+        self.on_files(move |root| files::read(root, &path)).await
+    }
+
+    async fn write(&mut self, path: &str, data: &[u8]) -> Result<(), Failure> {
+        let (path, data) = (path.to_owned(), data.to_vec());
+        self.on_files(move |root| files::write(root, &path, &data)).await
+    }
+}
+
+/// The guest's handle of a child.
+struct Child {
+    group: Arc<Group>,
+    events: mpsc::Receiver<ChildEvent>,
+    control: watch::Sender<Control>,
+    input: Mutex<Option<pipe::Sender>>,
+    runtime: Handle,
+    interrupt: watch::Receiver<Option<String>>,
+    told_interrupt: bool,
+    /// What was cut off an event that was too large.
+    rest: Option<ChildEvent>,
+    exited: Option<Exit>,
+}
+
+impl Child {
+    fn new(started: Started, runtime: Handle, interrupt: watch::Receiver<Option<String>>) -> Child {
+        let Started { group, events, control, input } = started;
+        Child {
+            group,
+            events,
+            control,
+            input: Mutex::new(input),
+            runtime,
+            interrupt,
+            told_interrupt: false,
+            rest: None,
+            exited: None,
+        }
+    }
+
+    /// The end of the events without an exit: the command is over, or the watcher broke off.
+    fn on_event(&mut self, event: Option<ChildEvent>) -> ChildEvent {
+        let event = event.unwrap_or_else(|| {
+            let interrupted = self.interrupt.borrow().is_some();
+            let exit = if interrupted { Exit::Interrupted } else { Exit::Signal("lost".to_owned()) };
+            ChildEvent::Exited(exit)
+        });
+        if let ChildEvent::Exited(exit) = &event {
+            self.exited = Some(exit.clone());
+        }
+        event
+    }
+}
+
+#[async_trait]
+impl ChildPort for Child {
+    async fn next_event(&mut self, max_bytes: u32, timeout_ms: Option<u32>) -> ChildEvent {
+        enum Turn {
+            Event(Option<ChildEvent>),
+            Interrupt(String),
+            Idle,
+        }
+        let turn = if let Some(rest) = self.rest.take() {
+            Turn::Event(Some(rest))
+        } else if let Some(exit) = &self.exited {
+            return ChildEvent::Exited(exit.clone());
+        } else {
+            let timeout = timeout_ms.map(|ms| sleep(&self.runtime, ms));
+            let timeout = async {
+                match timeout {
+                    Some(sleep) => sleep.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // What came is reported before the time that it took.
+                biased;
+                reason = interrupted(&mut self.interrupt), if !self.told_interrupt => Turn::Interrupt(reason),
+                event = self.events.recv() => Turn::Event(event),
+                () = timeout => Turn::Idle,
+            }
+        };
+        match turn {
+            Turn::Event(event) => {
+                let event = self.on_event(event);
+                let (event, rest) = cut(event, usize::try_from(max_bytes).unwrap_or(usize::MAX));
+                self.rest = rest;
+                event
+            }
+            Turn::Interrupt(reason) => {
+                self.told_interrupt = true;
+                ChildEvent::Interrupt(reason)
+            }
+            Turn::Idle => ChildEvent::Idle,
+        }
+    }
+
+    async fn wait(&mut self) -> Exit {
+        self.rest = None;
+        self.control.send_modify(|control| control.waiting = true);
+        loop {
+            if let Some(exit) = &self.exited {
+                return exit.clone();
+            }
+            let event = self.events.recv().await;
+            self.on_event(event);
+        }
+    }
+
+    async fn write_input(&mut self, data: &[u8]) -> Result<u32, Failure> {
+        let input = self.input.lock().expect("nobody panics while holding an input");
+        let pipe = input.as_ref().ok_or_else(|| Failure::new("closed", "the child's input is closed"))?;
+        match pipe.try_write(data) {
+            Ok(len) => Ok(u32::try_from(len).unwrap_or(u32::MAX)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(Failure::new("closed", format!("the child does not read its input: {error}"))),
+        }
+    }
+
+    fn close_input(&mut self) {
+        *self.input.lock().expect("nobody panics while holding an input") = None;
+    }
+
+    fn stop(&mut self, how: Stop) {
+        match how {
+            Stop::Interrupt => self.group.signal(Signal::INT),
+            Stop::Terminate => {
+                self.group.signal(Signal::TERM);
+                self.control.send_modify(|control| control.terminated = true);
+            }
+            Stop::Kill => self.group.signal(Signal::KILL),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.exited.is_none() {
+            self.group.signal(Signal::KILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,353 @@
+//! The port over real processes, without any wasm.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::spool::{Limits, Spool};
+use windlass_protocol::codec::Decoder;
+use windlass_protocol::message::{CommandUid, ToMaster};
+use windlass_runtime::port::{Delivery, Limit};
+
+struct World {
+    folder: tempfile::TempDir,
+    spool: Arc<Spool>,
+    interrupt: watch::Sender<Option<String>>,
+    context: Arc<Context>,
+    port: Port,
+}
+
+fn world() -> World {
+    world_granting("*")
+}
+
+fn world_granting(programs: &str) -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::new(folder.path(), Limits::default());
+    let command = spool.open(&CommandUid("c0".into())).unwrap();
+    let (interrupt, interrupt_heard) = watch::channel(None);
+    let any = vec!["*".to_owned()];
+    let programs = vec![programs.to_owned()];
+    let asked = [("exec", any.as_slice()), ("files", &any)];
+    let granted = [("exec", programs.as_slice()), ("files", &any)];
+    let own = std::env::vars_os();
+    let context = Arc::new(Context {
+        runtime: Handle::current(),
+        root: Arc::new(Root::open(folder.path(), "b").unwrap()),
+        grants: Grants::new("windlass:shell".into(), asked, granted, &BTreeMap::new(), true),
+        base: Arc::new(environment::base(own, &[])),
+        env: vec![("BUILDER".into(), "b".into())],
+        spool: command,
+        interrupt: interrupt_heard,
+        children: TaskTracker::new(),
+        over: CancellationToken::new(),
+    });
+    let port = Port::new(Arc::clone(&context));
+    World { folder, spool, interrupt, context, port }
+}
+
+fn sh(script: &str) -> SpawnOptions {
+    SpawnOptions {
+        argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        workdir: "build".into(),
+        env: vec![],
+        input: Some(vec![]),
+        pty: false,
+        max_time_ms: None,
+        idle_time_ms: None,
+        tee_to_log: Some("stdio".into()),
+        deliver: Delivery::None,
+        options: vec![],
+    }
+}
+
+fn option(name: &str, value: Value) -> Vec<Pair> {
+    vec![Pair { name: name.into(), value }]
+}
+
+impl World {
+    fn updates(&self) -> Vec<Update> {
+        std::iter::from_fn(|| self.spool.next().unwrap())
+            .map(|frames| {
+                let mut decoder = Decoder::default();
+                match frames.filter_map(|f| decoder.push(&f).unwrap()).last() {
+                    Some(ToMaster::Update { update, .. }) => update,
+                    other => panic!("{other:?}"),
+                }
+            })
+            .collect()
+    }
+
+    fn log(&self) -> String {
+        let data = self.updates().into_iter().filter_map(|update| match update {
+            Update::Log { data, .. } => Some(data),
+            _ => None,
+        });
+        String::from_utf8(data.flatten().collect()).unwrap()
+    }
+
+    async fn run(&mut self, options: SpawnOptions) -> Exit {
+        self.port.spawn(options).await.unwrap().wait().await
+    }
+
+    async fn refused(&mut self, options: SpawnOptions) -> Failure {
+        match self.port.spawn(options).await {
+            Ok(_) => panic!("it was started"),
+            Err(failure) => failure,
+        }
+    }
+}
+
+/// Waits until the process is gone or a zombie.
+async fn gone(pid: &str) {
+    let stat = format!("/proc/{pid}/stat");
+    let ended = async {
+        loop {
+            match std::fs::read_to_string(&stat) {
+                Ok(text) if !text.contains(") Z") => tokio::task::yield_now().await,
+                _ => return,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the process ends");
+}
+
+#[tokio::test]
+async fn output_of_both_streams_goes_into_the_log_before_the_exit_is_told() {
+    let mut world = world();
+    let exit = world.run(sh("echo out; echo err >&2; exit 3")).await;
+    assert_eq!(exit, Exit::Code(3));
+    let mut lines: Vec<_> = world.log().lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["err", "out"]);
+}
+
+#[tokio::test]
+async fn a_child_runs_in_its_directory_with_a_filtered_environment() {
+    let mut world = world();
+    let mut options = sh("pwd; echo $PWD; echo $BUILDER $GIVEN; env | grep -c CARGO || true");
+    options.env = vec![("GIVEN".into(), Some("given".into()))];
+    assert_eq!(world.run(options).await, Exit::Code(0));
+    let directory = world.folder.path().join("b/build");
+    let directory = directory.canonicalize().unwrap().display().to_string();
+    assert_eq!(world.log(), format!("{directory}\n{directory}\nb given\n0\n"));
+}
+
+#[tokio::test]
+async fn lines_and_chunks_reach_the_guest_in_order_and_then_the_exit() {
+    let mut world = world();
+    let mut options = sh("printf 'one\\ntwo\\nthree'");
+    options.deliver = Delivery::Lines;
+    let mut child = world.port.spawn(options).await.unwrap();
+    let mut text = String::new();
+    let exit = loop {
+        match child.next_event(5, None).await {
+            ChildEvent::Lines(Origin::Stdout, lines) => {
+                assert!(lines.len() <= 5);
+                text += &lines;
+            }
+            ChildEvent::Exited(exit) => break exit,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((text.as_str(), exit.clone()), ("one\ntwo\nthree", Exit::Code(0)));
+    assert_eq!(child.next_event(5, None).await, ChildEvent::Exited(exit), "it says so again");
+
+    let mut options = sh("head -c 300000 /dev/zero");
+    (options.deliver, options.tee_to_log) = (Delivery::Chunks, None);
+    let mut child = world.port.spawn(options).await.unwrap();
+    let mut bytes = 0;
+    while let ChildEvent::Output(Origin::Stdout, data) = child.next_event(1 << 16, None).await {
+        bytes += data.len();
+    }
+    assert_eq!(bytes, 300_000);
+}
+
+#[tokio::test]
+async fn input_is_given_at_once_or_bit_by_bit() {
+    let mut world = world();
+    let mut options = sh("cat");
+    options.input = Some(vec![b'x'; 200_000]);
+    assert_eq!(world.run(options).await, Exit::Code(0));
+    assert_eq!(world.log().len(), 200_000);
+
+    let mut options = sh("cat");
+    options.input = None;
+    let mut child = world.port.spawn(options).await.unwrap();
+    assert_eq!(child.write_input(b"hello").await, Ok(5));
+    child.close_input();
+    assert_eq!(child.write_input(b"x").await.unwrap_err().code, "closed");
+    assert_eq!(child.wait().await, Exit::Code(0));
+    assert_eq!(world.log(), "hello");
+
+    // A child that does not read is no failure.
+    let mut options = sh("exec 0<&-; exit 0");
+    options.input = Some(vec![b'x'; 200_000]);
+    assert_eq!(world.run(options).await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn limits_of_time_silence_and_lines_stop_the_whole_group() {
+    let mut world = world();
+    let mut options = sh("sleep 1000 & echo $!; wait");
+    options.max_time_ms = Some(200);
+    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxTime));
+    gone(world.log().trim()).await;
+
+    let mut options = sh("echo a; sleep 1000");
+    options.idle_time_ms = Some(200);
+    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::IdleTime));
+
+    let mut options = sh("yes");
+    options.options = option("max-lines", Value::Integer(10));
+    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxLines));
+}
+
+#[tokio::test]
+async fn who_ignores_the_first_signal_is_killed_after_the_grace_period() {
+    let mut world = world();
+    let mut options = sh("trap '' TERM; echo ready; while :; do sleep 0.1; done");
+    options.max_time_ms = Some(100);
+    options.options = option("terminate-ms", Value::Integer(200));
+    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxTime));
+
+    // The first signal may be another one.
+    let mut options = sh("trap 'echo caught; exit 0' INT; echo ready; while :; do sleep 0.05; done");
+    options.max_time_ms = Some(300);
+    options.options = option("stop-signal", Value::Text("INT".into()));
+    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxTime));
+    assert!(world.log().ends_with("caught\n"));
+}
+
+#[tokio::test]
+async fn an_interrupt_stops_a_child_that_is_waited_for() {
+    let mut world = world();
+    let mut child = world.port.spawn(sh("sleep 1000")).await.unwrap();
+    world.interrupt.send_replace(Some("why".into()));
+    assert_eq!(child.wait().await, Exit::Interrupted);
+    assert_eq!(world.port.interrupted(), Some("why".into()));
+    assert_eq!(world.port.sleep(1_000_000).await.unwrap_err().code, "interrupted");
+}
+
+#[tokio::test]
+async fn an_interrupt_is_told_once_to_a_guest_that_listens_and_it_decides() {
+    let mut world = world();
+    let mut child = world.port.spawn(sh("sleep 1000")).await.unwrap();
+    assert_eq!(child.next_event(100, Some(1)).await, ChildEvent::Idle);
+    world.interrupt.send_replace(Some("why".into()));
+    assert_eq!(child.next_event(100, None).await, ChildEvent::Interrupt("why".into()));
+    assert_eq!(child.next_event(100, Some(1)).await, ChildEvent::Idle);
+    child.stop(Stop::Terminate);
+    assert_eq!(child.next_event(100, None).await, ChildEvent::Exited(Exit::Interrupted));
+}
+
+#[tokio::test]
+async fn a_dropped_child_is_killed_with_its_group() {
+    let mut world = world();
+    let mut options = sh("sleep 1000 & echo $!; wait");
+    options.deliver = Delivery::Lines;
+    let mut child = world.port.spawn(options).await.unwrap();
+    let ChildEvent::Lines(_, pid) = child.next_event(100, None).await else { panic!("a line comes first") };
+    drop(child);
+    gone(pid.trim()).await;
+    world.context.children.close();
+    world.context.children.wait().await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_command_ends_children_that_nobody_listens_to() {
+    let mut world = world();
+    let mut options = sh("yes");
+    options.deliver = Delivery::Chunks;
+    let child = world.port.spawn(options).await.unwrap();
+    world.context.over.cancel();
+    world.context.children.close();
+    world.context.children.wait().await;
+    drop(child);
+}
+
+#[tokio::test]
+async fn death_by_a_signal_is_named() {
+    let mut world = world();
+    assert_eq!(world.run(sh("kill -SEGV $$")).await, Exit::Signal("SIGSEGV".into()));
+}
+
+#[tokio::test]
+async fn a_process_left_behind_does_not_hold_the_command() {
+    let mut world = world();
+    // It holds standard output open.
+    assert_eq!(world.run(sh("sleep 1000 & echo $!")).await, Exit::Code(0));
+    let log = world.log();
+    let (pid, rest) = log.split_once('\n').unwrap();
+    assert_eq!(rest, "processes that the command left behind were killed\n");
+    gone(pid).await;
+}
+
+#[tokio::test]
+async fn what_can_not_be_started_says_why() {
+    let mut world = world();
+    let mut options = sh("");
+    options.argv = vec!["no-such-program".into()];
+    let failure = world.refused(options).await;
+    assert_eq!(failure.code, "spawn-failed");
+    assert!(failure.message.contains("no-such-program") && failure.message.contains("PATH"), "{failure}");
+
+    let mut options = sh("");
+    options.argv = vec!["./nothing".into()];
+    assert_eq!(world.refused(options).await.code, "spawn-failed");
+
+    let mut options = sh("");
+    options.argv = vec![];
+    assert_eq!(world.refused(options).await.code, "bad-argument");
+
+    let mut options = sh("");
+    options.workdir = "../elsewhere".into();
+    assert_eq!(world.refused(options).await.code, "bad-argument");
+
+    let mut options = sh("");
+    options.options = option("nice", Value::Integer(10));
+    let failure = world.refused(options).await;
+    assert!(failure.message.contains("nice") && failure.message.contains("max-lines"), "{failure}");
+
+    let mut options = sh("");
+    options.pty = true;
+    assert_eq!(world.refused(options).await.code, "unsupported");
+}
+
+#[tokio::test]
+async fn a_working_directory_behind_a_link_to_the_outside_is_refused() {
+    let mut world = world();
+    std::fs::create_dir(world.folder.path().join("outside")).unwrap();
+    std::os::unix::fs::symlink("../outside", world.folder.path().join("b/link")).unwrap();
+    let mut options = sh("touch here");
+    options.workdir = "link".into();
+    assert_eq!(world.refused(options).await.code, "denied");
+}
+
+#[tokio::test]
+async fn a_denial_names_the_plugin_and_reaches_the_master() {
+    let mut world = world_granting("git");
+    let failure = world.refused(sh("true")).await;
+    assert_eq!(failure.code, "denied");
+    assert!(failure.message.contains("windlass:shell"), "{failure}");
+    match world.updates().as_slice() {
+        [Update::Diagnostic { level, message }] => {
+            assert_eq!(level, "error");
+            assert!(message.contains("`windlass:shell` may not run `sh`"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn files_go_through_the_port() {
+    let mut world = world();
+    world.port.make_directory("a/b").await.unwrap();
+    world.port.write("a/b/f", b"x").await.unwrap();
+    world.port.copy("a", "c").await.unwrap();
+    assert_eq!(world.port.read("c/b/f").await.unwrap(), b"x");
+    assert_eq!(world.port.glob("**/f").await.unwrap(), ["a/b/f", "c/b/f"]);
+    assert_eq!(world.port.stat("c/b/f").await.unwrap().size, 1);
+    assert_eq!(world.port.entries("c").await.unwrap().len(), 1);
+    world.port.remove("c").await.unwrap();
+    assert_eq!(world.port.stat("c").await.unwrap_err().code, "not-found");
+}
