@@ -123,10 +123,11 @@ impl Builds {
     /// Interrupts all builds, so that they are built again after the next start, and waits until they
     /// have ended. Bounded in time.
     pub async fn shutdown(&self) {
+        // Closed first: whoever starts now either stands in the map already or sees that it is closed.
+        self.0.tasks.close();
         for stop in self.lock().values() {
             stop.send_replace(Stop::Shutdown);
         }
-        self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 
@@ -148,11 +149,11 @@ impl Builds {
 impl StartBuild for Builds {
     fn start(&self, build: BuildStart) {
         let (stop, stopped) = watch::channel(Stop::No);
+        self.lock().insert(build.row.id, stop);
         // A build that is claimed while the master goes down ends before its first step.
         if self.0.tasks.is_closed() {
-            stop.send_replace(Stop::Shutdown);
+            self.tell(build.row.id, |stop| *stop = Stop::Shutdown);
         }
-        self.lock().insert(build.row.id, stop);
         let builds = self.clone();
         self.0.tasks.spawn(async move {
             let id = build.row.id;
