@@ -6,6 +6,7 @@ use anstream::eprintln;
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use windlass_worker::Event;
 
 use crate::exit::{Exit, Failed};
 use crate::output::{GOOD, paint};
@@ -57,7 +58,7 @@ pub async fn master(path: &Path) -> Result<Exit, Failed> {
 }
 
 /// What is wrong with a configuration or plugin has its own exit code.
-fn start_failed(error: windlass_master::StartError) -> Failed {
+pub fn start_failed(error: windlass_master::StartError) -> Failed {
     for detail in error.details() {
         eprintln!("{detail}\n");
     }
@@ -72,7 +73,10 @@ pub async fn worker(path: &Path) -> Result<Exit, Failed> {
     let checked = windlass_config::load_worker(&config, &text).map_err(crate::check::invalid)?;
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
-    let run = windlass_worker::run(checked, windlass_worker::Options::in_folder_of(&config, stop.clone()));
+    let folder = config.parent().unwrap_or(Path::new("."));
+    let mut options = windlass_worker::Options::new(folder, stop.clone());
+    options.on_event = std::sync::Arc::new(tell);
+    let run = windlass_worker::run(checked, options);
     tokio::pin!(run);
     loop {
         tokio::select! {
@@ -89,6 +93,24 @@ pub async fn worker(path: &Path) -> Result<Exit, Failed> {
                 Asked::Reconfig => eprintln!("a worker has nothing to reconfigure; start it again instead"),
             },
         }
+    }
+}
+
+/// What a person who looks at a worker wants to see.
+fn tell(event: Event) {
+    match event {
+        Event::Connecting { master } => tracing::debug!(master, "connecting"),
+        Event::Connected { master } => tracing::info!(master, "connected"),
+        Event::Disconnected { why, retry_in } => {
+            tracing::warn!("no link to the master: {why}; trying again in {retry_in:.1?}");
+        }
+        Event::Started { hook, command } => tracing::debug!(hook, command, "command started"),
+        Event::Ended { hook, command, how } => tracing::debug!(hook, command, how, "command ended"),
+        Event::Received { plugin, digest } => {
+            tracing::info!(plugin, digest, "got a component from the master")
+        }
+        Event::Draining { running } => tracing::info!(running, "taking no more commands"),
+        other => tracing::info!(?other, "an event"),
     }
 }
 

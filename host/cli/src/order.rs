@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anstream::{eprintln, println};
+use anstyle::Style;
 use windlass_core::digest::Digest;
 use windlass_master::view;
 use windlass_web::client::{Client, ClientError};
@@ -61,7 +62,7 @@ fn properties(given: &[String]) -> Result<BTreeMap<String, serde_json::Value>, F
 /// `windlass stop`.
 pub async fn stop(client: &Client, build: u64, reason: &str) -> Result<Exit, Failed> {
     let path = format!("/api/v1/builds/{build}/stop");
-    let _: serde_json::Value = client.post(&path, &serde_json::json!({ "reason": reason })).await?;
+    client.post::<serde_json::Value>(&path, &serde_json::json!({ "reason": reason })).await?;
     println!("build {build} is being stopped");
     Ok(Exit::Success)
 }
@@ -110,17 +111,10 @@ pub fn print_reconfigured(done: &view::Reconfigured) {
         (false, true) => format!("generation {} is live:", done.generation),
     };
     println!("{}", paint(HEADING, title));
-    for item in &done.plan.items {
-        let (style, sign) = match item.action {
-            view::Action::Added => (GOOD, '+'),
-            view::Action::Changed => (WARN, '~'),
-            view::Action::Removed => (BAD, '-'),
-        };
-        let fields = match item.fields.is_empty() {
-            true => String::new(),
-            false => format!(": {}", item.fields.join(", ")),
-        };
-        println!("{} {} {}{}", paint(style, sign), item.section, tame(&item.name), tame(&fields));
+    if !done.plan.is_empty() {
+        for line in done.plan.to_string().lines() {
+            println!("{}", paint(diff_style(line), tame(line)));
+        }
     }
     let plugin = |style, sign: char, name: &str, what: String| {
         println!("{} plugin {} {}", paint(style, sign), tame(name), paint(FAINT, what));
@@ -134,15 +128,21 @@ pub fn print_reconfigured(done: &view::Reconfigured) {
     for removed in &done.plugins.removed {
         plugin(BAD, '-', &removed.name, removed.digest.short());
     }
-    for setting in &done.plan.refused {
-        println!("{} {}", paint(BAD, "needs a restart:"), tame(setting));
-    }
     if !done.builds_holding.is_empty() {
         let builds: Vec<String> = done.builds_holding.iter().map(u64::to_string).collect();
         println!(
             "{}",
             paint(FAINT, format_args!("builds that keep what they started with: {}", builds.join(", ")))
         );
+    }
+}
+
+fn diff_style(line: &str) -> Style {
+    match line.chars().next() {
+        Some('+') => GOOD,
+        Some('~') => WARN,
+        Some('-' | '!') => BAD,
+        _ => FAINT,
     }
 }
 

@@ -97,12 +97,6 @@ impl Table {
     pub fn row(&mut self, cells: Vec<(Style, String)>) {
         self.rows.push(cells.into_iter().map(|(style, text)| (style, tame(&text))).collect());
     }
-
-    /// Whether there is nothing but the headings.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.len() < 2
-    }
 }
 
 impl std::fmt::Display for Table {
