@@ -64,3 +64,8 @@ impl Place {
 pub fn force(builder: &str) -> view::Force {
     view::Force { builder: builder.to_owned(), ..view::Force::default() }
 }
+
+/// Stops a master and lets go of it: its state is free for the next one.
+pub async fn stop(master: Handle) {
+    master.shutdown().await;
+}

@@ -13,7 +13,7 @@ use windlass_core::time::Timestamp;
 use windlass_master::StartError;
 use windlass_store::Store;
 
-use crate::place::{Place, builder, config, force};
+use crate::place::{Place, builder, config, force, stop};
 
 #[tokio::test]
 async fn requests_and_the_generation_survive_a_restart() {
@@ -22,19 +22,19 @@ async fn requests_and_the_generation_survive_a_restart() {
     let forced = master.force(force("b1")).await.unwrap();
     let mode = std::fs::metadata(master.state_dir()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
-    master.shutdown().await;
+    stop(master).await;
 
     let master = place.start().await;
     let status = master.status();
     assert_eq!(status.generation, 1, "the same plugins are the same generation");
     assert_eq!(status.problems, [""; 0]);
     assert!(!master.buildset(forced.buildset).unwrap().unwrap().requests[0].claimed);
-    master.shutdown().await;
+    stop(master).await;
 
     place.drop_plugin("mine", "sticky");
     let master = place.start().await;
     assert_eq!(master.status().generation, 2, "other plugins are another generation");
-    master.shutdown().await;
+    stop(master).await;
 }
 
 #[tokio::test]
@@ -43,8 +43,7 @@ async fn a_build_that_was_cut_off_ends_as_retry_and_its_request_waits_again() {
     let master = place.start().await;
     let forced = master.force(force("b1")).await.unwrap();
     let state = master.state_dir().to_owned();
-    master.shutdown().await;
-    drop(master);
+    stop(master).await;
 
     // As a killed master leaves it.
     let (request, fence, build, step) = (RequestId(forced.requests[0]), Fence(1_000), BuildId(1), StepId(1));
