@@ -23,6 +23,9 @@ use crate::spool::{Limits, Spool};
 /// After the last command has ended: what the master has to acknowledge, it does at once or not at all.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// For the close of the connection itself.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// Runs a worker until it is asked to leave, or the master refuses it for good.
 pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError> {
     let token_path = options.directory.join(&file.token_file);
@@ -50,10 +53,7 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
         on_event: Arc::clone(&options.on_event),
     });
     let agent = Agent { file, options, token, home, spool, outgoing, commands };
-    let ended = tokio::select! {
-        refused = agent.stay_connected() => Err(refused),
-        exit = agent.leave() => Ok(exit),
-    };
+    let ended = agent.stay().await;
     let Agent { commands, home, .. } = agent;
     drop(commands);
     owner.await.expect("the owner of commands does not panic");
@@ -73,7 +73,22 @@ struct Agent {
 }
 
 impl Agent {
-    async fn stay_connected(&self) -> WorkerError {
+    async fn stay(&self) -> Result<Exit, WorkerError> {
+        let connected = self.stay_connected();
+        tokio::pin!(connected);
+        let exit = tokio::select! {
+            refused = &mut connected => return Err(refused.expect_err("it ends well only when asked to close")),
+            exit = self.leave() => exit,
+        };
+        // The last words are to arrive: they say that this was no accident.
+        if self.outgoing.close() && tokio::time::timeout(GOODBYE, connected).await.is_err() {
+            tracing::debug!("the master did not take the goodbye");
+        }
+        Ok(exit)
+    }
+
+    /// `Ok` only after [`Outgoing::close`].
+    async fn stay_connected(&self) -> Result<(), WorkerError> {
         let ends = Ends { commands: &self.commands, spool: &self.spool, outgoing: &self.outgoing };
         let mut attempt = 0;
         loop {
@@ -93,15 +108,16 @@ impl Agent {
             self.outgoing.set_linked(false);
             let name = &self.file.name;
             match error {
+                LinkError::Left => return Ok(()),
                 LinkError::Refused { code, message, retry: false } => {
-                    return WorkerError::Refused { name: name.clone(), code, message };
+                    return Err(WorkerError::Refused { name: name.clone(), code, message });
                 }
                 LinkError::Version(refusal) => {
                     let code = refusal.code.to_owned();
-                    return WorkerError::Refused { name: name.clone(), code, message: refusal.message };
+                    return Err(WorkerError::Refused { name: name.clone(), code, message: refusal.message });
                 }
                 LinkError::Connect(error) if is_bad_address(&error) => {
-                    return WorkerError::Address { address: self.file.master.clone() };
+                    return Err(WorkerError::Address { address: self.file.master.clone() });
                 }
                 error => {
                     let retry_in = pause(attempt, random());

@@ -91,7 +91,7 @@ pub struct Started {
     /// To the task.
     pub control: watch::Sender<Control>,
     /// The child's input, if it stays open.
-    pub input: Option<pipe::Sender>,
+    pub input: Option<OwnedFd>,
 }
 
 /// Starts a child in a process group of its own. Within a tokio runtime; `watch` of what is returned
@@ -126,17 +126,21 @@ pub fn start(
     let mut guard = Guard { child: None, group: Arc::clone(&group) };
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     guard.child = Some(child);
-    let exited = pidfd_open(group.leader(), PidfdFlags::NONBLOCK).map_err(std::io::Error::from);
-    let exited = exited.and_then(AsyncFd::new).map_err(|error| failed(&error))?;
+    let exited = exit_of(&group).map_err(|error| failed(&error))?;
     let reader = |fd: OwnedFd| pipe::Receiver::from_owned_fd(fd);
     let stdout = stdout.map(|s| reader(s.into())).transpose().map_err(|error| failed(&error))?;
     let stderr = stderr.map(|s| reader(s.into())).transpose().map_err(|error| failed(&error))?;
-    let stdin = stdin.map(|s| pipe::Sender::from_owned_fd(s.into())).transpose();
-    let stdin = stdin.map_err(|error| failed(&error))?;
+    let stdin = stdin.map(OwnedFd::from);
     let (kept_open, to_write, input) = match plan.input {
         None => (stdin, None, Vec::new()),
-        Some(input) => (None, stdin, input),
+        Some(input) => {
+            let sender = stdin.map(pipe::Sender::from_owned_fd).transpose();
+            (None, sender.map_err(|error| failed(&error))?, input)
+        }
     };
+    if let Some(input) = &kept_open {
+        rustix::io::ioctl_fionbio(input, true).map_err(|error| failed(&error.into()))?;
+    }
 
     let now = Instant::now();
     let (sender, events) = mpsc::channel(EVENTS);
@@ -174,6 +178,15 @@ pub fn start(
         over,
     };
     Ok((Started { group, events, control, input: kept_open }, watcher))
+}
+
+/// Readable once the leader has ended; it is not reaped by that.
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe for the sake of other types; an OwnedFd keeps its promise"
+)]
+fn exit_of(group: &Group) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(pidfd_open(group.leader(), PidfdFlags::NONBLOCK)?)
 }
 
 /// Kills and reaps a child whose watcher was dropped before its end.

@@ -27,7 +27,6 @@ const STATUS: Duration = Duration::from_secs(10);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
 pub enum LinkError {
     #[error("failed to connect")]
     Connect(#[source] Box<tungstenite::Error>),
@@ -51,6 +50,8 @@ pub enum LinkError {
     Refused { code: String, message: String, retry: bool },
     #[error(transparent)]
     Version(Refusal),
+    #[error("the worker left")]
+    Left,
     #[error("failed to read the spool")]
     Spool(#[source] std::io::Error),
 }
@@ -187,6 +188,12 @@ async fn write(mut sink: Sink, ends: Ends<'_>) -> LinkError {
         if lanes.is_empty() {
             if let Err(error) = flush(&mut sink).await {
                 return error;
+            }
+            if ends.outgoing.is_closing() {
+                return match sink.close().await {
+                    Ok(()) => LinkError::Left,
+                    Err(error) => LinkError::Broken(Box::new(error)),
+                };
             }
             tokio::select! {
                 () = ends.spool.wait() => {}

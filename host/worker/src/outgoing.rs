@@ -2,6 +2,7 @@
 //! link they are dropped, since each of them means the present moment.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 use windlass_protocol::message::ToMaster;
@@ -11,6 +12,7 @@ use windlass_protocol::message::ToMaster;
 pub struct Outgoing {
     /// `None`: there is no link.
     messages: Mutex<Option<Vec<ToMaster>>>,
+    closing: AtomicBool,
     wake: Notify,
 }
 
@@ -26,6 +28,18 @@ impl Outgoing {
             messages.push(message);
             self.wake.notify_one();
         }
+    }
+
+    /// The link is to close once all was said. True if there is one.
+    pub fn close(&self) -> bool {
+        self.closing.store(true, Ordering::Release);
+        self.wake.notify_one();
+        self.lock().is_some()
+    }
+
+    /// Whether [`Outgoing::close`] was called.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     /// Takes all that waits.

@@ -1,14 +1,15 @@
 //! What a running command may do on this machine: the runtime's [`CommandPort`] over real processes and
 //! files. Each power is checked against the command's [`Grants`] here, and nowhere else.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rustix::io::Errno;
 use rustix::process::Signal;
-use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -339,7 +340,8 @@ struct Child {
     group: Arc<Group>,
     events: mpsc::Receiver<ChildEvent>,
     control: watch::Sender<Control>,
-    input: Mutex<Option<pipe::Sender>>,
+    /// Not blocking.
+    input: Option<OwnedFd>,
     runtime: Handle,
     interrupt: watch::Receiver<Option<String>>,
     told_interrupt: bool,
@@ -355,7 +357,7 @@ impl Child {
             group,
             events,
             control,
-            input: Mutex::new(input),
+            input,
             runtime,
             interrupt,
             told_interrupt: false,
@@ -434,17 +436,17 @@ impl ChildPort for Child {
     }
 
     async fn write_input(&mut self, data: &[u8]) -> Result<u32, Failure> {
-        let input = self.input.lock().expect("nobody panics while holding an input");
-        let pipe = input.as_ref().ok_or_else(|| Failure::new("closed", "the child's input is closed"))?;
-        match pipe.try_write(data) {
+        let pipe =
+            self.input.as_ref().ok_or_else(|| Failure::new("closed", "the child's input is closed"))?;
+        match rustix::io::write(pipe, data) {
             Ok(len) => Ok(u32::try_from(len).unwrap_or(u32::MAX)),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
             Err(error) => Err(Failure::new("closed", format!("the child does not read its input: {error}"))),
         }
     }
 
     fn close_input(&mut self) {
-        *self.input.lock().expect("nobody panics while holding an input") = None;
+        self.input = None;
     }
 
     fn stop(&mut self, how: Stop) {
