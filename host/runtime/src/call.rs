@@ -394,7 +394,8 @@ pub(crate) fn trial(inner: &Arc<Inner>, guest: Guest, indices: Indices) -> Resul
     let described = answered.recv();
     drop(running);
     described.unwrap_or_else(|_| {
-        Err(Problem::Describe(FaultKind::Trap("the host failed while it was asked".to_owned())))
+        let why = "the host failed while it was asked".to_owned();
+        Err(Problem::Describe(Box::new(FaultKind::Trap(why))))
     })
 }
 
@@ -418,7 +419,7 @@ async fn describe(call: Call, indices: Indices) -> Result<wit::Description, Prob
         })
         .await;
     let (described, _) = call.end(asked, store.data());
-    described.map_err(|fault| Problem::Describe(fault.kind))?
+    described.map_err(|fault| Problem::Describe(Box::new(fault.kind)))?
 }
 
 #[cfg(test)]

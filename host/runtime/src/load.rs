@@ -103,7 +103,7 @@ pub enum Problem {
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error("failed to ask it what it is")]
-    Describe(#[source] FaultKind),
+    Describe(#[source] Box<FaultKind>),
     #[error("{0}")]
     Description(String),
     #[error("{}", several(.0))]
