@@ -177,13 +177,16 @@ struct Owner {
     leaving: Option<Leaving>,
 }
 
+/// What the set of running commands says when a task ended.
+type Joined = Result<(Id, Result<Completion, Failure>), JoinError>;
+
 const LEAVES: &str = "the worker shuts down";
 
 impl Owner {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         enum Turn {
             Message(Option<Message>),
-            Ended(Option<Result<(Id, Result<Completion, Failure>), JoinError>>),
+            Ended(Option<Joined>),
             Component(Digest, Change),
             Leave,
         }
@@ -358,7 +361,7 @@ impl Owner {
         self.names.insert(task.id(), uid.clone());
     }
 
-    fn on_ended(&mut self, ended: Result<(Id, Result<Completion, Failure>), JoinError>) {
+    fn on_ended(&mut self, ended: Joined) {
         let (id, how) = match ended {
             Ok((id, how)) => (id, how),
             Err(error) => {

@@ -247,8 +247,7 @@ fn entry(path: String, stat: &Stat) -> FileEntry {
         _ => FileKind::Other,
     };
     let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
-    let nanoseconds = u64::try_from(stat.st_mtime_nsec).unwrap_or_default();
-    let modified = Timestamp(seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000));
+    let modified = Timestamp(seconds.saturating_mul(1_000).saturating_add(stat.st_mtime_nsec / 1_000_000));
     FileEntry {
         path,
         kind,

@@ -118,7 +118,7 @@ impl Master {
     }
 
     /// All updates from `first` on to the last: the log, its hash as told, how it ended.
-    async fn to_the_end(&mut self, uid: &CommandUid, first: u64) -> Ended {
+    async fn rest_of(&mut self, uid: &CommandUid, first: u64) -> Ended {
         let mut ended = Ended { log: Vec::new(), diagnostics: String::new(), last: 0, hash: None, how: None };
         for expected in first.. {
             let (number, update) = self.update(uid).await;
@@ -184,7 +184,7 @@ async fn a_command_runs_and_its_log_has_the_hash_that_is_told() {
     assert_eq!((hello.name.as_str(), hello.token.as_str(), hello.epoch), ("w1", "secret", 1));
     assert_eq!(hello.instance.len(), 32);
     master.say(ToWorker::Start(shell(1, "echo hello; exit 3"))).await;
-    let ended = master.to_the_end(&uid(1), 1).await;
+    let ended = master.rest_of(&uid(1), 1).await;
     assert_eq!(ended.rc(), Some(3));
     assert!(String::from_utf8_lossy(&ended.log).contains("hello\n"));
     assert_eq!(ended.hash, Some(Digest::of(&ended.log)));
@@ -227,7 +227,7 @@ async fn a_command_outlives_its_link_and_nothing_is_lost_or_done_twice() {
     assert_eq!(again.commands.len(), 1);
     // The master is not sure that the worker got it.
     master.say(ToWorker::Start(shell(1, &script))).await;
-    let rest = master.to_the_end(&uid(1), last + 1).await;
+    let rest = master.rest_of(&uid(1), last + 1).await;
     log.extend_from_slice(&rest.log);
     assert_eq!(rest.rc(), Some(0));
     assert_eq!(rest.hash, Some(Digest::of(&log)), "what was received over two links is what was said");
@@ -236,7 +236,7 @@ async fn a_command_outlives_its_link_and_nothing_is_lost_or_done_twice() {
     drop(master);
     let (mut master, again) = world.welcome(&[(&uid(1), 0)]).await;
     assert_eq!(again.commands, [(uid(1), rest.last)]);
-    assert_eq!(master.to_the_end(&uid(1), 1).await.log, log);
+    assert_eq!(master.rest_of(&uid(1), 1).await.log, log);
     let runs = std::fs::read_to_string(world.folder.path().join("work/builds/builder/runs")).unwrap();
     assert_eq!(runs, "x\n");
 }
@@ -308,15 +308,12 @@ async fn a_component_is_asked_for_once_verified_kept_and_then_has_to_be_allowed(
         let (offset, data) = ((n * 32 * 1024) as u64, part.to_vec().into());
         master.say(ToWorker::Component { digest, offset, total, data }).await;
     }
-    let ended = master.to_the_end(&uid(1), 1).await;
+    let ended = master.rest_of(&uid(1), 1).await;
     assert!(ended.diagnostics.contains("mine:shell"), "{}", ended.diagnostics);
     assert!(ended.diagnostics.contains("[allow.\"mine:shell\"] in worker.toml"), "{}", ended.diagnostics);
     assert_eq!(std::fs::read(world.folder.path().join(format!("work/components/{digest}"))).unwrap(), bytes);
     master.say(ToWorker::Start(ours(2))).await;
-    assert!(
-        master.to_the_end(&uid(2), 1).await.diagnostics.contains("mine:shell"),
-        "without a second `need`"
-    );
+    assert!(master.rest_of(&uid(2), 1).await.diagnostics.contains("mine:shell"), "without a second `need`");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -327,13 +324,13 @@ async fn a_component_that_nobody_has_or_that_is_not_what_it_should_be_fails_the_
     master.say(ToWorker::Start(Start { digest, ..shell(1, "true") })).await;
     assert_eq!(master.hear().await, ToMaster::Need { digest });
     master.say(ToWorker::NoComponent { digest }).await;
-    let failure = master.to_the_end(&uid(1), 1).await.failure();
+    let failure = master.rest_of(&uid(1), 1).await.failure();
     assert_eq!((failure.code.as_str(), failure.retryable), ("component", true));
 
     master.say(ToWorker::Start(Start { digest, ..shell(2, "true") })).await;
     assert_eq!(master.hear().await, ToMaster::Need { digest });
     master.say(ToWorker::Component { digest, offset: 0, total: 5, data: "wrong".into() }).await;
-    let failure = master.to_the_end(&uid(2), 1).await.failure();
+    let failure = master.rest_of(&uid(2), 1).await.failure();
     assert!(failure.message.contains("is not that"), "{failure}");
     assert!(!world.folder.path().join(format!("work/components/{digest}")).exists());
 }
