@@ -95,7 +95,7 @@ fn load(file: &str) -> Result<std::sync::Arc<Plugin>, Failed> {
         }
     };
     let cache = tempfile::tempdir().context("failed to make a directory to compile in")?;
-    let runtime = Runtime::new(Options { guest_threads: 1, ..Options::new(cache.path()) })
+    let runtime = Runtime::new(Options { guest_threads: 1, ..Options::new(cache.path().join("cache")) })
         .context("failed to start the engine")?;
     runtime.load(name, source, bytes).map_err(Failed::invalid)
 }
