@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
 
 pub mod binary;
+pub mod fixtures;
 pub mod relay;
 pub mod repository;
 pub mod site;
