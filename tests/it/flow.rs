@@ -84,7 +84,10 @@ fn a_running_build_can_be_followed_and_stopped() {
     let site = Site::with_command("echo begun; sleep 600").start();
     let buildset = site.submit("b");
     let id = site.running("b").to_string();
-    site.ok(&["build", &id, "--json"]);
+    windlass_tests::site::eventually("it has begun", || {
+        let log = site.windlass(&["logs", &id]);
+        String::from_utf8_lossy(&log.stdout).contains("begun\n").then_some(())
+    });
     let stopped = site.windlass(&["stop", &id, "--reason", "enough"]);
     assert!(stopped.status.success(), "{stopped:?}");
     assert_eq!(site.outcome(buildset), "cancelled");

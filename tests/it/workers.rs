@@ -1,7 +1,7 @@
 //! Workers and their links: who may connect, and what a lost link costs.
 
 use windlass_tests::relay::Relay;
-use windlass_tests::site::Site;
+use windlass_tests::site::{Site, eventually};
 
 #[test]
 fn a_wrong_token_is_refused_with_what_to_do_and_hurts_nobody() {
@@ -23,7 +23,7 @@ fn a_second_worker_of_the_same_name_is_refused_while_the_first_answers() {
         std::fs::copy(site.path(&format!("w1/{file}")), site.path(&format!("twin/{file}"))).unwrap();
     }
     site.start_worker("twin");
-    windlass_tests::site::eventually("the twin is told", || site.said("twin").contains("w1").then_some(()));
+    eventually("the twin is told", || site.said("twin").contains("w1").then_some(()));
     let status = site.ok(&["status", "--json"]);
     assert!(!status["workers"][0]["connected"].is_null(), "{status}");
     assert_eq!(site.build("b")["outcome"], "success");
@@ -31,7 +31,7 @@ fn a_second_worker_of_the_same_name_is_refused_while_the_first_answers() {
 
 #[test]
 fn a_command_survives_a_cut_link_or_its_build_is_tried_again() {
-    let mut site = Site::new(
+    let site = Site::new(
         &["w1"],
         &Site::builder("b", "echo one; until test -e ../../../go; do sleep 0.05; done; echo two", "")
             .replace(", \"w2\"", ""),
@@ -40,7 +40,11 @@ fn a_command_survives_a_cut_link_or_its_build_is_tried_again() {
     site.write_worker("w1", &relay.address());
     let site = site.start();
     let buildset = site.submit("b");
-    site.running("b");
+    let running = site.running("b").to_string();
+    eventually("the first line has arrived", || {
+        let log = site.windlass(&["logs", &running]);
+        String::from_utf8_lossy(&log.stdout).contains("one\n").then_some(())
+    });
     relay.cut();
     std::fs::write(site.path("w1/go"), "").unwrap();
     relay.mend();

@@ -70,6 +70,27 @@ impl HookKind {
             HookKind::Reporter => "reporter",
         }
     }
+
+    /// The function that does its work, as `interface.function`: how faults name a call.
+    #[must_use]
+    pub fn function(self) -> &'static str {
+        match self {
+            HookKind::MergeRequests => "merge-requests.mergeable",
+            HookKind::PrioritizeBuilders => "prioritize-builders.order",
+            HookKind::NextSlave => "next-slave.choose",
+            HookKind::NextBuild => "next-build.choose",
+            HookKind::CanStartBuild => "can-start-build.allow",
+            HookKind::CodebaseGenerator => "codebase-generator.codebase",
+            HookKind::SlaveCommand => "slave-command.run",
+            HookKind::BuildStep => "build-step.run",
+            HookKind::Renderer => "renderer.render",
+            HookKind::Configurator => "configurator.configure",
+            HookKind::Scheduler => "scheduler.handle",
+            HookKind::ChangeSource => "change-source.poll",
+            HookKind::ChangeHook => "change-hook.decode",
+            HookKind::Reporter => "reporter.report",
+        }
+    }
 }
 
 impl std::fmt::Display for HookKind {

@@ -209,26 +209,6 @@ pub(crate) fn host_failed(plugin: &Plugin, call: &str, error: JoinError) -> Faul
     }
 }
 
-/// `interface.function` of each policy.
-pub(crate) fn policy_function(kind: HookKind) -> &'static str {
-    match kind {
-        HookKind::MergeRequests => "merge-requests.mergeable",
-        HookKind::PrioritizeBuilders => "prioritize-builders.order",
-        HookKind::NextSlave => "next-slave.choose",
-        HookKind::NextBuild => "next-build.choose",
-        HookKind::CanStartBuild => "can-start-build.allow",
-        HookKind::CodebaseGenerator => "codebase-generator.codebase",
-        HookKind::SlaveCommand => "slave-command.run",
-        HookKind::BuildStep => "build-step.run",
-        HookKind::Renderer => "renderer.render",
-        HookKind::Configurator => "configurator.configure",
-        HookKind::Scheduler => "scheduler.handle",
-        HookKind::ChangeSource => "change-source.poll",
-        HookKind::ChangeHook => "change-hook.decode",
-        HookKind::Reporter => "reporter.report",
-    }
-}
-
 /// Asks a policy, on a guest thread.
 pub(crate) async fn ask(
     inner: Arc<Inner>,
@@ -239,7 +219,7 @@ pub(crate) async fn ask(
     lookups: Lookups,
 ) -> Reply {
     let limits = inner.limits;
-    let call = Call::begin(inner, Guest::of(&plugin), policy_function(question.kind()));
+    let call = Call::begin(inner, Guest::of(&plugin), question.kind().function());
     let role = Role::Policy(Decision { lookups, made: Vec::new() });
     let mut store = call.store(role, limits.policy_memory, Budget::whole(limits.policy_cpu_ms));
     let wall = Duration::from_millis(limits.policy_wall_ms);
@@ -328,7 +308,7 @@ pub(crate) async fn run_step(
     port: Box<dyn StepPort>,
 ) -> StepEnd {
     let limits = inner.limits;
-    let call = Call::begin(inner, Guest::of(&plugin), policy_function(HookKind::BuildStep));
+    let call = Call::begin(inner, Guest::of(&plugin), HookKind::BuildStep.function());
     let mut store =
         call.store(Role::Step(port), limits.step_memory, Budget::between_calls(limits.step_cpu_ms));
     let result = call.run(None, step(&mut store, &plugin, &hook, &args)).await;
@@ -356,7 +336,7 @@ pub(crate) async fn run_command(
     port: Box<dyn CommandPort>,
 ) -> CommandEnd {
     let limits = inner.limits;
-    let call = Call::begin(inner, Guest::of(&plugin), policy_function(HookKind::SlaveCommand));
+    let call = Call::begin(inner, Guest::of(&plugin), HookKind::SlaveCommand.function());
     let mut store =
         call.store(Role::Command(port), limits.command_memory, Budget::between_calls(limits.step_cpu_ms));
     let result = call.run(None, command(&mut store, &plugin, &hook, &args)).await;

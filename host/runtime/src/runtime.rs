@@ -69,7 +69,7 @@ impl Runtime {
         question: Question,
         lookups: Lookups,
     ) -> Reply {
-        let function = call::policy_function(question.kind());
+        let function = question.kind().function();
         let (hook, args) = (hook.to_owned(), args.to_owned());
         let asked = call::ask(Arc::clone(&self.inner), Arc::clone(plugin), hook, args, question, lookups);
         self.inner.guests.run(asked).await.unwrap_or_else(|error| Reply {
@@ -90,7 +90,7 @@ impl Runtime {
         let (hook, args) = (hook.to_owned(), args.to_owned());
         let run = call::run_step(Arc::clone(&self.inner), Arc::clone(plugin), hook, args, port);
         self.inner.guests.run(run).await.unwrap_or_else(|error| StepEnd {
-            result: Err(call::host_failed(plugin, call::policy_function(HookKind::BuildStep), error)),
+            result: Err(call::host_failed(plugin, HookKind::BuildStep.function(), error)),
             usage: Usage::default(),
         })
     }
@@ -107,7 +107,7 @@ impl Runtime {
         let (hook, args) = (hook.to_owned(), args.to_owned());
         let run = call::run_command(Arc::clone(&self.inner), Arc::clone(plugin), hook, args, port);
         self.inner.guests.run(run).await.unwrap_or_else(|error| CommandEnd {
-            result: Err(call::host_failed(plugin, call::policy_function(HookKind::SlaveCommand), error)),
+            result: Err(call::host_failed(plugin, HookKind::SlaveCommand.function(), error)),
             usage: Usage::default(),
         })
     }

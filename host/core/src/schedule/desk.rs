@@ -125,7 +125,7 @@ impl Desk {
         let answer = reply.answer.clone().map_err(Box::new)?;
         judge(&asked.question, &asked.offered, answer).map_err(|what| {
             let plugin = asked.component.hook.split(':').next().unwrap_or_default().to_owned();
-            let call = asked.question.kind().as_str().to_owned();
+            let call = asked.question.kind().function().to_owned();
             let kind = FaultKind::BadAnswer(what);
             Box::new(Fault { plugin, digest: asked.component.digest, call, kind })
         })

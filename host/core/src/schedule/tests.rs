@@ -446,31 +446,6 @@ fn what_left_the_board_during_a_scan_does_not_come_back_by_it() {
     assert_eq!(table.commit(), started(&[("w", &[2])]));
 }
 
-/// Prints what a decision costs; the bound only catches a cost that grows with the backlog.
-#[test]
-fn a_decision_with_a_hundred_thousand_pending_costs_what_one_with_a_thousand_does() {
-    let cost = |pending: u64| {
-        let merging = Builder { merge_requests: Merge::Compatible, ..builder("a", &["w"]) };
-        let mut table = Table::new(&[("w", Some(1))], vec![merging]);
-        let set = |id| {
-            let mut set = buildset(id);
-            set.properties.set("unlike", crate::value::Value::Integer(id as i64), "Scheduler");
-            (request(id, "a"), Arc::new(set))
-        };
-        table.board.submitted((1..=pending).map(set));
-        table.turn();
-        let began = std::time::Instant::now();
-        for build in 1..=200 {
-            assert_eq!(table.commit(), started(&[("w", &[build])]));
-            table.end(build, Outcome::Success);
-        }
-        began.elapsed().as_micros() as u64 / 200
-    };
-    let (few, many) = (cost(1_000), cost(100_000));
-    println!("a build's decisions cost {few} us with 1,000 pending, {many} us with 100,000");
-    assert!(many < 20 * few.max(50), "{few} us became {many} us");
-}
-
 /// What may happen; numbers are taken modulo what there is.
 #[derive(Clone, Debug)]
 enum Happening {
