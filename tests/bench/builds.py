@@ -86,6 +86,7 @@ class Windlass:
         self.idle_mib = resident_mib(self.master.pid)
         self.workers = [self.spawn("worker", self.folder / f"w{n}") for n in range(WORKERS)]
         wait_until("the workers", lambda: all(w["connected"] for w in self.call("status")["workers"]))
+        self.idle_workers_mib = [resident_mib(w.pid) for w in self.workers]
         return self
 
     def __exit__(self, *_):
@@ -93,6 +94,7 @@ class Windlass:
             child.send_signal(signal.SIGTERM)
         for child in self.children:
             child.wait(timeout=30)
+        self.children = []
 
     def spawn(self, *command) -> subprocess.Popen:
         log = open(self.folder / f"{command[0]}-{len(self.children)}.log", "w")
@@ -252,15 +254,21 @@ def main():
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; "
           f"{WORKERS} workers x {SLOTS} slots; binary {options.binary.stat().st_size / 2**20:.1f} MiB")
     try:
-        with Windlass(options.binary, folder / "windlass") as windlass:
-            windlass.run(100)  # Fills caches: plugins compiled, pages touched.
+        windlass = Windlass(options.binary, folder / "windlass")
+        with windlass:
+            cold = windlass.answered
+        warm = []
+        for _ in range(options.runs):
+            with windlass:
+                warm.append(windlass.answered)
+        with windlass:
+            windlass.run(100)  # Pages touched, stores warm.
             runs = [windlass.run(options.builds) for _ in range(options.runs)]
             report(f"Windlass, {options.builds} builds a run", runs)
-            print(f"  first status answered {windlass.answered * 1000:.0f} ms after the start; "
-                  f"idle master {windlass.idle_mib:.1f} MiB, after the runs {resident_mib(windlass.master.pid):.1f} MiB")
-        with Windlass(options.binary, folder / "again") as cold:
-            cold_ms = cold.answered * 1000
-        print(f"  a fresh master, cold cache: {cold_ms:.0f} ms")
+            print(f"  status answered {cold * 1000:.0f} ms after the first start (nothing compiled yet), "
+                  f"{statistics.median(warm) * 1000:.0f} ms after others (median of {len(warm)})")
+            print(f"  idle master {windlass.idle_mib:.1f} MiB, after the runs {resident_mib(windlass.master.pid):.1f} MiB; "
+                  f"idle workers {[round(mib) for mib in windlass.idle_workers_mib]} MiB")
         if options.buildbot:
             with Buildbot(folder / "buildbot") as buildbot:
                 buildbot.run(20)

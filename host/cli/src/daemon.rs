@@ -33,18 +33,13 @@ pub async fn master(path: &Path) -> Result<Exit, Failed> {
         status.listen,
         windlass_web::socket_in(handle.state_dir()).display(),
     );
-    loop {
-        match signals.next().await {
-            Asked::Reconfig => match handle.reconfig(false).await {
-                Ok(done) => {
-                    tracing::info!(generation = done.generation, changed = done.changed, "reconfigured")
-                }
-                Err(e) => {
-                    let details = e.details().join("\n");
-                    tracing::error!("{:#}\n{details}", anyhow::Error::from(e));
-                }
-            },
-            Asked::Stop => break,
+    while let Asked::Reconfig = signals.next().await {
+        match handle.reconfig(false).await {
+            Ok(done) => tracing::info!(generation = done.generation, changed = done.changed, "reconfigured"),
+            Err(e) => {
+                let details = e.details().join("\n");
+                tracing::error!("{:#}\n{details}", anyhow::Error::from(e));
+            }
         }
     }
     eprintln!("stopping; what runs is built again after the next start. Once more to stop at once");

@@ -84,7 +84,7 @@ fn close(
 fn orphans(claimed: &[Request], builds: &[BuildRow]) -> Vec<Persist> {
     let lone = claimed.iter().filter_map(|request| {
         let fence = request.claim?.fence;
-        builds.iter().all(|row| row.fence != fence).then(|| (request.id, fence))
+        builds.iter().all(|row| row.fence != fence).then_some((request.id, fence))
     });
     lone.map(|(id, fence)| Persist::Unclaim { requests: vec![id], fence }).collect()
 }

@@ -24,7 +24,7 @@ const LICENCES: [&str; 9] = [
 ];
 
 /// Packages that stand in two versions, with the reason.
-const DUPLICATES: [(&str, &str); 16] = [
+const DUPLICATES: [(&str, &str); 15] = [
     ("block-buffer", "of digest"),
     ("cpufeatures", "blake3 is ahead of sha1 and sha2"),
     ("crypto-common", "of digest"),
@@ -38,7 +38,6 @@ const DUPLICATES: [(&str, &str); 16] = [
     ("wasm-encoder", "wasmtime is a release behind wit-bindgen"),
     ("wasm-metadata", "wasmtime is a release behind wit-bindgen"),
     ("wasmparser", "wasmtime is a release behind wit-bindgen"),
-    ("wit-bindgen", "wasi's own bindings are older"),
     ("wit-component", "wasmtime is a release behind wit-bindgen"),
     ("wit-parser", "wasmtime is a release behind wit-bindgen"),
 ];

@@ -1,5 +1,6 @@
 //! Chores of the project: `cargo xtask help` lists them.
 
+mod audit;
 mod setup;
 mod wit_check;
 
@@ -11,6 +12,7 @@ Usage: cargo xtask <chore>
 
   setup [--languages]  makes this machine able to build the guests; does nothing when it is
   wit-check            the contract in wit/ parses, and every item of it is documented
+  audit                licences, duplicates and the number of dependencies are as decided
   help                 this text
 ";
 
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
         ["setup"] => setup::run(false),
         ["setup", "--languages"] => setup::run(true),
         ["wit-check"] => wit_check::run(root()),
+        ["audit"] => audit::run(root()),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())
