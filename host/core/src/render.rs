@@ -33,6 +33,13 @@ impl<'a> From<&'a Properties> for Scope<'a> {
     }
 }
 
+/// How deep templates may stand in each other: a guest may hand over any text, and each level is a
+/// recursion on its stack.
+const MAX_NESTING: usize = 16;
+
+/// Bytes that a template, or all those of one document, may come to.
+const MAX_RENDERED: usize = 1024 * 1024;
+
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -62,6 +69,12 @@ pub enum RenderError {
     /// `:?` needs two alternatives.
     #[error("`:?{0}` does not hold two alternatives, like `:?|yes|no`")]
     Alternatives(String),
+    /// Templates within templates within templates.
+    #[error("templates stand in each other more than {MAX_NESTING} deep")]
+    Nested,
+    /// Properties are long, and named often.
+    #[error("what is rendered is longer than {MAX_RENDERED} bytes")]
+    TooLarge,
     /// The arguments are not JSON.
     #[error("failed to parse arguments as JSON")]
     Json(#[source] serde_json::Error),
@@ -78,7 +91,7 @@ pub fn render<'a>(text: &str, scope: impl Into<Scope<'a>>) -> Result<String, Ren
     if !is_template(text) {
         return Ok(text.to_owned());
     }
-    Ok(Template::parse(text)?.render(scope.into()))
+    Template::parse(text)?.render(scope.into(), &mut { MAX_RENDERED })
 }
 
 /// Renders every text in a JSON document. A text that is one lookup and nothing else becomes the
@@ -88,23 +101,27 @@ pub fn render_json<'a>(args: &str, scope: impl Into<Scope<'a>>) -> Result<String
         return Ok(args.to_owned());
     }
     let mut json = serde_json::from_str(args).map_err(RenderError::Json)?;
-    render_leaves(&mut json, scope.into())?;
+    render_leaves(&mut json, scope.into(), &mut { MAX_RENDERED })?;
     Ok(json.to_string())
 }
 
-fn render_leaves(json: &mut serde_json::Value, scope: Scope<'_>) -> Result<(), RenderError> {
+fn render_leaves(
+    json: &mut serde_json::Value,
+    scope: Scope<'_>,
+    room: &mut usize,
+) -> Result<(), RenderError> {
     match json {
         serde_json::Value::String(text) if is_template(text) => {
-            *json = Template::parse(text)?.render_value(scope);
+            *json = Template::parse(text)?.render_value(scope, room)?;
         }
         serde_json::Value::Array(items) => {
             for item in items {
-                render_leaves(item, scope)?;
+                render_leaves(item, scope, room)?;
             }
         }
         serde_json::Value::Object(entries) => {
             for (_, entry) in entries {
-                render_leaves(entry, scope)?;
+                render_leaves(entry, scope, room)?;
             }
         }
         serde_json::Value::String(_)
@@ -148,8 +165,15 @@ enum Form {
 impl Template {
     /// Parses a text. Any text without `%(` is a template of itself.
     pub fn parse(text: &str) -> Result<Template, RenderError> {
+        Template::parse_at(text, 0)
+    }
+
+    fn parse_at(text: &str, depth: usize) -> Result<Template, RenderError> {
         if !is_template(text) {
             return Ok(Template { parts: vec![Part::Text(text.to_owned())] });
+        }
+        if depth == MAX_NESTING {
+            return Err(RenderError::Nested);
         }
         let mut parts = Vec::new();
         let mut plain = String::new();
@@ -162,7 +186,7 @@ impl Template {
                 if !plain.is_empty() {
                     parts.push(Part::Text(std::mem::take(&mut plain)));
                 }
-                parts.push(parse_lookup(&inside[..end])?);
+                parts.push(parse_lookup(&inside[..end], depth + 1)?);
                 rest = &inside[end + ")s".len()..];
             } else {
                 // `%%` is one percent sign, and so is one before anything else.
@@ -177,22 +201,34 @@ impl Template {
         Ok(Template { parts })
     }
 
-    /// Returns the text.
-    #[must_use]
-    pub fn render(&self, scope: Scope<'_>) -> String {
-        self.parts.iter().map(|part| part.render(scope).to_text()).collect()
+    /// The text; it takes its length from `room`.
+    fn render(&self, scope: Scope<'_>, room: &mut usize) -> Result<String, RenderError> {
+        let mut whole = String::new();
+        for part in &self.parts {
+            // The room is asked before the copy is made, and never more than one value is beyond it.
+            let text = part.render(scope, room)?.to_text();
+            *room = room.checked_sub(text.len()).ok_or(RenderError::TooLarge)?;
+            whole.push_str(&text);
+        }
+        Ok(whole)
     }
 
-    /// Returns the property itself if the template is one lookup and nothing else, or the text.
-    fn render_value(&self, scope: Scope<'_>) -> serde_json::Value {
-        match self.parts.as_slice() {
-            [one] => match one.render(scope) {
-                // Unset is the empty text, as within a longer text.
-                Value::Null => serde_json::Value::String(String::new()),
-                value => value.to_json(),
-            },
-            _ => serde_json::Value::String(self.render(scope)),
-        }
+    /// The property itself if the template is one lookup and nothing else, or the text.
+    fn render_value(&self, scope: Scope<'_>, room: &mut usize) -> Result<serde_json::Value, RenderError> {
+        let [one] = self.parts.as_slice() else {
+            return self.render(scope, room).map(serde_json::Value::String);
+        };
+        let value = one.render(scope, room)?;
+        let len = match &value {
+            Value::Text(text) | Value::Json(text) => text.len(),
+            Value::Null | Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => 0,
+        };
+        *room = room.checked_sub(len).ok_or(RenderError::TooLarge)?;
+        Ok(match value {
+            // Unset is the empty text, as within a longer text.
+            Value::Null => serde_json::Value::String(String::new()),
+            value => value.to_json(),
+        })
     }
 }
 
@@ -210,7 +246,7 @@ fn closing(inside: &str) -> Option<usize> {
     None
 }
 
-fn parse_lookup(inside: &str) -> Result<Part, RenderError> {
+fn parse_lookup(inside: &str, depth: usize) -> Result<Part, RenderError> {
     let nameless = || RenderError::Nameless(inside.to_owned());
     let (selector, rest) = inside.split_once(':').unwrap_or((inside, ""));
     let (what, form) = match selector {
@@ -227,7 +263,7 @@ fn parse_lookup(inside: &str) -> Result<Part, RenderError> {
     };
     match what {
         What::Property(name) if name.is_empty() => Err(nameless()),
-        what => Ok(Part::Lookup { what, form: Form::parse(form)? }),
+        what => Ok(Part::Lookup { what, form: Form::parse(form, depth)? }),
     }
 }
 
@@ -260,16 +296,16 @@ impl Attribute {
 }
 
 impl Form {
-    fn parse(form: Option<&str>) -> Result<Form, RenderError> {
+    fn parse(form: Option<&str>, depth: usize) -> Result<Form, RenderError> {
         let Some(form) = form else { return Ok(Form::Plain) };
         if let Some(text) = form.strip_prefix('-') {
-            return Ok(Form::IfUnset(Template::parse(text)?));
+            return Ok(Form::IfUnset(Template::parse_at(text, depth)?));
         }
         if let Some(text) = form.strip_prefix('~') {
-            return Ok(Form::IfFalse(Template::parse(text)?));
+            return Ok(Form::IfFalse(Template::parse_at(text, depth)?));
         }
         if let Some(text) = form.strip_prefix('+') {
-            return Ok(Form::IfSet(Template::parse(text)?));
+            return Ok(Form::IfSet(Template::parse_at(text, depth)?));
         }
         let (set_is_enough, alternatives) = match (form.strip_prefix('?'), form.strip_prefix("#?")) {
             (Some(rest), _) => (true, rest),
@@ -279,14 +315,15 @@ impl Form {
         let refused = || RenderError::Alternatives(alternatives.to_owned());
         let divider = alternatives.chars().next().ok_or_else(refused)?;
         let (yes, no) = alternatives[divider.len_utf8()..].split_once(divider).ok_or_else(refused)?;
-        Ok(Form::Choose { set_is_enough, yes: Template::parse(yes)?, no: Template::parse(no)? })
+        let (yes, no) = (Template::parse_at(yes, depth)?, Template::parse_at(no, depth)?);
+        Ok(Form::Choose { set_is_enough, yes, no })
     }
 }
 
 impl Part {
-    fn render(&self, scope: Scope<'_>) -> Value {
+    fn render(&self, scope: Scope<'_>, room: &mut usize) -> Result<Value, RenderError> {
         let (what, form) = match self {
-            Part::Text(text) => return Value::Text(text.clone()),
+            Part::Text(text) => return Ok(Value::Text(text.clone())),
             Part::Lookup { what, form } => (what, form),
         };
         let value = match what {
@@ -297,19 +334,19 @@ impl Part {
         };
         let value = value.unwrap_or(Value::Null);
         let set = value != Value::Null;
-        let text = |template: &Template| Value::Text(template.render(scope));
+        let mut text = |template: &Template| template.render(scope, room).map(Value::Text);
         match form {
-            Form::Plain => value,
+            Form::Plain => Ok(value),
             Form::IfUnset(template) => {
                 if set {
-                    value
+                    Ok(value)
                 } else {
                     text(template)
                 }
             }
             Form::IfFalse(template) => {
                 if is_true(&value) {
-                    value
+                    Ok(value)
                 } else {
                     text(template)
                 }
@@ -318,7 +355,7 @@ impl Part {
                 if set {
                     text(template)
                 } else {
-                    Value::Null
+                    Ok(Value::Null)
                 }
             }
             Form::Choose { set_is_enough, yes, no } => {
@@ -423,5 +460,25 @@ mod tests {
             r#"{"a":"%(prop:jobs)s","b":["%(prop:list)s","-j%(prop:jobs)s"],"c":1,"d":"%(prop:unset)s"}"#;
         assert_eq!(render_json(args, &properties).unwrap(), r#"{"a":4,"b":[[1,2],"-j4"],"c":1,"d":""}"#);
         assert!(matches!(render_json("{%(", &properties), Err(RenderError::Json(_))));
+    }
+
+    /// Symptom: a step that rendered thousands of nested templates took the whole master down. Cause: a
+    /// recursion for each level, on the small stack of the guest's call. Cure: a bound.
+    #[test]
+    fn nested_templates_are_refused_before_they_fill_a_stack() {
+        let nested = |levels: usize| format!("{}{}", "%(prop:a:-".repeat(levels), ")s".repeat(levels));
+        let properties = Properties::default();
+        assert_eq!(render(&nested(MAX_NESTING), &properties).unwrap(), "");
+        assert!(matches!(render(&nested(5_000), &properties), Err(RenderError::Nested)));
+    }
+
+    #[test]
+    fn a_long_property_named_often_is_refused() {
+        let mut properties = Properties::default();
+        properties.set("a", Value::Text("x".repeat(60_000)), "test");
+        assert!(render(&"%(prop:a)s".repeat(10), &properties).is_ok());
+        assert!(matches!(render(&"%(prop:a)s".repeat(6_000), &properties), Err(RenderError::TooLarge)));
+        let args = format!("[{}]", vec!["\"%(prop:a)s\""; 6_000].join(","));
+        assert!(matches!(render_json(&args, &properties), Err(RenderError::TooLarge)));
     }
 }
