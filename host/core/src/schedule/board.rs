@@ -54,8 +54,8 @@ struct Running {
 }
 
 impl Board {
-    /// Goes by other rules from the next decision on. Starts under way keep the builder they began with;
-    /// requests of builders that are gone stay pending.
+    /// Goes by other rules from the next decision on. Starts under way go on with the policies they began
+    /// with and build by the new rules; requests of builders that are gone stay pending.
     pub fn configure(&mut self, rules: Rules) {
         self.slots.configure(&rules.workers);
         self.desk.reloaded(&rules);
@@ -209,8 +209,7 @@ impl Board {
         if outcome == Outcome::Retry {
             for entry in running.entries {
                 let (id, wait) = (entry.request.id, retry_after(entry.retries + 1));
-                lane.restore(entry);
-                if wait > 0 {
+                if lane.restore(entry) && wait > 0 {
                     lane.hold(id, at.plus_ms(wait), false, "its builds keep ending as retry");
                 }
             }

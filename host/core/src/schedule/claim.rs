@@ -20,7 +20,7 @@ use crate::value::Value;
 pub struct Claim {
     /// What [`super::Board::claimed`] and [`super::Board::refused`] are told.
     pub start: StartId,
-    /// The builder as it was when the start began.
+    /// The builder as it is configured at the claim.
     pub builder: Arc<Builder>,
     /// The worker.
     pub worker: String,

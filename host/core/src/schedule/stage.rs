@@ -406,10 +406,11 @@ impl Board {
     fn hand_out(&mut self, id: StartId) {
         let Some(start) = self.starts.get(&id) else { return };
         let name = &start.spec.name;
-        let configured = self.rules.builders.get(name).is_some_and(|b| b.workers.contains(&start.worker));
-        if !configured || !self.slots.is_connected(&start.worker) {
+        // The builder as it is now: its steps are looked up in the plugins of now.
+        let builder = self.rules.builders.get(name).filter(|b| b.workers.contains(&start.worker)).cloned();
+        let Some(builder) = builder.filter(|_| self.slots.is_connected(&start.worker)) else {
             return self.give_up(id);
-        }
+        };
         let Some(lane) = self.lanes.get_mut(name) else { return };
         let served = start.requests().filter_map(|r| lane.get(r));
         let requests: Vec<_> = served.map(|e| (e.request.clone(), e.buildset.clone())).collect();
@@ -417,7 +418,7 @@ impl Board {
         let rule = self.rules.workers.iter().find(|w| w.name == start.worker);
         let claim = Claim {
             start: id,
-            builder: start.spec.clone(),
+            builder,
             worker: start.worker.clone(),
             requests,
             acted: start.acted.clone(),

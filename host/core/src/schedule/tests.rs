@@ -432,6 +432,37 @@ fn requests_of_a_removed_builder_stay_and_start_when_it_is_back() {
 }
 
 #[test]
+fn start_that_a_reconfiguration_overtakes_builds_by_the_new_rules() {
+    // Symptom: a build ended as an exception, since its steps were the old configuration's and its
+    // plugins the new one's.
+    let choosy = Builder { next_slave: Some(policy("choose")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![choosy.clone()]);
+    table.submit([request(1, "a")]);
+    table.configure(vec![Builder { builddir: "new".to_owned(), ..choosy }], None, "two");
+    table.answer(Answer::Slave(Some("w".to_owned())));
+    assert_eq!(table.claims[0].builder.builddir, "new");
+}
+
+#[test]
+fn request_that_a_scan_found_before_word_of_its_build_came_is_there_once() {
+    // Symptom: the dispatcher span for ever, since the request was waiting and held at once.
+    let hold = PolicyUse { on_error: OnError::Hold, ..policy("choose") };
+    let choosy = Builder { next_slave: Some(hold), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(2))], vec![choosy]);
+    table.submit([request(1, "a")]);
+    table.answer(Answer::Slave(Some("w".to_owned())));
+    table.commit();
+    table.board.found(vec![(request(1, "a"), Arc::new(buildset(1)))]);
+    table.turn();
+    table.fail();
+    table.end(1, Outcome::Retry);
+    assert!(table.asks.is_empty());
+    table.pass(HOLD_MS);
+    table.answer(Answer::Slave(Some("w".to_owned())));
+    assert_eq!(table.commit(), started(&[("w", &[1])]));
+}
+
+#[test]
 fn what_left_the_board_during_a_scan_does_not_come_back_by_it() {
     let mut table = Table::new(&[("w", Some(1))], vec![builder("a", &["w"])]);
     table.board.scan_began();
