@@ -6,8 +6,8 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::{Hash, Hasher};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl Cache {
     /// The compiled component with this digest, if there is one that can be used.
     pub(crate) fn get(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
         let path = self.path(digest);
-        let bytes = match fs::read(&path) {
+        let bytes = match read_own(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
@@ -148,8 +148,21 @@ impl Cache {
     }
 }
 
+/// Reads a file that this user alone can have written. The directory was judged when it was opened; if
+/// somebody could put another in its place since, the files in that one are not ours.
+fn read_own(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let found = file.metadata()?;
+    if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
+        return Err(io::Error::other("somebody else can write it"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn write(path: &Path, digest: &Digest, artefact: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(MAGIC)?;
     file.write_all(seal(digest, artefact).as_bytes())?;
     file.write_all(artefact)
@@ -251,6 +264,13 @@ mod tests {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let refused = Cache::open(dir.path(), &engine()).unwrap_err();
         assert!(refused.to_string().contains("mode 755"), "{refused}");
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_is_not_used() {
+        let (_dir, engine, cache, digest) = filled();
+        fs::set_permissions(cache.path(&digest), fs::Permissions::from_mode(0o620)).unwrap();
+        assert!(cache.get(&engine, &digest).is_none());
     }
 
     #[test]

@@ -220,7 +220,7 @@ pub(crate) async fn ask(
 ) -> Reply {
     let limits = inner.limits;
     let call = Call::begin(inner, Guest::of(&plugin), question.kind().function());
-    let role = Role::Policy(Decision { lookups, made: Vec::new() });
+    let role = Role::Policy(Decision { lookups, ..Decision::default() });
     let mut store = call.store(role, limits.policy_memory, Budget::whole(limits.policy_cpu_ms));
     let wall = Duration::from_millis(limits.policy_wall_ms);
     let answer = call.run(Some(wall), decide(&mut store, &plugin, &hook, &args, question)).await;

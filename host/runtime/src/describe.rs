@@ -7,6 +7,7 @@ use windlass_core::policy::HookKind;
 use windlass_core::value::{Pair, Value};
 
 use crate::bindings::master::exports::windlass::base::plugin as wit;
+use crate::bounds;
 use crate::convert::list;
 use crate::load::Problem;
 use crate::plugin::{CapabilityRequest, Hook};
@@ -24,6 +25,13 @@ const STEP_OPTIONS: [&str; 7] = [
     "always-run",
 ];
 
+/// What a description may hold: it stays in memory for as long as the plugin does.
+const MAX_HOOKS: usize = 256;
+const MAX_CAPABILITIES: usize = 64;
+const MAX_SCOPE: usize = 1_024;
+const MAX_SCHEMA: usize = 256 * 1024;
+const MAX_LINE: usize = 1_024;
+
 /// A description that holds.
 pub(crate) struct Described {
     pub(crate) hooks: Vec<Hook>,
@@ -36,6 +44,7 @@ pub(crate) fn check(
     description: wit::Description,
     exported: &[HookKind],
 ) -> Result<Described, Vec<Problem>> {
+    too_large(&description)?;
     let (mut hooks, mut problems, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
     for described in description.hooks {
         match check_hook(plugin, described, exported) {
@@ -67,6 +76,34 @@ pub(crate) fn check(
     }
 }
 
+/// Before anything of it is parsed or repeated in a message.
+fn too_large(description: &wit::Description) -> Result<(), Vec<Problem>> {
+    let line = |text: &str| text.len() <= MAX_LINE;
+    let fits_hook = |hook: &wit::Hook| {
+        line(&hook.kind)
+            && line(&hook.name)
+            && hook.args_schema.as_ref().is_none_or(|schema| schema.len() <= MAX_SCHEMA)
+            && hook.options.len() <= MAX_SCOPE
+    };
+    let fits_request = |request: &wit::Request| {
+        line(&request.capability)
+            && request.scope.len() <= MAX_SCOPE
+            && request.scope.iter().all(|one| line(one))
+    };
+    let fits = description.hooks.len() <= MAX_HOOKS
+        && description.capabilities.len() <= MAX_CAPABILITIES
+        && description.hooks.iter().all(fits_hook)
+        && description.capabilities.iter().all(fits_request);
+    if fits {
+        return Ok(());
+    }
+    let message = format!(
+        "its description is too large: at most {MAX_HOOKS} hooks, schemas of {MAX_SCHEMA} bytes, names of \
+         {MAX_LINE} bytes, {MAX_CAPABILITIES} capabilities and {MAX_SCOPE} entries in a list are taken"
+    );
+    Err(vec![Problem::Description(message)])
+}
+
 fn check_hook(plugin: &str, described: wit::Hook, exported: &[HookKind]) -> Result<Hook, Vec<String>> {
     let mut problems = Vec::new();
     let name = described.name;
@@ -92,7 +129,8 @@ fn check_hook(plugin: &str, described: wit::Hook, exported: &[HookKind]) -> Resu
     problems.extend(options.iter().filter_map(|option| check_option(plugin, &name, kind, option)));
     match kind {
         Some(kind) if problems.is_empty() => {
-            let summary = described.summary.lines().next().unwrap_or_default().to_owned();
+            let summary = described.summary.lines().next().unwrap_or_default();
+            let summary = bounds::cut(summary, MAX_LINE).to_owned();
             Ok(Hook { kind, name, summary, args_schema, options })
         }
         _ => Err(problems),
@@ -132,7 +170,8 @@ fn is_kebab_case(name: &str) -> bool {
 
 impl From<wit::Request> for CapabilityRequest {
     fn from(request: wit::Request) -> CapabilityRequest {
-        CapabilityRequest { capability: request.capability, scope: request.scope, reason: request.reason }
+        let reason = bounds::cut(&request.reason, MAX_LINE).to_owned();
+        CapabilityRequest { capability: request.capability, scope: request.scope, reason }
     }
 }
 
@@ -187,6 +226,14 @@ mod tests {
             assert!(line.starts_with(expected), "{line}");
         }
         assert_eq!(refused.lines().count(), expected.len());
+    }
+
+    #[test]
+    fn a_description_without_measure_is_refused() {
+        let large = format!("{{\"a\": \"{}\"}}", "x".repeat(MAX_SCHEMA));
+        assert!(judge(vec![hook("next-slave", "a", Some(&large))]).err().unwrap().contains("too large"));
+        let many = (0..=MAX_HOOKS).map(|n| hook("next-slave", &format!("a{n}"), None)).collect();
+        assert!(judge(many).err().unwrap().contains("too large"));
     }
 
     #[test]

@@ -258,13 +258,28 @@ pub fn scan(folder: &Path) -> Result<Vec<(String, PathBuf, Bytes)>, Vec<ScanErro
         else {
             continue;
         };
-        match std::fs::read(&path) {
+        match read(&path) {
             Ok(bytes) => found.push((stem.to_owned(), path, Bytes::from(bytes))),
             Err(cause) => errors.push(failed(&path, cause)),
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
     if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+/// The largest file that is read at all; the limit of components is far below it.
+const MAX_FILE: u64 = 1024 * 1024 * 1024;
+
+/// A pipe would never end, and a huge file would fill the memory before anybody looks at its size.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let found = std::fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    if found.len() > MAX_FILE {
+        return Err(std::io::Error::other(format!("it has {} bytes, which no component has", found.len())));
+    }
+    std::fs::read(path)
 }
 
 /// A component that is to be part of the next generation.

@@ -27,6 +27,10 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) counters: Arc<Counters>,
+    /// Children that are being put together; see `imports::process`.
+    pub(crate) drafts: usize,
+    /// Messages that went to the host's own log.
+    pub(crate) messages: usize,
     wasi: Option<WasiCtx>,
     budget: Budget,
 }
@@ -62,6 +66,8 @@ impl Role {
 pub(crate) struct Decision {
     pub(crate) lookups: Lookups,
     pub(crate) made: Vec<Lookup>,
+    /// Bytes in `made`.
+    pub(crate) recorded: usize,
 }
 
 /// CPU that a guest may use.
@@ -114,6 +120,8 @@ impl State {
             table,
             limiter: Limiter::new(memory, Arc::clone(counters)),
             counters: Arc::clone(counters),
+            drafts: 0,
+            messages: 0,
             wasi: None,
             budget,
         };

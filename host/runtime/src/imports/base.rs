@@ -1,12 +1,15 @@
 //! `windlass:base`: log, clock, interruption, state.
 
-use std::sync::Arc;
-
 use crate::bindings::master::windlass::base::{clock, interruption, log, state, types};
 use crate::bounds;
 use crate::imports::{Answer, answer};
 use crate::port::Level;
 use crate::state::{Role, State};
+
+/// Messages that one call of a policy, or of `describe`, may leave in the host's own log, and how long
+/// each may be: the log is written on the guest's thread, and everybody's messages stand in it.
+const MAX_MESSAGES: usize = 100;
+const MAX_MESSAGE: usize = 4 * 1024;
 
 impl types::Host for State {}
 
@@ -22,14 +25,21 @@ impl log::Host for State {
             log::Level::Warn => Level::Warn,
             log::Level::Error => Level::Error,
         };
-        let name = Arc::clone(&self.name);
-        let plugin = &*name;
-        match (self.base(), level) {
-            (Some(port), level) => port.diagnostic(level, message),
-            (None, Level::Debug) => tracing::debug!(plugin, "{message}"),
-            (None, Level::Info) => tracing::info!(plugin, "{message}"),
-            (None, Level::Warn) => tracing::warn!(plugin, "{message}"),
-            (None, Level::Error) => tracing::error!(plugin, "{message}"),
+        if let Some(port) = self.base() {
+            port.diagnostic(level, message);
+            return Ok(());
+        }
+        self.messages += 1;
+        let plugin = &*self.name;
+        // A line break would begin what looks like a line of our own.
+        let message = bounds::cut(message, MAX_MESSAGE).replace(['\n', '\r'], " ");
+        match (self.messages, level) {
+            (MAX_MESSAGES, _) => tracing::warn!(plugin, "further messages of this call are dropped"),
+            (MAX_MESSAGES.., _) => {}
+            (_, Level::Debug) => tracing::debug!(plugin, "{message}"),
+            (_, Level::Info) => tracing::info!(plugin, "{message}"),
+            (_, Level::Warn) => tracing::warn!(plugin, "{message}"),
+            (_, Level::Error) => tracing::error!(plugin, "{message}"),
         }
         Ok(())
     }
@@ -51,7 +61,11 @@ impl interruption::Host for State {
 impl state::Host for State {
     async fn load(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
         let port = self.running("windlass:base/state")?;
-        Ok(port.load_state(&key).await)
+        match bounds::name("the key", &key) {
+            Ok(()) => Ok(port.load_state(&key).await),
+            // Nothing can be stored under it.
+            Err(_) => Ok(None),
+        }
     }
 
     async fn store(&mut self, key: String, value: Option<Vec<u8>>) -> Answer {

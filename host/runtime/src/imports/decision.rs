@@ -12,6 +12,9 @@ const NAME: &str = "windlass:master/decision";
 /// Look-ups that one call may make: each is kept with the record of the decision.
 const MAX_LOOKUPS: usize = 10_000;
 
+/// Bytes of the look-ups of one call, for the same reason.
+const MAX_RECORDED: usize = 1024 * 1024;
+
 impl model::Host for State {}
 
 impl decision::Host for State {
@@ -41,7 +44,32 @@ impl Decision {
         if self.made.len() >= MAX_LOOKUPS {
             wasmtime::bail!("a decision may make {MAX_LOOKUPS} look-ups, and this is one more");
         }
+        let len = match &answer {
+            Some(Value::Text(text) | Value::Json(text)) => text.len(),
+            Some(Value::Null | Value::Boolean(_) | Value::Integer(_) | Value::Number(_)) | None => 0,
+        };
+        self.recorded = self.recorded.saturating_add(question.len() + len);
+        if self.recorded > MAX_RECORDED {
+            wasmtime::bail!(
+                "the look-ups of a decision may have {MAX_RECORDED} bytes in all, and these have more"
+            );
+        }
         self.made.push(Lookup { question, answer: answer.clone() });
         Ok(answer.map(wit::Value::from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn look_ups_are_bounded_by_what_they_leave_in_the_record() {
+        let mut decision = Decision::default();
+        let long = || "x".repeat(MAX_RECORDED / 2 - 1);
+        assert!(decision.record(String::new(), Some(Value::Text(long()))).is_ok());
+        assert!(decision.record(long(), None).is_ok());
+        assert!(decision.record("another".to_owned(), None).is_err());
+        assert_eq!(decision.made.len(), 2);
     }
 }

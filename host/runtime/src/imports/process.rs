@@ -2,7 +2,7 @@
 //! with its handle, and all of them with the store.
 
 use wasmtime::component::Resource;
-use windlass_core::value::{Failure, Pair};
+use windlass_core::value::{Failure, Pair, Value};
 
 use crate::bindings::master::windlass::base::types as wit;
 use crate::bindings::worker::windlass::worker::process;
@@ -16,13 +16,30 @@ const NAME: &str = "windlass:worker/process";
 /// Variables and options of one child; beyond it the draft is refused as a whole.
 const MAX_SETTINGS: usize = 4096;
 
+/// Bytes of one child's arguments, variables, options and input. Linux takes no more at a spawn.
+const MAX_DRAFT: usize = 2 * 1024 * 1024;
+
+/// Drafts that a command may put together at a time; with [`MAX_DRAFT`], what they cost the host, since
+/// they lie outside the guest's memory.
+const MAX_DRAFTS: usize = 16;
+
 /// A child behind a handle.
 pub struct Child(Box<dyn ChildPort>);
 
 /// Spawn options that are still being put together.
 pub struct Draft {
     options: SpawnOptions,
+    bytes: usize,
     overfull: bool,
+}
+
+impl Draft {
+    /// Whether `bytes` more fit in. A draft in which something did not is refused at its spawn.
+    fn takes(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.overfull |= self.bytes > MAX_DRAFT;
+        !self.overfull
+    }
 }
 
 impl State {
@@ -40,6 +57,7 @@ impl State {
 impl process::Host for State {
     async fn spawn(&mut self, options: Resource<Draft>) -> Answer<Resource<Child>> {
         let draft = self.table.delete(options)?;
+        self.drafts -= 1;
         let port = self.command(NAME)?;
         let spawned = match check(&draft) {
             Ok(()) => port.spawn(draft.options).await,
@@ -55,8 +73,13 @@ impl process::Host for State {
 impl process::HostSpawnOptions for State {
     async fn new(&mut self, argv: Vec<String>) -> wasmtime::Result<Resource<Draft>> {
         self.called();
+        wasmtime::ensure!(
+            self.drafts < MAX_DRAFTS,
+            "a command may put together {MAX_DRAFTS} children at a time"
+        );
+        self.drafts += 1;
         let options = SpawnOptions {
-            argv,
+            argv: Vec::new(),
             workdir: String::new(),
             env: Vec::new(),
             input: None,
@@ -67,11 +90,18 @@ impl process::HostSpawnOptions for State {
             deliver: Delivery::None,
             options: Vec::new(),
         };
-        Ok(self.table.push(Draft { options, overfull: false })?)
+        let mut draft = Draft { options, bytes: 0, overfull: false };
+        if draft.takes(argv.iter().map(|argument| argument.len() + size_of::<String>()).sum()) {
+            draft.options.argv = argv;
+        }
+        Ok(self.table.push(draft)?)
     }
 
     async fn workdir(&mut self, draft: Resource<Draft>, path: String) -> wasmtime::Result<()> {
-        self.draft(&draft)?.options.workdir = path;
+        let draft = self.draft(&draft)?;
+        if draft.takes(path.len()) {
+            draft.options.workdir = path;
+        }
         Ok(())
     }
 
@@ -83,14 +113,17 @@ impl process::HostSpawnOptions for State {
     ) -> wasmtime::Result<()> {
         let draft = self.draft(&draft)?;
         draft.overfull |= draft.options.env.len() >= MAX_SETTINGS;
-        if !draft.overfull {
+        if draft.takes(name.len() + value.as_ref().map_or(0, String::len)) {
             draft.options.env.push((name, value));
         }
         Ok(())
     }
 
     async fn input(&mut self, draft: Resource<Draft>, data: Vec<u8>) -> wasmtime::Result<()> {
-        self.draft(&draft)?.options.input = Some(data);
+        let draft = self.draft(&draft)?;
+        if draft.takes(data.len()) {
+            draft.options.input = Some(data);
+        }
         Ok(())
     }
 
@@ -110,7 +143,10 @@ impl process::HostSpawnOptions for State {
     }
 
     async fn tee_to_log(&mut self, draft: Resource<Draft>, log: String) -> wasmtime::Result<()> {
-        self.draft(&draft)?.options.tee_to_log = Some(log);
+        let draft = self.draft(&draft)?;
+        if draft.takes(log.len()) {
+            draft.options.tee_to_log = Some(log);
+        }
         Ok(())
     }
 
@@ -122,14 +158,20 @@ impl process::HostSpawnOptions for State {
     async fn set(&mut self, draft: Resource<Draft>, name: String, value: wit::Value) -> wasmtime::Result<()> {
         let draft = self.draft(&draft)?;
         draft.overfull |= draft.options.options.len() >= MAX_SETTINGS;
-        if !draft.overfull {
-            draft.options.options.push(Pair { name, value: value.into() });
+        let value = Value::from(value);
+        let len = match &value {
+            Value::Text(text) | Value::Json(text) => text.len(),
+            Value::Null | Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => 0,
+        };
+        if draft.takes(name.len() + len) {
+            draft.options.options.push(Pair { name, value });
         }
         Ok(())
     }
 
     async fn drop(&mut self, draft: Resource<Draft>) -> wasmtime::Result<()> {
         self.table.delete(draft)?;
+        self.drafts -= 1;
         Ok(())
     }
 }
@@ -176,7 +218,9 @@ impl process::HostChild for State {
 fn check(draft: &Draft) -> Result<(), Failure> {
     let options = &draft.options;
     if draft.overfull {
-        let message = format!("at most {MAX_SETTINGS} variables and {MAX_SETTINGS} options are taken");
+        let message = format!(
+            "at most {MAX_SETTINGS} variables, {MAX_SETTINGS} options and {MAX_DRAFT} bytes in all are taken"
+        );
         return Err(Failure::new("too-large", message));
     }
     match options.argv.first() {
@@ -213,4 +257,32 @@ fn no_nul(what: &str, text: &str) -> Result<(), Failure> {
         return Err(Failure::new("bad-argument", format!("{what} has a NUL in it")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Symptom: a command of a few lines filled the host's memory. Cause: what a draft is given lies
+    /// outside the guest's memory, and was looked at only at the spawn. Cure: it is counted as it comes.
+    #[test]
+    fn a_draft_takes_no_more_than_a_spawn_could_use() {
+        let options = SpawnOptions {
+            argv: vec!["true".to_owned()],
+            workdir: String::new(),
+            env: Vec::new(),
+            input: None,
+            pty: false,
+            max_time_ms: None,
+            idle_time_ms: None,
+            tee_to_log: None,
+            deliver: Delivery::None,
+            options: Vec::new(),
+        };
+        let mut draft = Draft { options, bytes: 0, overfull: false };
+        assert!(draft.takes(MAX_DRAFT) && check(&draft).is_ok());
+        assert!(!draft.takes(1));
+        assert!(!draft.takes(0), "what came later would be without what came before");
+        assert_eq!(check(&draft).unwrap_err().code, "too-large");
+    }
 }
