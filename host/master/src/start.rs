@@ -287,7 +287,9 @@ fn prepare(
     }
     let limits = windlass_store::Options {
         max_log_bytes_total: config.logs.max_bytes,
-        max_log_bytes: Some(config.logs.max_log_bytes),
+        // Steps cut each log at its limit and say so behind it; a limit here would refuse that note, and
+        // would not follow a reconfiguration.
+        max_log_bytes: None,
         ..windlass_store::Options::default()
     };
     let store = Store::open(&folders.state, limits)?;
