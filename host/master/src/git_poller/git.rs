@@ -126,7 +126,16 @@ impl Mirror {
         // Flat names of our own: a branch `a/b` can come where a branch `a` was.
         let kept = |branch: &str| format!("refs/watched/{}", Digest::of(branch.as_bytes()).short());
         command.args(branches.iter().map(|branch| format!("+refs/heads/{branch}:{}", kept(branch))));
-        run("fetch", command, None, FETCH).await?;
+        let fetched = run("fetch", command, None, FETCH).await;
+        if let Err(GitError::Failed { complaint, .. }) = &fetched
+            && (complaint.contains(".lock'") || complaint.contains("not a git repository"))
+        {
+            // A git that was killed left it so, for ever. All that is in it can be fetched again.
+            tracing::warn!(mirror = %self.folder.display(), complaint, "a mirror is damaged; it is made anew");
+            let gone = tokio::fs::remove_dir_all(&self.folder).await;
+            gone.map_err(|source| GitError::Mirror { path: self.folder.clone(), source })?;
+        }
+        fetched?;
         let mut command = git(Some(&self.folder));
         command.args(["for-each-ref", "--format=%(objectname) %(refname)", "refs/watched/"]);
         let text = run("for-each-ref", command, None, ASK).await?;
