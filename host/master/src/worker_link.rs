@@ -31,6 +31,7 @@ use crate::dispatcher::{Dispatcher, WorkerUp};
 use crate::events::Events;
 use seat::Order;
 
+pub(crate) use feed::size;
 pub use feed::{CommandEvent, CommandFeed};
 
 /// Connections that may be on their way to a hello at once: a flood of strangers costs no more.
@@ -190,7 +191,7 @@ impl Links {
         let Some(seat) = seat else {
             return Err(seat::lost(&format!("worker `{worker}` is not connected")));
         };
-        let (sender, feed) = feed::feed(&seat.shown.ahead);
+        let (sender, feed) = feed::feed(&seat.shown.ahead, seat.orders.clone(), start.command.clone());
         seat.order(Order::Start { start, feed: sender });
         Ok(feed)
     }

@@ -67,7 +67,8 @@ async fn greet(links: Links, stream: TcpStream, peer: SocketAddr) {
             seat.order(Order::Candidate(Box::new(candidate)));
         }
         Err(refusal) => {
-            tracing::warn!(%peer, worker = hello.name, code = refusal.code, "worker refused: {}", refusal.message);
+            let (worker, message) = (shown(&hello.name), shown(&refusal.message));
+            tracing::warn!(%peer, worker, code = refusal.code, "worker refused: {message}");
             refuse(outgoing, refusal, deadline).await;
         }
     }
@@ -81,7 +82,7 @@ async fn receive(stream: TcpStream) -> Result<(Outgoing, Incoming, Hello), Strin
         .read_buffer_size(MAX_FRAME);
     let socket = accept_async_with_config(stream, Some(config)).await.map_err(|error| error.to_string())?;
     let (outgoing, mut incoming) = halves(socket);
-    match incoming.next().await {
+    match incoming.first().await {
         Ok(ToMaster::Hello(hello)) => Ok((outgoing, incoming, hello)),
         Ok(_) => Err("the first message is not a hello".to_owned()),
         Err(error) => Err(error.to_string()),
@@ -109,11 +110,27 @@ fn check(links: &Links, hello: &Hello) -> Result<(Handle, Vec<String>), Refusal>
     Ok((seat, features))
 }
 
+/// Text of a stranger as it may stand in a log: one line, and not a long one.
+fn shown(text: &str) -> String {
+    text.chars().take(300).flat_map(char::escape_debug).collect()
+}
+
 /// Says why, and closes.
 pub(super) async fn refuse(outgoing: Outgoing, refusal: Refusal, deadline: Duration) {
     let message =
         ToWorker::Refused { code: refusal.code.to_owned(), message: refusal.message, retry: refusal.retry };
     if tokio::time::timeout(deadline, outgoing.last_word(&message)).await.is_err() {
         tracing::debug!("a refused worker did not take its refusal");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn a_strangers_name_is_one_short_line_of_the_log() {
+        let text = shown(&format!("a\n\u{1b}[31mERROR {}", "x".repeat(100_000)));
+        assert!(text.starts_with("a\\n\\u{1b}[31mERROR") && text.len() < 400, "{text}");
     }
 }

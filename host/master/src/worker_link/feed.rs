@@ -9,14 +9,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::sync::{Notify, mpsc};
-use windlass_core::value::Failure;
-use windlass_protocol::message::Update;
+use windlass_core::value::{Failure, Pair, Value};
+use windlass_protocol::message::{CommandUid, Update};
+
+use super::seat::Order;
 
 /// How many bytes of updates one worker may have waiting in its feeds.
 pub(super) const READ_AHEAD: usize = 8 * 1024 * 1024;
 
 /// What an update costs beside its bytes: many small ones are bounded, too.
 const OVERHEAD: usize = 128;
+
+/// Why a command is stopped whose owner has gone.
+pub(super) const NOBODY_WAITS: &str = "no build waits for it";
 
 /// Something about a command.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +42,8 @@ pub enum CommandEvent {
 pub struct CommandFeed {
     events: mpsc::UnboundedReceiver<CommandEvent>,
     ahead: Arc<Ahead>,
+    /// The seat that is told if the owner goes first; none once the end came.
+    seat: Option<(mpsc::UnboundedSender<Order>, CommandUid)>,
 }
 
 impl CommandFeed {
@@ -51,6 +58,11 @@ impl CommandFeed {
         if let Some(event) = &event {
             self.ahead.sub(cost(event));
         }
+        if let None | Some(CommandEvent::Lost(_) | CommandEvent::Update { update: Update::Done { .. }, .. }) =
+            &event
+        {
+            self.seat = None;
+        }
         Poll::Ready(event)
     }
 }
@@ -60,6 +72,10 @@ impl Drop for CommandFeed {
         self.events.close();
         while let Ok(event) = self.events.try_recv() {
             self.ahead.sub(cost(&event));
+        }
+        if let Some((seat, uid)) = self.seat.take() {
+            // A seat that is closed has lost the command already.
+            seat.send(Order::Interrupt { uid, reason: NOBODY_WAITS.to_owned() }).ok();
         }
     }
 }
@@ -84,11 +100,15 @@ impl FeedSender {
     }
 }
 
-pub(super) fn feed(ahead: &Arc<Ahead>) -> (FeedSender, CommandFeed) {
+pub(super) fn feed(
+    ahead: &Arc<Ahead>,
+    seat: mpsc::UnboundedSender<Order>,
+    uid: CommandUid,
+) -> (FeedSender, CommandFeed) {
     let (sender, events) = mpsc::unbounded_channel();
     (
         FeedSender { events: sender, ahead: Arc::clone(ahead) },
-        CommandFeed { events, ahead: Arc::clone(ahead) },
+        CommandFeed { events, ahead: Arc::clone(ahead), seat: Some((seat, uid)) },
     )
 }
 
@@ -122,10 +142,26 @@ fn cost(event: &CommandEvent) -> usize {
     OVERHEAD
         + match event {
             CommandEvent::Update { update: Update::Log { data, .. }, .. } => data.len(),
-            CommandEvent::Update { update: Update::Values { values }, .. } => values.len() * OVERHEAD,
+            CommandEvent::Update { update: Update::Values { values }, .. } => size(values),
             CommandEvent::Update { update: Update::Diagnostic { message, .. }, .. } => message.len(),
-            CommandEvent::Update { update: Update::Done { .. }, .. } | CommandEvent::Lost(_) => 0,
+            CommandEvent::Update { update: Update::Done { how: Ok(done), .. }, .. } => size(&done.values),
+            CommandEvent::Update { update: Update::Done { how: Err(failure), .. }, .. } => {
+                failure.message.len() + failure.detail.as_ref().map_or(0, String::len)
+            }
+            CommandEvent::Lost(_) => 0,
         }
+}
+
+/// What values cost.
+pub(crate) fn size(values: &[Pair]) -> usize {
+    let one = |pair: &Pair| {
+        let value = match &pair.value {
+            Value::Text(text) | Value::Json(text) => text.len(),
+            Value::Null | Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => 0,
+        };
+        OVERHEAD + pair.name.len() + value
+    };
+    values.iter().map(one).sum()
 }
 
 #[cfg(test)]
@@ -139,6 +175,10 @@ mod tests {
         CommandEvent::Update { number: 1, update }
     }
 
+    fn feed(ahead: &Arc<Ahead>) -> (FeedSender, CommandFeed) {
+        super::feed(ahead, mpsc::unbounded_channel().0, CommandUid("u1".to_owned()))
+    }
+
     #[tokio::test]
     async fn reading_resumes_once_the_owner_has_caught_up() {
         let ahead = Arc::new(Ahead::default());
@@ -148,6 +188,13 @@ mod tests {
         feed.recv().await.unwrap();
         ahead.caught_up().await;
         assert!(!ahead.is_full());
+    }
+
+    #[test]
+    fn values_cost_what_they_hold() {
+        let values = vec![Pair { name: "a".to_owned(), value: Value::Text("x".repeat(60_000)) }];
+        let event = CommandEvent::Update { number: 1, update: Update::Values { values } };
+        assert!(cost(&event) > 60_000);
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use windlass_protocol::message::{CommandUid, Hello, PROTOCOL, Start, ToMaster, T
 use windlass_protocol::session::{Inbox, Seen};
 
 use super::accept::refuse;
-use super::feed::{Ahead, CommandEvent, FeedSender};
+use super::feed::{Ahead, CommandEvent, FeedSender, NOBODY_WAITS};
 use super::wire::{Incoming, Outgoing, Wire};
 use super::{ConnectedWorker, LinkLimits, Links};
 use crate::dispatcher::WorkerUp;
@@ -109,6 +109,9 @@ struct Command {
     /// It was put on a link; whether it arrived shows at its first update or the next hello.
     sent: bool,
     inbox: Inbox,
+    /// The last number that was acknowledged. It is said again on the next link: the word may be lost
+    /// with this one, and a worker whose spool is full waits for it.
+    acked: u64,
     /// The number of `Done`, once it came.
     done: Option<u64>,
     interrupt: Option<String>,
@@ -196,13 +199,21 @@ impl Seat {
         }
         let uid = start.command.clone();
         let sent = self.send(ToWorker::Start(start.clone()));
-        let command =
-            Command { start, sent, inbox: Inbox::default(), done: None, interrupt: None, feed: Some(feed) };
+        let command = Command {
+            start,
+            sent,
+            inbox: Inbox::default(),
+            acked: 0,
+            done: None,
+            interrupt: None,
+            feed: Some(feed),
+        };
         self.commands.insert(uid, command);
     }
 
     fn ack(&mut self, uid: CommandUid, number: u64) {
-        let Some(command) = self.commands.get(&uid) else { return };
+        let Some(command) = self.commands.get_mut(&uid) else { return };
+        command.acked = number;
         if command.done.is_some_and(|done| number >= done) {
             self.commands.remove(&uid);
         }
@@ -245,7 +256,7 @@ impl Seat {
             // Acknowledged already, or given up: the worker may forget it, and stop it if it runs.
             self.send(ToWorker::Interrupt {
                 command: uid.clone(),
-                reason: "no build waits for it".to_owned(),
+                reason: NOBODY_WAITS.to_owned(),
             });
             self.send(ToWorker::Ack { command: uid, number });
             return;
@@ -265,8 +276,8 @@ impl Seat {
         if wanted {
             return;
         }
-        if command.feed.take().is_some() && command.done.is_none() {
-            let reason = "no build waits for it".to_owned();
+        if command.feed.take().is_some() && command.done.is_none() && command.interrupt.is_none() {
+            let reason = NOBODY_WAITS.to_owned();
             self.send(ToWorker::Interrupt { command: uid.clone(), reason });
         }
         self.ack(uid, number);
@@ -370,7 +381,11 @@ impl Seat {
             keepalive_ms: u64::try_from(self.limits.keepalive.as_millis()).unwrap_or(u64::MAX),
         });
         for (uid, _) in resumed {
-            if let Some(reason) = self.commands.get(&uid).and_then(|command| command.interrupt.clone()) {
+            let Some(command) = self.commands.get(&uid) else { continue };
+            if command.acked > 0 {
+                wire.send(ToWorker::Ack { command: uid.clone(), number: command.acked });
+            }
+            if let Some(reason) = command.interrupt.clone() {
                 wire.send(ToWorker::Interrupt { command: uid, reason });
             }
         }
@@ -433,7 +448,11 @@ impl Seat {
 
     fn on_deadline(&mut self, now: Instant, paused: bool) {
         if let Some(probe) = self.probe.take_if(|probe| probe.until <= now) {
-            self.probe = None;
+            if paused {
+                // Nobody listened to it: its silence says nothing.
+                let peer = self.shown.connected().map(|shown| shown.peer).unwrap_or_default();
+                return self.turn_away(probe.candidate, name_taken(&self.name, &peer));
+            }
             self.cut("it did not answer while another worker claimed its name");
             let hello = &probe.candidate.hello;
             let identity = Identity { instance: hello.instance.clone(), epoch: hello.epoch };

@@ -272,10 +272,13 @@ async fn command_goes_on_after_a_cut_link_without_gap_or_duplicate() {
     drop(worker);
     told("down w1").await;
 
+    // Durable at last, but there is no link to say so.
     let uid = CommandUid("u1".to_owned());
+    world.links.ack("w1", &uid, 1);
     let back = Hello { commands: vec![(uid.clone(), 2)], ..hello("w1") };
     let (mut worker, known) = Scripted::join(&world, back).await;
-    assert_eq!(known, [(uid, 1)]);
+    assert_eq!(known, [(uid.clone(), 1)]);
+    assert_eq!(worker.hear().await, ToWorker::Ack { command: uid, number: 1 });
     told("up w1").await;
     // What was on its way when the link was cut comes again.
     worker.log("u1", 1, "one").await;
@@ -344,9 +347,9 @@ async fn dropped_feed_interrupts_the_command_and_lets_the_worker_forget_it() {
     let (mut worker, _) = Scripted::join(&world, hello("w1")).await;
     drop(world.links.start_command("w1", start("u1")).unwrap());
     worker.hear().await;
-    worker.log("u1", 1, "nobody reads this").await;
     let uid = CommandUid("u1".to_owned());
     assert!(matches!(worker.hear().await, ToWorker::Interrupt { command, .. } if command == uid));
+    worker.log("u1", 1, "nobody reads this").await;
     assert_eq!(worker.hear().await, ToWorker::Ack { command: uid.clone(), number: 1 });
     worker.done("u1", 2).await;
     assert_eq!(worker.hear().await, ToWorker::Ack { command: uid, number: 2 });

@@ -17,6 +17,10 @@ use windlass_protocol::message::{ToMaster, ToWorker};
 /// The largest part of a component in one message.
 const PART: usize = 32 * 1024;
 
+/// Frames that a hello may have: some thousand commands fit in. Whoever has not shown a token yet is
+/// given no more memory.
+const HELLO_FRAMES: usize = 4;
+
 /// Why a connection ended, for people.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
@@ -28,6 +32,8 @@ pub(super) enum WireError {
     Decode(#[from] codec::DecodeError),
     #[error("the worker sent text where messages are binary")]
     Text,
+    #[error("a first message of more than {HELLO_FRAMES} frames")]
+    LongHello,
 }
 
 /// The receiving half.
@@ -37,8 +43,27 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
+    /// The first message, from a stranger.
+    pub(super) async fn first(&mut self) -> Result<ToMaster, WireError> {
+        for _ in 0..HELLO_FRAMES {
+            if let Some(message) = self.frame().await? {
+                return Ok(message);
+            }
+        }
+        Err(WireError::LongHello)
+    }
+
     /// The next message. Safe to drop while it waits.
     pub(super) async fn next(&mut self) -> Result<ToMaster, WireError> {
+        loop {
+            if let Some(message) = self.frame().await? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// The message that the next frame ends, if it ends one.
+    async fn frame(&mut self) -> Result<Option<ToMaster>, WireError> {
         loop {
             let frame = match self.stream.next().await {
                 None | Some(Ok(Message::Close(_))) => return Err(WireError::Closed),
@@ -48,9 +73,7 @@ impl Incoming {
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Text(_))) => return Err(WireError::Text),
             };
-            if let Some(message) = self.decoder.push(&frame)? {
-                return Ok(message);
-            }
+            return Ok(self.decoder.push(&frame)?);
         }
     }
 }
