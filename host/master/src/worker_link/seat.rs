@@ -254,10 +254,7 @@ impl Seat {
     fn on_update(&mut self, uid: CommandUid, number: u64, update: Update) {
         let Some(command) = self.commands.get_mut(&uid) else {
             // Acknowledged already, or given up: the worker may forget it, and stop it if it runs.
-            self.send(ToWorker::Interrupt {
-                command: uid.clone(),
-                reason: NOBODY_WAITS.to_owned(),
-            });
+            self.send(ToWorker::Interrupt { command: uid.clone(), reason: NOBODY_WAITS.to_owned() });
             self.send(ToWorker::Ack { command: uid, number });
             return;
         };
