@@ -142,6 +142,9 @@ pub fn failure(error: Errno, path: &str) -> Failure {
         ),
         Errno::LOOP => Failure::new("denied", format!("`{path}` leads through a link that is not followed")),
         Errno::NOTDIR => Failure::new("io", format!("something on the way to `{path}` is no directory")),
+        Errno::NAMETOOLONG => {
+            Failure::new("io", format!("`{path}` is too long a path, or holds a tree that is too deep"))
+        }
         Errno::NOSPC | Errno::DQUOT => Failure::retryable("io", format!("no space left for `{path}`")),
         Errno::NOSYS => Failure::new(
             "io",

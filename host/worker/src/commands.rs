@@ -494,7 +494,9 @@ fn failure_of(fault: Fault, start: &Start) -> Failure {
         | FaultKind::Wall(_)
         | FaultKind::Memory(_)
         | FaultKind::BadAnswer(_)) => {
-            let message = format!("the command `{}:{}` broke off: {kind}", start.plugin, start.hook);
+            let (digest, call) = (fault.digest.short(), fault.call);
+            let (plugin, hook) = (&start.plugin, &start.hook);
+            let message = format!("the command `{plugin}:{hook}` ({digest}) broke off in `{call}`: {kind}");
             Failure::new("plugin-fault", message)
         }
     }

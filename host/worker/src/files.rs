@@ -24,23 +24,32 @@ pub const MAX_SMALL: usize = 64 * 1024;
 /// The most entries of a directory, or paths of a glob.
 pub const MAX_ENTRIES: usize = 100_000;
 
+/// The most bytes of the paths of one answer.
+const MAX_PATHS: usize = 8 * 1024 * 1024;
+
+/// How deep a tree may be: each level costs a handle and a part of the thread's stack.
+const MAX_DEPTH: usize = 400;
+
 /// Removes a file or a tree; one that is not there is no error.
 pub fn remove(root: &Root, path: &str) -> Result<(), Failure> {
     let (directory, name) = match root.parent(path) {
         Err(failure) if failure.code == "not-found" => return Ok(()),
         other => other?,
     };
-    match remove_at(&directory, &c_name(&name)) {
+    match remove_at(&directory, &c_name(&name), 0) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(failure(error, path)),
     }
 }
 
-fn remove_at(at: impl AsFd, name: &CStr) -> Result<(), Errno> {
+fn remove_at(at: &OwnedFd, name: &CStr, depth: usize) -> Result<(), Errno> {
     match rustix::fs::unlinkat(&at, name, AtFlags::empty()) {
         // Linux says ISDIR, POSIX also PERM.
         Err(Errno::ISDIR | Errno::PERM) => {}
         other => return other,
+    }
+    if depth == MAX_DEPTH {
+        return Err(Errno::NAMETOOLONG);
     }
     // A directory that its owner may not read or change: builds leave such behind.
     let directory = match open_directory(&at, name) {
@@ -52,11 +61,11 @@ fn remove_at(at: impl AsFd, name: &CStr) -> Result<(), Errno> {
     };
     let mut repaired = false;
     for child in names(&directory)? {
-        match remove_at(&directory, &child) {
+        match remove_at(&directory, &child, depth + 1) {
             Err(Errno::ACCESS) if !repaired => {
                 repaired = true;
                 make_accessible(&at, name)?;
-                remove_at(&directory, &child)?;
+                remove_at(&directory, &child, depth + 1)?;
             }
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
@@ -92,7 +101,7 @@ pub fn copy(root: &Root, from: &str, to: &str) -> Result<(), Failure> {
             above = open_directory(&above, c"..").map_err(|error| failure(error, to))?;
         }
     }
-    copy_at(&from_at, &from_name, &to_at, &to_name).map_err(|error| match error {
+    copy_at(&from_at, &from_name, &to_at, &to_name, 0).map_err(|error| match error {
         CopyError::At(error) => failure(error, to),
         CopyError::Bytes(error) => Failure::new("io", format!("failed to copy `{from}`: {error}")),
     })
@@ -109,7 +118,10 @@ impl From<Errno> for CopyError {
     }
 }
 
-fn copy_at(from: &OwnedFd, name: &CStr, to: &OwnedFd, to_name: &CStr) -> Result<(), CopyError> {
+fn copy_at(from: &OwnedFd, name: &CStr, to: &OwnedFd, to_name: &CStr, depth: usize) -> Result<(), CopyError> {
+    if depth > MAX_DEPTH {
+        return Err(Errno::NAMETOOLONG.into());
+    }
     let stat = stat_at(from, name)?;
     let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
     match FileType::from_raw_mode(stat.st_mode) {
@@ -119,7 +131,7 @@ fn copy_at(from: &OwnedFd, name: &CStr, to: &OwnedFd, to_name: &CStr) -> Result<
                 Err(error) => return Err(error.into()),
             }
             let (source, target) = (open_directory(from, name)?, open_directory(to, to_name)?);
-            names(&source)?.iter().try_for_each(|child| copy_at(&source, child, &target, child))
+            names(&source)?.iter().try_for_each(|child| copy_at(&source, child, &target, child, depth + 1))
         }
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(from, name, Vec::new())?;
@@ -130,7 +142,8 @@ fn copy_at(from: &OwnedFd, name: &CStr, to: &OwnedFd, to_name: &CStr) -> Result<
             Ok(rustix::fs::symlinkat(target, to, to_name)?)
         }
         FileType::RegularFile => {
-            let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            // A pipe that stands there, or comes meanwhile, must not block this thread for ever.
+            let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
             let mut source = File::from(rustix::fs::openat(from, name, flags, Mode::empty())?);
             let flags = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
             let mut target = File::from(rustix::fs::openat(to, to_name, flags, mode | Mode::WUSR)?);
@@ -154,7 +167,7 @@ pub fn entries(root: &Root, directory: &str) -> Result<Vec<FileEntry>, Failure> 
     let fail = |error| failure(error, directory);
     let handle = root.directory(directory)?;
     let names = names(&handle).map_err(fail)?;
-    if names.len() > MAX_ENTRIES {
+    if names.len() > MAX_ENTRIES || names.len().saturating_mul(directory.len()) > MAX_PATHS {
         return Err(too_many(directory));
     }
     let prefix = if matches!(directory, "" | ".") { String::new() } else { format!("{directory}/") };
@@ -174,24 +187,35 @@ pub fn entries(root: &Root, directory: &str) -> Result<Vec<FileEntry>, Failure> 
 /// The paths that match, sorted. Directories behind links are not entered.
 pub fn glob(root: &Root, pattern: &str) -> Result<Vec<String>, Failure> {
     let pattern = Pattern::parse(pattern).map_err(|why| Failure::new("bad-argument", why))?;
-    let mut found = Vec::new();
+    let mut found = Found::default();
     walk(&root.directory(".")?, &mut Vec::new(), &pattern, &mut found)?;
-    found.sort();
-    Ok(found)
+    found.paths.sort();
+    Ok(found.paths)
+}
+
+#[derive(Default)]
+struct Found {
+    paths: Vec<String>,
+    bytes: usize,
 }
 
 fn walk(
     directory: &OwnedFd,
     path: &mut Vec<String>,
     pattern: &Pattern,
-    found: &mut Vec<String>,
+    found: &mut Found,
 ) -> Result<(), Failure> {
+    if path.len() > MAX_DEPTH {
+        return Err(failure(Errno::NAMETOOLONG, &path.join("/")));
+    }
     let names = names(directory).map_err(|error| failure(error, &path.join("/")))?;
     for name in names {
         path.push(name.to_string_lossy().into_owned());
         if pattern.matches(path) {
-            found.push(path.join("/"));
-            if found.len() > MAX_ENTRIES {
+            let matched = path.join("/");
+            found.bytes += matched.len();
+            found.paths.push(matched);
+            if found.paths.len() > MAX_ENTRIES || found.bytes > MAX_PATHS {
                 return Err(too_many("the pattern"));
             }
         }
@@ -226,7 +250,8 @@ pub fn write(root: &Root, path: &str, data: &[u8]) -> Result<(), Failure> {
         let message = format!("`{path}`: {} bytes are more than {MAX_SMALL}", data.len());
         return Err(Failure::new("too-large", message));
     }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+    // Not blocked by a pipe that stands there.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NONBLOCK;
     let mut file = File::from(root.open_at(path, flags, Mode::from_raw_mode(0o666))?);
     file.write_all(data).map_err(|error| io_failure(&error, path))
 }
@@ -355,6 +380,31 @@ mod tests {
         remove(&root, "tree").unwrap();
         remove(&root, "not/there").unwrap();
         assert_eq!(code(remove(&root, ".")), "bad-argument");
+    }
+
+    /// Symptom: the worker crashed, and all its commands with it. Cause: a recursion for each level of a
+    /// tree. Cure: a bound.
+    #[test]
+    fn a_tree_that_is_too_deep_is_refused() {
+        let (_base, root) = world();
+        let mut at = root.directory(".").unwrap();
+        for _ in 0..MAX_DEPTH + 2 {
+            rustix::fs::mkdirat(&at, c"d", Mode::from_raw_mode(0o700)).unwrap();
+            at = open_directory(&at, c"d").unwrap();
+        }
+        for refused in [remove(&root, "d"), copy(&root, "d", "e"), glob(&root, "**/x").map(drop)] {
+            assert_eq!(code(refused), "io");
+        }
+    }
+
+    #[test]
+    fn a_pipe_without_a_reader_blocks_nobody() {
+        let (_base, root) = world();
+        let directory = open_directory(&root.directory(".").unwrap(), c".").unwrap();
+        rustix::fs::mknodat(&directory, c"pipe", FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        write(&root, "file", b"x").unwrap();
+        assert_eq!(code(write(&root, "pipe", b"x")), "io");
+        assert_eq!(code(copy(&root, "file", "pipe")), "io");
     }
 
     #[test]

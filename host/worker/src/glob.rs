@@ -36,35 +36,38 @@ impl Pattern {
 
     /// Whether a whole path matches.
     pub fn matches(&self, path: &[String]) -> bool {
-        whole(&self.parts, path)
+        self.reached(path).last().is_some_and(|end| *end)
     }
 
     /// Whether a path below this one could.
     pub fn may_match_below(&self, path: &[String]) -> bool {
-        prefix(&self.parts, path)
+        self.reached(path).split_last().is_some_and(|(_end, within)| within.contains(&true))
     }
-}
 
-fn whole(parts: &[Part], path: &[String]) -> bool {
-    match (parts, path) {
-        ([], []) => true,
-        ([Part::AnyDepth, rest @ ..], _) => {
-            whole(rest, path) || path.split_first().is_some_and(|(_, below)| whole(parts, below))
+    /// Which parts may come next after `path`; one place more, for the end. All at once, name by name:
+    /// trying one after another takes for ever where `**` stands several times.
+    fn reached(&self, path: &[String]) -> Vec<bool> {
+        let mut at = vec![false; self.parts.len() + 1];
+        at[0] = true;
+        self.skip(&mut at);
+        for name in path {
+            let mut next = vec![false; at.len()];
+            for (i, part) in self.parts.iter().enumerate().filter(|(i, _)| at[*i]) {
+                match part {
+                    Part::AnyDepth => next[i] = true,
+                    Part::Name(pattern) => next[i + 1] |= matches_name(pattern, name),
+                }
+            }
+            self.skip(&mut next);
+            at = next;
         }
-        ([Part::Name(pattern), rest @ ..], [name, below @ ..]) => {
-            matches_name(pattern, name) && whole(rest, below)
-        }
-        ([], [_, ..]) | ([Part::Name(_), ..], []) => false,
+        at
     }
-}
 
-fn prefix(parts: &[Part], path: &[String]) -> bool {
-    match (parts, path) {
-        ([Part::AnyDepth, ..], _) => true,
-        ([], _) => false,
-        ([Part::Name(_), ..], []) => true,
-        ([Part::Name(pattern), rest @ ..], [name, below @ ..]) => {
-            matches_name(pattern, name) && prefix(rest, below)
+    /// `**` may also stand for nothing.
+    fn skip(&self, at: &mut [bool]) {
+        for (i, part) in self.parts.iter().enumerate() {
+            at[i + 1] |= at[i] && matches!(part, Part::AnyDepth);
         }
     }
 }
@@ -161,5 +164,15 @@ mod tests {
         for bad in ["", "/etc/*", "../*", "a/../b"] {
             assert!(Pattern::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    /// Symptom: a worker's thread computed for ever. Cause: a pattern with many `**`, each of whose ways
+    /// through a deep path was tried. Cure: all ways at once.
+    #[test]
+    fn a_pattern_of_many_stars_is_judged_at_once() {
+        let pattern = Pattern::parse(&format!("{}b", "**/a/".repeat(500))).unwrap();
+        let path = vec!["a".to_owned(); 1_000];
+        assert!(!pattern.matches(&path));
+        assert!(pattern.may_match_below(&path));
     }
 }

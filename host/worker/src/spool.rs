@@ -108,8 +108,9 @@ impl Spool {
         loop {
             let Some(command) = lock(&self.ready).pop_front() else { return Ok(None) };
             let mut inner = lock(&command.inner);
-            let frames = inner.next()?;
+            // Not queued even if it cannot be read back: the next link's `resume` offers it again.
             inner.queued = false;
+            let frames = inner.next()?;
             command.queue(&mut inner);
             if frames.is_some() {
                 return Ok(frames);
@@ -191,7 +192,9 @@ impl CommandSpool {
     /// Whether the command may say more now.
     pub fn has_room(&self) -> bool {
         let inner = lock(&self.inner);
-        inner.outbox.bytes() < self.spool.limits.total || inner.forgotten
+        // Memory is over its limit only while the disk is full: then the command waits for the master.
+        let fits = inner.outbox.bytes() < self.spool.limits.total && inner.memory <= self.spool.limits.memory;
+        fits || inner.forgotten
     }
 
     /// Waits until the command may say more.
@@ -248,7 +251,7 @@ impl CommandSpool {
         if inner.memory + len > self.spool.limits.memory {
             match self.spill(inner, frames.as_bytes()) {
                 Ok(stored) => return stored,
-                // A full disk: the limit of the total holds the command back in time.
+                // A full disk: from here on there is no room until the master took what is in memory.
                 Err(error) => tracing::warn!(command = self.uid.0, %error, "failed to write the spool file"),
             }
         }
