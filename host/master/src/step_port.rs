@@ -121,8 +121,10 @@ pub(crate) struct StepState {
     now: Timestamp,
     commands: Vec<Command>,
     events: VecDeque<StepEvent>,
-    /// Bytes of text in `events`.
+    /// What `events` cost.
     queued: usize,
+    /// How many diagnostics the step wrote.
+    told: usize,
     logs: LogBook,
     batch: Batch,
     /// When what waits in the batch goes down at the latest.
@@ -170,6 +172,7 @@ impl StepState {
             commands: Vec::new(),
             events: VecDeque::new(),
             queued: 0,
+            told: 0,
             logs,
             batch: Batch::new(begun),
             flush_at: None,

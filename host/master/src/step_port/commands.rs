@@ -14,13 +14,16 @@ use windlass_runtime::port::StepEvent;
 
 use super::lines::Lines;
 use super::{End, StepState, uid};
-use crate::worker_link::{CommandEvent, CommandFeed, Links};
+use crate::worker_link::{CommandEvent, CommandFeed, Links, size};
 
 /// The most commands of one step, over its whole run: a step that wants more is a loop gone wild.
 const MAX_COMMANDS: usize = 10_000;
 
 /// The most text of events that may wait while the step does not ask for it.
 const MAX_QUEUED: usize = 16 * 1024 * 1024;
+
+/// What an event costs beside its text: many small ones are bounded, too.
+const EVENT: usize = 128;
 
 /// The first try of a step; a later one names its commands anew.
 const ATTEMPT: u32 = 1;
@@ -36,6 +39,8 @@ pub(super) struct Command {
     /// Over all data of its logs, compared with the worker's at the end.
     hash: blake3::Hasher,
     observed: BTreeMap<String, Lines>,
+    /// That output was dropped has been said once.
+    dropped: bool,
     pub(super) end: Option<End>,
 }
 
@@ -157,6 +162,7 @@ impl StepState {
             acked: 0,
             hash: blake3::Hasher::new(),
             observed: observe.into_iter().map(|log| (log, Lines::default())).collect(),
+            dropped: false,
             end,
         });
         Ok(ordinal)
@@ -203,7 +209,9 @@ impl StepState {
                 let command = &mut self.commands[index];
                 command.hash.update(&data);
                 let whole = command.observed.get_mut(&log).map(|lines| lines.push(origin, &data));
-                if let Err(failure) = self.append(&log, origin, data) {
+                if let Err(failure) = self.append(&log, origin, data)
+                    && !std::mem::replace(&mut self.commands[index].dropped, true)
+                {
                     tracing::warn!(build = %self.context.build.id, %failure, "output of a command was dropped");
                 }
                 for whole in whole.into_iter().flatten() {
@@ -267,12 +275,24 @@ impl StepState {
 
     /// Puts an event behind the others.
     fn queue(&mut self, event: StepEvent) {
-        if let StepEvent::Lines { text, .. } = &event {
-            self.queued += text.len();
-            if self.queued > MAX_QUEUED {
-                return self.break_off("the step left more than 16 MiB of observed lines unread");
-            }
+        self.queued += cost(&event);
+        if self.queued > MAX_QUEUED {
+            self.queued -= cost(&event);
+            return self.break_off("the step left more than 16 MiB of observed lines and updates unread");
         }
         self.events.push_back(event);
+    }
+}
+
+/// What an event counts for while it waits. An end waits, too, and is never refused.
+pub(super) fn cost(event: &StepEvent) -> usize {
+    match event {
+        StepEvent::Lines { text, .. } => EVENT + text.len(),
+        StepEvent::Update { values, .. } => EVENT + size(values),
+        StepEvent::Done { .. }
+        | StepEvent::BuildsetDone { .. }
+        | StepEvent::Timer(_)
+        | StepEvent::Interrupt(_)
+        | StepEvent::Idle => 0,
     }
 }

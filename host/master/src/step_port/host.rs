@@ -13,6 +13,7 @@ use windlass_core::value::{Completion, Failure, MAX_INTEGER, Origin, Pair, Value
 use windlass_runtime::port::{BasePort, BuildInfo, Level, StepEvent, StepPort, Submission, TestResult};
 use windlass_runtime::registry::Generation;
 
+use super::commands::cost;
 use super::logs::Appended;
 use super::turn::Turn;
 use super::{End, Port, StepState};
@@ -33,6 +34,10 @@ const MAX_STEP_JSON: usize = 256 * 1024;
 
 /// The most timers of a step that wait at once.
 const MAX_TIMERS: usize = 1_000;
+
+/// The most messages of a step, and the bytes of each: nothing holds back a step that writes them.
+const MAX_DIAGNOSTICS: usize = 1_000;
+const MAX_MESSAGE: usize = 4 * 1024;
 
 /// The most text of `read-log`.
 const MAX_READ: usize = 64 * 1024;
@@ -57,6 +62,12 @@ impl BasePort for Port {
     fn diagnostic(&mut self, level: Level, message: &str) {
         let state = self.state();
         let build = state.context.build.id;
+        state.told += 1;
+        let (level, message) = match state.told {
+            ..MAX_DIAGNOSTICS => (level, &message[..message.floor_char_boundary(MAX_MESSAGE)]),
+            MAX_DIAGNOSTICS => (Level::Warn, "further messages of this step are dropped"),
+            _ => return,
+        };
         let level = match level {
             // Kept out of the build: a chatty plugin would fill its logs.
             Level::Debug => return tracing::debug!(%build, "a step says: {message}"),
@@ -202,7 +213,7 @@ impl StepPort for Port {
     fn set_statistic(&mut self, name: &str, value: f64) {
         // The contract lets it answer nothing, and nothing keeps it yet.
         let (build, step) = (self.state().context.build.id, self.state().context.step.name.clone());
-        tracing::info!(%build, step, name, value, "a statistic, not kept yet");
+        tracing::debug!(%build, step, name, value, "a statistic, not kept yet");
     }
 
     async fn read_log(
@@ -281,9 +292,7 @@ impl StepPort for Port {
             }
         };
         state.now = state.context.clock.now();
-        if let StepEvent::Lines { text, .. } = &event {
-            state.queued -= text.len();
-        }
+        state.queued -= cost(&event);
         event
     }
 
@@ -343,12 +352,17 @@ impl StepState {
     fn forget_events(&mut self, command: u32) {
         let queued = &mut self.queued;
         self.events.retain(|event| match event {
-            StepEvent::Lines { command: of, text, .. } if *of == command => {
-                *queued -= text.len();
+            StepEvent::Lines { command: of, .. }
+            | StepEvent::Update { command: of, .. }
+            | StepEvent::Done { command: of, .. }
+                if *of == command =>
+            {
+                *queued -= cost(event);
                 false
             }
-            StepEvent::Update { command: of, .. } | StepEvent::Done { command: of, .. } => *of != command,
             StepEvent::Lines { .. }
+            | StepEvent::Update { .. }
+            | StepEvent::Done { .. }
             | StepEvent::BuildsetDone { .. }
             | StepEvent::Timer(_)
             | StepEvent::Interrupt(_)

@@ -1,7 +1,7 @@
 //! From a TCP connection to a hello that was checked: versions, name, token, each within a deadline.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::accept_async_with_config;
@@ -17,8 +17,12 @@ use super::{Handle, Links};
 /// How long to wait after an accept that failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// At most so often is it said that connections are dropped.
+const WARN_PAUSE: Duration = Duration::from_secs(10);
+
 pub(super) async fn serve(links: Links, listener: TcpListener) {
     let closing = links.0.closing.clone();
+    let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             () = closing.cancelled() => return,
@@ -27,7 +31,11 @@ pub(super) async fn serve(links: Links, listener: TcpListener) {
         match accepted {
             Ok((stream, peer)) => {
                 let Ok(permit) = std::sync::Arc::clone(&links.0.greeting).try_acquire_owned() else {
-                    tracing::warn!(%peer, "too many connections without a hello: one was dropped");
+                    // Strangers shall not fill the log either.
+                    if warned.is_none_or(|at| at.elapsed() > WARN_PAUSE) {
+                        warned = Some(Instant::now());
+                        tracing::warn!(%peer, "too many connections without a hello: they are dropped");
+                    }
                     continue;
                 };
                 let greeted = links.clone();

@@ -18,7 +18,7 @@ use windlass_protocol::session::{Inbox, Seen};
 
 use super::accept::refuse;
 use super::feed::{Ahead, CommandEvent, FeedSender, NOBODY_WAITS};
-use super::wire::{Incoming, Outgoing, Wire};
+use super::wire::{Bulk, Incoming, Outgoing, Wire};
 use super::{ConnectedWorker, LinkLimits, Links};
 use crate::dispatcher::WorkerUp;
 use crate::view;
@@ -280,22 +280,35 @@ impl Seat {
         self.ack(uid, number);
     }
 
-    /// Serves a component. The bytes are read off this task: a file is not a value.
+    /// Serves a component. The bytes are read off this task: a file is not a value. They are read once
+    /// those before them have gone, so that a worker that asks for everything costs no more.
     fn on_need(&mut self, digest: Digest) {
         let Some(link) = &self.link else { return };
-        let (control, bulk) = (link.wire.control(), link.wire.bulk());
+        let (control, bulk, room) = (link.wire.control(), link.wire.bulk(), link.wire.room());
         let (cas, worker) = (self.links.0.parts.cas.clone(), self.name.clone());
-        self.links.0.tasks.spawn_blocking(move || {
-            let sent = match cas.get(&digest) {
-                Ok(Some(bytes)) => bulk.send((digest, bytes)).is_ok(),
-                Ok(None) => control.send(ToWorker::NoComponent { digest }).is_ok(),
-                Err(error) => {
+        self.links.0.tasks.spawn(async move {
+            let room = room.acquire_owned().await.expect("nobody closes it");
+            if control.strong_count() == 0 {
+                // The worker asks again on its next link.
+                return;
+            }
+            let found = match tokio::task::spawn_blocking(move || cas.get(&digest)).await {
+                Ok(Ok(found)) => found,
+                Ok(Err(error)) => {
                     tracing::error!(%digest, worker, %error, "failed to read a component that a worker needs");
-                    control.send(ToWorker::NoComponent { digest }).is_ok()
+                    None
+                }
+                Err(error) => {
+                    tracing::error!(%digest, worker, %error, "BUG: reading a component broke off");
+                    None
                 }
             };
+            let sent = match (found, bulk.upgrade(), control.upgrade()) {
+                (Some(bytes), Some(bulk), _) => bulk.send(Bulk { digest, bytes, _room: room }).is_ok(),
+                (None, _, Some(control)) => control.send(ToWorker::NoComponent { digest }).is_ok(),
+                (Some(_), None, _) | (None, _, None) => false,
+            };
             if !sent {
-                // The worker asks again on its next link.
                 tracing::debug!(%digest, worker, "the link went while a component was read for it");
             }
         });

@@ -1,13 +1,14 @@
 //! The sending half of a connection. Control messages overtake components, and at most one part of
 //! a component lies between the two.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use windlass_core::digest::Digest;
@@ -20,6 +21,9 @@ const PART: usize = 32 * 1024;
 /// Frames that a hello may have: some thousand commands fit in. Whoever has not shown a token yet is
 /// given no more memory.
 const HELLO_FRAMES: usize = 4;
+
+/// Components whose bytes wait for one worker: it may ask as often as it likes.
+const COMPONENTS: usize = 2;
 
 /// Why a connection ended, for people.
 #[derive(Debug, thiserror::Error)]
@@ -114,13 +118,23 @@ impl Outgoing {
     }
 }
 
+/// A component on its way, and the right to keep its bytes meanwhile.
+#[derive(Debug)]
+pub(super) struct Bulk {
+    pub(super) digest: Digest,
+    pub(super) bytes: Bytes,
+    /// Given back when this is dropped.
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
 /// What the seat holds of the sending half. Dropping it sends what waits and closes the connection.
 #[derive(Debug)]
 pub(super) struct Wire {
     /// Unbounded: a peer that does not read is cut off by the deadline of the writer.
     control: mpsc::UnboundedSender<ToWorker>,
-    /// Unbounded: it holds names of bytes that exist once, at most one for each component.
-    bulk: mpsc::UnboundedSender<(Digest, Bytes)>,
+    /// Unbounded, and held to [`COMPONENTS`] by `room`.
+    bulk: mpsc::UnboundedSender<Bulk>,
+    room: Arc<Semaphore>,
 }
 
 impl Wire {
@@ -129,7 +143,7 @@ impl Wire {
         let (control, control_inbox) = mpsc::unbounded_channel();
         let (bulk, bulk_inbox) = mpsc::unbounded_channel();
         tasks.spawn(write(outgoing, stall, control_inbox, bulk_inbox));
-        Wire { control, bulk }
+        Wire { control, bulk, room: Arc::new(Semaphore::new(COMPONENTS)) }
     }
 
     /// Sends a message before all bulk; false: the connection is gone.
@@ -137,14 +151,19 @@ impl Wire {
         self.control.send(message).is_ok()
     }
 
-    /// Where a component can be put from another task.
-    pub(super) fn bulk(&self) -> mpsc::UnboundedSender<(Digest, Bytes)> {
-        self.bulk.clone()
+    /// Where a component can be put from another task, as long as the seat holds the wire.
+    pub(super) fn bulk(&self) -> mpsc::WeakUnboundedSender<Bulk> {
+        self.bulk.downgrade()
     }
 
-    /// Where messages can be put from another task.
-    pub(super) fn control(&self) -> mpsc::UnboundedSender<ToWorker> {
-        self.control.clone()
+    /// What gives the room for a component before its bytes are read.
+    pub(super) fn room(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.room)
+    }
+
+    /// Where messages can be put from another task, as long as the seat holds the wire.
+    pub(super) fn control(&self) -> mpsc::WeakUnboundedSender<ToWorker> {
+        self.control.downgrade()
     }
 }
 
@@ -152,14 +171,14 @@ async fn write(
     mut outgoing: Outgoing,
     stall: Duration,
     mut control: mpsc::UnboundedReceiver<ToWorker>,
-    mut bulk: mpsc::UnboundedReceiver<(Digest, Bytes)>,
+    mut bulk: mpsc::UnboundedReceiver<Bulk>,
 ) {
     enum Next {
         Control(Option<ToWorker>),
-        Component(Option<(Digest, Bytes)>),
+        Component(Option<Bulk>),
         Part,
     }
-    let mut transfer: Option<(Digest, Bytes, usize)> = None;
+    let mut transfer: Option<(Bulk, usize)> = None;
     loop {
         let next = tokio::select! {
             biased;
@@ -178,19 +197,20 @@ async fn write(
                         outgoing.feed(&message).await?;
                     }
                 }
-                Next::Component(Some((digest, bytes))) => transfer = Some((digest, bytes, 0)),
+                Next::Component(Some(component)) => transfer = Some((component, 0)),
                 Next::Part => {
-                    let (digest, bytes, offset) = transfer.take().expect("checked by the select");
+                    let (component, offset) = transfer.take().expect("checked by the select");
+                    let Bulk { digest, bytes, _room: _ } = &component;
                     let end = bytes.len().min(offset + PART);
                     let part = ToWorker::Component {
-                        digest,
+                        digest: *digest,
                         offset: offset as u64,
                         total: bytes.len() as u64,
                         data: bytes.slice(offset..end),
                     };
                     outgoing.feed(&part).await?;
                     if end < bytes.len() {
-                        transfer = Some((digest, bytes, end));
+                        transfer = Some((component, end));
                     }
                 }
             }
