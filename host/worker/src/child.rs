@@ -366,6 +366,10 @@ impl Watcher {
         if passed(self.gathered.due(now)) {
             self.flush(now);
         }
+        if self.delivered.is_waiting() || !self.spool.has_room() {
+            // It is we who do not read: that is no silence of the child.
+            self.last_output = now;
+        }
         if !self.ended && self.stopped.is_none() {
             if passed(self.max_time) {
                 self.stop(Stopped::Limit(Limit::MaxTime));
