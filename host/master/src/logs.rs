@@ -74,11 +74,12 @@ pub(crate) async fn follow(
     let mut changed = store.changed(build);
     let row = loop {
         changed.borrow_and_update();
+        // Before the look: the commit that ends a build may be the one that brings the log.
+        let runs = store.build(build)?.is_some_and(|row| row.complete.is_none());
         match find(store, build, step, log) {
             Ok(row) => break row,
             Err(error @ LogError::Query(_)) => return Err(error),
             Err(error @ LogError::NotFound(_)) => {
-                let runs = store.build(build)?.is_some_and(|row| row.complete.is_none());
                 if !runs || changed.changed().await.is_err() {
                     return Err(error);
                 }
