@@ -22,10 +22,14 @@
 mod board;
 mod claim;
 mod desk;
+mod draft;
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod invariants;
 mod judge;
 mod lane;
+mod seat;
 mod slots;
 mod stage;
 mod status;

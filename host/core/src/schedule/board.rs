@@ -34,22 +34,22 @@ pub struct Board {
     pub(super) last_start: u64,
     /// Which builders may use a worker.
     served: BTreeMap<String, Vec<String>>,
-    running: BTreeMap<BuildId, Running>,
+    pub(super) running: BTreeMap<BuildId, Running>,
     history: BTreeMap<(String, String), LastBuilt>,
     /// Look-ups of history under way, by builder.
     pub(super) awaited: BTreeMap<String, BTreeSet<String>>,
     /// Requests that left the board while a scan is under way: what it saw of them is old.
     scanning: Option<BTreeSet<RequestId>>,
     /// When lanes have something to do by themselves.
-    timers: BTreeSet<(Timestamp, String)>,
+    pub(super) timers: BTreeSet<(Timestamp, String)>,
     /// No start begins any more.
     pub(super) closed: bool,
 }
 
 #[derive(Debug)]
-struct Running {
-    builder: String,
-    worker: String,
+pub(super) struct Running {
+    pub(super) builder: String,
+    pub(super) worker: String,
     entries: Vec<Entry>,
 }
 
@@ -66,9 +66,8 @@ impl Board {
             }
             self.lanes.entry(builder.name.clone()).or_default();
         }
-        self.lanes.retain(|name, lane| {
-            rules.builders.contains_key(name) || !lane.is_empty() || lane.building > 0 || lane.picking
-        });
+        self.lanes
+            .retain(|name, lane| rules.builders.contains_key(name) || !lane.is_empty() || lane.building > 0);
         self.rules = rules;
         self.round_rests = None;
         self.left_out = None;
@@ -221,6 +220,8 @@ impl Board {
     /// A policy's reply. One that nobody waits for any more changes nothing.
     pub fn answered(&mut self, id: AskId, reply: Reply, now: Timestamp) {
         let Some(asked) = self.desk.take(id) else { return };
+        // That it was asked may be all that its builder waited for.
+        self.dirty.extend(asked.builder.clone());
         match asked.asker {
             Asker::Round => self.ordered(asked, reply, now),
             Asker::Start(start) => self.advised(start, asked, reply, now),

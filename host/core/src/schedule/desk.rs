@@ -1,7 +1,7 @@
 //! Where policies are asked: their health, the questions under way, the count of fallbacks, the record
 //! of each decision.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::judge::{Offered, Verdict, judge};
 use super::{Ask, AskId, FallbackStatus, PolicyStatus, Reply, Rules, StartId};
@@ -53,6 +53,8 @@ pub(super) struct Desk {
     healths: BTreeMap<(HookKind, String), Health>,
     fallbacks: BTreeMap<(HookKind, String, Option<String>), (u64, String)>,
     asks: BTreeMap<AskId, Asked>,
+    /// Builders of which `next-build` is being asked: a second question would offer the same requests.
+    picking: BTreeSet<String>,
     reports: VecDeque<String>,
     next_ask: u64,
     next_decision: u64,
@@ -105,6 +107,9 @@ impl Desk {
             seen: draft.seen,
             at: now,
         };
+        if kind == HookKind::NextBuild {
+            self.picking.extend(asked.builder.clone());
+        }
         self.asks.insert(id, asked);
         Ok(Ask {
             id,
@@ -117,7 +122,22 @@ impl Desk {
 
     /// Takes the question that a reply belongs to.
     pub(super) fn take(&mut self, id: AskId) -> Option<Asked> {
-        self.asks.remove(&id)
+        let asked = self.asks.remove(&id)?;
+        if let (Question::NextBuild { .. }, Some(builder)) = (&asked.question, &asked.builder) {
+            self.picking.remove(builder);
+        }
+        Some(asked)
+    }
+
+    /// Whether `next-build` is being asked for this builder. Its next start waits for the answer.
+    pub(super) fn is_picking(&self, builder: &str) -> bool {
+        self.picking.contains(builder)
+    }
+
+    /// Questions under way.
+    #[cfg(test)]
+    pub(super) fn asks(&self) -> impl Iterator<Item = &Asked> {
+        self.asks.values()
     }
 
     /// Judges a reply by what was offered; an answer that makes no sense is a fault of the plugin.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::lane::Key;
 use crate::id::RequestId;
 use crate::policy::{Answer, Question};
 
@@ -10,6 +11,8 @@ use crate::policy::{Answer, Question};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offered {
     pub(super) requests: Vec<RequestId>,
+    /// The last of them, where they are a window of what waits.
+    pub(super) end: Option<Key>,
     pub(super) names: Vec<String>,
 }
 
@@ -148,7 +151,8 @@ mod tests {
     }
 
     fn check(question: Question, answer: Answer, expected: Result<(Verdict, usize), &str>) {
-        let offered = Offered { requests: vec![RequestId(1), RequestId(2)], names: names(&["w1", "w2"]) };
+        let requests = vec![RequestId(1), RequestId(2)];
+        let offered = Offered { requests, end: None, names: names(&["w1", "w2"]) };
         let found = judge(&question, &offered, answer).map(|(verdict, ignored)| (verdict, ignored.len()));
         assert_eq!(found, expected.map_err(str::to_owned));
     }

@@ -72,8 +72,6 @@ pub(super) struct Lane {
     pub(super) held_why: String,
     /// Builds that run or are being claimed.
     pub(super) building: u32,
-    /// `next-build` is being asked; a second question would offer the same requests.
-    pub(super) picking: bool,
     pub(super) rest: Option<Rest>,
     /// Requests that policies held back since the last start or rest.
     pub(super) refusals: u32,
@@ -130,6 +128,13 @@ impl Lane {
 
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.ages.first().map(|(at, _)| *at)
+    }
+
+    /// Requests that starts have taken.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> Vec<RequestId> {
+        let taken = |e: &&Entry| matches!(e.place, Place::Taken(_));
+        self.entries.values().filter(taken).map(|e| e.request.id).collect()
     }
 
     /// At most `limit` waiting ones in the default order, after `after`.

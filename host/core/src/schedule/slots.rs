@@ -132,6 +132,17 @@ impl Slots {
         }
     }
 
+    /// How many slots each builder has on each worker.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> BTreeMap<(&str, &str), u32> {
+        let mut taken = BTreeMap::new();
+        for (name, worker) in &self.workers {
+            assert_eq!(worker.used, worker.by_builder.values().sum::<u32>(), "slots of {name}");
+            taken.extend(worker.by_builder.iter().map(|(b, n)| ((name.as_str(), b.as_str()), *n)));
+        }
+        taken
+    }
+
     /// What policies see of a worker. `mine`: slots of the asker itself that must not count.
     pub(super) fn info(&self, name: &str, mine: u32) -> Option<SlaveInfo> {
         let worker = self.workers.get(name)?;

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use super::claim::{Claim, Given};
-use super::desk::{Asked, Asker, Desk, Draft};
-use super::judge::{Offered, Verdict};
+use super::desk::{Asked, Desk};
+use super::judge::Verdict;
 use super::lane::{Entry, Key, Rest};
 use super::{
-    ASKED_AGAIN, Board, Effect, HOLD_MS, MERGE_BOUND, REFUSALS_A_PASS, REST_MS, Reply, StartId, WINDOW,
+    ASKED_AGAIN, Board, Effect, HOLD_MS, MERGE_BOUND, REFUSALS_A_PASS, REST_MS, Reply, StartId,
     WINDOWS_A_PASS,
 };
 use crate::builder::{Builder, Merge, OnError, PolicyUse};
 use crate::decision::Done;
 use crate::id::{DecisionId, RequestId};
-use crate::policy::{Lookups, Question, RequestInfo, SlaveInfo};
 use crate::record::Component;
 use crate::time::Timestamp;
 
@@ -40,16 +39,16 @@ pub(super) struct Start {
     pub(super) spec: Arc<Builder>,
     pub(super) worker: String,
     pub(super) stage: Stage,
-    request: Option<RequestId>,
-    joined: Vec<RequestId>,
+    pub(super) request: Option<RequestId>,
+    pub(super) joined: Vec<RequestId>,
     /// What `can-start-build` allowed; none: it was not asked.
-    allowed: Option<Vec<String>>,
+    pub(super) allowed: Option<Vec<String>>,
     acted: Vec<Component>,
     decisions: Vec<DecisionId>,
     /// How often the present stage was asked again.
     again: u32,
     /// `next-build` is offered what comes after this.
-    after: Option<Key>,
+    pub(super) after: Option<Key>,
     window_end: Option<Key>,
     windows: u32,
 }
@@ -67,7 +66,7 @@ impl Start {
 }
 
 /// What a stage is to follow.
-enum Advice {
+pub(super) enum Advice {
     /// There is no policy, or it failed and the default stands in.
     Default,
     /// The policy failed, and that holds.
@@ -111,13 +110,9 @@ impl Board {
         let judged = Desk::judged(&asked, &reply);
         self.desk.went(&asked, judged.as_ref().err().map(|f| &**f), now);
         let Some(start) = self.starts.get_mut(&id) else { return };
-        let name = start.spec.name.clone();
-        if start.stage == Stage::Pick
-            && let Some(lane) = self.lanes.get_mut(&name)
-        {
-            lane.picking = false;
+        if start.stage == Stage::Pick {
+            start.window_end = asked.offered.end;
         }
-        self.dirty.insert(name);
         let (advice, ignored, fault) = match judged {
             Ok((verdict, ignored)) => {
                 if !start.acted.contains(&asked.component) {
@@ -140,9 +135,6 @@ impl Board {
     pub(super) fn give_up(&mut self, id: StartId) {
         let Some(start) = self.starts.remove(&id) else { return };
         if let Some(lane) = self.lanes.get_mut(&start.spec.name) {
-            if start.stage == Stage::Pick {
-                lane.picking = false;
-            }
             for request in start.requests() {
                 lane.put_back(request);
             }
@@ -334,55 +326,6 @@ impl Board {
         Done::Held
     }
 
-    /// Workers that could take the start now, its own included, in the default order.
-    fn candidates(&self, id: StartId) -> Vec<String> {
-        let Some(start) = self.starts.get(&id) else { return Vec::new() };
-        let found = self.slots.with_room(&start.spec.workers, &start.spec.name, &start.worker);
-        let allowed = |w: &String| start.allowed.as_ref().is_none_or(|allowed| allowed.contains(w));
-        found.into_iter().filter(|w| allowed(w)).cloned().collect()
-    }
-
-    /// Moves a start to another worker's slot. If that is reserved by a start that is not settled either,
-    /// and that one could do with ours, the two swap. False: no room.
-    fn move_to(&mut self, id: StartId, to: &str) -> bool {
-        let Some(start) = self.starts.get(&id) else { return false };
-        let (name, from) = (start.spec.name.clone(), start.worker.clone());
-        if from == to {
-            return self.slots.is_connected(to);
-        }
-        if self.slots.reserve(to, &name) {
-            if let Some(start) = self.starts.get_mut(&id) {
-                to.clone_into(&mut start.worker);
-            }
-            self.free(&from, &name);
-            return true;
-        }
-        let unsettled = |s: &Start| matches!(s.stage, Stage::Pick | Stage::Allow | Stage::Place);
-        let could = |s: &Start| {
-            s.spec.workers.contains(&from) && s.allowed.as_ref().is_none_or(|allowed| allowed.contains(&from))
-        };
-        let other = self.starts.iter().find(|(_, s)| s.worker == to && unsettled(s) && could(s));
-        let Some((other, their_name)) = other.map(|(id, s)| (*id, s.spec.name.clone())) else { return false };
-        self.slots.release(to, &their_name);
-        if !self.slots.reserve(to, &name) {
-            self.slots.retake(to, &their_name);
-            return false;
-        }
-        self.slots.release(&from, &name);
-        if !self.slots.reserve(&from, &their_name) {
-            self.slots.retake(&from, &name);
-            self.slots.release(to, &name);
-            self.slots.retake(to, &their_name);
-            return false;
-        }
-        for (id, worker) in [(id, to), (other, &from)] {
-            if let Some(start) = self.starts.get_mut(&id) {
-                worker.clone_into(&mut start.worker);
-            }
-        }
-        true
-    }
-
     fn join(&mut self, id: StartId, others: Vec<RequestId>) -> Done {
         let Some(start) = self.starts.get_mut(&id) else { return Done::Stale };
         let Some(lane) = self.lanes.get_mut(&start.spec.name) else { return Done::Stale };
@@ -396,7 +339,7 @@ impl Board {
         self.first(id).map_or_else(Vec::new, |(lane, first)| lane.partners(first, MERGE_BOUND - 1))
     }
 
-    fn first(&self, id: StartId) -> Option<(&super::lane::Lane, &Entry)> {
+    pub(super) fn first(&self, id: StartId) -> Option<(&super::lane::Lane, &Entry)> {
         let start = self.starts.get(&id)?;
         let lane = self.lanes.get(&start.spec.name)?;
         Some((lane, lane.get(start.request?)?))
@@ -431,80 +374,6 @@ impl Board {
         self.effects.push(Effect::Claim(claim));
         self.enter(id, Stage::Claim);
     }
-
-    /// The question of the present stage; `Err`: there is nothing to ask about.
-    fn draft(&mut self, id: StartId) -> Result<Draft, Advice> {
-        let Some(start) = self.starts.get(&id) else { return Err(Advice::GiveUp) };
-        let (stage, name) = (start.stage, start.spec.name.clone());
-        let builder = self.builder_info(&name);
-        let mut lookups = Lookups::default();
-        let mut offered = Offered::default();
-        let mut seen = Vec::new();
-        let mut see = |entry: &Entry| {
-            lookups.requests.insert(entry.request.id.0, entry.buildset.properties.pairs());
-            seen.push((entry.request.id, entry.request.version));
-            request_info(entry)
-        };
-        let question = match stage {
-            Stage::Pick => {
-                let Some(lane) = self.lanes.get(&name) else { return Err(Advice::GiveUp) };
-                let window = lane.window(start.after, WINDOW);
-                let Some((end, _)) = window.last() else { return Err(Advice::GiveUp) };
-                let end = *end;
-                offered.requests = window.iter().map(|(_, e)| e.request.id).collect();
-                let requests = window.iter().map(|(_, e)| see(e)).collect();
-                if let Some(start) = self.starts.get_mut(&id) {
-                    start.window_end = Some(end);
-                }
-                if let Some(lane) = self.lanes.get_mut(&name) {
-                    lane.picking = true;
-                }
-                Question::NextBuild { builder, requests }
-            }
-            Stage::Allow | Stage::Place => {
-                let Some((_, first)) = self.first(id) else { return Err(Advice::GiveUp) };
-                let request = see(first);
-                offered.names = self.candidates(id);
-                offered.names.truncate(WINDOW);
-                if offered.names.is_empty() {
-                    return Err(Advice::GiveUp);
-                }
-                let slaves: Vec<SlaveInfo> =
-                    offered.names.iter().filter_map(|w| self.slave_info(&name, w, &start.worker)).collect();
-                for worker in &offered.names {
-                    lookups.slaves.insert(worker.clone(), self.slots.properties(worker));
-                }
-                match stage {
-                    Stage::Allow => Question::CanStartBuild { builder, slaves, request },
-                    Stage::Pick | Stage::Place | Stage::Join | Stage::Ready | Stage::Claim => {
-                        Question::NextSlave { builder, slaves, request }
-                    }
-                }
-            }
-            Stage::Join => {
-                let Some((lane, first)) = self.first(id) else { return Err(Advice::GiveUp) };
-                let others = lane.window(None, WINDOW);
-                if others.is_empty() {
-                    return Err(Advice::Default);
-                }
-                offered.requests = others.iter().map(|(_, e)| e.request.id).collect();
-                let first = see(first);
-                Question::MergeRequests {
-                    builder,
-                    first,
-                    others: others.iter().map(|(_, e)| see(e)).collect(),
-                }
-            }
-            Stage::Ready | Stage::Claim => return Err(Advice::Default),
-        };
-        Ok(Draft { asker: Asker::Start(id), builder: Some(name), question, lookups, offered, seen })
-    }
-
-    fn slave_info(&self, builder: &str, worker: &str, own: &str) -> Option<SlaveInfo> {
-        let info = self.slots.info(worker, u32::from(worker == own))?;
-        let last = self.last_built(builder, worker);
-        Some(SlaveInfo { last_built: last.map(|(at, _)| at), last_outcome: last.map(|(_, how)| how), ..info })
-    }
 }
 
 /// What stands in for a policy that gave no answer.
@@ -519,19 +388,4 @@ fn instead(stage: Stage, policy: &PolicyUse) -> Advice {
 
 fn hook(policy: Option<&PolicyUse>) -> &str {
     policy.map_or("default", |p| &p.hook)
-}
-
-fn request_info(entry: &Entry) -> RequestInfo {
-    let (request, buildset) = (&entry.request, &entry.buildset);
-    RequestInfo {
-        id: request.id.0,
-        buildset: request.buildset.0,
-        builder: request.builder.clone(),
-        stamps: buildset.stamps.clone(),
-        priority: request.priority,
-        submitted: request.submitted,
-        waited_for: request.waited_for,
-        reason: buildset.reason.clone(),
-        properties: Vec::new(),
-    }
 }

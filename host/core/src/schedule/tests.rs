@@ -82,7 +82,7 @@ impl Table {
         loop {
             let effects = self.board.decide(self.now);
             if effects.is_empty() {
-                return;
+                return self.board.check(self.now);
             }
             for effect in effects {
                 match effect {
@@ -282,6 +282,23 @@ fn faults_and_nonsense_fall_back_to_the_default_and_suspend_after_three() {
     table.configure(vec![choosy], None, "two");
     table.end(4, Outcome::Success);
     assert_eq!(table.asks.len(), 1);
+}
+
+/// Symptom: a builder with waiting requests and free slots never started another build. Cause: it was
+/// marked as being asked `next-build` before its policy was found to be suspended, and nothing took the mark
+/// back. Cure: there is no mark; a question is under way when the desk has it.
+#[test]
+fn a_suspended_next_build_leaves_every_choice_to_the_default() {
+    let picky = Builder { next_build: Some(policy("pick")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![picky]);
+    table.submit((1..=5).map(|id| request(id, "a")));
+    for build in 1..=5 {
+        if build <= 3 {
+            table.fail();
+        }
+        assert_eq!(table.commit(), started(&[("w", &[build])]));
+        table.end(build, Outcome::Success);
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Board {
                             builders: ready.iter().map(|name| self.builder_info(name)).collect(),
                         },
                         lookups: Lookups::default(),
-                        offered: Offered { requests: Vec::new(), names: ready.clone() },
+                        offered: Offered { names: ready.clone(), ..Offered::default() },
                         seen: Vec::new(),
                     };
                     match self.desk.ask(&self.rules, &policy, draft, now) {
@@ -116,12 +116,12 @@ impl Board {
     }
 
     /// Whether a build of this builder could begin now.
-    fn can_begin(&self, name: &str) -> bool {
+    pub(super) fn can_begin(&self, name: &str) -> bool {
         let (Some(lane), Some(spec)) = (self.lanes.get(name), self.rules.builders.get(name)) else {
             return false;
         };
         lane.has_waiting()
-            && !lane.picking
+            && !self.desk.is_picking(name)
             && lane.rest.is_none()
             && !self.awaited.contains_key(name)
             && spec.workers.iter().any(|w| self.slots.has_room(w, name))

@@ -1,0 +1,93 @@
+//! The question that a start has in its present stage. Drafting one changes nothing: whether it is asked
+//! is the desk's to say.
+
+use super::desk::{Asker, Draft};
+use super::judge::Offered;
+use super::lane::Entry;
+use super::stage::{Advice, Stage};
+use super::{Board, StartId, WINDOW};
+use crate::policy::{Lookups, Question, RequestInfo, SlaveInfo};
+
+impl Board {
+    /// The question of the present stage; `Err`: there is nothing to ask about.
+    pub(super) fn draft(&self, id: StartId) -> Result<Draft, Advice> {
+        let Some(start) = self.starts.get(&id) else { return Err(Advice::GiveUp) };
+        let (stage, name) = (start.stage, start.spec.name.clone());
+        let builder = self.builder_info(&name);
+        let mut lookups = Lookups::default();
+        let mut offered = Offered::default();
+        let mut seen = Vec::new();
+        let mut see = |entry: &Entry| {
+            lookups.requests.insert(entry.request.id.0, entry.buildset.properties.pairs());
+            seen.push((entry.request.id, entry.request.version));
+            request_info(entry)
+        };
+        let question = match stage {
+            Stage::Pick => {
+                let Some(lane) = self.lanes.get(&name) else { return Err(Advice::GiveUp) };
+                let window = lane.window(start.after, WINDOW);
+                offered.end = Some(window.last().ok_or(Advice::GiveUp)?.0);
+                offered.requests = window.iter().map(|(_, e)| e.request.id).collect();
+                let requests = window.iter().map(|(_, e)| see(e)).collect();
+                Question::NextBuild { builder, requests }
+            }
+            Stage::Allow | Stage::Place => {
+                let Some((_, first)) = self.first(id) else { return Err(Advice::GiveUp) };
+                let request = see(first);
+                offered.names = self.candidates(id);
+                offered.names.truncate(WINDOW);
+                if offered.names.is_empty() {
+                    return Err(Advice::GiveUp);
+                }
+                let slaves: Vec<SlaveInfo> =
+                    offered.names.iter().filter_map(|w| self.slave_info(&name, w, &start.worker)).collect();
+                for worker in &offered.names {
+                    lookups.slaves.insert(worker.clone(), self.slots.properties(worker));
+                }
+                match stage {
+                    Stage::Allow => Question::CanStartBuild { builder, slaves, request },
+                    Stage::Pick | Stage::Place | Stage::Join | Stage::Ready | Stage::Claim => {
+                        Question::NextSlave { builder, slaves, request }
+                    }
+                }
+            }
+            Stage::Join => {
+                let Some((lane, first)) = self.first(id) else { return Err(Advice::GiveUp) };
+                let others = lane.window(None, WINDOW);
+                if others.is_empty() {
+                    return Err(Advice::Default);
+                }
+                offered.requests = others.iter().map(|(_, e)| e.request.id).collect();
+                let first = see(first);
+                Question::MergeRequests {
+                    builder,
+                    first,
+                    others: others.iter().map(|(_, e)| see(e)).collect(),
+                }
+            }
+            Stage::Ready | Stage::Claim => return Err(Advice::Default),
+        };
+        Ok(Draft { asker: Asker::Start(id), builder: Some(name), question, lookups, offered, seen })
+    }
+
+    fn slave_info(&self, builder: &str, worker: &str, own: &str) -> Option<SlaveInfo> {
+        let info = self.slots.info(worker, u32::from(worker == own))?;
+        let last = self.last_built(builder, worker);
+        Some(SlaveInfo { last_built: last.map(|(at, _)| at), last_outcome: last.map(|(_, how)| how), ..info })
+    }
+}
+
+fn request_info(entry: &Entry) -> RequestInfo {
+    let (request, buildset) = (&entry.request, &entry.buildset);
+    RequestInfo {
+        id: request.id.0,
+        buildset: request.buildset.0,
+        builder: request.builder.clone(),
+        stamps: buildset.stamps.clone(),
+        priority: request.priority,
+        submitted: request.submitted,
+        waited_for: request.waited_for,
+        reason: buildset.reason.clone(),
+        properties: Vec::new(),
+    }
+}

@@ -1,0 +1,55 @@
+//! The slot that a start sits on until its claim: which others it could have, and how it moves.
+
+use super::stage::{Stage, Start};
+use super::{Board, StartId};
+
+impl Board {
+    /// Workers that could take the start now, its own included, in the default order.
+    pub(super) fn candidates(&self, id: StartId) -> Vec<String> {
+        let Some(start) = self.starts.get(&id) else { return Vec::new() };
+        let found = self.slots.with_room(&start.spec.workers, &start.spec.name, &start.worker);
+        let allowed = |w: &String| start.allowed.as_ref().is_none_or(|allowed| allowed.contains(w));
+        found.into_iter().filter(|w| allowed(w)).cloned().collect()
+    }
+
+    /// Moves a start to another worker's slot. If that is reserved by a start that is not settled either,
+    /// and that one could do with ours, the two swap. False: no room.
+    pub(super) fn move_to(&mut self, id: StartId, to: &str) -> bool {
+        let Some(start) = self.starts.get(&id) else { return false };
+        let (name, from) = (start.spec.name.clone(), start.worker.clone());
+        if from == to {
+            return self.slots.is_connected(to);
+        }
+        if self.slots.reserve(to, &name) {
+            if let Some(start) = self.starts.get_mut(&id) {
+                to.clone_into(&mut start.worker);
+            }
+            self.free(&from, &name);
+            return true;
+        }
+        let unsettled = |s: &Start| matches!(s.stage, Stage::Pick | Stage::Allow | Stage::Place);
+        let could = |s: &Start| {
+            s.spec.workers.contains(&from) && s.allowed.as_ref().is_none_or(|allowed| allowed.contains(&from))
+        };
+        let other = self.starts.iter().find(|(_, s)| s.worker == to && unsettled(s) && could(s));
+        let Some((other, their_name)) = other.map(|(id, s)| (*id, s.spec.name.clone())) else { return false };
+        self.slots.release(to, &their_name);
+        if !self.slots.reserve(to, &name) {
+            self.slots.retake(to, &their_name);
+            return false;
+        }
+        self.slots.release(&from, &name);
+        if !self.slots.reserve(&from, &their_name) {
+            self.slots.retake(&from, &name);
+            self.slots.release(to, &name);
+            self.slots.retake(to, &their_name);
+            return false;
+        }
+        for (id, worker) in [(id, to), (other, &from)] {
+            if let Some(start) = self.starts.get_mut(&id) {
+                worker.clone_into(&mut start.worker);
+            }
+        }
+        true
+    }
+}
