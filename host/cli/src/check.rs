@@ -6,7 +6,7 @@ use anstream::{eprintln, println};
 use windlass_config::Diagnostics;
 
 use crate::exit::{Exit, Failed};
-use crate::output::{GOOD, paint};
+use crate::output::{GOOD, paint, tame_log};
 use crate::place::{MASTER_FILE, WORKER_FILE, file_in, read};
 use crate::query::print_json;
 
@@ -53,7 +53,7 @@ fn report(
         return Ok(if faulty { Exit::Invalid } else { Exit::Success });
     }
     for fault in &plugins {
-        eprintln!("{fault}\n");
+        eprintln!("{}\n", tame_log(fault));
     }
     for diagnostics in [warnings, errors].into_iter().flatten() {
         draw(diagnostics);

@@ -24,7 +24,10 @@ use clap::Parser as _;
 
 use args::{Cli, Command, Plugin};
 use exit::{Exit, Failed};
-use output::{BAD, paint};
+use output::{BAD, paint, tame_log};
+
+/// How long the end may take once all is said.
+const ENDING: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -37,12 +40,14 @@ fn main() -> ExitCode {
         }
     };
     let ended = runtime.block_on(run(cli));
-    // A thread that still reads a file must not keep the program from ending.
-    runtime.shutdown_background();
+    // Tasks are dropped, and what they guard with them: a worker that was told to stop at once kills the
+    // processes of its commands there. A thread that still reads a file is not waited for any longer.
+    runtime.shutdown_timeout(ENDING);
     match ended {
         Ok(exit) => exit.into(),
         Err(Failed { exit, error }) => {
-            anstream::eprintln!("{} {error:#}", paint(BAD, "error:"));
+            // Names that a plugin gave itself may stand in it.
+            anstream::eprintln!("{} {}", paint(BAD, "error:"), tame_log(&format!("{error:#}")));
             if exit == Exit::NoMaster {
                 anstream::eprintln!("start one with `windlass master`, or name its directory with `--dir`");
             }

@@ -11,7 +11,7 @@ use windlass_runtime::{Options, Runtime};
 use windlass_web::client::Client;
 
 use crate::exit::{Exit, Failed};
-use crate::output::{FAINT, GOOD, HEADING, Table, WARN, duration, paint, size, tame};
+use crate::output::{FAINT, GOOD, HEADING, Table, WARN, duration, paint, size, tame, tame_log};
 use crate::query::print_json;
 
 const PLAIN: Style = Style::new();
@@ -70,7 +70,7 @@ pub fn inspect(file: &str, json: bool) -> Result<Exit, Failed> {
     for hook in &plugin.hooks {
         println!("\n{} {}: {}", hook.kind, paint(HEADING, tame(&hook.name)), tame(&hook.summary));
         match &hook.args_schema {
-            Some(schema) => println!("{}", paint(FAINT, format_args!("{schema:#}"))),
+            Some(schema) => println!("{}", paint(FAINT, tame_log(&format!("{schema:#}")))),
             None => println!("{}", paint(FAINT, "takes no arguments")),
         }
     }
@@ -103,7 +103,7 @@ fn load(file: &str) -> Result<std::sync::Arc<Plugin>, Failed> {
 /// `windlass plugin build`.
 pub fn build(project: &Path, out: &Path) -> Result<Exit, Failed> {
     let components = windlass_build::Builder::new(project)
-        .progress(|line| eprintln!("{}", paint(FAINT, line)))
+        .progress(|line| eprintln!("{}", paint(FAINT, tame(line))))
         .build()
         .map_err(Failed::invalid)?;
     std::fs::create_dir_all(out).with_context(|| format!("failed to make `{}`", out.display()))?;
