@@ -91,6 +91,7 @@ impl Commands {
             entries: HashMap::new(),
             runs: JoinSet::new(),
             names: HashMap::new(),
+            behind: Vec::new(),
             leaving: None,
         };
         (Commands { messages, count }, tokio::spawn(owner.run(heard)))
@@ -147,6 +148,8 @@ impl Commands {
 struct Entry {
     /// `plugin:hook`.
     hook: String,
+    /// Where it works.
+    builddir: String,
     interrupt: watch::Sender<Option<String>>,
     spool: Arc<CommandSpool>,
     phase: Phase,
@@ -155,7 +158,7 @@ struct Entry {
 }
 
 enum Phase {
-    /// For its component.
+    /// For its component, or for its directory.
     Waits(Box<Start>),
     Runs,
     Ended,
@@ -174,6 +177,8 @@ struct Owner {
     entries: HashMap<CommandUid, Entry>,
     runs: JoinSet<Result<Completion, Failure>>,
     names: HashMap<Id, CommandUid>,
+    /// Commands whose directory is still in use by one that nobody wants any more.
+    behind: Vec<(CommandUid, Arc<Plugin>)>,
     leaving: Option<Leaving>,
 }
 
@@ -296,9 +301,9 @@ impl Owner {
         };
         let hook = format!("{}:{}", start.plugin, start.hook);
         let (interrupt, _) = watch::channel(None);
-        let (digest, plugin) = (start.digest, start.plugin.clone());
+        let (digest, plugin, builddir) = (start.digest, start.plugin.clone(), start.builddir.clone());
         let phase = Phase::Waits(Box::new(start));
-        self.entries.insert(uid.clone(), Entry { hook, interrupt, spool, phase, unwanted: false });
+        self.entries.insert(uid.clone(), Entry { hook, builddir, interrupt, spool, phase, unwanted: false });
         if self.leaving.is_some() {
             return self.end(&uid, Err(Failure::retryable("worker-lost", LEAVES)));
         }
@@ -331,10 +336,22 @@ impl Owner {
         }
     }
 
+    /// Runs a command that waits, unless it was stopped meanwhile. What a master that restarted builds
+    /// again comes while the old command is being stopped: two in one directory would harm each other.
     fn begin(&mut self, uid: &CommandUid, plugin: Arc<Plugin>) {
+        let Some(entry) = self.entries.get(uid) else { return };
+        let leftover = |other: &Entry| other.unwanted && other.builddir == entry.builddir;
+        if self.entries.values().any(leftover) {
+            self.behind.push((uid.clone(), plugin));
+            return;
+        }
         let Some(entry) = self.entries.get_mut(uid) else { return };
-        let Phase::Waits(start) = std::mem::replace(&mut entry.phase, Phase::Runs) else {
-            panic!("BUG: command {} was begun twice", uid.0)
+        let start = match std::mem::replace(&mut entry.phase, Phase::Runs) {
+            Phase::Waits(start) => start,
+            other @ (Phase::Runs | Phase::Ended) => {
+                entry.phase = other;
+                return;
+            }
         };
         (self.parts.on_event)(Event::Started { hook: entry.hook.clone(), command: uid.0.clone() });
         let root = match Root::open(&self.parts.builds, &start.builddir) {
@@ -388,6 +405,9 @@ impl Owner {
         entry.phase = Phase::Ended;
         if entry.unwanted {
             self.forget(uid);
+            for (uid, plugin) in std::mem::take(&mut self.behind) {
+                self.begin(&uid, plugin);
+            }
         } else {
             entry.spool.done(how);
         }

@@ -264,6 +264,21 @@ async fn a_command_that_the_master_no_longer_knows_is_stopped_and_forgotten() {
     assert_eq!(hello.commands, []);
 }
 
+/// Symptom: after a restart of the master a build failed over files that another one wrote. Cause: the new
+/// build's command began while the old one was being stopped in the same directory. Cure: it waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_waits_for_its_directory_until_a_forgotten_one_has_left_it() {
+    let world = world().await;
+    let (mut master, _) = world.welcome(&[]).await;
+    let slow = "trap 'sleep 1; echo > left; exit' TERM; echo begin; while :; do sleep 0.1; done";
+    master.say(ToWorker::Start(shell(1, slow))).await;
+    while !matches!(master.update(&uid(1)).await.1, Update::Log { data, .. } if data.ends_with(b"begin\n")) {}
+    drop(master);
+    let (mut master, _) = world.welcome(&[]).await;
+    master.say(ToWorker::Start(shell(2, "test -e left"))).await;
+    assert_eq!(master.rest_of(&uid(2), 1).await.rc(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupt_ends_a_command_and_overtakes_its_output() {
     let world = world().await;
