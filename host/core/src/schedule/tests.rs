@@ -501,10 +501,35 @@ enum Happening {
     Answer { which: usize, how: u8, pick: usize },
     Claimed { which: usize },
     Refused { which: usize },
+    StoreFailed { which: usize },
     End { which: usize, retry: bool },
     Down(usize),
     Up(usize),
     Pass(u64),
+    Reload { world: World, bytes: bool },
+}
+
+/// What is configured. Workers stay.
+#[derive(Clone, Copy, Debug)]
+struct World {
+    /// Policies are asked.
+    advised: bool,
+    /// The order of builders is asked.
+    ordered: bool,
+    /// What a policy without an answer means.
+    on_error: OnError,
+    /// This builder is missing.
+    without: Option<usize>,
+}
+
+fn world() -> impl Strategy<Value = World> {
+    let on_error = prop_oneof![Just(OnError::Default), Just(OnError::Hold)];
+    (any::<bool>(), on_error, prop::option::of(0..4_usize)).prop_map(|(ordered, on_error, without)| World {
+        advised: true,
+        ordered,
+        on_error,
+        without,
+    })
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -514,27 +539,39 @@ fn happening() -> impl Strategy<Value = Happening> {
             .prop_map(|(which, how, pick)| Happening::Answer { which, how, pick }),
         4 => any::<usize>().prop_map(|which| Happening::Claimed { which }),
         1 => any::<usize>().prop_map(|which| Happening::Refused { which }),
+        1 => any::<usize>().prop_map(|which| Happening::StoreFailed { which }),
         3 => (any::<usize>(), any::<bool>()).prop_map(|(which, retry)| Happening::End { which, retry }),
         1 => (0..3_usize).prop_map(Happening::Down),
         1 => (0..3_usize).prop_map(Happening::Up),
         1 => (1..20_000_u64).prop_map(Happening::Pass),
+        1 => (world(), any::<bool>()).prop_map(|(world, bytes)| Happening::Reload { world, bytes }),
     ]
 }
 
 const WORKERS: [(&str, Option<u32>); 3] = [("w1", Some(1)), ("w2", Some(2)), ("w3", None)];
 
-fn builders(advised: bool) -> Vec<Builder> {
-    let all = ["w1", "w2", "w3"];
-    let mut b = builder("b", &all);
-    let mut c = builder("c", &["w2", "w3"]);
-    if advised {
-        b.next_slave = Some(policy("slave"));
-        b.can_start_build = Some(policy("gate"));
-        c.next_build = Some(policy("pick"));
-        c.merge_requests = Merge::Policy(policy("join"));
+impl World {
+    const DEFAULT: World =
+        World { advised: false, ordered: false, on_error: OnError::Default, without: None };
+
+    fn configure(self, table: &mut Table, bytes: &str) {
+        let policy = |hook: &str| PolicyUse { on_error: self.on_error, ..policy(hook) };
+        let all = ["w1", "w2", "w3"];
+        let mut b = builder("b", &all);
+        let mut c = builder("c", &["w2", "w3"]);
+        if self.advised {
+            b.next_slave = Some(policy("slave"));
+            b.can_start_build = Some(policy("gate"));
+            c.next_build = Some(policy("pick"));
+            c.merge_requests = Merge::Policy(policy("join"));
+        }
+        let d = Builder { merge_requests: Merge::Compatible, ..builder("d", &["w1"]) };
+        let mut builders = vec![builder("a", &all), b, c, d];
+        if let Some(without) = self.without {
+            builders.remove(without);
+        }
+        table.configure(builders, (self.advised && self.ordered).then(|| policy("order")), bytes);
     }
-    let d = Builder { merge_requests: Merge::Compatible, ..builder("d", &["w1"]) };
-    vec![builder("a", &all), b, c, d]
 }
 
 /// An answer to a question: sensible, or `ghost`ly, or to another question.
@@ -567,9 +604,10 @@ fn answer_to(question: &Question, how: u8, pick: usize) -> Result<Answer, ()> {
 }
 
 /// Plays the happenings and checks after each: no request is assigned twice, no slot is exceeded.
-fn play(happenings: Vec<Happening>, advised: bool, ordered: bool) -> Table {
-    let mut table = Table::new(&WORKERS, builders(advised));
-    table.configure(builders(advised), ordered.then(|| policy("order")), "one");
+fn play(happenings: Vec<Happening>, world: World) -> Table {
+    let mut table = Table::new(&WORKERS, Vec::new());
+    world.configure(&mut table, "one");
+    let advised = world.advised;
     let mut held: BTreeMap<BuildId, Vec<u64>> = BTreeMap::new();
     let mut gone = BTreeSet::new();
     let mut last = 0;
@@ -611,15 +649,27 @@ fn play(happenings: Vec<Happening>, advised: bool, ordered: bool) -> Table {
                 }
                 table.end(build.0, if retry { Outcome::Retry } else { Outcome::Success });
             }
-            Happening::Down(which) => table.board.worker_down(WORKERS[which].0),
+            Happening::Down(which) => {
+                table.board.worker_down(WORKERS[which].0);
+                table.turn();
+            }
             Happening::Up(which) => {
                 table.board.worker_up(WORKERS[which].0, table.now, Vec::new());
                 table.turn();
             }
             Happening::Pass(ms) => table.pass(ms),
+            Happening::StoreFailed { which } if !table.claims.is_empty() => {
+                let claim = table.claims.remove(which % table.claims.len());
+                table.board.refused(claim.start, None, "the store failed", table.now);
+                table.turn();
+            }
+            Happening::Reload { world, bytes } => {
+                World { advised, ..world }.configure(&mut table, if bytes { "one" } else { "two" });
+            }
             Happening::Answer { .. }
             | Happening::Claimed { .. }
             | Happening::Refused { .. }
+            | Happening::StoreFailed { .. }
             | Happening::End { .. } => {}
         }
         check(&table, &held, &gone, last);
@@ -651,8 +701,10 @@ fn check(table: &Table, held: &BTreeMap<BuildId, Vec<u64>>, gone: &BTreeSet<u64>
     assert!(known + gone.len() as u64 <= last, "requests multiply");
 }
 
-/// Lets all end well: policies answer sensibly, claims succeed, builds end, time passes.
-fn settle(table: &mut Table) {
+/// Lets all end well: policies answer sensibly, claims succeed, builds end, time passes up to the next
+/// moment that the board itself waits for.
+fn settle(table: &mut Table, world: World) {
+    World { without: None, ..world }.configure(table, "one");
     for (name, _) in WORKERS {
         table.board.worker_up(name, table.now, Vec::new());
     }
@@ -668,36 +720,39 @@ fn settle(table: &mut Table) {
         } else if table.board.status(table.now).builders.iter().all(|b| b.pending == 0) {
             return;
         } else {
-            table.pass(HOLD_MS);
+            let Some(at) = table.board.next_tick() else { break };
+            table.now = at;
+            table.turn();
         }
     }
     panic!("it never settles: {:#?}", table.board.status(table.now));
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    // 256 cases, or as many as PROPTEST_CASES says.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_assigned_twice_and_no_slot_is_exceeded(
         happenings in prop::collection::vec(happening(), 1..120),
-        ordered in any::<bool>(),
+        world in world(),
     ) {
-        play(happenings, true, ordered);
+        play(happenings, world);
     }
 
     #[test]
     fn whatever_happened_every_request_is_served_in_the_end(
         happenings in prop::collection::vec(happening(), 1..80),
-        ordered in any::<bool>(),
+        world in world(),
     ) {
-        settle(&mut play(happenings, true, ordered));
+        settle(&mut play(happenings, world), world);
     }
 
     #[test]
     fn without_advice_the_default_is_total(happenings in prop::collection::vec(happening(), 1..80)) {
-        let mut table = play(happenings, false, false);
+        let mut table = play(happenings, World::DEFAULT);
         prop_assert!(table.asks.is_empty());
-        settle(&mut table);
+        settle(&mut table, World::DEFAULT);
         prop_assert!(table.asks.is_empty());
     }
 }
