@@ -12,6 +12,10 @@ pub const MAX_FRAME: usize = 64 * 1024;
 /// send are the arguments of a command and a hello that names many commands.
 pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
+/// How deep a message may nest. Ours have about ten levels; each one that a stranger sends is a recursion
+/// on our stack, before anybody has looked at a token.
+const MAX_DEPTH: usize = 64;
+
 const LAST: u8 = 0;
 const MORE: u8 = 1;
 
@@ -122,13 +126,11 @@ impl Decoder {
         }
         let (&marker, part) = frame.split_first().ok_or(DecodeError::Empty)?;
         match marker {
-            LAST if self.partial.is_empty() => {
-                rmp_serde::from_slice(part).map(Some).map_err(DecodeError::Decode)
-            }
+            LAST if self.partial.is_empty() => decode(part).map(Some),
             LAST => {
                 self.append(part)?;
                 let whole = std::mem::take(&mut self.partial);
-                rmp_serde::from_slice(&whole).map(Some).map_err(DecodeError::Decode)
+                decode(&whole).map(Some)
             }
             MORE => self.append(part).map(|()| None),
             byte => Err(DecodeError::Marker { byte }),
@@ -142,6 +144,12 @@ impl Decoder {
         self.partial.extend_from_slice(part);
         Ok(())
     }
+}
+
+fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, DecodeError> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(message);
+    deserializer.set_max_depth(MAX_DEPTH);
+    T::deserialize(&mut deserializer).map_err(DecodeError::Decode)
 }
 
 #[cfg(test)]
@@ -261,6 +269,21 @@ mod tests {
         };
         assert_eq!(read("ping").unwrap(), Some(ToWorker::Ping { nonce: 4 }));
         assert!(matches!(read("sing"), Err(DecodeError::Decode(_))));
+    }
+
+    /// Symptom: one small message of a stranger took the whole process down. Cause: what is unknown in a
+    /// message is read all the same, with a recursion for each level. Cure: a bound.
+    #[test]
+    fn a_deep_message_is_refused_before_it_fills_a_stack() {
+        let read = |depth: usize| {
+            let mut frame = b"\x00\x83\xa4type\xa4ping\xa5nonce\x04\xa4deep".to_vec();
+            frame.extend(std::iter::repeat_n(0x91, depth));
+            frame.push(0xc0);
+            Decoder::default().push::<ToWorker>(&frame)
+        };
+        assert_eq!(read(30).unwrap(), Some(ToWorker::Ping { nonce: 4 }));
+        assert!(matches!(read(1_000), Err(DecodeError::Decode(_))));
+        assert!(matches!(read(60_000), Err(DecodeError::Decode(_))));
     }
 
     #[test]
