@@ -33,6 +33,18 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(f) for f in fields[11:15]) / TICK
 
 
+def cpu_by_thread(pid: int) -> dict[str, float]:
+    """CPU seconds of a process, by the names of its threads without their numbers; children apart."""
+    spent: dict[str, float] = {}
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        fields = (task / "stat").read_text().rsplit(")", 1)[1].split()
+        name = (task / "comm").read_text().strip().rstrip("0123456789-")
+        spent[name] = spent.get(name, 0) + (int(fields[11]) + int(fields[12])) / TICK
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    spent["children"] = (int(fields[13]) + int(fields[14])) / TICK
+    return spent
+
+
 def resident_mib(pid: int) -> float:
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -54,7 +66,7 @@ class Windlass:
     """A master and its workers, each a process of its own, in `folder`."""
 
     def __init__(self, binary: pathlib.Path, folder: pathlib.Path):
-        self.binary, self.folder, self.children = binary, folder, []
+        self.binary, self.folder, self.children, self.where = binary, folder, [], {}
         folder.mkdir()
         hashes = []
         for n in range(WORKERS):
@@ -115,6 +127,8 @@ class Windlass:
         socket = self.folder / "state" / "windlass.sock"
         before = self.status()["store"]
         cpu = {"master": cpu_seconds(self.master.pid), "workers": sum(cpu_seconds(w.pid) for w in self.workers)}
+        threads = {"master": cpu_by_thread(self.master.pid)}
+        threads["a worker"] = cpu_by_thread(self.workers[0].pid)
         began = time.monotonic()
         for _ in range(builds):
             over_unix(socket, "POST", "/api/v1/force", {"builder": "b"})
@@ -126,6 +140,10 @@ class Windlass:
         outcomes = {o: sum(b["outcome"] == o for b in newest) for o in {b["outcome"] for b in newest}}
         if outcomes != {"success": builds}:
             sys.exit(f"not all builds succeeded: {outcomes}")
+        for name, process in (("master", self.master), ("a worker", self.workers[0])):
+            share = builds if name == "master" else builds / WORKERS
+            spent = {t: (s - threads[name].get(t, 0)) * 1000 / share for t, s in cpu_by_thread(process.pid).items()}
+            self.where[name] = {t: ms for t, ms in sorted(spent.items(), key=lambda i: -i[1]) if ms >= 0.01}
         return {
             "builds/s": builds / took,
             "submit/s": builds / submitted,
@@ -265,6 +283,8 @@ def main():
             windlass.run(100)  # Pages touched, stores warm.
             runs = [windlass.run(options.builds) for _ in range(options.runs)]
             report(f"Windlass, {options.builds} builds a run", runs)
+            for name, spent in windlass.where.items():
+                print(f"  CPU ms/build in {name}: " + ", ".join(f"{t} {ms:.2f}" for t, ms in spent.items()))
             print(f"  status answered {cold * 1000:.0f} ms after the first start (nothing compiled yet), "
                   f"{statistics.median(warm) * 1000:.0f} ms after others (median of {len(warm)})")
             print(f"  idle master {windlass.idle_mib:.1f} MiB, after the runs {resident_mib(windlass.master.pid):.1f} MiB; "
