@@ -26,7 +26,8 @@ pub(crate) enum Stop {
     Refused(Refusal),
     /// This batch alone finds no room for its logs.
     Full(Full),
-    /// The database failed, or a row is damaged: nobody's batch goes in.
+    /// A row that the batch needs is damaged: this batch alone stops. Or the database failed: nobody's
+    /// batch goes in.
     Fault(ReadError),
 }
 

@@ -451,3 +451,21 @@ async fn what_waits_shares_a_commit() {
     assert!(after.commits - before.commits < 50, "{after:?}");
     assert!(after.syncs > before.syncs);
 }
+
+/// Symptom: one row that was damaged failed whatever happened to be committed with it, so that builds of
+/// others never ended. Cause: it stopped the whole group. Cure: it stops the batch that needs it.
+#[tokio::test]
+async fn damaged_row_stops_the_batch_that_needs_it_and_no_other() {
+    let f = fixture().running().await;
+    f.put([buildset(2, &[2]), claim(&[2], 2), build(2, &[2], 2)]).await;
+    let transaction = crate::writer::begin(&f.store.0.database).unwrap();
+    transaction.open_table(crate::tables::BUILDSET_STATES).unwrap().remove(1).unwrap();
+    // The writer waits for this transaction with the first of them; the next two are one group.
+    let first = f.store.commit(vec![buildset(3, &[3])]);
+    let damaged = f.store.commit(vec![complete(&[1], 1, Outcome::Success)]);
+    let sound = f.store.commit(vec![complete(&[2], 2, Outcome::Success)]);
+    transaction.commit().unwrap();
+    first.await.unwrap();
+    assert!(matches!(damaged.await, Err(CommitError::Storage(_))));
+    sound.await.unwrap();
+}

@@ -256,6 +256,8 @@ impl Writer {
                     let Room { folder, used, .. } = group.room.clone();
                     Err(CommitError::LogsFull { folder, used, why })
                 }
+                // Met before the first write of the batch: the others have nothing to do with it.
+                Err(Stop::Fault(error @ ReadError::Row { .. })) => Err(CommitError::Storage(error)),
                 Err(Stop::Fault(error)) => return Err(error),
             });
         }
