@@ -1,4 +1,4 @@
-//! The environment of a child: a few names of the worker's own, what `worker.toml` adds to them, then
+//! The environment of a child: the names of the worker's own that `worker.toml` lists (`inherit_env`), then
 //! the builder's variables, then the command's. Nothing else leaks, the worker's token least of all.
 
 use std::collections::BTreeMap;
@@ -6,10 +6,6 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags};
-
-/// What every child inherits if the worker has it.
-const INHERITED: &[&str] =
-    &["PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "USER", "SHELL", "TMPDIR", "TZ"];
 
 /// Where programs are found if the worker has no `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -19,8 +15,7 @@ pub type Variables = BTreeMap<OsString, OsString>;
 
 /// What the worker's own environment contributes, taken once at its start.
 pub fn base(own: impl Iterator<Item = (OsString, OsString)>, inherit: &[String]) -> Variables {
-    let inherited =
-        |name: &OsStr| INHERITED.iter().any(|n| *n == name) || inherit.iter().any(|n| n.as_str() == name);
+    let inherited = |name: &OsStr| inherit.iter().any(|n| n.as_str() == name);
     let mut variables: Variables = own.filter(|(name, _)| inherited(name)).collect();
     variables.entry("PATH".into()).or_insert_with(|| PATH.into());
     variables.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());
@@ -72,8 +67,8 @@ mod tests {
     #[test]
     fn only_named_variables_are_inherited() {
         let own = variables(&[("HOME", "/h"), ("SECRET", "s"), ("CARGO_HOME", "/c"), ("PATH", "/bin")]);
-        let base = base(own.into_iter(), &["CARGO_HOME".to_owned()]);
-        let expected = [("CARGO_HOME", "/c"), ("HOME", "/h"), ("LANG", "C.UTF-8"), ("PATH", "/bin")];
+        let base = base(own.into_iter(), &["CARGO_HOME".to_owned(), "PATH".to_owned()]);
+        let expected = [("CARGO_HOME", "/c"), ("LANG", "C.UTF-8"), ("PATH", "/bin")];
         assert_eq!(base, variables(&expected));
     }
 
