@@ -185,7 +185,7 @@ impl Board {
             } else if ours.is_some() {
                 lane.put_back(request);
             } else {
-                lane.hold(request, now.plus_ms(HOLD_MS), false, why);
+                lane.hold(request, now.plus_ms(HOLD_MS), Vec::new(), why);
             }
         }
         self.free(&start.worker, &start.spec.name);
@@ -209,7 +209,7 @@ impl Board {
             for entry in running.entries {
                 let (id, wait) = (entry.request.id, retry_after(entry.retries + 1));
                 if lane.restore(entry) && wait > 0 {
-                    lane.hold(id, at.plus_ms(wait), false, "its builds keep ending as retry");
+                    lane.hold(id, at.plus_ms(wait), Vec::new(), "its builds keep ending as retry");
                 }
             }
         }
@@ -292,8 +292,8 @@ impl Board {
         self.dirty.insert(builder.to_owned());
         for name in self.served.get(worker).into_iter().flatten() {
             let Some(lane) = self.lanes.get_mut(name) else { continue };
-            if lane.is_waiting_for_slot() {
-                lane.wake_for_slot(WOKEN_BY_A_SLOT);
+            if lane.is_waiting_for_slot(worker) {
+                lane.wake_for_slot(worker, WOKEN_BY_A_SLOT);
                 self.dirty.insert(name.clone());
             }
         }

@@ -33,10 +33,14 @@ impl Key {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Waiting,
-    Held { until: Timestamp, for_slot: bool },
+    /// Until a moment, or until one of these workers has a slot if that comes first.
+    Held {
+        until: Timestamp,
+        wants: Vec<String>,
+    },
     Taken(StartId),
 }
 
@@ -48,6 +52,8 @@ pub(super) struct Entry {
     /// How often a build of it ended as *retry*, since this master started.
     pub(super) retries: u32,
     alike: Option<u64>,
+    /// Workers that it was offered in vain since its last hold was over.
+    refused: BTreeSet<String>,
     place: Place,
 }
 
@@ -67,7 +73,8 @@ pub(super) struct Lane {
     /// Waiting and held ones by age.
     ages: BTreeSet<(Timestamp, RequestId)>,
     held: BTreeSet<(Timestamp, Key)>,
-    held_for_slot: BTreeSet<Key>,
+    /// Held ones by the worker that they want a slot of.
+    wanting: BTreeMap<String, BTreeSet<Key>>,
     /// Why the newest held one is held.
     pub(super) held_why: String,
     /// Builds that run or are being claimed.
@@ -91,7 +98,8 @@ impl Lane {
         }
         let alike = merge::alike(&buildset);
         let id = request.id;
-        let entry = Entry { request: Arc::new(request), buildset, retries, alike, place: Place::Waiting };
+        let (request, refused) = (Arc::new(request), BTreeSet::new());
+        let entry = Entry { request, buildset, retries, alike, refused, place: Place::Waiting };
         self.entries.insert(id, entry);
         self.wait(id);
         true
@@ -171,14 +179,26 @@ impl Lane {
         self.wait(id);
     }
 
-    /// Holds a request until a moment, or, with `for_slot`, until a slot is free if that comes first.
-    pub(super) fn hold(&mut self, id: RequestId, until: Timestamp, for_slot: bool, why: &str) {
+    /// Notes that a request was offered these workers in vain; the others of `all` are news to it.
+    pub(super) fn refused(
+        &mut self,
+        id: RequestId,
+        offered: BTreeSet<String>,
+        all: &[String],
+    ) -> Vec<String> {
+        let Some(entry) = self.entries.get_mut(&id) else { return Vec::new() };
+        entry.refused.extend(offered);
+        all.iter().filter(|w| !entry.refused.contains(*w)).cloned().collect()
+    }
+
+    /// Holds a request until a moment, or until one of the workers `wants` has a slot if that comes first.
+    pub(super) fn hold(&mut self, id: RequestId, until: Timestamp, wants: Vec<String>, why: &str) {
         self.unplace(id);
-        let Some(key) = self.place(id, Place::Held { until, for_slot }) else { return };
+        let Some(key) = self.place(id, Place::Held { until, wants: wants.clone() }) else { return };
         self.held.insert((until, key));
         self.ages.insert((key.submitted, id));
-        if for_slot {
-            self.held_for_slot.insert(key);
+        for worker in wants {
+            self.wanting.entry(worker).or_default().insert(key);
         }
         why.clone_into(&mut self.held_why);
     }
@@ -198,6 +218,7 @@ impl Lane {
             known.retries = known.retries.max(entry.retries);
             return false;
         }
+        entry.refused.clear();
         self.entries.insert(id, entry);
         self.wait(id);
         true
@@ -208,17 +229,17 @@ impl Lane {
         while let Some(&(until, key)) = self.held.first()
             && until <= now
         {
-            self.put_back(key.id);
+            self.end_hold(key.id);
         }
         if self.rest.as_ref().is_some_and(|r| r.until <= now) {
             self.end_rest();
         }
     }
 
-    /// Lets at most `limit` of those wait again that were held for want of the right slot.
-    pub(super) fn wake_for_slot(&mut self, limit: usize) {
+    /// Lets at most `limit` of those wait again that want a slot of this worker.
+    pub(super) fn wake_for_slot(&mut self, worker: &str, limit: usize) {
         for _ in 0..limit {
-            let Some(key) = self.held_for_slot.first().copied() else { break };
+            let Some(key) = self.wanting.get(worker).and_then(BTreeSet::first).copied() else { break };
             self.put_back(key.id);
         }
     }
@@ -226,7 +247,7 @@ impl Lane {
     /// Lets all held ones wait again: what they were judged by has changed.
     pub(super) fn wake_all(&mut self) {
         while let Some(&(_, key)) = self.held.first() {
-            self.put_back(key.id);
+            self.end_hold(key.id);
         }
         self.end_rest();
     }
@@ -242,8 +263,17 @@ impl Lane {
         held.into_iter().chain(self.rest.as_ref().map(|r| r.until)).min()
     }
 
-    pub(super) fn is_waiting_for_slot(&self) -> bool {
-        self.has_waiting() || !self.held_for_slot.is_empty()
+    /// Whether a request waits, or is held until this worker has a slot.
+    pub(super) fn is_waiting_for_slot(&self, worker: &str) -> bool {
+        self.has_waiting() || self.wanting.contains_key(worker)
+    }
+
+    /// Its moment has come: it may be offered every worker again.
+    fn end_hold(&mut self, id: RequestId) {
+        self.put_back(id);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.refused.clear();
+        }
     }
 
     fn wait(&mut self, id: RequestId) {
@@ -265,17 +295,22 @@ impl Lane {
     fn unplace(&mut self, id: RequestId) {
         let Some(entry) = self.entries.get(&id) else { return };
         let key = Key::of(&entry.request);
-        match entry.place {
+        match &entry.place {
             Place::Waiting => {
                 self.waiting.remove(&key);
                 if let Some(alike) = entry.alike {
                     self.alike.remove(&(alike, key));
                 }
             }
-            Place::Held { until, for_slot } => {
-                self.held.remove(&(until, key));
-                if for_slot {
-                    self.held_for_slot.remove(&key);
+            Place::Held { until, wants } => {
+                self.held.remove(&(*until, key));
+                for worker in wants {
+                    if let Some(keys) = self.wanting.get_mut(worker) {
+                        keys.remove(&key);
+                        if keys.is_empty() {
+                            self.wanting.remove(worker);
+                        }
+                    }
                 }
             }
             Place::Taken(_) => return,

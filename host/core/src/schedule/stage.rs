@@ -1,5 +1,6 @@
 //! The way of one start: pick, allow, place, join, claim. Each stage follows its policy or the default.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::claim::{Claim, Given};
@@ -45,6 +46,8 @@ pub(super) struct Start {
     pub(super) allowed: Option<Vec<String>>,
     acted: Vec<Component>,
     decisions: Vec<DecisionId>,
+    /// Workers that it could have been given when its policies were asked.
+    offered: BTreeSet<String>,
     /// How often the present stage was asked again.
     again: u32,
     /// `next-build` is offered what comes after this.
@@ -93,6 +96,7 @@ impl Board {
             request: None,
             joined: Vec::new(),
             allowed: None,
+            offered: BTreeSet::new(),
             acted: Vec::new(),
             decisions: Vec::new(),
             again: 0,
@@ -156,6 +160,12 @@ impl Board {
                 Stage::Ready => return self.hand_out(id),
                 Stage::Claim => return,
             };
+            if policy.is_some() && matches!(start.stage, Stage::Allow | Stage::Place) {
+                let candidates = self.candidates(id);
+                if let Some(start) = self.starts.get_mut(&id) {
+                    start.offered.extend(candidates);
+                }
+            }
             let advice = match policy {
                 None => Advice::Default,
                 Some(policy) => match self.draft(id) {
@@ -303,27 +313,33 @@ impl Board {
 
     /// Holds the request back, or, where none is picked yet, lets the builder rest; ends the start.
     fn hold(&mut self, id: StartId, why: &str, now: Timestamp) -> Done {
-        let offered = self.candidates(id).len();
-        let Some(start) = self.starts.get(&id) else { return Done::Stale };
-        let name = start.spec.name.clone();
-        let connected = start.spec.workers.iter().filter(|w| self.slots.is_connected(w)).count();
-        let for_slot = offered < connected;
-        let request = start.request;
+        let Some(start) = self.starts.get_mut(&id) else { return Done::Stale };
+        let (name, request, offered) =
+            (start.spec.name.clone(), start.request, std::mem::take(&mut start.offered));
+        let all =
+            start.spec.workers.iter().filter(|w| self.slots.is_connected(w)).cloned().collect::<Vec<_>>();
         self.give_up(id);
-        if let Some(lane) = self.lanes.get_mut(&name) {
-            match request {
-                None => lane.rest = Some(Rest { until: now.plus_ms(HOLD_MS), why: why.to_owned() }),
-                Some(request) => {
-                    lane.hold(request, now.plus_ms(HOLD_MS), for_slot, why);
-                    lane.refusals += 1;
-                    if lane.refusals >= REFUSALS_A_PASS {
-                        lane.rest = Some(Rest { until: now.plus_ms(REST_MS), why: why.to_owned() });
-                    }
+        let Some(lane) = self.lanes.get_mut(&name) else { return Done::Stale };
+        let rest = |ms| Some(Rest { until: now.plus_ms(ms), why: why.to_owned() });
+        let mut done = Done::Held;
+        match request {
+            None => lane.rest = rest(HOLD_MS),
+            Some(request) => {
+                let wants = lane.refused(request, offered, &all);
+                if wants.iter().any(|w| self.slots.has_room(w, &name)) {
+                    // A slot came free while the policy thought: the next question offers it.
+                    done = Done::Stale;
+                } else {
+                    lane.hold(request, now.plus_ms(HOLD_MS), wants, why);
+                }
+                lane.refusals += 1;
+                if lane.refusals >= REFUSALS_A_PASS {
+                    lane.rest = rest(REST_MS);
                 }
             }
         }
         self.arm(&name);
-        Done::Held
+        done
     }
 
     fn join(&mut self, id: StartId, others: Vec<RequestId>) -> Done {

@@ -82,7 +82,12 @@ impl Table {
         loop {
             let effects = self.board.decide(self.now);
             if effects.is_empty() {
-                return self.board.check(self.now);
+                self.board.check(self.now);
+                // Nothing happened since: nothing is tried.
+                let starts = self.board.last_start;
+                assert!(self.board.decide(self.now).is_empty());
+                assert_eq!(self.board.last_start, starts, "a start began for no reason");
+                return;
             }
             for effect in effects {
                 match effect {
@@ -354,6 +359,45 @@ fn a_gate_that_refuses_everything_is_asked_a_bounded_number_of_times_and_starves
     assert_eq!(asked, REFUSALS_A_PASS);
     table.pass(REST_MS);
     assert_eq!(table.asks.len(), 1);
+}
+
+#[test]
+fn a_slot_that_was_offered_and_refused_wakes_nobody_and_one_that_was_not_does() {
+    let gated = Builder { can_start_build: Some(policy("hours")), ..builder("a", &["w1", "w2"]) };
+    let mut table = Table::new(&[("w1", Some(1)), ("w2", Some(1))], vec![gated, builder("b", &["w2"])]);
+    table.submit([request(1, "b")]);
+    assert_eq!(table.commit(), started(&[("w2", &[1])]));
+    table.submit((2..=4).map(|id| request(id, "a")));
+    // Each is offered w1, gives it back and is held: none of them wakes another.
+    for _ in 0..3 {
+        table.answer(Answer::Names(Vec::new()));
+    }
+    assert!(table.asks.is_empty());
+    table.end(1, Outcome::Success);
+    // w2 is news to all three. Nobody is asked more often than there are workers.
+    let mut asked = 0;
+    while !table.asks.is_empty() {
+        table.answer(Answer::Names(Vec::new()));
+        asked += 1;
+    }
+    assert!((3..=6).contains(&asked), "{asked}");
+    table.pass(HOLD_MS);
+    assert_eq!(table.asks.len(), 2);
+}
+
+#[test]
+fn a_slot_that_comes_free_while_the_policy_thinks_is_offered_too() {
+    let choosy = Builder { next_slave: Some(policy("choose")), ..builder("a", &["w1", "w2"]) };
+    let mut table = Table::new(&[("w1", Some(1)), ("w2", Some(1))], vec![choosy, builder("b", &["w2"])]);
+    table.submit([request(1, "b")]);
+    table.commit();
+    table.submit([request(2, "a")]);
+    table.end(1, Outcome::Success);
+    // It wants w2, and was offered w1 alone.
+    table.answer(Answer::Slave(None));
+    assert_eq!(table.decisions[0].done, Done::Stale);
+    table.answer(Answer::Slave(Some("w2".to_owned())));
+    assert_eq!(table.commit(), started(&[("w2", &[2])]));
 }
 
 #[test]
@@ -728,6 +772,38 @@ fn settle(table: &mut Table, world: World) {
     panic!("it never settles: {:#?}", table.board.status(table.now));
 }
 
+/// Refuses whatever policies are asked, until nothing more is asked at this moment.
+fn refuse(table: &mut Table, pick: usize) {
+    let pending =
+        |table: &Table| table.board.status(table.now).builders.iter().map(|b| b.pending).sum::<u64>();
+    // Each request about each worker, each builder about its requests, and the order after each of them.
+    let mut left = 2 * (WORKERS.len() as u64 * pending(table) + 4 * (1 + table.asks.len() as u64)) + 20;
+    loop {
+        if !table.claims.is_empty() {
+            table.commit();
+        } else if let Some((build, _, _)) = table.running.first().cloned() {
+            table.end(build.0, Outcome::Success);
+            left += 2;
+        } else if table.asks.is_empty() {
+            return;
+        } else {
+            left = left.checked_sub(1).expect("policies are asked over and over");
+            let ask = table.asks.remove(pick % table.asks.len());
+            let answer = match &ask.question {
+                Question::NextSlave { .. } => Answer::Slave(None),
+                Question::NextBuild { .. } => Answer::Request(None),
+                Question::CanStartBuild { .. } => Answer::Names(Vec::new()),
+                Question::PrioritizeBuilders { builders } => {
+                    Answer::Names(builders.iter().map(|b| b.name.clone()).collect())
+                }
+                Question::MergeRequests { .. } => Answer::Requests(Vec::new()),
+                Question::CodebaseGenerator { .. } => Answer::Codebase(String::new()),
+            };
+            table.reply(&ask, Ok(answer));
+        }
+    }
+}
+
 proptest! {
     // 256 cases, or as many as PROPTEST_CASES says.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -746,6 +822,20 @@ proptest! {
         world in world(),
     ) {
         settle(&mut play(happenings, world), world);
+    }
+
+    #[test]
+    fn policies_that_refuse_everything_are_asked_a_bounded_number_of_times(
+        happenings in prop::collection::vec(happening(), 1..80),
+        world in world(),
+        pick in any::<usize>(),
+    ) {
+        let mut table = play(happenings, world);
+        refuse(&mut table, pick);
+        // Held or resting ones are tried again ten seconds later, as often.
+        table.pass(HOLD_MS);
+        refuse(&mut table, pick);
+        settle(&mut table, world);
     }
 
     #[test]
