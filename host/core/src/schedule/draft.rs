@@ -1,12 +1,24 @@
 //! The question that a start has in its present stage. Drafting one changes nothing: whether it is asked
-//! is the desk's to say.
+//! is the desk's to say. And what a start follows, with an answer or without.
 
 use super::desk::{Asker, Draft};
-use super::judge::Offered;
+use super::judge::{Offered, Verdict};
 use super::lane::Entry;
-use super::stage::{Advice, Stage};
+use super::stage::Stage;
 use super::{Board, StartId, WINDOW};
+use crate::builder::{OnError, PolicyUse};
 use crate::policy::{Lookups, Question, RequestInfo, SlaveInfo};
+
+/// What a stage is to follow.
+pub(super) enum Advice {
+    /// There is no policy, or it failed and the default stands in.
+    Default,
+    /// The policy failed, and that holds.
+    Hold(String),
+    /// What it was about has gone.
+    GiveUp,
+    Verdict(Verdict),
+}
 
 impl Board {
     /// The question of the present stage; `Err`: there is nothing to ask about.
@@ -74,6 +86,16 @@ impl Board {
         let info = self.slots.info(worker, u32::from(worker == own))?;
         let last = self.last_built(builder, worker);
         Some(SlaveInfo { last_built: last.map(|(at, _)| at), last_outcome: last.map(|(_, how)| how), ..info })
+    }
+}
+
+/// What stands in for a policy that gave no answer.
+pub(super) fn instead(stage: Stage, policy: &PolicyUse) -> Advice {
+    let why = || format!("`{}` gives no answer", policy.hook);
+    match (stage, policy.on_error) {
+        (Stage::Allow, OnError::Default | OnError::Hold) => Advice::Hold(why()),
+        (_, OnError::Hold) => Advice::Hold(why()),
+        (_, OnError::Default) => Advice::Default,
     }
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::claim::{Claim, Given};
 use super::desk::{Asked, Desk};
+use super::draft::{Advice, instead};
 use super::judge::Verdict;
 use super::lane::{Entry, Key, Rest};
 use super::{
     ASKED_AGAIN, Board, Effect, HOLD_MS, MERGE_BOUND, REFUSALS_A_PASS, REST_MS, Reply, StartId,
     WINDOWS_A_PASS,
 };
-use crate::builder::{Builder, Merge, OnError, PolicyUse};
+use crate::builder::{Builder, Merge, PolicyUse};
 use crate::decision::Done;
 use crate::id::{DecisionId, RequestId};
 use crate::record::Component;
@@ -66,17 +67,6 @@ impl Start {
         self.stage = stage;
         self.again = 0;
     }
-}
-
-/// What a stage is to follow.
-pub(super) enum Advice {
-    /// There is no policy, or it failed and the default stands in.
-    Default,
-    /// The policy failed, and that holds.
-    Hold(String),
-    /// What it was about has gone.
-    GiveUp,
-    Verdict(Verdict),
 }
 
 impl Board {
@@ -389,16 +379,6 @@ impl Board {
         };
         self.effects.push(Effect::Claim(claim));
         self.enter(id, Stage::Claim);
-    }
-}
-
-/// What stands in for a policy that gave no answer.
-fn instead(stage: Stage, policy: &PolicyUse) -> Advice {
-    let why = || format!("`{}` gives no answer", policy.hook);
-    match (stage, policy.on_error) {
-        (Stage::Allow, OnError::Default | OnError::Hold) => Advice::Hold(why()),
-        (_, OnError::Hold) => Advice::Hold(why()),
-        (_, OnError::Default) => Advice::Default,
     }
 }
 

@@ -1,0 +1,316 @@
+//! Whatever happens to a board, and in whatever order: what must hold, and that all ends well.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What may happen; numbers are taken modulo what there is.
+#[derive(Clone, Debug)]
+enum Happening {
+    Submit { builder: usize, priority: i32 },
+    Answer { which: usize, how: u8, pick: usize },
+    Claimed { which: usize },
+    Refused { which: usize },
+    StoreFailed { which: usize },
+    End { which: usize, retry: bool },
+    Down(usize),
+    Up(usize),
+    Pass(u64),
+    Reload { world: World, bytes: bool },
+}
+
+/// What is configured. Workers stay.
+#[derive(Clone, Copy, Debug)]
+struct World {
+    /// Policies are asked.
+    advised: bool,
+    /// The order of builders is asked.
+    ordered: bool,
+    /// What a policy without an answer means.
+    on_error: OnError,
+    /// This builder is missing.
+    without: Option<usize>,
+}
+
+fn world() -> impl Strategy<Value = World> {
+    let on_error = prop_oneof![Just(OnError::Default), Just(OnError::Hold)];
+    (any::<bool>(), on_error, prop::option::of(0..4_usize)).prop_map(|(ordered, on_error, without)| World {
+        advised: true,
+        ordered,
+        on_error,
+        without,
+    })
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        4 => (0..4_usize, -1..3_i32).prop_map(|(builder, priority)| Happening::Submit { builder, priority }),
+        6 => (any::<usize>(), 0..5_u8, any::<usize>())
+            .prop_map(|(which, how, pick)| Happening::Answer { which, how, pick }),
+        4 => any::<usize>().prop_map(|which| Happening::Claimed { which }),
+        1 => any::<usize>().prop_map(|which| Happening::Refused { which }),
+        1 => any::<usize>().prop_map(|which| Happening::StoreFailed { which }),
+        3 => (any::<usize>(), any::<bool>()).prop_map(|(which, retry)| Happening::End { which, retry }),
+        1 => (0..3_usize).prop_map(Happening::Down),
+        1 => (0..3_usize).prop_map(Happening::Up),
+        1 => (1..20_000_u64).prop_map(Happening::Pass),
+        1 => (world(), any::<bool>()).prop_map(|(world, bytes)| Happening::Reload { world, bytes }),
+    ]
+}
+
+const WORKERS: [(&str, Option<u32>); 3] = [("w1", Some(1)), ("w2", Some(2)), ("w3", None)];
+
+impl World {
+    const DEFAULT: World =
+        World { advised: false, ordered: false, on_error: OnError::Default, without: None };
+
+    fn configure(self, table: &mut Table, bytes: &str) {
+        let policy = |hook: &str| PolicyUse { on_error: self.on_error, ..policy(hook) };
+        let all = ["w1", "w2", "w3"];
+        let mut b = builder("b", &all);
+        let mut c = builder("c", &["w2", "w3"]);
+        if self.advised {
+            b.next_slave = Some(policy("slave"));
+            b.can_start_build = Some(policy("gate"));
+            c.next_build = Some(policy("pick"));
+            c.merge_requests = Merge::Policy(policy("join"));
+        }
+        let d = Builder { merge_requests: Merge::Compatible, ..builder("d", &["w1"]) };
+        let mut builders = vec![builder("a", &all), b, c, d];
+        if let Some(without) = self.without {
+            builders.remove(without);
+        }
+        table.configure(builders, (self.advised && self.ordered).then(|| policy("order")), bytes);
+    }
+}
+
+/// An answer to a question: sensible, or `ghost`ly, or to another question.
+fn answer_to(question: &Question, how: u8, pick: usize) -> Result<Answer, ()> {
+    let one = |names: Vec<String>| names.get(pick % names.len().max(1)).cloned();
+    let id = |ids: Vec<u64>| ids.get(pick % ids.len().max(1)).copied();
+    match how {
+        0 => return Err(()),
+        1 => return Ok(Answer::Slave(Some("ghost".to_owned()))),
+        _ => {}
+    }
+    Ok(match question {
+        Question::NextSlave { slaves, .. } => {
+            Answer::Slave(one(slaves.iter().map(|s| s.name.clone()).collect()).filter(|_| how > 2))
+        }
+        Question::CanStartBuild { slaves, .. } => {
+            Answer::Names(one(slaves.iter().map(|s| s.name.clone()).collect()).into_iter().collect())
+        }
+        Question::PrioritizeBuilders { builders } => {
+            Answer::Names(one(builders.iter().map(|s| s.name.clone()).collect()).into_iter().collect())
+        }
+        Question::NextBuild { requests, .. } => {
+            Answer::Request(id(requests.iter().map(|r| r.id).collect()).filter(|_| how > 2))
+        }
+        Question::MergeRequests { others, .. } => {
+            Answer::Requests(others.iter().map(|r| r.id).filter(|id| id % 2 == 0).collect())
+        }
+        Question::CodebaseGenerator { .. } => Answer::Codebase(String::new()),
+    })
+}
+
+/// Plays the happenings and checks after each: no request is assigned twice, no slot is exceeded.
+fn play(happenings: Vec<Happening>, world: World) -> Table {
+    let mut table = Table::new(&WORKERS, Vec::new());
+    world.configure(&mut table, "one");
+    let advised = world.advised;
+    let mut held: BTreeMap<BuildId, Vec<u64>> = BTreeMap::new();
+    let mut gone = BTreeSet::new();
+    let mut last = 0;
+    for happening in happenings {
+        match happening {
+            Happening::Submit { builder, priority } => {
+                last += 1;
+                table.submit([prior(last, ["a", "b", "c", "d"][builder], priority)]);
+            }
+            Happening::Answer { which, how, pick } if !table.asks.is_empty() => {
+                let ask = table.asks.remove(which % table.asks.len());
+                match answer_to(&ask.question, how, pick) {
+                    Ok(answer) => table.reply(&ask, Ok(answer)),
+                    Err(()) => {
+                        table.asks.insert(0, ask);
+                        table.fail();
+                    }
+                }
+            }
+            Happening::Claimed { which } if !table.claims.is_empty() => {
+                let claim = table.claims.remove(which % table.claims.len());
+                let rest = std::mem::replace(&mut table.claims, vec![claim]);
+                let ids = table.commit().remove(0).1;
+                table.claims.splice(0..0, rest);
+                held.insert(BuildId(table.builds), ids);
+            }
+            Happening::Refused { which } if !table.claims.is_empty() => {
+                let claim = table.claims.remove(which % table.claims.len());
+                let taken = claim.requests[0].0.id;
+                gone.insert(taken.0);
+                table.board.refused(claim.start, Some(taken), "taken", table.now);
+                table.turn();
+            }
+            Happening::End { which, retry } if !table.running.is_empty() => {
+                let build = table.running[which % table.running.len()].0;
+                let ids = held.remove(&build).unwrap();
+                if !retry {
+                    gone.extend(ids);
+                }
+                table.end(build.0, if retry { Outcome::Retry } else { Outcome::Success });
+            }
+            Happening::Down(which) => {
+                table.board.worker_down(WORKERS[which].0);
+                table.turn();
+            }
+            Happening::Up(which) => {
+                table.board.worker_up(WORKERS[which].0, table.now, Vec::new());
+                table.turn();
+            }
+            Happening::Pass(ms) => table.pass(ms),
+            Happening::StoreFailed { which } if !table.claims.is_empty() => {
+                let claim = table.claims.remove(which % table.claims.len());
+                table.board.refused(claim.start, None, "the store failed", table.now);
+                table.turn();
+            }
+            Happening::Reload { world, bytes } => {
+                World { advised, ..world }.configure(&mut table, if bytes { "one" } else { "two" });
+            }
+            Happening::Answer { .. }
+            | Happening::Claimed { .. }
+            | Happening::Refused { .. }
+            | Happening::StoreFailed { .. }
+            | Happening::End { .. } => {}
+        }
+        check(&table, &held, &gone, last);
+    }
+    table
+}
+
+fn check(table: &Table, held: &BTreeMap<BuildId, Vec<u64>>, gone: &BTreeSet<u64>, last: u64) {
+    let mut assigned = BTreeSet::new();
+    let claiming = table.claims.iter().flat_map(|c| c.requests.iter().map(|(r, _)| r.id.0));
+    for id in held.values().flatten().copied().chain(claiming) {
+        assert!(assigned.insert(id), "request {id} is assigned twice");
+        assert!(!gone.contains(&id), "request {id} is over and assigned again");
+    }
+    let mut used: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+    let claiming = table.claims.iter().map(|c| (c.worker.as_str(), c.builder.name.as_str()));
+    for slot in table.running.iter().map(|(_, w, b)| (w.as_str(), b.as_str())).chain(claiming) {
+        *used.entry(slot).or_default() += 1;
+    }
+    for (name, max) in WORKERS {
+        let of: Vec<_> = used.iter().filter(|((w, _), _)| *w == name).map(|(_, n)| *n).collect();
+        match max {
+            Some(max) => assert!(of.iter().sum::<u32>() <= max, "{name} has too many builds"),
+            None => assert!(of.iter().all(|n| *n <= 1), "{name} has two builds of one builder"),
+        }
+    }
+    let status = table.board.status(table.now);
+    let known: u64 = status.builders.iter().map(|b| b.pending).sum::<u64>() + assigned.len() as u64;
+    assert!(known + gone.len() as u64 <= last, "requests multiply");
+}
+
+/// Lets all end well: policies answer sensibly, claims succeed, builds end, time passes up to the next
+/// moment that the board itself waits for.
+fn settle(table: &mut Table, world: World) {
+    World { without: None, ..world }.configure(table, "one");
+    for (name, _) in WORKERS {
+        table.board.worker_up(name, table.now, Vec::new());
+    }
+    for _ in 0..5_000 {
+        table.turn();
+        if !table.asks.is_empty() {
+            let answer = answer_to(&table.asks[0].question, 4, table.now.0 as usize).unwrap();
+            table.answer(answer);
+        } else if !table.claims.is_empty() {
+            table.commit();
+        } else if let Some((build, _, _)) = table.running.first().cloned() {
+            table.end(build.0, Outcome::Success);
+        } else if table.board.status(table.now).builders.iter().all(|b| b.pending == 0) {
+            return;
+        } else {
+            let Some(at) = table.board.next_tick() else { break };
+            table.now = at;
+            table.turn();
+        }
+    }
+    panic!("it never settles: {:#?}", table.board.status(table.now));
+}
+
+/// Refuses whatever policies are asked, until nothing more is asked at this moment.
+fn refuse(table: &mut Table, pick: usize) {
+    let pending =
+        |table: &Table| table.board.status(table.now).builders.iter().map(|b| b.pending).sum::<u64>();
+    // Each request about each worker, each builder about its requests, and the order after each of them.
+    let mut left = 2 * (WORKERS.len() as u64 * pending(table) + 4 * (1 + table.asks.len() as u64)) + 20;
+    loop {
+        if !table.claims.is_empty() {
+            table.commit();
+        } else if let Some((build, _, _)) = table.running.first().cloned() {
+            table.end(build.0, Outcome::Success);
+            left += 2;
+        } else if table.asks.is_empty() {
+            return;
+        } else {
+            left = left.checked_sub(1).expect("policies are asked over and over");
+            let ask = table.asks.remove(pick % table.asks.len());
+            let answer = match &ask.question {
+                Question::NextSlave { .. } => Answer::Slave(None),
+                Question::NextBuild { .. } => Answer::Request(None),
+                Question::CanStartBuild { .. } => Answer::Names(Vec::new()),
+                Question::PrioritizeBuilders { builders } => {
+                    Answer::Names(builders.iter().map(|b| b.name.clone()).collect())
+                }
+                Question::MergeRequests { .. } => Answer::Requests(Vec::new()),
+                Question::CodebaseGenerator { .. } => Answer::Codebase(String::new()),
+            };
+            table.reply(&ask, Ok(answer));
+        }
+    }
+}
+
+proptest! {
+    // 256 cases, or as many as PROPTEST_CASES says.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_assigned_twice_and_no_slot_is_exceeded(
+        happenings in prop::collection::vec(happening(), 1..120),
+        world in world(),
+    ) {
+        play(happenings, world);
+    }
+
+    #[test]
+    fn whatever_happened_every_request_is_served_in_the_end(
+        happenings in prop::collection::vec(happening(), 1..80),
+        world in world(),
+    ) {
+        settle(&mut play(happenings, world), world);
+    }
+
+    #[test]
+    fn policies_that_refuse_everything_are_asked_a_bounded_number_of_times(
+        happenings in prop::collection::vec(happening(), 1..80),
+        world in world(),
+        pick in any::<usize>(),
+    ) {
+        let mut table = play(happenings, world);
+        refuse(&mut table, pick);
+        // Held or resting ones are tried again ten seconds later, as often.
+        table.pass(HOLD_MS);
+        refuse(&mut table, pick);
+        settle(&mut table, world);
+    }
+
+    #[test]
+    fn without_advice_the_default_is_total(happenings in prop::collection::vec(happening(), 1..80)) {
+        let mut table = play(happenings, World::DEFAULT);
+        prop_assert!(table.asks.is_empty());
+        settle(&mut table, World::DEFAULT);
+        prop_assert!(table.asks.is_empty());
+    }
+}
