@@ -43,7 +43,7 @@ pub fn remove(root: &Root, path: &str) -> Result<(), Failure> {
 }
 
 fn remove_at(at: &OwnedFd, name: &CStr, depth: usize) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(&at, name, AtFlags::empty()) {
+    match rustix::fs::unlinkat(at, name, AtFlags::empty()) {
         // Linux says ISDIR, POSIX also PERM.
         Err(Errno::ISDIR | Errno::PERM) => {}
         other => return other,
@@ -52,10 +52,10 @@ fn remove_at(at: &OwnedFd, name: &CStr, depth: usize) -> Result<(), Errno> {
         return Err(Errno::NAMETOOLONG);
     }
     // A directory that its owner may not read or change: builds leave such behind.
-    let directory = match open_directory(&at, name) {
+    let directory = match open_directory(at, name) {
         Err(Errno::ACCESS) => {
-            make_accessible(&at, name)?;
-            open_directory(&at, name)?
+            make_accessible(at, name)?;
+            open_directory(at, name)?
         }
         other => other?,
     };
@@ -64,14 +64,14 @@ fn remove_at(at: &OwnedFd, name: &CStr, depth: usize) -> Result<(), Errno> {
         match remove_at(&directory, &child, depth + 1) {
             Err(Errno::ACCESS) if !repaired => {
                 repaired = true;
-                make_accessible(&at, name)?;
+                make_accessible(at, name)?;
                 remove_at(&directory, &child, depth + 1)?;
             }
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
     }
-    rustix::fs::unlinkat(&at, name, AtFlags::REMOVEDIR)
+    rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR)
 }
 
 fn make_accessible(at: impl AsFd, name: &CStr) -> Result<(), Errno> {
