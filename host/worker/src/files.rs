@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn a_pipe_without_a_reader_blocks_nobody() {
         let (_base, root) = world();
-        let directory = open_directory(&root.directory(".").unwrap(), c".").unwrap();
+        let directory = open_directory(root.directory(".").unwrap(), c".").unwrap();
         rustix::fs::mknodat(&directory, c"pipe", FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
         write(&root, "file", b"x").unwrap();
         assert_eq!(code(write(&root, "pipe", b"x")), "io");
