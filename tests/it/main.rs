@@ -4,6 +4,7 @@
 
 mod cli;
 mod flow;
+mod guests;
 mod policies;
 mod reload;
 mod restart;
