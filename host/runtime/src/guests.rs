@@ -15,14 +15,14 @@ pub(crate) struct Guests {
 }
 
 impl Guests {
-    /// Starts the threads.
-    pub(crate) fn start(threads: usize) -> std::io::Result<Guests> {
+    /// Starts the threads, named `<name>-<number>`.
+    pub(crate) fn start(name: &'static str, threads: usize) -> std::io::Result<Guests> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads.max(1))
-            .thread_name_fn(|| {
+            .thread_name_fn(move || {
                 use std::sync::atomic::{AtomicUsize, Ordering};
                 static NUMBER: AtomicUsize = AtomicUsize::new(0);
-                format!("guest-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+                format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
             })
             .enable_time()
             .build()?;

@@ -8,7 +8,7 @@ pub struct Options {
     /// Compiled components. Whoever can write here can run native code as us: the directory is made
     /// with mode 0700, and one with a wider mode is refused.
     pub cache_dir: PathBuf,
-    /// Threads that run guests and nothing else.
+    /// Threads that run steps and commands and nothing else; policies have as many of their own.
     pub guest_threads: usize,
     /// What one call may use.
     pub limits: Limits,

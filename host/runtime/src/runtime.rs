@@ -36,7 +36,10 @@ pub(crate) struct Inner {
     pub(crate) compiling: Mutex<()>,
     pub(crate) master: Linker<State>,
     pub(crate) worker: Linker<State>,
+    /// Steps, commands and trials.
     pub(crate) guests: Guests,
+    /// Policies, apart: steps that compute must not use up the time in which a policy has to answer.
+    pub(crate) policies: Guests,
     pub(crate) meters: Meters,
 }
 
@@ -47,9 +50,10 @@ impl Runtime {
         let cache = Cache::open(&options.cache_dir, &engine).map_err(EngineError::Cache)?;
         let master = imports::master(&engine).map_err(|error| EngineError::Link(error.into()))?;
         let worker = imports::worker(&engine).map_err(|error| EngineError::Link(error.into()))?;
-        let guests = Guests::start(options.guest_threads).map_err(EngineError::Threads)?;
+        let guests = Guests::start("guest", options.guest_threads).map_err(EngineError::Threads)?;
+        let policies = Guests::start("policy", options.guest_threads).map_err(EngineError::Threads)?;
         let (limits, compiling, meters) = (options.limits, Mutex::default(), Meters::default());
-        let inner = Inner { engine, limits, cache, compiling, master, worker, guests, meters };
+        let inner = Inner { engine, limits, cache, compiling, master, worker, guests, policies, meters };
         Ok(Runtime { inner: Arc::new(inner) })
     }
 
@@ -72,7 +76,7 @@ impl Runtime {
         let function = question.kind().function();
         let (hook, args) = (hook.to_owned(), args.to_owned());
         let asked = call::ask(Arc::clone(&self.inner), Arc::clone(plugin), hook, args, question, lookups);
-        self.inner.guests.run(asked).await.unwrap_or_else(|error| Reply {
+        self.inner.policies.run(asked).await.unwrap_or_else(|error| Reply {
             answer: Err(call::host_failed(plugin, function, error)),
             lookups: Vec::new(),
             usage: Usage::default(),
