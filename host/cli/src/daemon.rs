@@ -33,7 +33,15 @@ pub async fn master(path: &Path) -> Result<Exit, Failed> {
         status.listen,
         windlass_web::socket_in(handle.state_dir()).display(),
     );
-    while let Asked::Reconfig = signals.next().await {
+    loop {
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
+            () = handle.stopped() => break,
+        };
+        if let Asked::Stop = asked {
+            eprintln!("stopping; what runs is built again after the next start. Once more to stop at once");
+            break;
+        }
         match handle.reconfig(false).await {
             Ok(done) => tracing::info!(generation = done.generation, changed = done.changed, "reconfigured"),
             Err(e) => {
@@ -42,14 +50,16 @@ pub async fn master(path: &Path) -> Result<Exit, Failed> {
             }
         }
     }
-    eprintln!("stopping; what runs is built again after the next start. Once more to stop at once");
     tokio::select! {
         () = handle.shutdown() => {}
         () = signals.stop() => return Ok(Exit::Unsuccessful),
     }
     stop.cancel();
     api.await.context("the API panicked")?.context("the API failed")?;
-    Ok(Exit::Success)
+    match handle.failure() {
+        None => Ok(Exit::Success),
+        Some(why) => Err(anyhow::anyhow!(why).context("the master could not go on").into()),
+    }
 }
 
 /// What is wrong with a configuration or plugin has its own exit code.

@@ -26,6 +26,7 @@ use windlass_store::Store;
 use crate::clock::Clock;
 use crate::dispatcher::{BuildEnded, BuildStart, Dispatcher, StartBuild};
 use crate::events::Events;
+use crate::fatal::Fatal;
 use crate::step_port::Stop;
 use crate::worker_link::Links;
 use crate::world::World;
@@ -48,6 +49,8 @@ pub struct DriverParts {
     pub clock: Arc<dyn Clock>,
     /// Where progress is told.
     pub events: Events,
+    /// Where it is told that the store is gone.
+    pub fatal: Fatal,
     /// Properties, grants and limits of logs at first.
     pub world: Arc<World>,
 }
@@ -159,7 +162,7 @@ impl StartBuild for Builds {
             let id = build.row.id;
             let ended = run::build(&builds, build, stopped).await;
             builds.lock().remove(&id);
-            if let Some(report) = builds.0.report.get() {
+            if let (Some(report), Some(ended)) = (builds.0.report.get(), ended) {
                 report.build_ended(ended);
             }
         });

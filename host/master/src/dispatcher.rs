@@ -30,6 +30,7 @@ use windlass_store::Store;
 use self::actor::{Actor, Event};
 pub use self::policies::Policies;
 use crate::clock::Clock;
+use crate::fatal::Fatal;
 use crate::world::World;
 
 /// What the dispatcher shows: see [`Status`].
@@ -96,6 +97,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// In whose name requests are claimed.
     pub master: MasterId,
+    /// Where it is told that no build can start any more.
+    pub fatal: Fatal,
     /// What it goes by at first.
     pub world: Arc<World>,
 }

@@ -253,4 +253,22 @@ impl Handle {
     pub async fn stopped(&self) {
         self.0.closed.cancelled().await;
     }
+
+    /// What forced the master down, in words for people; none: it runs, or somebody asked it to stop.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.0.fatal.why()
+    }
+
+    /// Shuts down as soon as something is told that the master cannot live with.
+    pub(crate) fn heed_fatal(&self) {
+        // Holds nothing of the master: one whose handles were all dropped is gone.
+        let (fatal, running) = (self.0.fatal.clone(), Arc::downgrade(&self.0));
+        tokio::spawn(async move {
+            fatal.told().await;
+            if let Some(running) = running.upgrade() {
+                Handle(running).shutdown().await;
+            }
+        });
+    }
 }

@@ -20,6 +20,7 @@ use windlass_store::{CommitError, ReadError, Store};
 
 use crate::clock::Clock;
 use crate::events::Events;
+use crate::fatal::{Fatal, is_gone};
 use crate::plugins;
 use crate::scheduler::{Decided, Schedulers};
 use crate::submission::Submit;
@@ -48,6 +49,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Where it is told.
     pub events: Events,
+    /// Where it is told that the store is gone.
+    pub fatal: Fatal,
     /// What it goes by at first.
     pub world: Arc<World>,
 }
@@ -107,8 +110,9 @@ impl Intake {
         schedulers.configure(&parts.world.config.schedulers, &parts.store)?;
         let (inbox, messages) = mpsc::channel(INBOX);
         let (shown, status) = watch::channel(schedulers.status());
-        let Parts { store, runtime, submit, clock, events, world } = parts;
-        let task = Task { store, submit, clock: Arc::clone(&clock), events, schedulers, shown, retry: None };
+        let Parts { store, runtime, submit, clock, events, fatal, world } = parts;
+        let task =
+            Task { store, submit, clock: Arc::clone(&clock), events, fatal, schedulers, shown, retry: None };
         let task = tokio::spawn(task.run(messages));
         Ok(Intake(Arc::new(Shared {
             inbox,
@@ -248,6 +252,7 @@ struct Task {
     submit: Arc<dyn Submit>,
     clock: Arc<dyn Clock>,
     events: Events,
+    fatal: Fatal,
     schedulers: Schedulers,
     shown: watch::Sender<Vec<view::SchedulerStatus>>,
     /// After a failure: not before this moment.
@@ -322,7 +327,11 @@ impl Task {
     /// Persists first, applies and announces after.
     async fn carry_out(&mut self, first: Vec<Persist>, decided: Decided) -> Result<(), CommitError> {
         let (persist, submissions, applied) = decided.split();
-        self.store.commit(first.into_iter().chain(persist).collect()).await?;
+        let committed = self.store.commit(first.into_iter().chain(persist).collect()).await;
+        if committed.as_ref().is_err_and(is_gone) {
+            self.fatal.probe(&self.store).await;
+        }
+        committed?;
         self.schedulers.apply(applied);
         for submission in submissions {
             self.events.tell(|| submission.event());

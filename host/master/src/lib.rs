@@ -10,6 +10,7 @@ mod check;
 pub mod clock;
 pub mod dispatcher;
 pub mod events;
+pub mod fatal;
 pub mod force;
 pub mod git_poller;
 pub mod handle;

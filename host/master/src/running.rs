@@ -17,6 +17,7 @@ use crate::build_driver::Builds;
 use crate::clock::Clock;
 use crate::dispatcher::Dispatcher;
 use crate::events::Events;
+use crate::fatal::Fatal;
 use crate::git_poller::Pollers;
 use crate::intake::Intake;
 use crate::reconfig::Gate;
@@ -37,6 +38,8 @@ pub(crate) struct Running {
     pub bundled: Vec<(String, Bytes)>,
     pub clock: Arc<dyn Clock>,
     pub events: Events,
+    /// What the master cannot live with is told here.
+    pub fatal: Fatal,
     pub store: Store,
     pub runtime: Runtime,
     /// What everything goes by; reconfiguration alone swaps it.
@@ -70,6 +73,7 @@ impl Running {
 
     /// Takes the parts down in the order of the flow: what makes work first, what does it last.
     pub async fn shut_down(&self) {
+        self.fatal.close();
         self.closing.cancel();
         within("change sources", self.pollers.shutdown()).await;
         within("the intake", self.intake.shutdown()).await;

@@ -20,6 +20,7 @@ use crate::build_driver::{Builds, DriverParts};
 use crate::clock::{Clock, SystemClock};
 use crate::dispatcher::{self, Dispatcher};
 use crate::events::Events;
+use crate::fatal::Fatal;
 use crate::git_poller::{self, Pollers};
 use crate::handle::Handle;
 use crate::intake::{self, Intake};
@@ -147,7 +148,7 @@ impl Master {
         &self.handle
     }
 
-    /// Resolves once the master has shut down.
+    /// Resolves once the master has shut down; [`Handle::failure`] says whether something forced it to.
     pub async fn stopped(&self) {
         self.handle.stopped().await;
     }
@@ -163,7 +164,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         std::fs::read_to_string(&path).map_err(|source| StartError::Read { path: path.clone(), source })?;
     let fixed = windlass_config::peek_master(&path, &text).map_err(StartError::Config)?;
     let folders = Folders::of(&path, &fixed);
-    let events = Events::default();
+    let (events, fatal) = (Events::default(), Fatal::default());
 
     // What computes or waits for the disk happens off the async threads.
     let prepare = {
@@ -193,6 +194,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         links: links.clone(),
         clock: Arc::clone(&clock),
         events: events.clone(),
+        fatal: fatal.clone(),
         world: Arc::clone(&world),
     });
     let dispatcher = Dispatcher::spawn(dispatcher::Parts {
@@ -201,6 +203,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         start: Arc::new(builds.clone()),
         clock: Arc::clone(&clock),
         master: MASTER,
+        fatal: fatal.clone(),
         world: Arc::clone(&world),
     });
     builds.report_to(Arc::new(dispatcher.clone()));
@@ -211,6 +214,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         submit: Arc::new(dispatcher.clone()),
         clock: Arc::clone(&clock),
         events: events.clone(),
+        fatal: fatal.clone(),
         world: Arc::clone(&world),
     })?;
     let pollers = Pollers::new(git_poller::Parts {
@@ -230,6 +234,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         bundled,
         clock,
         events,
+        fatal,
         store,
         runtime,
         world: ArcSwap::new(world),
@@ -244,7 +249,9 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         closing: CancellationToken::new(),
         closed: CancellationToken::new(),
     };
-    Ok(Master { handle: Handle::new(running) })
+    let handle = Handle::new(running);
+    handle.heed_fatal();
+    Ok(Master { handle })
 }
 
 /// The directories of a master.

@@ -23,17 +23,28 @@ use windlass_store::CommitError;
 use super::properties::{self, Sources};
 use super::{Builds, SHUTDOWN_GRACE, STOP_GRACE, chain, changes};
 use crate::dispatcher::{BuildEnded, BuildStart};
+use crate::fatal::is_gone;
 use crate::step_port::{self, Remains, StepContext, Stop, acknowledge};
 use crate::view;
 
 /// The most changes whose properties a build takes over.
 const MAX_CHANGES: usize = 1_000;
 
-/// Runs a build to its end. A panic ends that build as an exception, and nothing else.
-pub(super) async fn build(builds: &Builds, start: BuildStart, stop: watch::Receiver<Stop>) -> BuildEnded {
+/// Why a build goes no further: its rows could not be written.
+struct Unrecorded {
+    error: CommitError,
+}
+
+/// Runs a build to its end. A panic ends that build as an exception, and nothing else. None: the store
+/// is gone, and with it whatever could be said of the end; the next start gives the requests back.
+pub(super) async fn build(
+    builds: &Builds,
+    start: BuildStart,
+    stop: watch::Receiver<Stop>,
+) -> Option<BuildEnded> {
     let row = start.row.clone();
-    let outcome = match AssertUnwindSafe(drive(builds, start, stop)).catch_unwind().await {
-        Ok(outcome) => outcome,
+    let ended = match AssertUnwindSafe(drive(builds, start, stop)).catch_unwind().await {
+        Ok(ended) => ended,
         Err(panic) => {
             let what = panic
                 .downcast_ref::<&str>()
@@ -46,17 +57,33 @@ pub(super) async fn build(builds: &Builds, start: BuildStart, stop: watch::Recei
         }
     };
     let at = builds.0.parts.clock.now();
-    BuildEnded {
+    let outcome = match ended {
+        Ok(outcome) => outcome,
+        Err(Unrecorded { error }) if is_gone(&error) => return None,
+        Err(Unrecorded { error }) => {
+            // The claim has passed to somebody else, or a row is damaged: that stays so. Its slot is free.
+            let (outcome, summary) =
+                (Outcome::Exception, format!("its end could not be recorded: {}", chain(&error)));
+            let shown = BuildRow { complete: Some(Completed { outcome, at }), summary, ..row.clone() };
+            builds.0.parts.events.tell(|| view::Event::BuildFinished(view::Build::of(&shown)));
+            outcome
+        }
+    };
+    Some(BuildEnded {
         build: row.id,
         worker: row.worker,
         builder: row.builder,
         requests: row.requests,
         outcome,
         at,
-    }
+    })
 }
 
-async fn drive(builds: &Builds, start: BuildStart, stop: watch::Receiver<Stop>) -> Outcome {
+async fn drive(
+    builds: &Builds,
+    start: BuildStart,
+    stop: watch::Receiver<Stop>,
+) -> Result<Outcome, Unrecorded> {
     let BuildStart { mut row, builder, requests: _, buildsets, generation } = start;
     let parts = &builds.0.parts;
     let config = Arc::clone(&builds.0.world.load().config);
@@ -76,7 +103,7 @@ async fn drive(builds: &Builds, start: BuildStart, stop: watch::Receiver<Stop>) 
     loop {
         let Effects { persist, send } = effects;
         effects = match send.into_iter().next() {
-            Some(Action::RunStep(spec)) => driver.step(spec, persist).await,
+            Some(Action::RunStep(spec)) => driver.step(spec, persist).await?,
             Some(Action::End { outcome }) => return driver.end(outcome, persist).await,
             Some(Action::InterruptStep { .. }) | None => {
                 unreachable!("BUG: between two steps a build either goes on or ends")
@@ -86,7 +113,7 @@ async fn drive(builds: &Builds, start: BuildStart, stop: watch::Receiver<Stop>) 
 }
 
 /// Ends a build whose task is gone.
-async fn broken(builds: &Builds, row: BuildRow, reason: &str) -> Outcome {
+async fn broken(builds: &Builds, row: BuildRow, reason: &str) -> Result<Outcome, Unrecorded> {
     let (store, now) = (&builds.0.parts.store, builds.0.parts.clock.now());
     let fence = row.fence;
     let mut persist = Vec::new();
@@ -103,11 +130,18 @@ async fn broken(builds: &Builds, row: BuildRow, reason: &str) -> Outcome {
     let mut build = Build::new(row, &[]);
     let effects = build.on(Event::Broke { reason: reason.to_owned() }, now);
     persist.extend(effects.persist);
-    if let Err(error) = store.commit(persist).await {
-        tracing::error!(build = %build.row().id, error = chain(&error), "failed to record the end of a build");
-    }
+    commit(builds, build.row(), persist).await?;
     builds.0.parts.events.tell(|| view::Event::BuildFinished(view::Build::of(build.row())));
-    Outcome::Exception
+    Ok(Outcome::Exception)
+}
+
+/// Writes rows of a build; tries again as long as that may help.
+async fn commit(builds: &Builds, row: &BuildRow, persist: Vec<Persist>) -> Result<(), Unrecorded> {
+    let parts = &builds.0.parts;
+    parts.fatal.commit(&parts.store, persist).await.map(drop).map_err(|error| {
+        tracing::error!(build = %row.id, error = chain(&error), "failed to write rows of a build");
+        Unrecorded { error }
+    })
 }
 
 struct Driver<'a> {
@@ -146,7 +180,7 @@ impl Driver<'_> {
     }
 
     /// Runs a step and records its end.
-    async fn step(&mut self, spec: StepSpec, mut begun: Vec<Persist>) -> Effects {
+    async fn step(&mut self, spec: StepSpec, mut begun: Vec<Persist>) -> Result<Effects, Unrecorded> {
         let parts = &self.builds.0.parts;
         let resolved = self.generation.resolve(HookKind::BuildStep, &spec.hook);
         let (hook, digest) = match &resolved {
@@ -251,7 +285,7 @@ impl Driver<'_> {
     }
 
     /// One commit with what is left of the step's logs, its row, and (after the last) the build's end.
-    async fn record_end(&mut self, ended: Ended, remains: Remains) -> Effects {
+    async fn record_end(&mut self, ended: Ended, remains: Remains) -> Result<Effects, Unrecorded> {
         let Remains { build: row, step, added, mut persist, acks, fault, worker_lost } = remains;
         self.heed_stop();
         if let Some(reason) = worker_lost {
@@ -274,9 +308,11 @@ impl Driver<'_> {
         let mut effects = self.on(Event::StepEnded(ended));
         let mut finished = finished_step(&effects);
         persist.append(&mut effects.persist);
-        let mut committed = self.builds.0.parts.store.commit(persist).await;
-        if let (Err(full @ CommitError::LogsFull { .. }), Some((build, again, mut rows))) =
-            (&committed, retry)
+        let mut committed = commit(self.builds, self.build.row(), persist).await;
+        if let (
+            Err(Unrecorded { error: full @ CommitError::LogsFull { .. } }),
+            Some((build, again, mut rows)),
+        ) = (&committed, retry)
         {
             tracing::error!(build = %build.row().id, error = chain(full), "no room for a log");
             let mut ended = again;
@@ -286,32 +322,29 @@ impl Driver<'_> {
             effects = self.on(Event::StepEnded(ended));
             finished = finished_step(&effects);
             rows.append(&mut effects.persist);
-            committed = self.builds.0.parts.store.commit(rows).await;
+            committed = commit(self.builds, self.build.row(), rows).await;
         }
         let parts = &self.builds.0.parts;
-        if let Err(error) = committed {
-            // The store is gone, or the claim has passed to somebody else. A restart finds the build
-            // unfinished and gives its requests back.
-            let build = self.build.row().id;
-            tracing::error!(%build, error = chain(&error), "failed to record the end of a step");
+        // What can never be written may be forgotten, too. What only the store's end kept from being
+        // written may not.
+        if !matches!(&committed, Err(Unrecorded { error }) if is_gone(error)) {
+            acknowledge(&parts.links, &self.build.row().worker, acks);
         }
-        acknowledge(&parts.links, &self.build.row().worker, acks);
+        committed?;
         let build = finished.build.0;
         parts
             .events
             .tell(|| view::Event::StepFinished { build, step: view::Step::of(&finished, Vec::new()) });
-        effects
+        Ok(effects)
     }
 
-    async fn end(&mut self, outcome: Outcome, persist: Vec<Persist>) -> Outcome {
-        if !persist.is_empty()
-            && let Err(error) = self.builds.0.parts.store.commit(persist).await
-        {
-            tracing::error!(build = %self.build.row().id, error = chain(&error), "failed to record the end of a build");
+    async fn end(&mut self, outcome: Outcome, persist: Vec<Persist>) -> Result<Outcome, Unrecorded> {
+        if !persist.is_empty() {
+            commit(self.builds, self.build.row(), persist).await?;
         }
         let row = self.build.row();
         self.builds.0.parts.events.tell(|| view::Event::BuildFinished(view::Build::of(row)));
-        outcome
+        Ok(outcome)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,8 +28,9 @@ use super::{BuildReport, Builds, DriverParts};
 use crate::clock::SystemClock;
 use crate::dispatcher::{BuildEnded, BuildStart, StartBuild};
 use crate::events::Events;
+use crate::fatal::Fatal;
 use crate::worker_link::LinkLimits;
-use crate::worker_link::tests::{Scripted, World as Linked, hello, limits, world_with};
+use crate::worker_link::tests::{Scripted, World as Linked, hello, limits, world_over, world_with};
 
 pub(super) fn builder(steps: Vec<StepSpec>) -> Builder {
     Builder {
@@ -81,13 +83,17 @@ impl BuildReport for Told {
 struct Bench {
     linked: Linked,
     builds: Builds,
+    fatal: Fatal,
     generation: Arc<windlass_runtime::registry::Generation>,
     ended: UnboundedReceiver<BuildEnded>,
 }
 
 impl Bench {
     async fn new(limits: LinkLimits, store: windlass_store::Options) -> Bench {
-        let linked = world_with(limits, store).await;
+        Bench::over(world_with(limits, store).await)
+    }
+
+    fn over(linked: Linked) -> Bench {
         let options = Options {
             cache_dir: linked.dir.path().join("cache"),
             guest_threads: 1,
@@ -106,17 +112,19 @@ impl Bench {
             .collect();
         let generation = Arc::new(prepare(&runtime, None, candidates).unwrap());
         let world = crate::world::World { config: Arc::new(master()), generation: Arc::clone(&generation) };
+        let fatal = Fatal::default();
         let builds = Builds::new(DriverParts {
             store: linked.store.clone(),
             runtime,
             links: linked.links.clone(),
             clock: Arc::new(SystemClock),
             events: Events::default(),
+            fatal: fatal.clone(),
             world: Arc::new(world),
         });
         let (tell, ended) = unbounded_channel();
         builds.report_to(Arc::new(Told(tell)));
-        Bench { linked, builds, generation, ended }
+        Bench { linked, builds, fatal, generation, ended }
     }
 
     /// Claims the one request, and starts its build with these steps.
@@ -310,4 +318,58 @@ async fn shutdown_interrupts_builds_so_that_they_are_built_again() {
     tokio::join!(bench.builds.shutdown(), worker);
     assert_eq!(bench.ended().await, Outcome::Retry);
     assert_eq!(bench.request().claim, None);
+}
+
+/// A disk that fails once it is told to.
+#[derive(Debug, Default)]
+struct Disk(redb::backends::InMemoryBackend, Arc<AtomicBool>);
+
+impl Disk {
+    fn check(&self) -> std::io::Result<()> {
+        if self.1.load(Ordering::SeqCst) { Err(std::io::Error::other("the disk is gone")) } else { Ok(()) }
+    }
+}
+
+impl redb::StorageBackend for Disk {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.check()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.check()?;
+        self.0.write(offset, data)
+    }
+}
+
+/// Symptom: after a disk failed, the worker was told to forget the end of a build that no row had, and
+/// the slot went to the next. Cause: a failed last commit was only logged. Cure: it is tried again, and
+/// then the master goes down.
+#[tokio::test(flavor = "multi_thread")]
+async fn end_that_cannot_be_written_is_neither_acknowledged_nor_told_and_brings_the_master_down() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Disk::default());
+    let broken = Arc::clone(&disk.1);
+    let options = windlass_store::Options::default();
+    let store = windlass_store::Store::open_with_backend(disk, dir.path(), options).unwrap();
+    let mut bench = Bench::over(world_over(limits(), dir, store).await);
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    bench.start(vec![shell("echo")]).await;
+    let ToWorker::Start(start) = worker.hear().await else { panic!("a start is due") };
+    broken.store(true, Ordering::SeqCst);
+    done(&mut worker, start.command, 1, "", 0).await;
+    tokio::time::timeout(BOUND, bench.fatal.told()).await.expect("it is told in time");
+    let why = bench.fatal.why().unwrap();
+    assert!(why.contains("the store takes nothing any more"), "{why}");
+    // The build's task ends without a word; what the worker hears next is the end of the link.
+    tokio::time::timeout(BOUND, bench.builds.shutdown()).await.expect("the build's task ends");
+    assert!(bench.ended.try_recv().is_err());
+    let bye = async { assert!(matches!(worker.hear().await, ToWorker::Bye { .. })) };
+    tokio::join!(bench.linked.links.shutdown(), bye);
 }

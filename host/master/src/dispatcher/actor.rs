@@ -20,6 +20,7 @@ use super::policies::broken;
 use super::rules::rules;
 use super::task::{Done, Purpose, history, load};
 use super::{BuildEnded, BuildStart, Parts, WorkerUp};
+use crate::fatal::is_gone;
 use crate::world::World;
 
 /// Events that are taken together before anything is decided: a burst costs one round of visits.
@@ -272,7 +273,14 @@ impl Actor {
         let (start, row) = (claim.start, claim.row(numbers, now));
         self.recent.built(&claim.decisions, row.id);
         let commit = self.parts.store.commit(claim.batch(row.clone(), self.parts.master));
-        let task = self.tasks.spawn(async move { Done::Claimed(start, commit.await) });
+        let (fatal, store) = (self.parts.fatal.clone(), self.parts.store.clone());
+        let task = self.tasks.spawn(async move {
+            let committed = commit.await;
+            if committed.as_ref().is_err_and(is_gone) {
+                fatal.probe(&store).await;
+            }
+            Done::Claimed(start, committed)
+        });
         self.purposes.insert(task.id(), Purpose::Claim(start));
         self.claiming.insert(start, Claiming { claim, row, generation });
     }

@@ -23,6 +23,7 @@ use windlass_store::Store;
 use super::policies::broken;
 use super::*;
 use crate::clock::{Clock, ManualClock};
+use crate::fatal::Fatal;
 
 const MASTER: MasterId = MasterId(1);
 
@@ -61,6 +62,7 @@ struct Bench {
     _folder: tempfile::TempDir,
     store: Store,
     clock: Arc<ManualClock>,
+    fatal: Fatal,
     dispatcher: Dispatcher,
     starts: mpsc::UnboundedReceiver<BuildStart>,
 }
@@ -158,15 +160,17 @@ impl Bench {
                 tokio::runtime::Handle::current().block_on(store.commit(prepared)).unwrap();
             });
         }
+        let fatal = Fatal::default();
         let dispatcher = Dispatcher::spawn(Parts {
             store: store.clone(),
             policies: Arc::new(Scripted(Box::new(policies))),
             start: Arc::new(Starts(sender)),
             clock: clock.clone(),
             master: MASTER,
+            fatal: fatal.clone(),
             world,
         });
-        Bench { _folder: folder, store, clock, dispatcher, starts }
+        Bench { _folder: folder, store, clock, fatal, dispatcher, starts }
     }
 
     fn up(&self, worker: &str) {

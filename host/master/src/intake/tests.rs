@@ -17,6 +17,7 @@ use super::{Batch, Intake, Parts};
 use crate::PollError;
 use crate::clock::ManualClock;
 use crate::events::Events;
+use crate::fatal::Fatal;
 use crate::git_poller::{self, Pollers};
 use crate::submission::Submit;
 use crate::world::World;
@@ -90,6 +91,7 @@ impl Place {
             submit: Arc::clone(&told) as Arc<dyn Submit>,
             clock: Arc::clone(&self.clock) as Arc<dyn crate::clock::Clock>,
             events: Events::default(),
+            fatal: Fatal::default(),
             world: Arc::clone(world),
         })
         .unwrap();

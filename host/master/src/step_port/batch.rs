@@ -9,6 +9,7 @@ use windlass_store::CommitError;
 
 use super::StepState;
 use super::commands::{self, Acked};
+use crate::fatal::is_gone;
 
 /// So many bytes of logs go down at once.
 const FLUSH_BYTES: usize = 256 * 1024;
@@ -111,10 +112,15 @@ impl StepState {
         match result {
             Ok(_) => {}
             Err(error) => {
+                let gone = is_gone(&error);
                 // The rows go down without the logs, in front of whatever waits.
                 let later = std::mem::replace(&mut self.batch.rows, flight.rows);
                 self.batch.rows.extend(later);
                 self.break_off(&crate::build_driver::chain(&error));
+                if gone {
+                    // The commit of the step's end decides: it goes through, or the store is gone.
+                    return commands::hold_back(&mut self.commands, &flight.acks);
+                }
             }
         }
         // Without a place for them, updates are of no use any more: the worker may forget them, too.

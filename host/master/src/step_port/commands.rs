@@ -69,6 +69,13 @@ pub(super) fn acks(commands: &mut [Command]) -> Vec<Acked> {
         .collect()
 }
 
+/// Takes back what was to be acknowledged: the next commit that goes through speaks for it.
+pub(super) fn hold_back(commands: &mut [Command], acks: &[Acked]) {
+    for command in commands.iter_mut().filter(|command| acks.iter().any(|ack| ack.uid == command.uid)) {
+        command.acked = 0;
+    }
+}
+
 /// Acknowledges. Call it after the commit only.
 pub(crate) fn acknowledge(links: &Links, worker: &str, acks: Vec<Acked>) {
     for Acked { uid, number } in acks {

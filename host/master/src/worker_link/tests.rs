@@ -55,6 +55,10 @@ pub(crate) async fn world(limits: LinkLimits) -> World {
 pub(crate) async fn world_with(limits: LinkLimits, options: windlass_store::Options) -> World {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), options).unwrap();
+    world_over(limits, dir, store).await
+}
+
+pub(crate) async fn world_over(limits: LinkLimits, dir: tempfile::TempDir, store: Store) -> World {
     let links = Links::new(LinkParts {
         cas: store.cas().clone(),
         clock: Arc::new(SystemClock),
