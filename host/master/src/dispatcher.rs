@@ -122,10 +122,14 @@ impl Dispatcher {
     pub fn spawn(parts: Parts) -> Dispatcher {
         let (inbox, events) = mpsc::unbounded_channel();
         let (publish, status) = watch::channel(Arc::default());
+        let fatal = parts.fatal.clone();
         let actor = tokio::spawn(Actor::new(parts, events, publish).run());
         tokio::spawn(async move {
-            if let Err(error) = actor.await {
-                tracing::error!(%error, "the dispatcher died: no build starts any more");
+            // Not aborted by anybody: it panicked, or the program ends.
+            if let Err(error) = actor.await
+                && error.is_panic()
+            {
+                fatal.tell(format!("BUG: the dispatcher died, no build starts any more: {error}"));
             }
         });
         Dispatcher { inbox, status }

@@ -235,8 +235,8 @@ impl Links {
     fn seat(&self, worker: &config::Worker) -> Handle {
         let (orders, inbox) = mpsc::unbounded_channel();
         let shown = Arc::new(seat::Shown::default());
-        let seat = seat::Seat::new(self.clone(), worker.name.clone(), Arc::clone(&shown));
-        self.0.tasks.spawn(seat.run(inbox));
+        let seated = seat::keep(self.clone(), worker.name.clone(), Arc::clone(&shown), inbox);
+        self.0.tasks.spawn(seated);
         Handle { token_hash: worker.token_hash.clone(), orders, shown }
     }
 

@@ -379,3 +379,15 @@ async fn many_requests_all_build_once_each() {
     assert_eq!(built, wanted);
     assert_eq!(bench.store.pending_requests().unwrap(), []);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dispatcher_that_dies_brings_the_master_down() {
+    let mut bench = Bench::new(world(1, &[("w", 1)], vec![builder("b", &["w"])]), none, |_| Vec::new());
+    bench.up("w");
+    // Without a receiver, the start of a build panics in the dispatcher's task.
+    bench.starts.close();
+    bench.submit("b").await;
+    tokio::time::timeout(Duration::from_secs(20), bench.fatal.told()).await.expect("it is told in time");
+    let why = bench.fatal.why().unwrap();
+    assert!(why.contains("the dispatcher died"), "{why}");
+}

@@ -5,9 +5,11 @@
 //! command, or as another instance, has lost it: the command ends as `worker-lost`, worth a retry.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use windlass_core::digest::Digest;
@@ -75,7 +77,33 @@ pub(super) fn lost(why: &str) -> Failure {
     Failure::retryable("worker-lost", why)
 }
 
-pub(super) struct Seat {
+/// Keeps the seat of a worker until it is closed. A panic costs the worker's link and its commands, which
+/// end as lost, and nothing else: the seat is there again for the worker's next connection.
+pub(super) async fn keep(
+    links: Links,
+    name: String,
+    shown: Arc<Shown>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) {
+    loop {
+        let seat = Seat::new(links.clone(), name.clone(), Arc::clone(&shown));
+        if AssertUnwindSafe(seat.run(&mut orders)).catch_unwind().await.is_ok() {
+            return;
+        }
+        // What the seat held went with it: the link is cut, and feeds without a sender end.
+        let reason = "BUG: the master's task for its link panicked";
+        tracing::error!(worker = name, reason, "lost the link to a worker");
+        shown.reachable.store(false, Ordering::Release);
+        shown.update(|shown| *shown = None);
+        if let Some(report) = links.report() {
+            report.worker_down(&name);
+        }
+        let event = || view::Event::WorkerLost { worker: name.clone(), reason: reason.to_owned() };
+        links.0.parts.events.tell(event);
+    }
+}
+
+struct Seat {
     links: Links,
     limits: LinkLimits,
     name: String,
@@ -134,7 +162,7 @@ enum Happened {
 }
 
 impl Seat {
-    pub(super) fn new(links: Links, name: String, shown: Arc<Shown>) -> Seat {
+    fn new(links: Links, name: String, shown: Arc<Shown>) -> Seat {
         let limits = links.0.parts.limits;
         Seat {
             links,
@@ -150,7 +178,7 @@ impl Seat {
         }
     }
 
-    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
         let ahead = Arc::clone(&self.shown.ahead);
         loop {
             let deadline = self.deadline();

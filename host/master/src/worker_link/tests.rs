@@ -32,6 +32,7 @@ impl LinkReport for Told {
         self.0.send(format!("down {name}")).unwrap();
     }
     fn worker_load(&self, name: &str, load: f64) {
+        assert!(load >= 0.0, "a load that makes the seat panic");
         self.0.send(format!("load {name} {load}")).unwrap();
     }
 }
@@ -403,4 +404,27 @@ async fn shutdown_says_goodbye_and_loses_what_runs() {
     let bye = async { assert_eq!(worker.hear().await, ToWorker::Bye { reason: "shutdown".to_owned() }) };
     tokio::join!(world.links.shutdown(), bye);
     assert_eq!(next(&mut feed).await, "lost: worker-lost true");
+}
+
+/// Symptom: after a panic in a seat's task its worker could never connect again. Cause: the panic was
+/// only logged. Cure: the seat is set up anew.
+#[tokio::test]
+async fn seat_that_panicked_loses_its_commands_and_takes_the_worker_back() {
+    let world = world(limits()).await;
+    let mut told = told(&world).await;
+    let (mut worker, _) = Scripted::join(&world, hello("w1")).await;
+    told("up w1").await;
+    let mut feed = world.links.start_command("w1", start("u1")).unwrap();
+    worker.hear().await;
+    worker.say(ToMaster::Status { load: -1.0 }).await;
+    // Its owner makes a lost worker of that.
+    assert_eq!(next(&mut feed).await, "end");
+    told("down w1").await;
+    assert!(world.links.start_command("w1", start("u2")).is_err());
+    let back = Hello { commands: vec![(CommandUid("u1".to_owned()), 0)], ..hello("w1") };
+    let (mut worker, known) = Scripted::join(&world, back).await;
+    assert_eq!(known, []);
+    told("up w1").await;
+    let _feed = world.links.start_command("w1", start("u3")).unwrap();
+    assert_eq!(worker.hear().await, ToWorker::Start(start("u3")));
 }
