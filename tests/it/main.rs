@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod author;
 mod cli;
 mod demo;
 mod flow;
