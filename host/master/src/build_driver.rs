@@ -106,10 +106,10 @@ impl Builds {
     }
 
     /// Stops a running build: its step is interrupted, steps that always run still run, and it ends
-    /// as cancelled. False: no such build runs.
+    /// as cancelled. Once more interrupts such a step, too. False: no such build runs.
     pub fn stop(&self, build: BuildId, reason: &str) -> bool {
         self.tell(build, |stop| {
-            if *stop == Stop::No {
+            if *stop != Stop::Shutdown {
                 *stop = Stop::Cancel(reason.to_owned());
             }
         })

@@ -248,7 +248,11 @@ impl Driver<'_> {
                 Stop::Shutdown => (SHUTDOWN_GRACE, "was cut off: the master shut down"),
             };
             self.heed_stop();
-            deadline = Some((Instant::now() + grace, what));
+            // Another word brings the end nearer, and never farther away.
+            let next = Instant::now() + grace;
+            if deadline.is_none_or(|(at, _)| next < at) {
+                deadline = Some((next, what));
+            }
         };
         // Dropping an unfinished run ends the guest, and its port comes home.
         drop(run);

@@ -373,3 +373,27 @@ async fn end_that_cannot_be_written_is_neither_acknowledged_nor_told_and_brings_
     let bye = async { assert!(matches!(worker.hear().await, ToWorker::Bye { .. })) };
     tokio::join!(bench.linked.links.shutdown(), bye);
 }
+
+/// Symptom: a cleanup step that hung could not be stopped. Cause: a build that was stopped already heard
+/// of no second stop. Cure: it does, and the step that runs then is interrupted.
+#[tokio::test(flavor = "multi_thread")]
+async fn second_stop_interrupts_a_step_that_always_runs() {
+    let mut bench = Bench::new(limits(), windlass_store::Options::default()).await;
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    let cleanup = StepSpec { flags: Flags { always_run: true, ..Flags::default() }, ..shell("cleanup") };
+    bench.start(vec![shell("echo"), cleanup]).await;
+    for reason in ["by ana", "by bob"] {
+        let started = async |worker: &mut Scripted| loop {
+            if let ToWorker::Start(start) = worker.hear().await {
+                return start.command;
+            }
+        };
+        let running = started(&mut worker).await;
+        assert!(bench.builds.stop(BuildId(1), reason));
+        let ToWorker::Interrupt { command, .. } = worker.hear().await else { panic!("an interrupt is due") };
+        assert_eq!(command, running);
+        done(&mut worker, command, 1, "", -1).await;
+    }
+    assert_eq!(bench.ended().await, Outcome::Cancelled);
+    assert_eq!(bench.build().summary, "stopped: by ana");
+}
