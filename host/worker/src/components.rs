@@ -2,6 +2,7 @@
 //! must be asked for. Owned by `commands`; reading, compiling and writing happen on blocking threads.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -92,12 +93,12 @@ impl Components {
         self.states.insert(digest, State::Working { name: name.to_owned() });
         let runtime = self.runtime.clone();
         if let Some(one) = self.bundled.get(&digest).copied() {
-            self.work.spawn_blocking(move || {
-                (digest, load(&runtime, one.name, Source::Bundled, Bytes::from_static(one.bytes)))
+            self.spawn(digest, one.name, move || {
+                load(&runtime, one.name, Source::Bundled, Bytes::from_static(one.bytes))
             });
         } else {
-            let (path, name) = (self.path(&digest), name.to_owned());
-            self.work.spawn_blocking(move || (digest, load_file(&runtime, &name, &path, digest)));
+            let (path, owned) = (self.path(&digest), name.to_owned());
+            self.spawn(digest, name, move || load_file(&runtime, &owned, &path, digest));
         }
         Look::Later
     }
@@ -121,7 +122,16 @@ impl Components {
             partial.clear();
         }
         let len = partial.len() as u64;
-        if total > MAX_BYTES || offset != len || len + data.len() as u64 > total {
+        if total > MAX_BYTES {
+            let message = format!(
+                "component {} of plugin `{name}` has {total} bytes; {MAX_BYTES} are the most that a worker takes",
+                digest.short()
+            );
+            self.states.remove(&digest);
+            // Another try would bring the same bytes.
+            return Some(Change::Failed(Failure::new("component", message)));
+        }
+        if offset != len || len + data.len() as u64 > total {
             let message = format!(
                 "the master sent {} bytes at {offset} of {total} of component {}, where {len} were received",
                 data.len(),
@@ -138,16 +148,17 @@ impl Components {
         let name = std::mem::take(name);
         self.states.insert(digest, State::Working { name: name.clone() });
         let (runtime, path) = (self.runtime.clone(), self.path(&digest));
-        self.work.spawn_blocking(move || {
+        let owned = name.clone();
+        self.spawn(digest, &name, move || {
             if Digest::of(&bytes) != digest {
                 let message = format!("what the master sent as component {} is not that", digest.short());
-                return (digest, Worked::Failed(Failure::retryable("component", message)));
+                return Worked::Failed(Failure::retryable("component", message));
             }
             if let Err(error) = replace(&path, &bytes) {
                 // It runs all the same; only the next start has to ask again.
                 tracing::warn!(path = %path.display(), %error, "failed to keep a component");
             }
-            (digest, load(&runtime, &name, Source::Master, bytes))
+            load(&runtime, &owned, Source::Master, bytes)
         });
         None
     }
@@ -166,7 +177,7 @@ impl Components {
             match self.work.join_next().await {
                 None => std::future::pending().await,
                 Some(Ok(done)) => break done,
-                // Only at shutdown, when the runtime gives up its blocking threads.
+                // Only at shutdown, when the runtime gives up its blocking threads: a panic is a failure.
                 Some(Err(error)) => tracing::error!(%error, "loading a component broke off"),
             }
         };
@@ -191,9 +202,27 @@ impl Components {
         (digest, change)
     }
 
+    /// Works on a blocking thread. Whatever happens there, something is told of the component.
+    fn spawn(&mut self, digest: Digest, name: &str, work: impl FnOnce() -> Worked + Send + 'static) {
+        let name = name.to_owned();
+        self.work.spawn_blocking(move || (digest, guarded(&name, work)));
+    }
+
     fn path(&self, digest: &Digest) -> PathBuf {
         self.folder.join(digest.to_string())
     }
+}
+
+/// A panic while a component is loaded is that load's failure. It is not worth a retry: the bytes stay
+/// the same.
+fn guarded(name: &str, work: impl FnOnce() -> Worked) -> Worked {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let what = panic.downcast_ref::<String>().map(String::as_str);
+        let what = what.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        let mut failure = Failure::new("component", format!("this worker can't load plugin `{name}`"));
+        failure.detail = Some(format!("BUG: loading it panicked: {what}"));
+        Worked::Failed(failure)
+    })
 }
 
 fn load(runtime: &Runtime, name: &str, source: Source, bytes: Bytes) -> Worked {
@@ -231,4 +260,37 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn components(folder: &Path) -> Components {
+        Components::new(Runtime::new(windlass_runtime::Options::new(folder.join("cache"))).unwrap(), folder)
+    }
+
+    #[tokio::test]
+    async fn component_whose_load_panics_has_failed_for_good_and_can_be_asked_for_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut components, digest) = (components(folder.path()), Digest::of(b"odd"));
+        components.states.insert(digest, State::Working { name: "odd".to_owned() });
+        components.spawn(digest, "odd", || panic!("at byte {}", 7));
+        let (of, Change::Failed(failure)) = components.changed().await else { panic!("a failure is due") };
+        assert_eq!((of, failure.retryable), (digest, false));
+        assert!(failure.detail.unwrap().contains("panicked: at byte 7"));
+        assert!(components.states.is_empty());
+    }
+
+    #[tokio::test]
+    async fn component_over_the_limit_has_failed_for_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut components, digest) = (components(folder.path()), Digest::of(b"large"));
+        assert!(matches!(components.look(digest, "large"), Look::Later));
+        assert!(matches!(components.changed().await, (_, Change::Need)));
+        let Some(Change::Failed(failure)) = components.part(digest, 0, MAX_BYTES + 1, b"start") else {
+            panic!("a failure is due")
+        };
+        assert!(!failure.retryable && failure.message.contains("`large`"), "{failure:?}");
+    }
 }
