@@ -110,6 +110,8 @@ pub struct Build {
     worker_lost: Option<String>,
     /// The line of the worst step so far.
     blame: Option<(Outcome, String)>,
+    /// This is so many builds in a row for its requests, and the last: it does not end as *retry*.
+    last_try: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -139,6 +141,7 @@ impl Build {
             stopped: None,
             worker_lost: None,
             blame: None,
+            last_try: None,
         };
         for step in steps {
             let step = build.renamed(step.clone());
@@ -151,6 +154,12 @@ impl Build {
     #[must_use]
     pub fn row(&self) -> &BuildRow {
         &self.row
+    }
+
+    /// Says whether this is the last build for its requests, and how many in a row that makes: one that
+    /// would be built again ends as an exception then.
+    pub fn set_last_try(&mut self, tries: Option<u32>) {
+        self.last_try = tries;
     }
 
     /// The row of the step that runs.
@@ -287,9 +296,16 @@ impl Build {
 
     fn end(&mut self, mut persist: Vec<Persist>, now: Timestamp) -> Effects {
         self.state = State::Over;
+        let given_up = self.last_try.filter(|_| self.overall == Outcome::Retry);
+        if given_up.is_some() {
+            self.overall = Outcome::Exception;
+        }
         let (outcome, fence, requests) = (self.overall, self.row.fence, self.row.requests.clone());
         self.row.complete = Some(Completed { outcome, at: now });
-        self.row.summary = self.summary();
+        self.row.summary = match given_up {
+            Some(tries) => format!("given up after {tries} builds in a row; the last was {}", self.summary()),
+            None => self.summary(),
+        };
         persist.push(Persist::PutBuild(self.row.clone()));
         persist.push(match outcome {
             Outcome::Retry => Persist::Unclaim { requests, fence },

@@ -18,7 +18,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use windlass_core::change::Change;
-use windlass_core::id::BuildId;
+use windlass_core::id::{BuildId, RequestId};
+use windlass_core::outcome::Outcome;
 use windlass_core::record::BuildRow;
 use windlass_runtime::Runtime;
 use windlass_store::Store;
@@ -33,6 +34,10 @@ use crate::world::World;
 
 /// How long a step that was asked to stop may take for it.
 const STOP_GRACE: Duration = Duration::from_secs(60);
+
+/// A build that ends as *retry* is followed by so many more at most. One that brings down each worker
+/// that it runs on would go on for ever, and take the workers with it.
+const MAX_RETRIES: u32 = 5;
 
 /// The same when the master goes down.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -77,6 +82,8 @@ struct Inner {
     report: OnceLock<Arc<dyn BuildReport>>,
     /// Locked for a look-up or an insertion only.
     running: Mutex<HashMap<BuildId, watch::Sender<Stop>>>,
+    /// How many builds in a row of a request ended as *retry*. A restart of the master counts anew.
+    retries: Mutex<HashMap<RequestId, u32>>,
     tasks: TaskTracker,
 }
 
@@ -90,6 +97,7 @@ impl Builds {
             world,
             report: OnceLock::new(),
             running: Mutex::default(),
+            retries: Mutex::default(),
             tasks: TaskTracker::new(),
         }))
     }
@@ -134,6 +142,23 @@ impl Builds {
         self.0.tasks.wait().await;
     }
 
+    /// How many builds in a row of any of these requests ended as *retry*.
+    fn retries(&self, requests: &[RequestId]) -> u32 {
+        let retries = self.0.retries.lock().expect("no holder of this lock panics");
+        requests.iter().filter_map(|request| retries.get(request).copied()).max().unwrap_or(0)
+    }
+
+    fn count_retry(&self, end: &BuildEnded) {
+        let mut retries = self.0.retries.lock().expect("no holder of this lock panics");
+        for request in &end.requests {
+            if end.outcome == Outcome::Retry {
+                *retries.entry(*request).or_default() += 1;
+            } else {
+                retries.remove(request);
+            }
+        }
+    }
+
     fn tell(&self, build: BuildId, change: impl FnOnce(&mut Stop)) -> bool {
         match self.lock().get(&build) {
             Some(stop) => {
@@ -162,6 +187,9 @@ impl StartBuild for Builds {
             let id = build.row.id;
             let ended = run::build(&builds, build, stopped).await;
             builds.lock().remove(&id);
+            if let Some(ended) = &ended {
+                builds.count_retry(ended);
+            }
             if let (Some(report), Some(ended)) = (builds.0.report.get(), ended) {
                 report.build_ended(ended);
             }

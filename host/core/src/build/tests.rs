@@ -246,3 +246,29 @@ fn each_component_is_recorded_once() {
     record(&mut components, used.clone());
     assert_eq!(components, [used]);
 }
+
+#[test]
+fn last_try_ends_as_an_exception_that_says_so() {
+    let mut build = Build::new(row(), &[spec("test")]);
+    build.set_last_try(Some(6));
+    let _run = build.on(Event::Started, Timestamp(1));
+    let began = Event::StepBegan { id: StepId(1), hook: "p:h".to_owned(), digest: Digest::of(b"") };
+    let _rows = build.on(began, Timestamp(2));
+    let _lost = build.on(Event::WorkerLost { reason: "it went".to_owned() }, Timestamp(3));
+    let ended = StepEnded {
+        outcome: Outcome::Success,
+        summary: String::new(),
+        urls: Vec::new(),
+        fault: None,
+        added: Vec::new(),
+        properties: build.row().properties.clone(),
+        components: Vec::new(),
+    };
+    let effects = build.on(Event::StepEnded(ended), Timestamp(4));
+    assert_eq!(effects.send, [Action::End { outcome: Outcome::Exception }]);
+    assert!(matches!(effects.persist.last(), Some(Persist::Complete { outcome: Outcome::Exception, .. })));
+    assert_eq!(
+        build.row().summary,
+        "given up after 6 builds in a row; the last was to be built again: it went"
+    );
+}

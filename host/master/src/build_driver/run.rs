@@ -21,7 +21,7 @@ use windlass_runtime::registry::{Generation, Resolved};
 use windlass_store::CommitError;
 
 use super::properties::{self, Sources};
-use super::{Builds, SHUTDOWN_GRACE, STOP_GRACE, chain, changes};
+use super::{Builds, MAX_RETRIES, SHUTDOWN_GRACE, STOP_GRACE, chain, changes};
 use crate::dispatcher::{BuildEnded, BuildStart};
 use crate::fatal::is_gone;
 use crate::step_port::{self, Remains, StepContext, Stop, acknowledge};
@@ -96,7 +96,9 @@ async fn drive(
         row: &row,
     });
     parts.events.tell(|| view::Event::BuildStarted(view::Build::of(&row)));
-    let build = Build::new(row, &builder.steps);
+    let retries = builds.retries(&row.requests);
+    let mut build = Build::new(row, &builder.steps);
+    build.set_last_try((retries >= MAX_RETRIES).then_some(retries + 1));
     let mut driver = Driver { builds, config, builder, generation, stop, build };
     driver.heed_stop();
     let mut effects = driver.on(Event::Started);
@@ -171,6 +173,8 @@ impl Driver<'_> {
             Stop::No => return,
             Stop::Cancel(reason) => Event::Interrupted { reason: reason.clone() },
             stop @ Stop::Shutdown => {
+                // That is no fault of the build: it gets its last try after the restart.
+                self.build.set_last_try(None);
                 Event::WorkerLost { reason: stop.reason().unwrap_or_default().to_owned() }
             }
         };

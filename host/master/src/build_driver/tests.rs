@@ -24,7 +24,7 @@ use windlass_runtime::plugin::Source;
 use windlass_runtime::registry::{Candidate, prepare};
 use windlass_runtime::{Limits, Options, Runtime};
 
-use super::{BuildReport, Builds, DriverParts};
+use super::{BuildReport, Builds, DriverParts, MAX_RETRIES};
 use crate::clock::SystemClock;
 use crate::dispatcher::{BuildEnded, BuildStart, StartBuild};
 use crate::events::Events;
@@ -262,6 +262,7 @@ async fn lost_worker_gives_the_request_back() {
     let request = bench.request();
     assert_eq!((request.claim, request.complete), (None, None));
     assert_eq!(bench.linked.store.steps(BuildId(1)).unwrap().len(), 1);
+    assert_eq!(bench.builds.retries(&[RequestId(1)]), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -396,4 +397,20 @@ async fn second_stop_interrupts_a_step_that_always_runs() {
     }
     assert_eq!(bench.ended().await, Outcome::Cancelled);
     assert_eq!(bench.build().summary, "stopped: by ana");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_too_many_in_a_row_is_an_exception_and_completes_the_request() {
+    let limits = LinkLimits { grace: Duration::from_millis(20), ..limits() };
+    let mut bench = Bench::new(limits, windlass_store::Options::default()).await;
+    bench.builds.0.retries.lock().unwrap().insert(RequestId(1), MAX_RETRIES);
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    bench.start(vec![shell("echo")]).await;
+    assert!(matches!(worker.hear().await, ToWorker::Start(_)));
+    drop(worker);
+    assert_eq!(bench.ended().await, Outcome::Exception);
+    let summary = bench.build().summary;
+    assert!(summary.starts_with("given up after 6 builds in a row"), "{summary}");
+    assert_eq!(bench.request().complete.unwrap().outcome, Outcome::Exception);
+    assert_eq!(bench.builds.retries(&[RequestId(1)]), 0);
 }
