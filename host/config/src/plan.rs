@@ -114,6 +114,12 @@ pub fn diff(old: &Master, new: &Master) -> Plan {
     refuse("master.listen", &old.fixed.listen, &new.fixed.listen);
     refuse("master.state_dir", &old.fixed.state_dir.display(), &new.fixed.state_dir.display());
     refuse("master.plugins_dir", &old.fixed.plugins_dir.display(), &new.fixed.plugins_dir.display());
+    // The store keeps the limit that it was opened with.
+    if old.logs.max_bytes != new.logs.max_bytes {
+        let shown = |limit: Option<u64>| limit.map(|bytes| bytes.to_string());
+        let (old, new) = (shown(old.logs.max_bytes), shown(new.logs.max_bytes));
+        plan.refused.push(Field { name: "logs.max_bytes".into(), old, new });
+    }
 
     compare("setting", &settings(old), &settings(new), &mut plan.changes);
     let by_name = |list: &[Worker]| list.iter().map(|w| (w.name.clone(), worker(w))).collect();
@@ -183,7 +189,8 @@ fn settings(master: &Master) -> Things {
     let mut things = Things::from([
         ("title".to_owned(), json!(master.title)),
         ("db_poll_interval_ms".to_owned(), json!(master.db_poll_interval_ms)),
-        ("logs".to_owned(), json!(master.logs)),
+        // Steps that start from then on go by it; the limit of all logs is refused above.
+        ("logs".to_owned(), json!({ "max_log_bytes": master.logs.max_log_bytes })),
     ]);
     things.insert("properties".to_owned(), properties(&master.properties));
     things

@@ -88,3 +88,13 @@ fn what_needs_a_restart_is_refused() {
         "! master.listen: 127.0.0.1:9989 -> 0.0.0.0:1234 (needs a restart of the master)"
     );
 }
+
+#[test]
+fn limit_of_all_logs_needs_a_restart_and_that_of_one_log_does_not() {
+    let plan = plan(|text| format!("{text}[logs]\nmax_bytes = '1 GiB'\nmax_log_bytes = '1 MiB'\n"));
+    assert_eq!(
+        plan.to_string(),
+        "! logs.max_bytes: (not set) -> 1073741824 (needs a restart of the master)\n\
+         ~ setting `logs`\n    max_log_bytes: 104857600 -> 1048576"
+    );
+}
