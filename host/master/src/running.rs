@@ -73,6 +73,8 @@ impl Running {
 
     /// Takes the parts down in the order of the flow: what makes work first, what does it last.
     pub async fn shut_down(&self) {
+        // Whoever waits for the end hears of it even if a part panics on the way.
+        let _closed = self.closed.clone().drop_guard();
         self.fatal.close();
         self.closing.cancel();
         within("change sources", self.pollers.shutdown()).await;
@@ -84,7 +86,6 @@ impl Running {
         within("links to workers", self.links.shutdown()).await;
         let store = self.store.clone();
         within("the store", blocking(move || store.close())).await;
-        self.closed.cancel();
     }
 }
 
