@@ -88,6 +88,11 @@ pub(super) struct FeedSender {
 }
 
 impl FeedSender {
+    /// Whether the owner still has the other end.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.events.is_closed()
+    }
+
     /// Hands an event over; false: nobody wants it any more.
     pub(super) fn send(&self, event: CommandEvent) -> bool {
         let cost = cost(&event);

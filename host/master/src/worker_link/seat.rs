@@ -147,6 +147,13 @@ struct Command {
     feed: Option<FeedSender>,
 }
 
+impl Command {
+    /// Whether its owner still listens. One that has heard `Done` does not, but its commit may be due.
+    fn is_wanted(&self) -> bool {
+        self.feed.as_ref().is_some_and(FeedSender::is_heard)
+    }
+}
+
 struct Probe {
     candidate: Box<Candidate>,
     nonce: u64,
@@ -392,6 +399,8 @@ impl Seat {
         let known: HashMap<&CommandUid, u64> =
             hello.commands.iter().map(|(uid, number)| (uid, *number)).collect();
 
+        // Nobody waits for these: the worker stops what it is not told to go on with.
+        self.commands.retain(|_, command| command.done.is_some() || command.is_wanted());
         let (mut resumed, mut again, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for (uid, command) in &mut self.commands {
             let known = same && known.contains_key(uid);

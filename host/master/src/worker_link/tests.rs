@@ -428,3 +428,28 @@ async fn seat_that_panicked_loses_its_commands_and_takes_the_worker_back() {
     let _feed = world.links.start_command("w1", start("u3")).unwrap();
     assert_eq!(worker.hear().await, ToWorker::Start(start("u3")));
 }
+
+#[tokio::test]
+async fn command_whose_owner_went_while_the_link_was_cut_is_not_resumed() {
+    let world = world(limits()).await;
+    let mut told = told(&world).await;
+    let (mut worker, _) = Scripted::join(&world, hello("w1")).await;
+    told("up w1").await;
+    let given_up = world.links.start_command("w1", start("u1")).unwrap();
+    let mut feed = world.links.start_command("w1", start("u2")).unwrap();
+    worker.hear().await;
+    worker.hear().await;
+    drop(worker);
+    told("down w1").await;
+    drop(given_up);
+    let [one, two] = ["u1", "u2"].map(|uid| CommandUid(uid.to_owned()));
+    let back = Hello { commands: vec![(one.clone(), 1), (two.clone(), 1)], ..hello("w1") };
+    let (mut worker, known) = Scripted::join(&world, back).await;
+    assert_eq!(known, [(two, 0)]);
+    // What it says of the other all the same is stopped and forgotten.
+    worker.log("u1", 1, "still here").await;
+    assert!(matches!(worker.hear().await, ToWorker::Interrupt { command, .. } if command == one));
+    assert_eq!(worker.hear().await, ToWorker::Ack { command: one, number: 1 });
+    worker.done("u2", 1).await;
+    assert_eq!(next(&mut feed).await, "1 done");
+}
