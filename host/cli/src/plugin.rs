@@ -23,13 +23,26 @@ pub async fn list(client: &Client, json: bool) -> Result<Exit, Failed> {
         print_json(&plugins);
         return Ok(Exit::Success);
     }
-    let mut table = Table::new(&["plugin", "from", "digest", "size", "hook", "calls", "CPU", "used by"]);
+    let mut table = Table::new(&[
+        "plugin",
+        "from",
+        "digest",
+        "size",
+        "hook",
+        "calls",
+        "CPU",
+        "fallbacks",
+        "denials",
+        "used by",
+    ]);
     for plugin in &plugins {
         let from = match (&plugin.file, plugin.current) {
             (_, false) => (WARN, format!("builds {:?} only", plugin.builds_holding)),
             (Some(_), true) => (PLAIN, "folder".to_owned()),
             (None, true) => (FAINT, "bundled".to_owned()),
         };
+        let trouble = |count: u64| if count > 0 { WARN } else { FAINT };
+        let usage = &plugin.usage;
         for (n, hook) in plugin.hooks.iter().enumerate() {
             let first = |text: String| if n == 0 { text } else { String::new() };
             table.row(vec![
@@ -38,8 +51,10 @@ pub async fn list(client: &Client, json: bool) -> Result<Exit, Failed> {
                 (FAINT, first(plugin.digest.short())),
                 (FAINT, first(size(plugin.size))),
                 (PLAIN, format!("{} {}", hook.kind, hook.name)),
-                (FAINT, first(plugin.usage.calls.to_string())),
-                (FAINT, first(duration(plugin.usage.cpu_us / 1_000))),
+                (FAINT, first(usage.calls.to_string())),
+                (FAINT, first(duration(usage.cpu_us / 1_000))),
+                (trouble(usage.fallbacks), first(usage.fallbacks.to_string())),
+                (trouble(usage.denials), first(usage.denials.to_string())),
                 (FAINT, first(plugin.used_by.join("; "))),
             ]);
         }

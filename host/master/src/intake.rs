@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use windlass_core::change::Change;
+use windlass_core::digest::Digest;
 use windlass_core::health::Health;
 use windlass_core::id::ChangeId;
 use windlass_core::persist::Persist;
@@ -208,7 +209,7 @@ impl Intake {
         };
         let now = self.0.clock.now();
         if !self.health(found.plugin.digest, |health| health.may_ask(now)) {
-            self.fell_back();
+            self.fell_back(found.plugin.digest);
             return String::new();
         }
         let question = Question::CodebaseGenerator { change: change.clone() };
@@ -229,11 +230,11 @@ impl Intake {
         };
         tracing::warn!(%fault, revision = change.revision, "a change gets the empty codebase");
         self.health(found.plugin.digest, |health| health.failed(&fault, now));
-        self.fell_back();
+        self.fell_back(found.plugin.digest);
         String::new()
     }
 
-    fn health<R>(&self, digest: windlass_core::digest::Digest, with: impl FnOnce(&mut Health) -> R) -> R {
+    fn health<R>(&self, digest: Digest, with: impl FnOnce(&mut Health) -> R) -> R {
         let mut codebases = self.0.codebases.lock().unwrap_or_else(PoisonError::into_inner);
         // Other bytes are another policy: they start afresh.
         if codebases.health.as_ref().is_none_or(|health| health.digest != digest) {
@@ -242,7 +243,8 @@ impl Intake {
         with(codebases.health.as_mut().expect("it was just made"))
     }
 
-    fn fell_back(&self) {
+    fn fell_back(&self, digest: Digest) {
+        self.0.runtime.count_fallback(digest);
         self.0.codebases.lock().unwrap_or_else(PoisonError::into_inner).fallbacks += 1;
     }
 }

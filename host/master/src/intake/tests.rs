@@ -366,3 +366,43 @@ async fn a_batch_without_changes_still_moves_its_source_on() {
     assert_eq!(flow.store.state("poller/x", "place").unwrap().unwrap(), b"here");
     flow.stop().await;
 }
+
+#[tokio::test]
+async fn a_codebase_generator_that_fails_is_counted_for_its_component() {
+    let place = Place::new();
+    let runtime = Runtime::new(windlass_runtime::Options::new(place.folder.path().join("policies"))).unwrap();
+    let bundled = windlass_plugins::bundled().iter().find(|bundled| bundled.name == "by-repository").unwrap();
+    let bytes = bytes::Bytes::from_static(bundled.bytes);
+    let plugin = runtime.load("by-repository", windlass_runtime::plugin::Source::Bundled, bytes).unwrap();
+    let digest = plugin.digest;
+    let mut config = (*place.world("").config).clone();
+    // Arguments that the check of a configuration would refuse.
+    config.codebase_generator = Some(windlass_core::builder::PolicyUse {
+        hook: "by-repository".to_owned(),
+        args: "[]".to_owned(),
+        on_error: windlass_core::builder::OnError::Default,
+    });
+    let generation = Arc::new(Generation::new(1, vec![plugin]));
+    let flow = place.start(&Arc::new(World { config: Arc::new(config), generation }));
+    let change = Change {
+        id: windlass_core::id::ChangeId(0),
+        author: "ana".to_owned(),
+        committer: None,
+        comments: "one".to_owned(),
+        codebase: String::new(),
+        project: String::new(),
+        repository: "r".to_owned(),
+        branch: None,
+        revision: None,
+        category: None,
+        revlink: None,
+        files: Vec::new(),
+        when: Timestamp(1),
+        properties: windlass_core::properties::Properties::default(),
+    };
+    flow.intake.submit(Batch { changes: vec![change], place: Vec::new() }).await.unwrap();
+    assert_eq!(flow.store.changes(1).unwrap()[0].codebase, "");
+    assert_eq!(flow.intake.policy().unwrap().fallbacks, 1);
+    assert_eq!(flow.intake.0.runtime.usage()[&digest].fallbacks, 1);
+    flow.stop().await;
+}
