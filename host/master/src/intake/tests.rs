@@ -81,8 +81,7 @@ impl Place {
     }
 
     fn start(&self, world: &Arc<World>) -> Flow {
-        let store =
-            Store::open(&self.folder.path().join("state"), windlass_store::Options::default()).unwrap();
+        let store = open(&self.folder.path().join("state"));
         let cache = self.folder.path().join("cache");
         let told = Arc::new(Told::default());
         let intake = Intake::spawn(Parts {
@@ -106,6 +105,20 @@ impl Place {
     }
 }
 
+/// Opens the store, once whoever had it has let go: a child that is just being started holds a copy of its lock for
+/// a moment. Seen once on a busy machine, as `InUse` right after a stop.
+fn open(folder: &Path) -> Store {
+    let began = std::time::Instant::now();
+    loop {
+        match Store::open(folder, windlass_store::Options::default()) {
+            Err(windlass_store::OpenError::InUse { .. }) if began.elapsed().as_secs() < 10 => {
+                std::thread::park_timeout(std::time::Duration::from_millis(10));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 impl Flow {
     async fn poll(&self) -> usize {
         self.pollers.poll_now("p").await.unwrap()
@@ -120,6 +133,11 @@ impl Flow {
         self.pollers.shutdown().await;
         self.intake.shutdown().await;
         self.store.close();
+        // Tasks that were cancelled let go of the store at their next turn.
+        drop(self);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Each buildset as `revision's subject of the newest change: builders: how many changes`.
