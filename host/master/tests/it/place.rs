@@ -53,10 +53,21 @@ impl Place {
         windlass_master::start(Options::new(self.path("master.toml"))).await
     }
 
-    /// Starts one that must come up.
+    /// Starts one that must come up, once the last one has let go of the store: a child that is just being
+    /// started holds a copy of its lock for a moment.
     pub async fn start(&self) -> Handle {
-        let master = self.try_start().await;
-        master.unwrap_or_else(|error| panic!("{error:?}\n{}", error.details().join("\n"))).handle().clone()
+        let began = std::time::Instant::now();
+        loop {
+            match self.try_start().await {
+                Ok(master) => return master.handle().clone(),
+                Err(StartError::Open(windlass_store::OpenError::InUse { .. }))
+                    if began.elapsed().as_secs() < 10 =>
+                {
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => panic!("{error:?}\n{}", error.details().join("\n")),
+            }
+        }
     }
 }
 
