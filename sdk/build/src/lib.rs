@@ -60,13 +60,20 @@ pub struct Builder<'a> {
     project: PathBuf,
     target_dir: Option<PathBuf>,
     locked: bool,
+    examples: bool,
     progress: Box<dyn FnMut(&str) + 'a>,
 }
 
 impl<'a> Builder<'a> {
     /// A build of the project in this folder: a cargo workspace, or a single package.
     pub fn new(project: impl Into<PathBuf>) -> Builder<'a> {
-        Builder { project: project.into(), target_dir: None, locked: false, progress: Box::new(|_| {}) }
+        Builder {
+            project: project.into(),
+            target_dir: None,
+            locked: false,
+            examples: false,
+            progress: Box::new(|_| {}),
+        }
     }
 
     /// Where everything goes that is made on the way; `target` in the project unless said. Several projects may
@@ -81,6 +88,13 @@ impl<'a> Builder<'a> {
     #[must_use]
     pub fn locked(mut self) -> Builder<'a> {
         self.locked = true;
+        self
+    }
+
+    /// Builds the examples of a Rust project, too: each that is a `cdylib` is a component, named like the example.
+    #[must_use]
+    pub fn examples(mut self) -> Builder<'a> {
+        self.examples = true;
         self
     }
 
@@ -106,7 +120,7 @@ impl<'a> Builder<'a> {
         }
         let toolchain = Toolchain::find(&mut *self.progress)?;
         let target_dir = self.target_dir.unwrap_or_else(|| project.join("target"));
-        rust::build(&project, &target_dir, self.locked, &toolchain, &mut *self.progress)
+        rust::build(&project, &target_dir, self.locked, self.examples, &toolchain, &mut *self.progress)
     }
 }
 

@@ -14,6 +14,7 @@ pub fn build(
     project: &Path,
     target_dir: &Path,
     locked: bool,
+    examples: bool,
     toolchain: &Toolchain,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Vec<Component>, BuildError> {
@@ -25,6 +26,9 @@ pub fn build(
         .arg(target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(&metadata, toolchain).join("\x1f"))
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &toolchain.linker.component);
+    if examples {
+        command.args(["--lib", "--examples"]);
+    }
     let answer = cargo::run(command, progress)?;
 
     let folder = target_dir.join("components");
@@ -32,16 +36,19 @@ pub fn build(
     let mut components = Vec::new();
     // Lines that are not messages of cargo's come from build scripts and are none of ours.
     for artifact in answer.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok()) {
-        if artifact.reason != "compiler-artifact" || !artifact.target.kind.iter().any(|kind| kind == "cdylib")
+        if artifact.reason != "compiler-artifact"
+            || !artifact.target.crate_types.iter().any(|kind| kind == "cdylib")
         {
             continue;
         }
         let made = artifact.filenames.iter().find(|file| file.extension().is_some_and(|end| end == "wasm"));
         let name = metadata.packages.iter().find(|package| package.id == artifact.package_id);
         if let (Some(made), Some(package)) = (made, name) {
-            let path = folder.join(format!("{}.wasm", package.name));
+            let is_example = artifact.target.kind.iter().any(|kind| kind == "example");
+            let name = if is_example { &artifact.target.name } else { &package.name };
+            let path = folder.join(format!("{name}.wasm"));
             place(made, &path).map_err(|source| BuildError::Write { path: path.clone(), source })?;
-            components.push(Component { name: package.name.clone(), path });
+            components.push(Component { name: name.clone(), path });
         }
     }
     if components.is_empty() {
@@ -73,7 +80,9 @@ struct Artifact {
 
 #[derive(Deserialize)]
 struct ArtifactTarget {
+    name: String,
     kind: Vec<String>,
+    crate_types: Vec<String>,
 }
 
 #[derive(Deserialize)]
