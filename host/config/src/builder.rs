@@ -152,6 +152,7 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         builddir,
         properties,
         env,
+        secrets: Vec::new(),
         steps,
         merge_requests,
         next_slave,

@@ -24,6 +24,8 @@ pub struct Builder {
     pub properties: Properties,
     /// Added to the environment of its commands.
     pub env: BTreeMap<String, String>,
+    /// The secrets that its builds may use, by name; no build of another builder may.
+    pub secrets: Vec<String>,
     /// The steps, in order.
     pub steps: Vec<StepSpec>,
     /// How requests are joined when a build starts.

@@ -4,7 +4,7 @@
 //! daemon drive this crate alike. Time, ids and random bits come in as arguments.
 //!
 //! - vocabulary: [`id`], [`time`], [`digest`], [`value`], [`outcome`], [`properties`]
-//! - what is to be built: [`change`], [`request`], [`builder`]
+//! - what is to be built: [`change`], [`request`], [`builder`]; with which values: [`render`], [`secret`]
 //! - what was built: [`record`], and [`persist`], the one enum of durable effects
 //! - decisions: [`claim`], [`merge`], [`schedule`], [`build`], [`step`], [`tree_timer`]
 //! - policies: [`policy`] (questions and answers), [`health`], [`decision`] (the record of one)
@@ -28,6 +28,7 @@ pub mod record;
 pub mod render;
 pub mod request;
 pub mod schedule;
+pub mod secret;
 pub mod step;
 pub mod time;
 pub mod tree_timer;

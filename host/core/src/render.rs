@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `%(prop:NAME)s` | the property; nothing if it is not set |
 //! | `%(src:CODEBASE:ATTRIBUTE)s` | `branch`, `revision`, `repository`, `project` or `codebase` of the stamp; `%(src::branch)s` for the codebase without a name |
+//! | `%(secret:NAME)s` | the placeholder of the secret, see [`crate::secret`]; it takes none of the forms below |
 //! | `…:-TEXT)s` | TEXT instead, if it is not set |
 //! | `…:~TEXT)s` | TEXT instead, if it is not set, empty, zero or false |
 //! | `…:+TEXT)s` | TEXT, if it is set; nothing otherwise |
@@ -12,10 +13,13 @@
 //!
 //! TEXT, A and B are templates again. A text without `%(` is no template and stays exactly as it is,
 //! so that `date +%s` and `printf '%d%%'` need no care. Deliberately absent: `kw` (the configuration
-//! is data) and positional `%s`; `secret` and `worker` come with secrets and worker information.
+//! is data) and positional `%s`; `worker` comes with worker information.
+
+use std::collections::BTreeSet;
 
 use crate::change::SourceStamp;
 use crate::properties::Properties;
+use crate::secret::{self, Placeholders};
 use crate::value::Value;
 
 /// What a template can look up.
@@ -25,11 +29,13 @@ pub struct Scope<'a> {
     pub properties: &'a Properties,
     /// Answer `src`, by codebase.
     pub stamps: &'a [SourceStamp],
+    /// Answer `secret`.
+    pub secrets: &'a Placeholders,
 }
 
 impl<'a> From<&'a Properties> for Scope<'a> {
     fn from(properties: &'a Properties) -> Scope<'a> {
-        Scope { properties, stamps: &[] }
+        Scope { properties, stamps: &[], secrets: &secret::NONE }
     }
 }
 
@@ -53,11 +59,21 @@ pub enum RenderError {
     #[error("`%({0}` is not closed by `)s`")]
     Unclosed(String),
     /// The first word is none of the known ones.
-    #[error("`{0}` cannot be looked up in a template; `prop` and `src` can")]
+    #[error("`{0}` cannot be looked up in a template; `prop`, `src` and `secret` can")]
     Selector(String),
     /// A lookup without the name of what it looks up.
-    #[error("`%({0})s` names nothing; write `%(prop:NAME)s` or `%(src:CODEBASE:ATTRIBUTE)s`")]
+    #[error(
+        "`%({0})s` names nothing; write `%(prop:NAME)s`, `%(src:CODEBASE:ATTRIBUTE)s` or `%(secret:NAME)s`"
+    )]
     Nameless(String),
+    /// A secret is always there, or the configuration is refused.
+    #[error(
+        "`%(secret:{0})s` is no secret's name; nothing may follow the name, since a secret is always set"
+    )]
+    SecretName(String),
+    /// The build's builder does not list it.
+    #[error("the secret `{0}` is not among the `secrets` of this builder")]
+    SecretDenied(String),
     /// A source stamp has no such attribute.
     #[error(
         "a source stamp has no `{0}`; it has `branch`, `revision`, `repository`, `project` and `codebase`"
@@ -84,6 +100,29 @@ pub enum RenderError {
 #[must_use]
 pub fn is_template(text: &str) -> bool {
     text.contains("%(")
+}
+
+/// The secrets that a text names; none in one that is no template.
+#[must_use]
+pub fn secrets_of(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if let Ok(template) = Template::parse(text) {
+        template.secrets(&mut names);
+    }
+    names
+}
+
+/// The secrets that the texts of a JSON document name.
+#[must_use]
+pub fn secrets_of_json(json: &serde_json::Value) -> BTreeSet<String> {
+    match json {
+        serde_json::Value::String(text) => secrets_of(text),
+        serde_json::Value::Array(items) => items.iter().flat_map(secrets_of_json).collect(),
+        serde_json::Value::Object(entries) => entries.values().flat_map(secrets_of_json).collect(),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {
+            BTreeSet::new()
+        }
+    }
 }
 
 /// Renders a text; one without `%(` comes back as it is.
@@ -141,6 +180,7 @@ enum Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum What {
     Property(String),
+    Secret(String),
     Stamp { codebase: String, attribute: Attribute },
 }
 
@@ -201,6 +241,24 @@ impl Template {
         Ok(Template { parts })
     }
 
+    /// The names of the secrets that it may look up, in whatever branch.
+    fn secrets(&self, names: &mut BTreeSet<String>) {
+        for part in &self.parts {
+            let Part::Lookup { what, form } = part else { continue };
+            if let What::Secret(name) = what {
+                names.insert(name.clone());
+            }
+            match form {
+                Form::Plain => {}
+                Form::IfUnset(text) | Form::IfFalse(text) | Form::IfSet(text) => text.secrets(names),
+                Form::Choose { yes, no, .. } => {
+                    yes.secrets(names);
+                    no.secrets(names);
+                }
+            }
+        }
+    }
+
     /// The text; it takes its length from `room`.
     fn render(&self, scope: Scope<'_>, room: &mut usize) -> Result<String, RenderError> {
         let mut whole = String::new();
@@ -259,6 +317,9 @@ fn parse_lookup(inside: &str, depth: usize) -> Result<Part, RenderError> {
             let (attribute, form) = split_name(rest);
             (What::Stamp { codebase: codebase.to_owned(), attribute: Attribute::parse(attribute)? }, form)
         }
+        "secret" if rest.is_empty() => return Err(nameless()),
+        "secret" if !secret::is_name(rest) => return Err(RenderError::SecretName(rest.to_owned())),
+        "secret" => (What::Secret(rest.to_owned()), None),
         other => return Err(RenderError::Selector(other.to_owned())),
     };
     match what {
@@ -328,6 +389,10 @@ impl Part {
         };
         let value = match what {
             What::Property(name) => scope.properties.get(name).cloned(),
+            What::Secret(name) => match scope.secrets.get(name) {
+                Some(placeholder) => Some(placeholder.into()),
+                None => return Err(RenderError::SecretDenied(name.clone())),
+            },
             What::Stamp { codebase, attribute } => {
                 scope.stamps.iter().find(|stamp| stamp.codebase == *codebase).map(|s| attribute.of(s))
             }
@@ -405,7 +470,7 @@ mod tests {
         };
         let lib = SourceStamp { codebase: "lib".into(), revision: Some("abc".into()), ..stamp.clone() };
         let properties = properties();
-        let scope = Scope { properties: &properties, stamps: &[stamp, lib] };
+        let scope = Scope { stamps: &[stamp, lib], ..Scope::from(&properties) };
         assert_eq!(render(text, scope).unwrap(), expected, "{text}");
     }
 
@@ -443,10 +508,14 @@ mod tests {
     fn what_is_no_template_is_refused_with_its_reason() {
         refuse("a %(prop:x", "`%(prop:x` is not closed by `)s`");
         refuse("%(prop:x)d", "`%(prop:x)d` is not closed by `)s`");
-        refuse("%(kw:x)s", "`kw` cannot be looked up in a template; `prop` and `src` can");
+        refuse("%(kw:x)s", "`kw` cannot be looked up in a template; `prop`, `src` and `secret` can");
         refuse(
             "%(prop:)s",
-            "`%(prop:)s` names nothing; write `%(prop:NAME)s` or `%(src:CODEBASE:ATTRIBUTE)s`",
+            "`%(prop:)s` names nothing; write `%(prop:NAME)s`, `%(src:CODEBASE:ATTRIBUTE)s` or `%(secret:NAME)s`",
+        );
+        refuse(
+            "%(secret:x:-y)s",
+            "`%(secret:x:-y)s` is no secret's name; nothing may follow the name, since a secret is always set",
         );
         refuse("%(prop:x:!y)s", "`:!y` after a name is not understood; `:-`, `:~`, `:+`, `:?` and `:#?` are");
         refuse("%(prop:x:?|y)s", "`:?|y` does not hold two alternatives, like `:?|yes|no`");
@@ -460,6 +529,36 @@ mod tests {
             r#"{"a":"%(prop:jobs)s","b":["%(prop:list)s","-j%(prop:jobs)s"],"c":1,"d":"%(prop:unset)s"}"#;
         assert_eq!(render_json(args, &properties).unwrap(), r#"{"a":4,"b":[[1,2],"-j4"],"c":1,"d":""}"#);
         assert!(matches!(render_json("{%(", &properties), Err(RenderError::Json(_))));
+    }
+
+    #[test]
+    fn a_secret_renders_to_its_placeholder_where_the_build_may_use_it() {
+        let seal = secret::Seal::new([1; 32]);
+        let secrets = Placeholders::new(&seal, crate::id::BuildId(1), &["key".to_owned()]);
+        let properties = properties();
+        let scope = Scope { secrets: &secrets, ..Scope::from(&properties) };
+        let placeholder = secrets.get("key").unwrap();
+        assert_eq!(render("a %(secret:key)s b", scope).unwrap(), format!("a {placeholder} b"));
+        assert_eq!(
+            render_json(r#"{"k":"%(secret:key)s"}"#, scope).unwrap(),
+            format!(r#"{{"k":"{placeholder}"}}"#)
+        );
+        let denied = render("%(secret:other)s", scope).unwrap_err();
+        assert_eq!(denied.to_string(), "the secret `other` is not among the `secrets` of this builder");
+        // What a property holds is text, whatever it looks like.
+        let mut forged = Properties::default();
+        forged.set("p", "%(secret:key)s".into(), "test");
+        let scope = Scope { properties: &forged, ..scope };
+        assert_eq!(render("%(prop:p)s", scope).unwrap(), "%(secret:key)s");
+    }
+
+    #[test]
+    fn the_secrets_of_a_text_are_found_in_every_branch() {
+        let names = |text: &str| secrets_of(text).into_iter().collect::<Vec<_>>();
+        assert_eq!(names("%(secret:a)s %(prop:x:?|%(secret:b)s|%(prop:y:-%(secret:c)s)s)s"), ["a", "b", "c"]);
+        assert_eq!(names("no template, and %(broken"), [""; 0]);
+        let json = serde_json::json!({ "env": { "A": "%(secret:a)s" }, "list": ["%(secret:b)s", 1] });
+        assert_eq!(secrets_of_json(&json).into_iter().collect::<Vec<_>>(), ["a", "b"]);
     }
 
     /// Symptom: a step that rendered thousands of nested templates took the whole master down. Cause: a

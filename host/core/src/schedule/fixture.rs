@@ -46,6 +46,7 @@ pub(crate) fn builder(name: &str, workers: &[&str]) -> Builder {
         builddir: name.to_owned(),
         properties: Properties::default(),
         env: std::collections::BTreeMap::new(),
+        secrets: Vec::new(),
         steps: Vec::new(),
         merge_requests: Merge::Never,
         next_slave: None,

@@ -268,7 +268,7 @@ impl Driver<'_> {
     /// The arguments as the step gets them: rendered, and then checked once more.
     fn arguments(&self, resolved: &Resolved, spec: &StepSpec) -> Result<String, String> {
         let row = self.build.row();
-        let scope = Scope { properties: &row.properties, stamps: &row.stamps };
+        let scope = Scope { stamps: &row.stamps, ..Scope::from(&row.properties) };
         let args = render_json(&spec.args, scope).map_err(|error| {
             format!("failed to render the arguments of step `{}`: {}", spec.name, chain(&error))
         })?;

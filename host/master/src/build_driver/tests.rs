@@ -41,6 +41,7 @@ pub(super) fn builder(steps: Vec<StepSpec>) -> Builder {
         builddir: "unit-dir".to_owned(),
         properties: Properties::default(),
         env: BTreeMap::new(),
+        secrets: Vec::new(),
         steps,
         merge_requests: Merge::Never,
         next_slave: None,

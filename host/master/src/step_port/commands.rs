@@ -176,7 +176,8 @@ impl StepState {
     }
 
     fn environment(&self) -> Result<Vec<(String, String)>, Failure> {
-        let scope = Scope { properties: &self.context.build.properties, stamps: &self.context.build.stamps };
+        let build = &self.context.build;
+        let scope = Scope { stamps: &build.stamps, ..Scope::from(&build.properties) };
         let pair = |(name, value): (&String, &String)| {
             let value = render(value, scope)
                 .map_err(|e| Failure::new("bad-argument", format!("the builder's `env`, `{name}`: {e}")))?;

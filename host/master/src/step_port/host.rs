@@ -124,7 +124,7 @@ impl StepPort for Port {
 
     fn render(&mut self, template: &str) -> Result<String, Failure> {
         let build = &self.state().context.build;
-        render(template, Scope { properties: &build.properties, stamps: &build.stamps })
+        render(template, Scope { stamps: &build.stamps, ..Scope::from(&build.properties) })
             .map_err(|error| Failure::new("bad-argument", error.to_string()))
     }
 
