@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{BuildId, DecisionId, RequestId};
-use crate::policy::{Answer, BuilderInfo, Lookup, SlaveInfo, Usage};
+use crate::policy::{Answer, BuilderInfo, Lookup, SlaveInfo, Usage, used_by};
 use crate::record::Component;
 use crate::time::Timestamp;
 
@@ -56,6 +56,14 @@ pub struct Decision {
     pub usage: Usage,
     /// The build that came of it, once there is one.
     pub build: Option<BuildId>,
+}
+
+impl Decision {
+    /// Whose policy it was, as meters name a use: `builder ci: next-slave`.
+    #[must_use]
+    pub fn used_by(&self) -> String {
+        used_by(self.builder.as_deref(), &self.policy.kind)
+    }
 }
 
 /// What was done upon an answer, or without one.

@@ -153,6 +153,19 @@ pub enum Question {
 }
 
 impl Question {
+    /// Whose policy is asked, as meters name a use: `builder ci: next-slave`.
+    #[must_use]
+    pub fn used_by(&self) -> String {
+        let kind = self.kind().as_str();
+        match self {
+            Question::MergeRequests { builder, .. }
+            | Question::NextSlave { builder, .. }
+            | Question::NextBuild { builder, .. }
+            | Question::CanStartBuild { builder, .. } => used_by(Some(&builder.name), kind),
+            Question::PrioritizeBuilders { .. } | Question::CodebaseGenerator { .. } => used_by(None, kind),
+        }
+    }
+
     /// The hook that answers it.
     #[must_use]
     pub fn kind(&self) -> HookKind {
@@ -164,6 +177,15 @@ impl Question {
             Question::CanStartBuild { .. } => HookKind::CanStartBuild,
             Question::CodebaseGenerator { .. } => HookKind::CodebaseGenerator,
         }
+    }
+}
+
+/// How meters name the use of a policy by a builder, or by the master as a whole.
+#[must_use]
+pub fn used_by(builder: Option<&str>, kind: &str) -> String {
+    match builder {
+        Some(builder) => format!("builder {builder}: {kind}"),
+        None => format!("master: {kind}"),
     }
 }
 
@@ -250,4 +272,10 @@ pub struct Usage {
     pub peak_memory: u64,
     /// Calls of host functions.
     pub host_calls: u64,
+    /// Calls of host functions that were denied for want of a grant.
+    #[serde(default)]
+    pub denials: u64,
+    /// Whether it trapped or passed a limit.
+    #[serde(default)]
+    pub trapped: bool,
 }

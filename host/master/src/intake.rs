@@ -14,7 +14,7 @@ use windlass_core::digest::Digest;
 use windlass_core::health::Health;
 use windlass_core::id::ChangeId;
 use windlass_core::persist::Persist;
-use windlass_core::policy::{Answer, Fault, FaultKind, HookKind, Lookups, Question};
+use windlass_core::policy::{Answer, Fault, FaultKind, HookKind, Lookups, Question, used_by};
 use windlass_core::time::Timestamp;
 use windlass_runtime::Runtime;
 use windlass_store::{CommitError, ReadError, Store};
@@ -244,7 +244,8 @@ impl Intake {
     }
 
     fn fell_back(&self, digest: Digest) {
-        self.0.runtime.count_fallback(digest);
+        let used = used_by(None, HookKind::CodebaseGenerator.as_str());
+        self.0.runtime.count_fallback(digest, &used);
         self.0.codebases.lock().unwrap_or_else(PoisonError::into_inner).fallbacks += 1;
     }
 }

@@ -33,6 +33,7 @@ use windlass_core::persist::Persist;
 use windlass_core::record::{BuildRow, StepRow};
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Completion, Failure};
+use windlass_runtime::Runtime;
 use windlass_runtime::port::StepEvent;
 use windlass_runtime::registry::Generation;
 use windlass_store::Store;
@@ -84,6 +85,10 @@ pub(crate) struct StepContext {
     /// What the step's beginning persists: it goes down with the first commit of the run.
     pub(crate) begun: Vec<Persist>,
     pub(crate) stop: watch::Receiver<Stop>,
+    /// Counts what its commands cost on their worker.
+    pub(crate) runtime: Runtime,
+    /// Where the step stands, as meters name it: `builder ci, step 2 (compile)`.
+    pub(crate) used: String,
 }
 
 /// The port of one run. Dropping it sends its state home.

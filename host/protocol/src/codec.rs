@@ -157,6 +157,7 @@ mod tests {
     use super::*;
     use crate::message::{CommandUid, Hello, Start, ToMaster, ToWorker, Update};
     use windlass_core::digest::Digest;
+    use windlass_core::policy::Usage;
     use windlass_core::value::{Completion, Failure, Origin, Pair, Value};
 
     fn check<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(message: T) {
@@ -216,8 +217,9 @@ mod tests {
         check(update(Update::Values { values: values.clone() }));
         check(update(Update::Diagnostic { level: "warn".into(), message: "m".into() }));
         let log_hash = Digest::of(b"");
-        check(update(Update::Done { how: Ok(Completion { rc: Some(-1), values }), log_hash }));
-        check(update(Update::Done { how: Err(Failure::retryable("worker-lost", "m")), log_hash }));
+        check(update(Update::Done { how: Ok(Completion { rc: Some(-1), values }), log_hash, usage: None }));
+        let usage = Some(Usage { cpu_us: 1, trapped: true, ..Usage::default() });
+        check(update(Update::Done { how: Err(Failure::retryable("worker-lost", "m")), log_hash, usage }));
         check(ToMaster::Need { digest: log_hash });
         check(ToMaster::Pong { nonce: 1 });
         check(ToMaster::Status { load: 0.25 });

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use windlass_core::digest::Digest;
+use windlass_core::policy::Usage;
 use windlass_core::value::{Completion, Failure, Origin, Pair};
 
 /// The version of this protocol. A minor difference is bridged by `features`.
@@ -107,6 +108,9 @@ pub enum Update {
         how: Result<Completion, Failure>,
         /// BLAKE3 over the data of all `Log` updates of this command, in order.
         log_hash: Digest,
+        /// What its component cost; none: it never ran, or an older worker ran it.
+        #[serde(default)]
+        usage: Option<Usage>,
     },
 }
 

@@ -75,15 +75,32 @@ pub(crate) struct Guest {
     pub(crate) name: Arc<str>,
     pub(crate) digest: Digest,
     pub(crate) pre: InstancePre<State>,
+    /// Where it is used, for the meters.
+    pub(crate) used: String,
 }
 
 impl Guest {
-    fn of(plugin: &Plugin) -> Guest {
+    fn of(plugin: &Plugin, used: String) -> Guest {
         Guest {
             name: Arc::from(plugin.name.as_str()),
             digest: plugin.digest,
             pre: plugin.prepared.pre.clone(),
+            used,
         }
+    }
+}
+
+/// Which hook is called, with what, and for whom.
+pub(crate) struct Called {
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) hook: String,
+    pub(crate) args: String,
+    pub(crate) used: String,
+}
+
+impl Called {
+    fn guest(&mut self) -> Guest {
+        Guest::of(&self.plugin, std::mem::take(&mut self.used))
     }
 }
 
@@ -163,8 +180,12 @@ impl Call {
 
     fn count(&mut self, fault: Option<&FaultKind>) -> Usage {
         self.counted = true;
-        let usage = self.counters.usage(self.began.elapsed().as_micros().try_into().unwrap_or(u64::MAX));
-        self.inner.meters.record(self.guest.digest, usage, self.counters.denials(), fault);
+        let mut usage = self.counters.usage(self.began.elapsed().as_micros().try_into().unwrap_or(u64::MAX));
+        usage.trapped = match fault {
+            Some(FaultKind::Trap(_) | FaultKind::Cpu(_) | FaultKind::Wall(_) | FaultKind::Memory(_)) => true,
+            Some(FaultKind::Failed(_) | FaultKind::BadAnswer(_)) | None => false,
+        };
+        self.inner.meters.record(self.guest.digest, &self.guest.used, usage);
         usage
     }
 }
@@ -212,18 +233,16 @@ pub(crate) fn host_failed(plugin: &Plugin, call: &str, error: JoinError) -> Faul
 /// Asks a policy, on a guest thread.
 pub(crate) async fn ask(
     inner: Arc<Inner>,
-    plugin: Arc<Plugin>,
-    hook: String,
-    args: String,
+    mut called: Called,
     question: Question,
     lookups: Lookups,
 ) -> Reply {
     let limits = inner.limits;
-    let call = Call::begin(inner, Guest::of(&plugin), question.kind().function());
+    let call = Call::begin(inner, called.guest(), question.kind().function());
     let role = Role::Policy(Decision { lookups, ..Decision::default() });
     let mut store = call.store(role, limits.policy_memory, Budget::whole(limits.policy_cpu_ms));
     let wall = Duration::from_millis(limits.policy_wall_ms);
-    let answer = call.run(Some(wall), decide(&mut store, &plugin, &hook, &args, question)).await;
+    let answer = call.run(Some(wall), decide(&mut store, &called, question)).await;
     let mut state = store.into_data();
     let lookups = match &mut state.role {
         Role::Policy(decision) => std::mem::take(&mut decision.made),
@@ -235,9 +254,7 @@ pub(crate) async fn ask(
 
 async fn decide(
     store: &mut Store<State>,
-    plugin: &Plugin,
-    hook: &str,
-    args: &str,
+    Called { plugin, hook, args, .. }: &Called,
     question: Question,
 ) -> Result<Answer, Stop> {
     let indices = &plugin.prepared.indices;
@@ -300,23 +317,20 @@ fn bounded(answer: Answer) -> Result<Answer, Stop> {
 }
 
 /// Runs a step, on a guest thread.
-pub(crate) async fn run_step(
-    inner: Arc<Inner>,
-    plugin: Arc<Plugin>,
-    hook: String,
-    args: String,
-    port: Box<dyn StepPort>,
-) -> StepEnd {
+pub(crate) async fn run_step(inner: Arc<Inner>, mut called: Called, port: Box<dyn StepPort>) -> StepEnd {
     let limits = inner.limits;
-    let call = Call::begin(inner, Guest::of(&plugin), HookKind::BuildStep.function());
+    let call = Call::begin(inner, called.guest(), HookKind::BuildStep.function());
     let mut store =
         call.store(Role::Step(port), limits.step_memory, Budget::between_calls(limits.step_cpu_ms));
-    let result = call.run(None, step(&mut store, &plugin, &hook, &args)).await;
+    let result = call.run(None, step(&mut store, &called)).await;
     let (result, usage) = call.end(result, store.data());
     StepEnd { result, usage }
 }
 
-async fn step(store: &mut Store<State>, plugin: &Plugin, hook: &str, args: &str) -> Result<StepResult, Stop> {
+async fn step(
+    store: &mut Store<State>,
+    Called { plugin, hook, args, .. }: &Called,
+) -> Result<StepResult, Stop> {
     let Some(indices) = &plugin.prepared.indices.build_step else {
         return Err(Stop::Kind(FaultKind::BadAnswer("it has no hook of kind build-step".to_owned())));
     };
@@ -330,25 +344,21 @@ async fn step(store: &mut Store<State>, plugin: &Plugin, hook: &str, args: &str)
 /// Runs a slave-command, on a guest thread.
 pub(crate) async fn run_command(
     inner: Arc<Inner>,
-    plugin: Arc<Plugin>,
-    hook: String,
-    args: String,
+    mut called: Called,
     port: Box<dyn CommandPort>,
 ) -> CommandEnd {
     let limits = inner.limits;
-    let call = Call::begin(inner, Guest::of(&plugin), HookKind::SlaveCommand.function());
+    let call = Call::begin(inner, called.guest(), HookKind::SlaveCommand.function());
     let mut store =
         call.store(Role::Command(port), limits.command_memory, Budget::between_calls(limits.step_cpu_ms));
-    let result = call.run(None, command(&mut store, &plugin, &hook, &args)).await;
+    let result = call.run(None, command(&mut store, &called)).await;
     let (result, usage) = call.end(result, store.data());
     CommandEnd { result, usage }
 }
 
 async fn command(
     store: &mut Store<State>,
-    plugin: &Plugin,
-    hook: &str,
-    args: &str,
+    Called { plugin, hook, args, .. }: &Called,
 ) -> Result<Completion, Stop> {
     let Some(indices) = &plugin.prepared.indices.slave_command else {
         return Err(Stop::Kind(FaultKind::BadAnswer("it has no hook of kind slave-command".to_owned())));

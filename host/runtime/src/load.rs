@@ -169,7 +169,8 @@ fn checked(
     let pre = link(inner, &shape, &header, &component)?;
     let indices = Indices::probe(&pre, &shape.hooks)?;
     let prepared = Prepared { pre, indices };
-    let guest = Guest { name: Arc::from(name), digest, pre: prepared.pre.clone() };
+    let used = "loading".to_owned();
+    let guest = Guest { name: Arc::from(name), digest, pre: prepared.pre.clone(), used };
     let description = trial(inner, guest, prepared.indices.clone())?;
     let described = describe::check(name, description, &shape.hooks).map_err(Problem::all)?;
     Ok((prepared, described))

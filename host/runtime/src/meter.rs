@@ -1,11 +1,18 @@
-//! What each component cost, by the digest of its bytes.
+//! What each component cost, by the digest of its bytes and by its use.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use windlass_core::digest::Digest;
-use windlass_core::policy::{FaultKind, Usage};
+use windlass_core::policy::Usage;
+
+/// Uses that have a meter of their own. Steps are added by guests and named by them, so that without a
+/// bound a guest could fill the host with names.
+const MAX_USES: usize = 10_000;
+
+/// The use that stands for all beyond [`MAX_USES`].
+const OTHERS: &str = "others";
 
 /// What a component cost since this process began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,39 +35,61 @@ pub struct Meter {
     pub fallbacks: u64,
 }
 
-/// Meters by digest.
+impl Meter {
+    fn add(&mut self, usage: Usage) {
+        self.calls += 1;
+        self.cpu_us += usage.cpu_us;
+        self.wall_us += usage.wall_us;
+        self.peak_memory = self.peak_memory.max(usage.peak_memory);
+        self.host_calls += usage.host_calls;
+        self.denials += usage.denials;
+        self.traps += u64::from(usage.trapped);
+    }
+}
+
+/// The meters of all components.
 #[derive(Debug, Default)]
-pub(crate) struct Meters(Mutex<BTreeMap<Digest, Meter>>);
+pub(crate) struct Meters(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    total: BTreeMap<Digest, Meter>,
+    uses: BTreeMap<(Digest, String), Meter>,
+}
 
 impl Meters {
     /// Adds one call that ended.
-    pub(crate) fn record(&self, digest: Digest, usage: Usage, denials: u64, fault: Option<&FaultKind>) {
-        self.with(digest, |meter| {
-            meter.calls += 1;
-            meter.cpu_us += usage.cpu_us;
-            meter.wall_us += usage.wall_us;
-            meter.peak_memory = meter.peak_memory.max(usage.peak_memory);
-            meter.host_calls += usage.host_calls;
-            meter.denials += denials;
-            meter.traps += match fault {
-                Some(FaultKind::Trap(_) | FaultKind::Cpu(_) | FaultKind::Wall(_) | FaultKind::Memory(_)) => 1,
-                Some(FaultKind::Failed(_) | FaultKind::BadAnswer(_)) | None => 0,
-            };
-        });
+    pub(crate) fn record(&self, digest: Digest, used: &str, usage: Usage) {
+        self.with(digest, used, |meter| meter.add(usage));
     }
 
     /// Counts a decision that was taken without the component's answer.
-    pub(crate) fn fallback(&self, digest: Digest) {
-        self.with(digest, |meter| meter.fallbacks += 1);
+    pub(crate) fn fallback(&self, digest: Digest, used: &str) {
+        self.with(digest, used, |meter| meter.fallbacks += 1);
     }
 
-    /// All meters.
-    pub(crate) fn snapshot(&self) -> BTreeMap<Digest, Meter> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// By digest.
+    pub(crate) fn totals(&self) -> BTreeMap<Digest, Meter> {
+        self.kept().total.clone()
     }
 
-    fn with(&self, digest: Digest, change: impl FnOnce(&mut Meter)) {
-        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(digest).or_default());
+    /// By digest and use.
+    pub(crate) fn uses(&self) -> BTreeMap<(Digest, String), Meter> {
+        self.kept().uses.clone()
+    }
+
+    fn with(&self, digest: Digest, used: &str, change: impl Fn(&mut Meter)) {
+        let mut kept = self.kept();
+        change(kept.total.entry(digest).or_default());
+        let mut key = (digest, used.to_owned());
+        if kept.uses.len() >= MAX_USES && !kept.uses.contains_key(&key) {
+            key.1 = OTHERS.to_owned();
+        }
+        change(kept.uses.entry(key).or_default());
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,24 +97,43 @@ impl Meters {
 mod tests {
     use super::*;
 
+    fn usage(cpu_us: u64, peak_memory: u64) -> Usage {
+        Usage { cpu_us, peak_memory, wall_us: 10, host_calls: 2, denials: 1, trapped: cpu_us > 5 }
+    }
+
     #[test]
     fn calls_of_one_digest_add_up_and_the_peak_is_the_largest() {
         let meters = Meters::default();
         let digest = Digest::of(b"a");
-        let usage = |cpu_us, peak_memory| Usage { cpu_us, peak_memory, wall_us: 10, host_calls: 2 };
-        meters.record(digest, usage(5, 100), 0, None);
-        meters.record(digest, usage(7, 50), 1, Some(&FaultKind::Cpu(20)));
-        meters.fallback(digest);
-        let expected = Meter {
-            calls: 2,
-            cpu_us: 12,
-            wall_us: 20,
-            peak_memory: 100,
-            host_calls: 4,
+        meters.record(digest, "builder ci: next-slave", usage(5, 100));
+        meters.record(digest, "builder docs: next-slave", usage(7, 50));
+        meters.fallback(digest, "builder docs: next-slave");
+        let docs = Meter {
+            calls: 1,
+            cpu_us: 7,
+            wall_us: 10,
+            peak_memory: 50,
+            host_calls: 2,
             traps: 1,
             denials: 1,
             fallbacks: 1,
         };
-        assert_eq!(meters.snapshot(), BTreeMap::from([(digest, expected)]));
+        assert_eq!(meters.uses()[&(digest, "builder docs: next-slave".to_owned())], docs);
+        let total =
+            Meter { calls: 2, cpu_us: 12, wall_us: 20, peak_memory: 100, host_calls: 4, denials: 2, ..docs };
+        assert_eq!(meters.totals(), BTreeMap::from([(digest, total)]));
+    }
+
+    #[test]
+    fn uses_beyond_measure_share_one_meter() {
+        let meters = Meters::default();
+        let digest = Digest::of(b"a");
+        for n in 0..MAX_USES + 5 {
+            meters.record(digest, &format!("step {n}"), usage(1, 1));
+        }
+        let uses = meters.uses();
+        assert_eq!(uses.len(), MAX_USES + 1);
+        assert_eq!(uses[&(digest, OTHERS.to_owned())].calls, 5);
+        assert_eq!(meters.totals()[&digest].calls, MAX_USES as u64 + 5);
     }
 }

@@ -10,7 +10,7 @@ use windlass_core::digest::Digest;
 use windlass_core::policy::{HookKind, Lookups, Question, Usage};
 
 use crate::cache::Cache;
-use crate::call::{self, CommandEnd, Reply, StepEnd};
+use crate::call::{self, Called, CommandEnd, Reply, StepEnd};
 use crate::engine::{self, EngineError};
 use crate::guests::Guests;
 use crate::imports;
@@ -64,7 +64,8 @@ impl Runtime {
         load::load(&self.inner, name, origin, &bytes)
     }
 
-    /// Asks a policy, in an instance of its own. Dropping the future ends the call.
+    /// Asks a policy, in an instance of its own. Dropping the future ends the call. It is counted under
+    /// [`Question::used_by`].
     pub async fn ask(
         &self,
         plugin: &Arc<Plugin>,
@@ -74,8 +75,8 @@ impl Runtime {
         lookups: Lookups,
     ) -> Reply {
         let function = question.kind().function();
-        let (hook, args) = (hook.to_owned(), args.to_owned());
-        let asked = call::ask(Arc::clone(&self.inner), Arc::clone(plugin), hook, args, question, lookups);
+        let called = called(plugin, hook, args, &question.used_by());
+        let asked = call::ask(Arc::clone(&self.inner), called, question, lookups);
         self.inner.policies.run(asked).await.unwrap_or_else(|error| Reply {
             answer: Err(call::host_failed(plugin, function, error)),
             lookups: Vec::new(),
@@ -84,15 +85,17 @@ impl Runtime {
     }
 
     /// Runs a step to its end. Dropping the future ends it: its instance and its port are dropped.
+    /// `used` says where the step stands, for the meters: `builder ci, step 2 (compile)`.
     pub async fn run_step(
         &self,
         plugin: &Arc<Plugin>,
         hook: &str,
         args: &str,
+        used: &str,
         port: Box<dyn StepPort>,
     ) -> StepEnd {
-        let (hook, args) = (hook.to_owned(), args.to_owned());
-        let run = call::run_step(Arc::clone(&self.inner), Arc::clone(plugin), hook, args, port);
+        let called = called(plugin, hook, args, used);
+        let run = call::run_step(Arc::clone(&self.inner), called, port);
         self.inner.guests.run(run).await.unwrap_or_else(|error| StepEnd {
             result: Err(call::host_failed(plugin, HookKind::BuildStep.function(), error)),
             usage: Usage::default(),
@@ -100,16 +103,17 @@ impl Runtime {
     }
 
     /// Runs a slave-command to its end. Dropping the future ends it: its instance, its port and its
-    /// children are dropped.
+    /// children are dropped. `used` is as in [`Runtime::run_step`].
     pub async fn run_command(
         &self,
         plugin: &Arc<Plugin>,
         hook: &str,
         args: &str,
+        used: &str,
         port: Box<dyn CommandPort>,
     ) -> CommandEnd {
-        let (hook, args) = (hook.to_owned(), args.to_owned());
-        let run = call::run_command(Arc::clone(&self.inner), Arc::clone(plugin), hook, args, port);
+        let called = called(plugin, hook, args, used);
+        let run = call::run_command(Arc::clone(&self.inner), called, port);
         self.inner.guests.run(run).await.unwrap_or_else(|error| CommandEnd {
             result: Err(call::host_failed(plugin, HookKind::SlaveCommand.function(), error)),
             usage: Usage::default(),
@@ -119,13 +123,28 @@ impl Runtime {
     /// What each component cost since this process began, by the digest of its bytes.
     #[must_use]
     pub fn usage(&self) -> BTreeMap<Digest, Meter> {
-        self.inner.meters.snapshot()
+        self.inner.meters.totals()
+    }
+
+    /// The same apart for each use: `builder ci: next-slave`, `builder ci, step 2 (compile)`, `loading`.
+    #[must_use]
+    pub fn usage_by_use(&self) -> BTreeMap<(Digest, String), Meter> {
+        self.inner.meters.uses()
     }
 
     /// Counts a decision that was taken without the component's answer.
-    pub fn count_fallback(&self, digest: Digest) {
-        self.inner.meters.fallback(digest);
+    pub fn count_fallback(&self, digest: Digest, used: &str) {
+        self.inner.meters.fallback(digest, used);
     }
+
+    /// Counts a call that ran elsewhere: a command, on its worker.
+    pub fn count_elsewhere(&self, digest: Digest, used: &str, usage: Usage) {
+        self.inner.meters.record(digest, used, usage);
+    }
+}
+
+fn called(plugin: &Arc<Plugin>, hook: &str, args: &str, used: &str) -> Called {
+    Called { plugin: Arc::clone(plugin), hook: hook.to_owned(), args: args.to_owned(), used: used.to_owned() }
 }
 
 impl std::fmt::Debug for Runtime {

@@ -242,11 +242,9 @@ impl Counters {
             wall_us,
             peak_memory: self.peak_memory.load(Relaxed),
             host_calls: self.host_calls.load(Relaxed),
+            denials: self.denials.load(Relaxed),
+            trapped: false,
         }
-    }
-
-    pub(crate) fn denials(&self) -> u64 {
-        self.denials.load(Relaxed)
     }
 
     /// CPU used, the poll in progress included. Right only on the thread that polls, which is where

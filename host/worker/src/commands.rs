@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_core::digest::Digest;
-use windlass_core::policy::{Fault, FaultKind};
+use windlass_core::policy::{Fault, FaultKind, Usage};
 use windlass_core::value::{Completion, Failure};
 use windlass_protocol::message::{CommandUid, Start, ToMaster};
 use windlass_runtime::Runtime;
@@ -175,7 +175,7 @@ struct Owner {
     parts: Parts,
     counted: watch::Sender<Count>,
     entries: HashMap<CommandUid, Entry>,
-    runs: JoinSet<Result<Completion, Failure>>,
+    runs: JoinSet<Ended>,
     names: HashMap<Id, CommandUid>,
     /// Commands whose directory is still in use by one that nobody wants any more.
     behind: Vec<(CommandUid, Arc<Plugin>)>,
@@ -183,7 +183,10 @@ struct Owner {
 }
 
 /// What the set of running commands says when a task ended.
-type Joined = Result<(Id, Result<Completion, Failure>), JoinError>;
+type Joined = Result<(Id, Ended), JoinError>;
+
+/// How the run of a command ended, and what its component cost.
+type Ended = (Result<Completion, Failure>, Option<Usage>);
 
 const LEAVES: &str = "the worker shuts down";
 
@@ -379,19 +382,24 @@ impl Owner {
     }
 
     fn on_ended(&mut self, ended: Joined) {
-        let (id, how) = match ended {
-            Ok((id, how)) => (id, how),
+        let (id, (how, usage)) = match ended {
+            Ok((id, ended)) => (id, ended),
             Err(error) => {
                 let message = format!("the worker's own code broke off: {error}");
-                (error.id(), Err(Failure::new("worker-bug", message)))
+                (error.id(), (Err(Failure::new("worker-bug", message)), None))
             }
         };
         if let Some(uid) = self.names.remove(&id) {
-            self.end(&uid, how);
+            self.ended(&uid, how, usage);
         }
     }
 
+    /// Ends a command that did not run.
     fn end(&mut self, uid: &CommandUid, how: Result<Completion, Failure>) {
+        self.ended(uid, how, None);
+    }
+
+    fn ended(&mut self, uid: &CommandUid, how: Result<Completion, Failure>, usage: Option<Usage>) {
         let Some(entry) = self.entries.get_mut(uid) else { return };
         let stopped_by_us = entry.interrupt.borrow().as_deref() == Some(LEAVES);
         // Not the step's fault: somewhere else it may run to its end.
@@ -409,7 +417,7 @@ impl Owner {
                 self.begin(&uid, plugin);
             }
         } else {
-            entry.spool.done(how);
+            entry.spool.done(how, usage);
         }
     }
 
@@ -466,7 +474,7 @@ async fn run(
     plugin: Arc<Plugin>,
     start: Start,
     context: Arc<Context>,
-) -> Result<Completion, Failure> {
+) -> Ended {
     let port = Port::new(Arc::clone(&context));
     let over_time = {
         let mut interrupt = context.interrupt.clone();
@@ -481,8 +489,9 @@ async fn run(
     };
     // However this ends, by being dropped too, its children end.
     let over = context.over.clone().drop_guard();
-    let how = {
-        let running = runtime.run_command(&plugin, &start.hook, &start.args, Box::new(port));
+    let ended = {
+        let used = format!("{}:{}", start.plugin, start.hook);
+        let running = runtime.run_command(&plugin, &start.hook, &start.args, &used, Box::new(port));
         tokio::pin!(running);
         let end = tokio::select! {
             end = &mut running => Some(end),
@@ -492,18 +501,19 @@ async fn run(
             }
         };
         match end {
-            Some(end) => end.result.map_err(|fault| failure_of(fault, &start)),
-            None => Err(Failure::new(
-                "interrupted",
-                format!("`{}:{}` was interrupted and did not end by itself", start.plugin, start.hook),
-            )),
+            Some(end) => (end.result.map_err(|fault| failure_of(fault, &start)), Some(end.usage)),
+            None => {
+                let message = format!("`{used}` was interrupted and did not end by itself");
+                let usage = Usage { trapped: true, ..Usage::default() };
+                (Err(Failure::new("interrupted", message)), Some(usage))
+            }
         }
     };
     drop(over);
     // What they wrote is in the spool before the end is.
     context.children.close();
     context.children.wait().await;
-    how
+    ended
 }
 
 fn failure_of(fault: Fault, start: &Start) -> Failure {

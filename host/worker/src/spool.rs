@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use windlass_core::digest::Digest;
+use windlass_core::policy::Usage;
 use windlass_core::value::{Completion, Failure, Origin};
 use windlass_protocol::codec::{self, Frames};
 use windlass_protocol::message::{CommandUid, ToMaster, Update};
@@ -181,11 +182,11 @@ impl CommandSpool {
     }
 
     /// Appends the last update. Later ones are dropped: a child that was killed may still have output.
-    pub fn done(self: &Arc<Self>, how: Result<Completion, Failure>) {
+    pub fn done(self: &Arc<Self>, how: Result<Completion, Failure>, usage: Option<Usage>) {
         let mut inner = lock(&self.inner);
         assert!(!inner.done, "BUG: command {} ended twice", self.uid.0);
         let log_hash = Digest::from_bytes(*inner.hasher.finalize().as_bytes());
-        self.push(&mut inner, Update::Done { how, log_hash });
+        self.push(&mut inner, Update::Done { how, log_hash, usage });
         inner.done = true;
     }
 
@@ -374,7 +375,7 @@ mod tests {
             all.extend_from_slice(&data);
             command.log("stdio", Origin::Stdout, data.into());
         }
-        command.done(Ok(Completion::default()));
+        command.done(Ok(Completion::default()), None);
         assert!(folder.path().join(&uid(1).0).metadata().unwrap().len() > 10_000);
 
         let mut received = Vec::new();
@@ -447,7 +448,7 @@ mod tests {
         let (_folder, spool) = small();
         let command = spool.open(&uid(1)).unwrap();
         command.log("stdio", Origin::Stdout, vec![0; MAX_LOG_DATA + 1].into());
-        command.done(Err(Failure::new("x", "y")));
+        command.done(Err(Failure::new("x", "y")), None);
         command.log("stdio", Origin::Stdout, "late".into());
         assert_eq!(numbers(&spool), [1, 2, 3]);
     }

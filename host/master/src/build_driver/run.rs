@@ -220,6 +220,7 @@ impl Driver<'_> {
             Err(why) => return (exception(why), self.nothing_ran(begun, step)),
         };
         let parts = &self.builds.0.parts;
+        let used = format!("builder {}, step {} ({})", self.builder.name, step.position + 1, step.name);
         let (port, came_home) = step_port::port(StepContext {
             store: parts.store.clone(),
             links: parts.links.clone(),
@@ -232,9 +233,12 @@ impl Driver<'_> {
             step,
             begun,
             stop: self.stop.clone(),
+            runtime: parts.runtime.clone(),
+            used: used.clone(),
         });
         let runtime = parts.runtime.clone();
-        let mut run = Box::pin(runtime.run_step(&resolved.plugin, &resolved.hook, &args, Box::new(port)));
+        let mut run =
+            Box::pin(runtime.run_step(&resolved.plugin, &resolved.hook, &args, &used, Box::new(port)));
         let mut deadline: Option<(Instant, &str)> = None;
         let ended = loop {
             let over = tokio::select! {

@@ -242,7 +242,7 @@ impl Actor {
                 Effect::Scan => self.scan(),
                 Effect::Record(decision) => {
                     if decision.fallback.is_some() {
-                        self.parts.policies.fell_back(decision.policy.digest);
+                        self.parts.policies.fell_back(decision.policy.digest, &decision.used_by());
                     }
                     self.recent.push(decision);
                 }

@@ -17,8 +17,8 @@ pub trait Policies: Send + Sync + 'static {
     fn find(&self, generation: &Generation, kind: HookKind, hook: &str) -> Result<Component, String>;
     /// Asks. However it goes wrong, there is a reply.
     async fn ask(&self, generation: Arc<Generation>, ask: Ask) -> Reply;
-    /// A decision was made without this component's answer.
-    fn fell_back(&self, digest: Digest);
+    /// A decision was made without this component's answer, in this use of it.
+    fn fell_back(&self, digest: Digest, used: &str);
 }
 
 #[async_trait]
@@ -41,8 +41,8 @@ impl Policies for Runtime {
         }
     }
 
-    fn fell_back(&self, digest: Digest) {
-        self.count_fallback(digest);
+    fn fell_back(&self, digest: Digest, used: &str) {
+        self.count_fallback(digest, used);
     }
 }
 

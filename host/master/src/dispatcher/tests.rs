@@ -46,7 +46,7 @@ impl Policies for Scripted {
         }
     }
 
-    fn fell_back(&self, _digest: Digest) {}
+    fn fell_back(&self, _digest: Digest, _used: &str) {}
 }
 
 /// Hands the builds that start to the test.

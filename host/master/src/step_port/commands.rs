@@ -13,7 +13,7 @@ use windlass_protocol::message::{CommandUid, Start, Update};
 use windlass_runtime::port::StepEvent;
 
 use super::lines::Lines;
-use super::{End, StepState, uid};
+use super::{End, StepContext, StepState, uid};
 use crate::worker_link::{CommandEvent, CommandFeed, Links, size};
 
 /// The most commands of one step, over its whole run: a step that wants more is a loop gone wild.
@@ -31,6 +31,8 @@ const ATTEMPT: u32 = 1;
 /// A remote command.
 pub(super) struct Command {
     uid: CommandUid,
+    /// The component, for the meters.
+    digest: Digest,
     /// None once it has ended.
     feed: Option<CommandFeed>,
     /// The last update that was taken in, and the last that was acknowledged.
@@ -147,6 +149,7 @@ impl StepState {
             self.dirty = true;
         }
 
+        let digest = start.digest;
         self.make_durable().await;
         if let Some(fault) = &self.fault {
             return Err(Failure::new("io", fault.clone()));
@@ -164,6 +167,7 @@ impl StepState {
         }
         self.commands.push(Command {
             uid,
+            digest,
             feed,
             taken: 0,
             acked: 0,
@@ -244,7 +248,11 @@ impl StepState {
                     tracing::warn!(build = %self.context.build.id, %failure, "a diagnostic was dropped");
                 }
             }
-            Update::Done { how, log_hash } => {
+            Update::Done { how, log_hash, usage } => {
+                if let Some(usage) = usage {
+                    let StepContext { runtime, used, .. } = &self.context;
+                    runtime.count_elsewhere(self.commands[index].digest, used, usage);
+                }
                 let arrived = Digest::from_bytes(*self.commands[index].hash.finalize().as_bytes());
                 let how = if arrived == log_hash {
                     how

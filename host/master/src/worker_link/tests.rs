@@ -172,7 +172,7 @@ impl Scripted {
     }
 
     async fn done(&mut self, uid: &str, number: u64) {
-        let update = Update::Done { how: Ok(Completion::default()), log_hash: Digest::of(b"") };
+        let update = Update::Done { how: Ok(Completion::default()), log_hash: Digest::of(b""), usage: None };
         self.say(ToMaster::Update { command: CommandUid(uid.to_owned()), number, update }).await;
     }
 }

@@ -151,7 +151,7 @@ async fn what_a_plugin_costs_is_counted_by_its_digest() {
     assert_eq!((before.calls, before.traps), (1, 0));
     host.choose(&plugin, "first").await.answer.unwrap();
     host.choose(&plugin, "trap").await.answer.unwrap_err();
-    host.runtime.count_fallback(plugin.digest);
+    host.runtime.count_fallback(plugin.digest, "builder linux: next-slave");
     let after = host.runtime.usage()[&plugin.digest];
     assert_eq!((after.calls, after.traps, after.fallbacks), (3, 1, 1));
     assert!(after.cpu_us > before.cpu_us && after.peak_memory > 0, "{after:?}");

@@ -155,7 +155,7 @@ async fn a_step_runs_two_commands_and_sees_events_in_the_order_of_the_host() {
     let lost = StepEvent::Done { command: 0, how: Err(Failure::retryable("worker-lost", "gone")) };
     let script = Script { events: [lines, StepEvent::Idle, done(1), lost].into(), ..Script::default() };
     let did = Arc::clone(&script.did);
-    let end = host.runtime.run_step(&plugin, "script", "{}", Box::new(script)).await;
+    let end = host.runtime.run_step(&plugin, "script", "{}", "a test", Box::new(script)).await;
     let expected = StepResult { outcome: Outcome::Warnings, summary: Some("done".to_owned()) };
     assert_eq!(end.result, Ok(expected));
     assert_eq!(end.usage.host_calls, 10);
@@ -175,7 +175,7 @@ async fn a_step_runs_two_commands_and_sees_events_in_the_order_of_the_host() {
 async fn arguments_beyond_their_bounds_get_the_codes_of_the_contract() {
     let host = host();
     let plugin = host.misbehaving();
-    let end = host.runtime.run_step(&plugin, "bounds", "{}", Box::<Script>::default()).await;
+    let end = host.runtime.run_step(&plugin, "bounds", "{}", "a test", Box::<Script>::default()).await;
     let codes = "bad-argument bad-argument ok bad-argument bad-argument too-large bad-argument too-large";
     assert_eq!(end.result.unwrap().summary.as_deref(), Some(codes));
 }
@@ -184,7 +184,7 @@ async fn arguments_beyond_their_bounds_get_the_codes_of_the_contract() {
 async fn what_a_later_version_does_is_unsupported_until_then() {
     let host = host();
     let plugin = host.misbehaving();
-    let end = host.runtime.run_step(&plugin, "later", "{}", Box::<Script>::default()).await;
+    let end = host.runtime.run_step(&plugin, "later", "{}", "a test", Box::<Script>::default()).await;
     let summary = end.result.unwrap().summary;
     assert_eq!(summary.as_deref(), Some("unsupported unsupported unsupported"));
 }
@@ -193,7 +193,7 @@ async fn what_a_later_version_does_is_unsupported_until_then() {
 async fn a_step_that_computes_without_end_is_stopped() {
     let host = host_with(|options| options.limits.step_cpu_ms = 30);
     let plugin = host.misbehaving();
-    let end = host.runtime.run_step(&plugin, "spin-step", "{}", Box::<Script>::default()).await;
+    let end = host.runtime.run_step(&plugin, "spin-step", "{}", "a test", Box::<Script>::default()).await;
     let fault = end.result.unwrap_err();
     assert_eq!((fault.call.as_str(), fault.kind), ("build-step.run", FaultKind::Cpu(30)));
 }
@@ -208,7 +208,7 @@ async fn dropping_the_run_drops_the_port_in_the_middle_of_its_wait() {
     let runtime = host.runtime.clone();
     let run = tokio::spawn({
         let plugin = plugin.clone();
-        async move { runtime.run_step(&plugin, "script", "{}", Box::new(script)).await }
+        async move { runtime.run_step(&plugin, "script", "{}", "a test", Box::new(script)).await }
     });
     while !did.lock().unwrap().iter().any(|what| what == "waits") {
         tokio::task::yield_now().await;
@@ -224,6 +224,6 @@ async fn a_waiting_step_uses_no_cpu_budget() {
     let plugin = host.misbehaving();
     let events = std::iter::repeat_n(StepEvent::Idle, 500).chain([done(0), done(1)]).collect();
     let script = Script { events, ..Script::default() };
-    let end = host.runtime.run_step(&plugin, "script", "{}", Box::new(script)).await;
+    let end = host.runtime.run_step(&plugin, "script", "{}", "a test", Box::new(script)).await;
     assert!(end.result.is_ok(), "{:?}", end.result);
 }

@@ -127,7 +127,7 @@ impl Master {
                 Update::Log { data, .. } => ended.log.extend_from_slice(&data),
                 Update::Diagnostic { message, .. } => ended.diagnostics += &message,
                 Update::Values { .. } => {}
-                Update::Done { how, log_hash } => {
+                Update::Done { how, log_hash, .. } => {
                     (ended.last, ended.hash, ended.how) = (number, Some(log_hash), Some(how));
                     break;
                 }
