@@ -20,20 +20,60 @@
 //! the workspace, as the SDK in a checkout does, and functions then stand in another order. It works inside a build
 //! script too, also under clippy: what an outer cargo says to its children through the environment does not reach
 //! the inner one.
+//!
+//! # Other languages
+//!
+//! With the cargo feature `languages` (on in the command line and the tests, off where only the first-party
+//! components are built) a project in C, Python or JavaScript is a folder with a [`manifest`], `plugin.toml`, and its
+//! source:
+//!
+//! ```toml
+//! language = "python"              # or "c", "js"
+//! hooks = ["next-slave"]           # kinds; the component's world is made from them
+//! source = "alphabetical.py"       # of C also a list
+//! # name = "alphabetical"          # the folder's unless said
+//! # wasi = false                   # whether the language's runtime may import WASI
+//! ```
+//!
+//! Nothing else is needed: the [`contract`] and the SDK of each language ([`sdk_files`]) are embedded here and laid
+//! out for the tool below the target directory. An author finds them there after the first build, for an editor to
+//! look at: `target/NAME/wit`, and `target/NAME/sdk` (C: `windlass.h`, and the generated `plugin.h` in
+//! `target/NAME/gen`; Python: `windlass.py`; JavaScript: `windlass.js` and others). What each language is built with
+//! is found by [`tools`]. A project is built again only if one of its files, the contract, the SDK or the tool
+//! changed: what componentize-py and componentize-qjs make is not the same bytes each time, and other bytes are
+//! another plugin.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cargo;
+#[cfg(feature = "languages")]
+pub mod contract;
 mod environment;
+#[cfg(feature = "languages")]
+mod hook;
+mod language;
+#[cfg(feature = "languages")]
+mod languages;
+#[cfg(feature = "languages")]
+pub mod manifest;
 mod rust;
 mod sysroot;
 mod toolchain;
+pub mod tools;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "languages")]
+pub use hook::{HOOKS, Hook, hook};
+pub use language::Language;
+#[cfg(feature = "languages")]
+pub use languages::sdk_files;
+#[cfg(feature = "languages")]
+pub use manifest::{Manifest, ManifestError};
 pub use sysroot::SysrootError;
 pub use toolchain::{Toolchain, ToolchainError};
+pub use tools::MissingTool;
 
 /// What guests are compiled for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
@@ -115,12 +155,27 @@ impl<'a> Builder<'a> {
             .project
             .canonicalize()
             .map_err(|source| BuildError::NoProject { path: self.project.clone(), source })?;
+        if project.join("plugin.toml").is_file() {
+            return self.build_other(&project);
+        }
         if !project.join("Cargo.toml").is_file() {
             return Err(BuildError::UnknownLanguage { path: project });
         }
         let toolchain = Toolchain::find(&mut *self.progress)?;
         let target_dir = self.target_dir.unwrap_or_else(|| project.join("target"));
         rust::build(&project, &target_dir, self.locked, self.examples, &toolchain, &mut *self.progress)
+    }
+
+    #[cfg(feature = "languages")]
+    fn build_other(mut self, project: &Path) -> Result<Vec<Component>, BuildError> {
+        let target_dir = self.target_dir.unwrap_or_else(|| project.join("target"));
+        let manifest = Manifest::read(project)?;
+        Ok(vec![languages::build(project, &manifest, &target_dir, &mut *self.progress)?])
+    }
+
+    #[cfg(not(feature = "languages"))]
+    fn build_other(self, project: &Path) -> Result<Vec<Component>, BuildError> {
+        Err(BuildError::RustOnly { path: project.to_owned() })
     }
 }
 
@@ -138,10 +193,30 @@ pub enum BuildError {
         source: io::Error,
     },
     /// The folder holds nothing that we know how to build.
-    #[error("no plugin project in `{path}`: it has no Cargo.toml")]
+    #[error("no plugin project in `{path}`: it has neither a Cargo.toml nor a plugin.toml")]
     UnknownLanguage {
         /// The folder.
         path: PathBuf,
+    },
+    /// It is in another language than Rust.
+    #[error("`{path}` is not in Rust, and this windlass-build was compiled without its feature `languages`")]
+    RustOnly {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Its `plugin.toml` is not right.
+    #[cfg(feature = "languages")]
+    #[error("no manifest that could be followed")]
+    Manifest(#[from] ManifestError),
+    /// What its language is built with is not there.
+    #[error("failed to find what builds it")]
+    MissingTool(#[from] MissingTool),
+    /// The bindings could not be made from the contract.
+    #[cfg(feature = "languages")]
+    #[error("failed to make bindings: {message}")]
+    Bindings {
+        /// What the generator said.
+        message: String,
     },
     /// There is nothing to build it with.
     #[error("failed to find a toolchain for {TARGET}")]

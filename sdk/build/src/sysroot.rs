@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{TARGET, cargo, environment, toolchain};
+use crate::{TARGET, cargo, environment, toolchain, tools};
 
 /// Changes when the recipe does, so that no sysroot of an older recipe is found.
 const RECIPE: &str = "1";
@@ -56,7 +56,7 @@ pub fn find_or_build(
     sources: &Path,
     progress: &mut dyn FnMut(&str),
 ) -> Result<PathBuf, SysrootError> {
-    let cache = cache_dir().ok_or(SysrootError::NoCache)?;
+    let cache = tools::cache_dir().ok_or(SysrootError::NoCache)?.join("sysroot");
     let key = blake3::hash(format!("{RECIPE}\n{TARGET}\n{version}").as_bytes()).to_hex();
     let place = cache.join(&key[..16]);
     if place.is_dir() {
@@ -78,12 +78,6 @@ pub fn find_or_build(
     collect(rustc, version, &work.0)?;
     fs::rename(work.0.join("sysroot"), &place).map_err(at(&place))?;
     Ok(place)
-}
-
-fn cache_dir() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
-    Some(base.join("windlass/sysroot"))
 }
 
 /// The folder in which a sysroot is made; removed at the end, whatever the end.
