@@ -5,6 +5,7 @@
 //! commits of the store come back as events.
 
 mod actor;
+mod pace;
 mod policies;
 mod rules;
 mod task;
@@ -12,6 +13,7 @@ mod task;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use windlass_core::builder::Builder;
@@ -28,6 +30,8 @@ use windlass_runtime::registry::Generation;
 use windlass_store::Store;
 
 use self::actor::{Actor, Event};
+pub use self::pace::Figures as PaceFigures;
+use self::pace::Pace;
 pub use self::policies::Policies;
 use crate::clock::Clock;
 use crate::fatal::Fatal;
@@ -111,8 +115,10 @@ pub struct Parts {
 /// wait here could be the one whose commit the dispatcher waits for.
 #[derive(Clone)]
 pub struct Dispatcher {
-    inbox: mpsc::UnboundedSender<Event>,
+    /// Each event with the moment when it was put in.
+    inbox: mpsc::UnboundedSender<(Instant, Event)>,
     status: watch::Receiver<Arc<DispatcherStatus>>,
+    pace: Arc<Pace>,
 }
 
 impl Dispatcher {
@@ -123,7 +129,8 @@ impl Dispatcher {
         let (inbox, events) = mpsc::unbounded_channel();
         let (publish, status) = watch::channel(Arc::default());
         let fatal = parts.fatal.clone();
-        let actor = tokio::spawn(Actor::new(parts, events, publish).run());
+        let pace = Arc::<Pace>::default();
+        let actor = tokio::spawn(Actor::new(parts, events, publish, Arc::clone(&pace)).run());
         tokio::spawn(async move {
             // Not aborted by anybody: it panicked, or the program ends.
             if let Err(error) = actor.await
@@ -132,7 +139,7 @@ impl Dispatcher {
                 fatal.tell(format!("BUG: the dispatcher died, no build starts any more: {error}"));
             }
         });
-        Dispatcher { inbox, status }
+        Dispatcher { inbox, status, pace }
     }
 
     /// Requests that were just committed with their buildset.
@@ -182,6 +189,12 @@ impl Dispatcher {
         self.status.clone()
     }
 
+    /// How quickly it handled the newest events.
+    #[must_use]
+    pub fn pace(&self) -> PaceFigures {
+        self.pace.figures()
+    }
+
     /// The newest decisions of policies, oldest first; none once the task has ended.
     pub async fn decisions(&self) -> Vec<Decision> {
         let (reply, decisions) = oneshot::channel();
@@ -200,6 +213,6 @@ impl Dispatcher {
 
     fn tell(&self, event: Event) {
         // After a shutdown nobody listens: what happens then is found in the store at the next start.
-        drop(self.inbox.send(event));
+        drop(self.inbox.send((Instant::now(), event)));
     }
 }

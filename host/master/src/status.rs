@@ -29,7 +29,7 @@ pub(crate) fn status(running: &Running) -> view::Status {
     }
     problems.0.extend(board.reports.iter().cloned());
     problems.0.dedup();
-    let stats = running.store.stats();
+    let (stats, pace) = (running.store.stats(), running.dispatcher.pace());
     view::Status {
         title: world.config.title.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -47,6 +47,12 @@ pub(crate) fn status(running: &Running) -> view::Status {
         policies,
         pollers,
         schedulers: running.intake.schedulers(),
+        dispatch: view::DispatchStatus {
+            events: pace.events,
+            p50_us: pace.p50_us,
+            p99_us: pace.p99_us,
+            max_us: pace.max_us,
+        },
         store: view::StoreStatus {
             batches: stats.batches,
             commits: stats.commits,

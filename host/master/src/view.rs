@@ -53,6 +53,8 @@ pub struct Status {
     pub pollers: Vec<PollerStatus>,
     /// Schedulers.
     pub schedulers: Vec<SchedulerStatus>,
+    /// How quickly the dispatcher answers.
+    pub dispatch: DispatchStatus,
     /// The store's counters since the start.
     pub store: StoreStatus,
     /// Bytes of memory that the process has in use (resident); none where the system does not say.
@@ -147,6 +149,25 @@ pub struct SchedulerStatus {
     pub changes: usize,
     /// When it acts on them unless another change comes.
     pub fires: Option<Timestamp>,
+}
+
+/// How quickly the dispatcher answers, in [`Status`]: from when something happened (a request, a worker, a
+/// build's end, a policy's answer, a commit) until it was handled, and what it led to was handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DispatchStatus {
+    /// Events since the start; the other figures are over the newest 10,000 of them.
+    pub events: u64,
+    /// Half of them took at most so many microseconds.
+    pub p50_us: u64,
+    /// 99 of 100 took at most so many.
+    pub p99_us: u64,
+    /// The slowest.
+    pub max_us: u64,
+}
+
+impl DispatchStatus {
+    /// A dispatcher that takes longer for one event in a hundred is in trouble.
+    pub const GOOD_P99_US: u64 = 50_000;
 }
 
 /// The store's counters in [`Status`], since the start of the master.

@@ -16,6 +16,7 @@ use windlass_core::time::Timestamp;
 use windlass_runtime::registry::Generation;
 use windlass_store::CommitError;
 
+use super::pace::Pace;
 use super::policies::broken;
 use super::rules::rules;
 use super::task::{Done, Purpose, history, load};
@@ -50,10 +51,16 @@ struct Claiming {
     generation: Arc<Generation>,
 }
 
+/// When something happened that the task has to handle.
+type Happened = std::time::Instant;
+
+/// What a task of ours brings back, and when.
+type Ended = (Happened, Done);
+
 /// What woke the task.
 enum Woke {
-    Event(Event),
-    Task(Result<(Id, Done), JoinError>),
+    Event((Happened, Event)),
+    Task(Result<(Id, Ended), JoinError>),
     Timer,
     /// All handles are gone.
     Alone,
@@ -63,11 +70,14 @@ pub(super) struct Actor {
     parts: Parts,
     board: Board,
     recent: Recent,
-    inbox: mpsc::UnboundedReceiver<Event>,
+    inbox: mpsc::UnboundedReceiver<(Happened, Event)>,
     status: watch::Sender<Arc<Status>>,
+    pace: Arc<Pace>,
+    /// When the events happened that were taken and not yet decided upon.
+    taken: Vec<Happened>,
     published: Option<Instant>,
     unpublished: bool,
-    tasks: JoinSet<Done>,
+    tasks: JoinSet<Ended>,
     purposes: HashMap<Id, Purpose>,
     claiming: HashMap<StartId, Claiming>,
     next_scan: Option<Timestamp>,
@@ -80,8 +90,9 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) fn new(
         parts: Parts,
-        inbox: mpsc::UnboundedReceiver<Event>,
+        inbox: mpsc::UnboundedReceiver<(Happened, Event)>,
         status: watch::Sender<Arc<Status>>,
+        pace: Arc<Pace>,
     ) -> Actor {
         Actor {
             parts,
@@ -89,6 +100,8 @@ impl Actor {
             recent: Recent::default(),
             inbox,
             status,
+            pace,
+            taken: Vec::new(),
             published: None,
             unpublished: true,
             tasks: JoinSet::new(),
@@ -149,8 +162,9 @@ impl Actor {
         }
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, (at, event): (Happened, Event)) {
         self.unpublished = true;
+        self.taken.push(at);
         match event {
             Event::Submitted(buildset, requests) => {
                 let buildset = Arc::new(buildset);
@@ -180,11 +194,12 @@ impl Actor {
         self.stopped = true;
     }
 
-    fn task(&mut self, done: Result<(Id, Done), JoinError>) {
+    fn task(&mut self, done: Result<(Id, Ended), JoinError>) {
         self.unpublished = true;
         let now = self.parts.clock.now();
         match done {
-            Ok((id, done)) => {
+            Ok((id, (at, done))) => {
+                self.taken.push(at);
                 self.purposes.remove(&id);
                 self.done(done, now);
             }
@@ -236,8 +251,7 @@ impl Actor {
                 Effect::Claim(claim) => self.claim(claim, now),
                 Effect::History(pairs) => {
                     let (store, purpose) = (self.parts.store.clone(), Purpose::History(pairs.clone()));
-                    let task = self.tasks.spawn_blocking(move || Done::History(history(&store, pairs)));
-                    self.purposes.insert(task.id(), purpose);
+                    self.look_up(purpose, move || Done::History(history(&store, pairs)));
                 }
                 Effect::Scan => self.scan(),
                 Effect::Record(decision) => {
@@ -248,6 +262,7 @@ impl Actor {
                 }
             }
         }
+        self.pace.handled(self.taken.drain(..), Happened::now());
         if self.unpublished && self.published.is_none_or(|at| at.elapsed() >= PUBLISH_EVERY) {
             self.publish();
         }
@@ -256,7 +271,24 @@ impl Actor {
     fn ask(&mut self, ask: Ask) {
         let (policies, generation) = (self.parts.policies.clone(), self.parts.world.generation.clone());
         let (id, purpose) = (ask.id, Purpose::Ask(ask.id, ask.component.clone()));
-        let task = self.tasks.spawn(async move { Done::Replied(id, policies.ask(generation, ask).await) });
+        self.spawn(purpose, async move { Done::Replied(id, policies.ask(generation, ask).await) });
+    }
+
+    /// Does something beside the task.
+    fn spawn(&mut self, purpose: Purpose, work: impl Future<Output = Done> + Send + 'static) {
+        let task = self.tasks.spawn(async move {
+            let done = work.await;
+            (Happened::now(), done)
+        });
+        self.purposes.insert(task.id(), purpose);
+    }
+
+    /// Asks the store beside the task.
+    fn look_up(&mut self, purpose: Purpose, work: impl FnOnce() -> Done + Send + 'static) {
+        let task = self.tasks.spawn_blocking(|| {
+            let done = work();
+            (Happened::now(), done)
+        });
         self.purposes.insert(task.id(), purpose);
     }
 
@@ -274,14 +306,13 @@ impl Actor {
         self.recent.built(&claim.decisions, row.id);
         let commit = self.parts.store.commit(claim.batch(row.clone(), self.parts.master));
         let (fatal, store) = (self.parts.fatal.clone(), self.parts.store.clone());
-        let task = self.tasks.spawn(async move {
+        self.spawn(Purpose::Claim(start), async move {
             let committed = commit.await;
             if committed.as_ref().is_err_and(is_gone) {
                 fatal.probe(&store).await;
             }
             Done::Claimed(start, committed)
         });
-        self.purposes.insert(task.id(), Purpose::Claim(start));
         self.claiming.insert(start, Claiming { claim, row, generation });
     }
 
@@ -313,8 +344,7 @@ impl Actor {
         self.next_scan = None;
         self.board.scan_began();
         let store = self.parts.store.clone();
-        let task = self.tasks.spawn_blocking(move || Done::Scanned(store.pending_requests()));
-        self.purposes.insert(task.id(), Purpose::Scan);
+        self.look_up(Purpose::Scan, move || Done::Scanned(store.pending_requests()));
     }
 
     /// Loads the next of what a scan found and the board does not know.
@@ -332,8 +362,7 @@ impl Actor {
             return self.scan_ended(now);
         }
         let store = self.parts.store.clone();
-        let task = self.tasks.spawn_blocking(move || Done::Loaded(load(&store, unknown)));
-        self.purposes.insert(task.id(), Purpose::Scan);
+        self.look_up(Purpose::Scan, move || Done::Loaded(load(&store, unknown)));
     }
 
     fn scan_ended(&mut self, now: Timestamp) {
