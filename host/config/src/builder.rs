@@ -13,6 +13,7 @@ use crate::catalog::{Hook, HookFacts, Hooks};
 use crate::diagnostic::Report;
 use crate::names::Names;
 use crate::node::{Node, Tree};
+use crate::secrets::{self, Listed};
 use crate::section::{Field, Section};
 
 /// Policies of the whole master, and those that builders have unless they say otherwise.
@@ -69,6 +70,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) workers: &'a mut Names,
     pub(crate) builders: &'a mut Names,
     pub(crate) builddirs: &'a mut Names,
+    pub(crate) secrets: &'a mut Names,
 }
 
 /// Reads one of `[[builders]]`.
@@ -121,7 +123,15 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         .take(&["properties"], report)
         .map(|f| read_properties(f, "Builder", report))
         .unwrap_or_default();
-    let env = section.take(&["env"], report).map(|f| read_env(f, report)).unwrap_or_default();
+    let mut secrets: Vec<String> = Vec::new();
+    if let Some(field) = section.take(&["secrets"], report) {
+        for (secret, span) in field.texts(report) {
+            around.secrets.mean(secret, span, report);
+            secrets.push(secret.to_owned());
+        }
+    }
+    let mut listed = Listed { builder: &name, names: &mut *around.secrets, listed: &secrets };
+    let env = section.take(&["env"], report).map(|f| read_env(f, &mut listed, report)).unwrap_or_default();
 
     let policies = around.policies;
     let merge_requests = read_merge(&mut section, hooks, report)
@@ -139,7 +149,7 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         Some(field) => field
             .sections("a step", report)
             .into_iter()
-            .filter_map(|section| read_step(section, hooks, report))
+            .filter_map(|section| read_step(section, hooks, Some(&mut listed), report))
             .collect(),
         None => Vec::new(),
     };
@@ -152,7 +162,7 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         builddir,
         properties,
         env,
-        secrets: Vec::new(),
+        secrets,
         steps,
         merge_requests,
         next_slave,
@@ -182,6 +192,7 @@ fn safe_name(name: &str) -> String {
 pub(crate) fn read_step(
     mut section: Section<'_>,
     hooks: &Hooks<'_>,
+    listed: Option<&mut Listed<'_>>,
     report: &mut Report,
 ) -> Option<StepSpec> {
     let named = section.need(&["use"], report);
@@ -199,6 +210,9 @@ pub(crate) fn read_step(
     let hook = named?.name(report)?;
     let found = find_hook(hook, named?, HookKind::BuildStep, hooks, report)?;
     let facts = &found.facts;
+    if let Some(args) = args {
+        secrets::check(args.node, facts.schema.as_ref(), listed, report);
+    }
     let args = read_args(hook, named?, &found, args, Templates::Rendered, report);
     let usual = default_flags(facts);
     let flags = Flags {
@@ -327,13 +341,18 @@ pub(crate) fn read_properties(field: Field<'_>, source: &str, report: &mut Repor
     properties
 }
 
-fn read_env(field: Field<'_>, report: &mut Report) -> std::collections::BTreeMap<String, String> {
+fn read_env(
+    field: Field<'_>,
+    listed: &mut Listed<'_>,
+    report: &mut Report,
+) -> std::collections::BTreeMap<String, String> {
     let mut env = std::collections::BTreeMap::new();
     for entry in field.table(report) {
         if entry.name.is_empty() || entry.name.contains(['=', '\0']) {
             report.error("bad-value", entry.key, "this cannot be the name of an environment variable");
         }
         args::check_templates(entry.node, report);
+        secrets::check(entry.node, None, Some(listed), report);
         if let Some(value) = entry.text(report) {
             env.insert(entry.name.to_owned(), value.to_owned());
         }

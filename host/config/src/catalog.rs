@@ -1,4 +1,5 @@
-//! What a configuration must know of the plugins that are loaded.
+//! What a configuration must know of its surroundings: of the plugins that are loaded, and whether
+//! secrets can be had.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,12 +9,31 @@ use windlass_core::policy::HookKind;
 use windlass_core::value::Pair;
 
 use crate::args::Schema;
+use crate::config::Secret;
+use crate::diagnostic::Severity;
 
 /// The hooks that configurations can name.
 pub trait Catalog {
     /// Returns the hook `name` of `kind`: `plugin:hook`, or a name that one plugin alone offers.
     /// An error is a sentence for the person who wrote the name, with near misses.
     fn hook(&self, kind: HookKind, name: &str) -> Result<HookFacts, String>;
+
+    /// Looks whether the value of a secret can be had now. What is returned is what the checked
+    /// configuration keeps: with a path that no longer depends on where the file is.
+    fn secret(&self, secret: Secret) -> Result<Secret, Unusable> {
+        Ok(secret)
+    }
+}
+
+/// Why the value of a secret cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// Goes on after "the secret `x`".
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
+    /// Whether the configuration is refused for it.
+    pub severity: Severity,
 }
 
 /// What is known of a hook.
@@ -45,6 +65,10 @@ pub(crate) struct Hook {
 impl<'a> Hooks<'a> {
     pub(crate) fn new(catalog: &'a dyn Catalog) -> Hooks<'a> {
         Hooks { catalog, known: RefCell::default() }
+    }
+
+    pub(crate) fn secret(&self, secret: Secret) -> Result<Secret, Unusable> {
+        self.catalog.secret(secret)
     }
 
     pub(crate) fn find(&self, kind: HookKind, name: &str) -> Result<Rc<Hook>, String> {

@@ -32,10 +32,31 @@ pub struct Master {
     /// Grants of capabilities: hook (qualified) to capability to scope. Bundled hooks that the file
     /// does not name have theirs.
     pub grants: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// Where the values of secrets come from, by name.
+    pub secrets: BTreeMap<String, Secret>,
     /// How often the anti-entropy scan looks at the store, in milliseconds.
     pub db_poll_interval_ms: u64,
     /// Limits of logs.
     pub logs: Logs,
+}
+
+/// A secret, without its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// Where the value is.
+    pub source: SecretSource,
+    /// Whether ends of line at its end do not belong to it.
+    pub strip: bool,
+}
+
+/// Where the value of a secret is. It is read whenever a command needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretSource {
+    /// In a file that only its owner may read.
+    File(PathBuf),
+    /// In a variable of the master's environment.
+    Env(String),
 }
 
 /// Settings that are refused by a reconfig: they need a restart.

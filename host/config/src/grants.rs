@@ -18,8 +18,11 @@ pub(crate) fn bundled() -> Grants {
     let everything = |hook: &str, capability: &str| {
         (hook.to_owned(), BTreeMap::from([(capability.to_owned(), vec!["*".to_owned()])]))
     };
+    let (shell, mut scopes) = everything("windlass:shell", "exec");
+    // Which builder may use which secret is said by the builder; this is what puts it in.
+    scopes.insert("secret".to_owned(), vec!["*".to_owned()]);
     Grants::from([
-        everything("windlass:shell", "exec"),
+        (shell, scopes),
         everything("windlass:mkdir", "files"),
         everything("windlass:rmdir", "files"),
         everything("windlass:stat", "files"),

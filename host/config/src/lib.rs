@@ -19,6 +19,7 @@ mod master;
 mod names;
 mod node;
 mod schedule;
+mod secrets;
 mod section;
 mod unit;
 mod worker;
@@ -33,7 +34,7 @@ use node::{Node, Tree};
 use section::Section;
 
 pub use args::check_args;
-pub use catalog::{Catalog, HookFacts};
+pub use catalog::{Catalog, HookFacts, Unusable};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use plan::{Plan, diff};
 pub use token::{hash_token, verify_token};
@@ -93,7 +94,8 @@ pub fn step_from_json(json: &str, catalog: &dyn Catalog) -> Result<StepSpec, Str
         return Err("the step is not a JSON object".into());
     }
     let mut report = Report::default();
-    let step = builder::read_step(Section::new("a step", &(0..0), &node), &Hooks::new(catalog), &mut report);
+    let step =
+        builder::read_step(Section::new("a step", &(0..0), &node), &Hooks::new(catalog), None, &mut report);
     match step {
         Some(step) if !report.failed() => Ok(step),
         Some(_) | None => Err(report.messages().join("; ")),

@@ -13,6 +13,7 @@ use crate::grants::{self, Grants};
 use crate::names::Names;
 use crate::node::Node;
 use crate::schedule::{read_interval, read_poller, read_scheduler};
+use crate::secrets;
 use crate::section::{Field, Section};
 use crate::token;
 
@@ -33,6 +34,12 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         workers.push(read_worker(worker, &mut worker_names, report));
     }
 
+    let mut secret_names = Names::new("secret");
+    let secrets = section
+        .take(&["secrets"], report)
+        .map(|f| secrets::read(f, &mut secret_names, hooks, report))
+        .unwrap_or_default();
+
     let policies = section
         .take(&["policies"], report)
         .map_or_else(Policies::default, |f| Policies::read(f, hooks, report));
@@ -45,6 +52,7 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         workers: &mut worker_names,
         builders: &mut builder_names,
         builddirs: &mut builddirs,
+        secrets: &mut secret_names,
     };
     let mut builders = Vec::new();
     for section in list(&mut section, &["builders"], "a builder", report) {
@@ -68,10 +76,14 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         section.take(&["db_poll_interval"], report).and_then(|f| read_interval(f, report)).unwrap_or(60_000);
     let logs = read_logs(section.take(&["logs"], report), report);
     section.finish(report);
+    secrets::check_elsewhere(root, report);
 
     // A wrong name elsewhere would make good ones look unused.
     if !report.failed() {
         warn(root, &worker_names, &builder_names, report);
+        for (name, span) in secret_names.unused() {
+            report.warning("unused-secret", span, format!("no builder lists the secret `{name}`"));
+        }
     }
     Master {
         title: title.and_then(|f| f.text(report)).unwrap_or("Windlass").to_owned(),
@@ -84,6 +96,7 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         git_pollers,
         schedulers,
         grants,
+        secrets,
         db_poll_interval_ms,
         logs,
     }

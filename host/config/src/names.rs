@@ -52,6 +52,11 @@ impl Names {
         self.given.get(name).is_some_and(|(first, _)| first != span)
     }
 
+    /// Whether somebody has this name.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.given.is_empty()
     }

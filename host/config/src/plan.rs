@@ -24,7 +24,8 @@ pub struct Plan {
 pub struct Change {
     /// How.
     pub how: How,
-    /// `setting`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `grant`.
+    /// `setting`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `grant`,
+    /// `secret`.
     pub what: String,
     /// Its name.
     pub name: String,
@@ -133,6 +134,8 @@ pub fn diff(old: &Master, new: &Master) -> Plan {
     compare("scheduler", &by_name(&old.schedulers), &by_name(&new.schedulers), &mut plan.changes);
     let grants = |m: &Master| m.grants.iter().map(|(hook, scopes)| (hook.clone(), json!(scopes))).collect();
     compare("grant", &grants(old), &grants(new), &mut plan.changes);
+    let secrets = |m: &Master| m.secrets.iter().map(|(name, from)| (name.clone(), json!(from))).collect();
+    compare("secret", &secrets(old), &secrets(new), &mut plan.changes);
     plan
 }
 
@@ -234,7 +237,7 @@ fn builder(builder: &Builder) -> Json {
     json!({
         "description": builder.description, "tags": builder.tags, "workers": builder.workers,
         "builddir": builder.builddir, "properties": properties(&builder.properties), "env": builder.env,
-        "order of steps": order, "steps": steps, "merge_requests": merge,
+        "secrets": builder.secrets, "order of steps": order, "steps": steps, "merge_requests": merge,
         "next_slave": optional(&builder.next_slave), "next_build": optional(&builder.next_build),
         "can_start_build": optional(&builder.can_start_build),
     })

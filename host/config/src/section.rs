@@ -52,7 +52,7 @@ const HINTS: &[(&str, &str)] = &[
     ("codebases", "codebases of schedulers are not supported yet; the policy `codebase_generator` is"),
     ("www", "pages are not supported yet"),
     ("services", "reporters are not supported yet"),
-    ("secrets_providers", "secrets are not supported yet"),
+    ("secrets_providers", "write `[secrets]`, as `NAME = { file = \"PATH\" }`"),
     ("workername", "write `workers = [\"NAME\"]`"),
 ];
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
-use windlass_config::{Catalog, HookFacts};
+use windlass_config::config::{Secret, SecretSource};
+use windlass_config::{Catalog, HookFacts, Severity, Unusable};
 use windlass_core::policy::HookKind;
 use windlass_core::value::{Pair, Value};
 
@@ -43,6 +44,21 @@ impl Catalog for Hooks {
             [one] => Ok(HookFacts { qualified: one.clone(), schema: schema(one), options: options(one) }),
             [] => Err(format!("no plugin offers a {kind} `{name}`")),
             several => Err(format!("`{name}` is offered by several plugins: {}", several.join(", "))),
+        }
+    }
+
+    fn secret(&self, secret: Secret) -> Result<Secret, Unusable> {
+        let unusable = |message: &str, help: &str, severity| {
+            Err(Unusable { message: message.to_owned(), help: help.to_owned(), severity })
+        };
+        match &secret.source {
+            SecretSource::File(path) if path.ends_with("missing") => {
+                unusable("cannot be read", "write the file", Severity::Error)
+            }
+            SecretSource::Env(name) if name == "UNSET" => {
+                unusable("is not set here", "set it", Severity::Warning)
+            }
+            SecretSource::File(_) | SecretSource::Env(_) => Ok(secret),
         }
     }
 }

@@ -57,6 +57,9 @@ fn the_examples_in_the_file_of_init_are_right() {
         "# next_slave",
         "# merge",
         "# can",
+        "# secrets",
+        "# deploy-key",
+        "# forge-token",
     ];
     let text: String = template::MASTER
         .replace("@TOKEN_HASH@", &hash_token("token"))
@@ -69,6 +72,7 @@ fn the_examples_in_the_file_of_init_are_right() {
         .collect();
     let master = load(&text);
     assert_eq!((master.builders.len(), master.git_pollers.len(), master.schedulers.len()), (2, 1, 2));
+    assert_eq!((master.secrets.len(), master.builders[1].secrets.len()), (2, 1));
     assert!(master.builders.iter().all(|b| b.next_slave.is_some() && b.can_start_build.is_some()));
 }
 

@@ -195,6 +195,7 @@ fn master() -> config::Master {
         git_pollers: Vec::new(),
         schedulers: Vec::new(),
         grants: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         db_poll_interval_ms: 60_000,
         logs: config::Logs { max_bytes: None, max_log_bytes: 1 << 20 },
     }

@@ -111,6 +111,7 @@ fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<Wo
         git_pollers: Vec::new(),
         schedulers: Vec::new(),
         grants: std::collections::BTreeMap::new(),
+        secrets: std::collections::BTreeMap::new(),
         db_poll_interval_ms: 60_000,
         logs: config::Logs { max_bytes: None, max_log_bytes: 1 << 20 },
     };

@@ -14,11 +14,18 @@ impl Hook for Shell {
     const NAME: &'static str = "shell";
     const SUMMARY: &'static str = "runs a program and sends its output to a log";
     const ARGS_SCHEMA: Option<&'static str> = Some(include_str!("shell.schema.json"));
-    const CAPABILITIES: &'static [Capability] = &[Capability {
-        capability: "exec",
-        scope: &["*"],
-        reason: "runs what the steps of the configuration say",
-    }];
+    const CAPABILITIES: &'static [Capability] = &[
+        Capability {
+            capability: "exec",
+            scope: &["*"],
+            reason: "runs what the steps of the configuration say",
+        },
+        Capability {
+            capability: "secret",
+            scope: &["*"],
+            reason: "hands secrets to the program, in its environment or its input, where the steps say so",
+        },
+    ];
     type Args = Args;
 }
 

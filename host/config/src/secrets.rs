@@ -1,0 +1,188 @@
+//! `[secrets]`: where values come from, and who may name them where.
+//!
+//! A value is never read here; the catalog looks whether it can be had. A template may name a secret
+//! only where it can become one: in a builder that lists it, in arguments of its steps (but for those
+//! that their schema closes with `x-no-secrets`) and in its `env`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value as Json;
+use windlass_core::render;
+use windlass_core::secret::is_name;
+
+use crate::catalog::{Hooks, Unusable};
+use crate::config::{Secret, SecretSource};
+use crate::diagnostic::{Report, Severity};
+use crate::names::Names;
+use crate::node::{Node, Span, Tree};
+use crate::section::{Field, canonical};
+
+/// The keyword by which a schema closes an argument to secrets; its text says what to do instead.
+const CLOSED: &str = "x-no-secrets";
+
+/// Reads `[secrets]`.
+pub(crate) fn read(
+    field: Field<'_>,
+    names: &mut Names,
+    hooks: &Hooks<'_>,
+    report: &mut Report,
+) -> BTreeMap<String, Secret> {
+    let mut secrets = BTreeMap::new();
+    for entry in field.table(report) {
+        names.give(entry.name, entry.key, report);
+        if !is_name(entry.name) {
+            report
+                .error("bad-value", entry.key, "this cannot be the name of a secret")
+                .help("at most 64 letters, digits, `_`, `-` and `.`");
+        }
+        let Some(secret) = read_one(entry, report) else { continue };
+        match hooks.secret(secret) {
+            Ok(secret) => drop(secrets.insert(entry.name.to_owned(), secret)),
+            Err(Unusable { message, help, severity }) => {
+                let message = format!("the secret `{}` {message}", entry.name);
+                let finding = match severity {
+                    Severity::Error => report.error("unusable-secret", &entry.node.span, message),
+                    Severity::Warning => report.warning("unusable-secret", &entry.node.span, message),
+                };
+                finding.help(help);
+            }
+        }
+    }
+    secrets
+}
+
+/// `{ file = "…" }` or `{ env = "…" }`.
+fn read_one(entry: Field<'_>, report: &mut Report) -> Option<Secret> {
+    const EXPECTED: &str = "a table: { file = \"PATH\" } or { env = \"NAME\" }, never the value itself";
+    if !matches!(entry.node.value, Tree::Table(_)) {
+        return entry.wrong(EXPECTED, report);
+    }
+    let mut section = entry.section("a secret", report)?;
+    let file = section.take(&["file"], report);
+    let env = section.take(&["env"], report);
+    let strip = section.take(&["strip"], report).and_then(|f| f.boolean(report));
+    section.finish(report);
+    let source = match (file, env) {
+        (Some(file), None) => SecretSource::File(PathBuf::from(file.name(report)?)),
+        (None, Some(env)) => {
+            let name = env.name(report)?;
+            if name.contains(['=', '\0']) {
+                return env.refuse("cannot be the name of an environment variable", "", report);
+            }
+            SecretSource::Env(name.to_owned())
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            return entry.refuse("needs one of `file` and `env`", "", report);
+        }
+    };
+    Some(Secret { source, strip: strip.unwrap_or(true) })
+}
+
+/// The secrets that the templates of one builder may name.
+pub(crate) struct Listed<'a> {
+    pub(crate) builder: &'a str,
+    pub(crate) names: &'a mut Names,
+    pub(crate) listed: &'a [String],
+}
+
+impl Listed<'_> {
+    fn check(&mut self, name: &str, span: &Span, report: &mut Report) {
+        if self.listed.iter().any(|listed| listed == name) {
+            return;
+        }
+        // One that is not there at all is the better news.
+        if self.names.is_given(name) {
+            report
+                .error(
+                    "secret-not-listed",
+                    span,
+                    format!("the builder `{}` does not list the secret `{name}`", self.builder),
+                )
+                .help(format!("its builds may use it with `secrets = [\"{name}\"]` in the builder"));
+        } else {
+            self.names.mean(name, span, report);
+        }
+    }
+}
+
+/// Checks the secrets that texts below `node` name. `schema` is of what stands at `node`; without a
+/// list, as in steps that join a build, only the places are checked.
+pub(crate) fn check(
+    node: &Node,
+    schema: Option<&Json>,
+    mut listed: Option<&mut Listed<'_>>,
+    report: &mut Report,
+) {
+    walk(node, schema, None, &mut |name, span, closed| {
+        if let Some(instead) = closed {
+            report
+                .error(
+                    "misplaced-secret",
+                    span,
+                    format!("the secret `{name}` cannot be used in this argument"),
+                )
+                .help(instead);
+        }
+        if let Some(listed) = &mut listed {
+            listed.check(name, span, report);
+        }
+    });
+}
+
+fn walk<'a>(
+    node: &'a Node,
+    schema: Option<&'a Json>,
+    closed: Option<&'a str>,
+    found: &mut impl FnMut(&str, &Span, Option<&'a str>),
+) {
+    let closed = schema.and_then(|schema| schema.get(CLOSED)).and_then(Json::as_str).or(closed);
+    match &node.value {
+        Tree::Text(text) => {
+            render::secrets_of(text).iter().for_each(|name| found(name, &node.span, closed));
+        }
+        Tree::List(items) => {
+            let schema = schema.and_then(|schema| schema.get("items"));
+            items.iter().for_each(|item| walk(item, schema, closed, found));
+        }
+        Tree::Table(entries) => {
+            for entry in entries {
+                let own = schema.and_then(|schema| schema.get("properties")?.get(&entry.key));
+                let schema = own.or_else(|| schema.and_then(|schema| schema.get("additionalProperties")));
+                walk(&entry.node, schema, closed, found);
+            }
+        }
+        Tree::Null | Tree::Boolean(_) | Tree::Integer(_) | Tree::Float(_) | Tree::Moment(_) => {}
+    }
+}
+
+/// Reports secrets in all texts of the file that are no templates.
+pub(crate) fn check_elsewhere(root: &Node, report: &mut Report) {
+    let mut found = |name: &str, span: &Span, _: Option<&str>| {
+        report
+            .error("misplaced-secret", span, format!("the secret `{name}` cannot be used here"))
+            .help("templates are filled in in `args` of steps and in `env` of builders");
+    };
+    for (key, section) in entries(root) {
+        match (key.as_str(), &section.value) {
+            ("builders", Tree::List(builders)) => {
+                for (key, setting) in builders.iter().flat_map(entries) {
+                    match (key.as_str(), &setting.value) {
+                        ("env", _) => {}
+                        ("steps", Tree::List(steps)) => steps
+                            .iter()
+                            .flat_map(entries)
+                            .filter(|(key, _)| key != "args")
+                            .for_each(|(_, setting)| walk(setting, None, None, &mut found)),
+                        _ => walk(setting, None, None, &mut found),
+                    }
+                }
+            }
+            _ => walk(section, None, None, &mut found),
+        }
+    }
+}
+
+fn entries(node: &Node) -> impl Iterator<Item = (String, &Node)> {
+    node.entries().iter().map(|entry| (canonical(&entry.key), &entry.node))
+}
