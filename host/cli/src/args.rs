@@ -75,7 +75,11 @@ pub enum Command {
                             windlass force tests --revision 0f3c… --property os=linux")]
     Force(Force),
     /// Show the master, its workers, its builders and its policies
-    Status,
+    Status {
+        /// Also what is of interest only when something is slow
+        #[arg(long, short)]
+        verbose: bool,
+    },
     /// List builds, the newest first
     Builds {
         /// Only of this builder
@@ -131,7 +135,7 @@ pub enum Command {
     },
     /// Ask every git poller to look now
     Poll,
-    /// List, inspect and build plugins
+    /// Make, build, check, inspect, list and meter plugins
     #[command(subcommand)]
     Plugin(Plugin),
     /// Watch it work: a master and two workers build a git repository, and a policy is replaced
@@ -169,14 +173,14 @@ pub struct Force {
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
 pub enum Plugin {
-    /// List the plugins of the running master, with their hooks and digests
-    List,
-    /// Show what a component file offers and asks for, or why it cannot be loaded
-    Inspect {
-        /// A component, or the name of a bundled one
-        file: String,
-    },
+    /// Make a project in a new folder: a small plugin that works as it is
+    #[command(after_help = "Example:\n  windlass plugin new my-policy --lang python --hook next-slave && \
+                            windlass plugin check my-policy")]
+    New(NewPlugin),
     /// Build a plugin project into a component
+    ///
+    /// A project is a Cargo.toml (Rust) or a plugin.toml (C, Python, JavaScript) with its sources. A tool
+    /// that is missing is named with the command that installs it.
     #[command(
         after_help = "Example:\n  windlass plugin build my-policy --out ci/plugins && windlass --dir ci reconfig"
     )]
@@ -187,7 +191,64 @@ pub enum Plugin {
         /// Where the component goes
         #[arg(long, default_value = ".")]
         out: PathBuf,
+        /// Where everything goes that is made on the way [default: `target` in the project]
+        #[arg(long, value_name = "DIR", env = "WINDLASS_TARGET_DIR")]
+        target_dir: Option<PathBuf>,
     },
+    /// Say all that a master would say of components, without one
+    ///
+    /// Takes component files, folders of them, and projects, which are built first. Reports every error
+    /// of every file, what hosts with another contract would say, and what loads and is probably not
+    /// meant. Exit code 3 if anything would not load.
+    Check {
+        /// Files and folders
+        #[arg(default_value = ".")]
+        paths: Vec<PathBuf>,
+        /// Where projects are built [default: `target` in each]
+        #[arg(long, value_name = "DIR", env = "WINDLASS_TARGET_DIR")]
+        target_dir: Option<PathBuf>,
+    },
+    /// Show what a component offers, asks for and is made of
+    Inspect {
+        /// A component, or the name of a bundled one
+        file: String,
+    },
+    /// List the plugins of the running master, with their hooks and who uses them
+    List,
+    /// Show what plugins cost, by their bytes and by their uses, the dearest first
+    Stats {
+        /// Only of this one
+        plugin: Option<String>,
+    },
+}
+
+/// A plugin project to make.
+#[derive(Debug, Args)]
+pub struct NewPlugin {
+    /// What the plugin and its hook are called, in kebab-case
+    pub name: String,
+    /// The language
+    #[arg(long)]
+    pub lang: Language,
+    /// The kind of hook
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(crate::plugin::kinds()))]
+    pub hook: String,
+    /// The folder to make [default: NAME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// A language that plugins are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Language {
+    /// Rust.
+    Rust,
+    /// C.
+    C,
+    /// Python.
+    Python,
+    /// JavaScript.
+    Js,
 }
 
 /// The demonstration.

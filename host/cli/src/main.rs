@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Cli, Command, Plugin};
+use args::{Cli, Command};
 use exit::{Exit, Failed};
 use output::{BAD, paint, tame_log};
 
@@ -74,7 +74,7 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Master { path } => daemon::master(path.as_deref().unwrap_or(&dir)).await,
         Command::Worker { path } => daemon::worker(path.as_deref().unwrap_or(&dir)).await,
         Command::Force(order) => order::force(&client()?, order, json).await,
-        Command::Status => query::status(&client()?, json).await,
+        Command::Status { verbose } => query::status(&client()?, verbose, json).await,
         Command::Builds { builder, worker, running, limit } => {
             let filter = windlass_master::view::BuildFilter {
                 builder,
@@ -92,9 +92,7 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
         }
         Command::Reconfig { plan } => order::reconfig(&client()?, plan, json).await,
         Command::Poll => order::poll(&client()?, json).await,
-        Command::Plugin(Plugin::List) => plugin::list(&client()?, json).await,
-        Command::Plugin(Plugin::Inspect { file }) => plugin::inspect(&file, json),
-        Command::Plugin(Plugin::Build { project, out }) => plugin::build(&project, &out),
+        Command::Plugin(order) => plugin::plugin(order, client, json).await,
         Command::Demo(options) => demo::demo(&options).await,
     }
 }

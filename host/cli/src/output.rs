@@ -65,6 +65,16 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
+/// A short duration for people: `840 us`, `3.2 ms`, and as [`duration`] from a second on.
+#[must_use]
+pub fn micros(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} us"),
+        1_000..1_000_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        _ => duration(us / 1_000),
+    }
+}
+
 /// A size for people: `512 B`, `14.2 KiB`, `3.0 MiB`.
 #[must_use]
 pub fn size(bytes: u64) -> String {
@@ -134,6 +144,7 @@ mod tests {
             [0, 999, 12_340, 65_000, 11_520_000, 500_000_000].map(duration),
             ["0 ms", "999 ms", "12.3 s", "1 min 05 s", "3 h 12 min", "5 days"]
         );
+        assert_eq!([840, 3_240, 1_500_000].map(micros), ["840 us", "3.2 ms", "1.5 s"]);
         assert_eq!([0, 1023, 14_540, 3_145_728].map(size), ["0 B", "1023 B", "14.2 KiB", "3.0 MiB"]);
     }
 

@@ -1,0 +1,93 @@
+//! What can be read off a component without running it: what it imports and exports, what made it, and
+//! the memory that an instance starts with.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use wasmparser::{BinaryReaderError, KnownCustom, Parser, Payload, ProducersSectionReader};
+
+/// See the module.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Anatomy {
+    /// Interfaces, with their versions.
+    pub imports: Vec<String>,
+    /// Interfaces, with their versions.
+    pub exports: Vec<String>,
+    /// What its modules were written in, as their producers sections say.
+    pub languages: BTreeSet<String>,
+    /// The tools that made it, with their versions.
+    pub tools: BTreeSet<String>,
+    /// Bytes of linear memory that all of its modules together begin with.
+    pub initial_memory: u64,
+}
+
+/// Reads a component that was validated before.
+pub fn anatomy(bytes: &[u8]) -> Result<Anatomy, BinaryReaderError> {
+    const PAGE: u64 = 64 * 1024;
+    let (mut anatomy, mut depth) = (Anatomy::default(), 0);
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    anatomy.imports.push(import?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    anatomy.exports.push(export?.name.name.to_owned());
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    let memory = memory?;
+                    let page =
+                        memory.page_size_log2.map_or(PAGE, |log2| 1_u64.checked_shl(log2).unwrap_or(PAGE));
+                    anatomy.initial_memory =
+                        anatomy.initial_memory.saturating_add(memory.initial.saturating_mul(page));
+                }
+            }
+            Payload::CustomSection(section) => {
+                if let KnownCustom::Producers(producers) = section.as_known() {
+                    // Nothing depends on it: one that cannot be read is as good as none.
+                    let _unreadable = add_producers(&mut anatomy, producers);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(anatomy)
+}
+
+fn add_producers(
+    anatomy: &mut Anatomy,
+    producers: ProducersSectionReader<'_>,
+) -> Result<(), BinaryReaderError> {
+    for field in producers {
+        let field = field?;
+        for value in field.values {
+            let value = value?;
+            let named = [value.name, value.version].join(" ").trim().to_owned();
+            match field.name {
+                "language" => drop(anatomy.languages.insert(named)),
+                _ => drop(anatomy.tools.insert(named)),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundled_component_shows_what_it_imports_and_what_made_it() {
+        let sticky = windlass_plugins::bundled().iter().find(|b| b.name == "sticky").unwrap();
+        let read = anatomy(sticky.bytes).unwrap();
+        assert!(read.exports.iter().any(|e| e.starts_with("windlass:master/next-slave@")), "{read:?}");
+        assert!(read.tools.iter().any(|t| t.starts_with("wit-component ")), "{read:?}");
+        assert!((1..16 << 20).contains(&read.initial_memory), "{read:?}");
+    }
+}

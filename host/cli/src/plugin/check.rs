@@ -1,0 +1,162 @@
+//! `plugin check`: all that a master would say of components, before any master sees them.
+
+use std::path::{Path, PathBuf};
+
+use anstream::println;
+use serde::Serialize;
+use windlass_core::digest::Digest;
+use windlass_core::policy::HookKind;
+use windlass_runtime::plugin::{Hook, Plugin, Source};
+use windlass_runtime::registry;
+
+use super::{File, Loader, build, chain};
+use crate::exit::{Exit, Failed};
+use crate::output::{BAD, FAINT, GOOD, WARN, paint, size, tame, tame_log};
+use crate::query::print_json;
+
+/// What is known of one file.
+#[derive(Debug, Serialize)]
+struct Report {
+    file: PathBuf,
+    size: u64,
+    digest: Digest,
+    /// `next-slave alphabetical`.
+    hooks: Vec<String>,
+    errors: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// `windlass plugin check`: of files, of folders with components, and of projects, which are built first.
+pub fn check(paths: &[PathBuf], target_dir: Option<&Path>, json: bool) -> Result<Exit, Failed> {
+    let (loader, mut reports, mut loaded) = (Loader::start()?, Vec::new(), Vec::new());
+    for file in find(paths, target_dir)? {
+        let path = match &file.source {
+            Source::File(path) => path.clone(),
+            Source::Bundled | Source::Master => PathBuf::from(&file.name),
+        };
+        let (size, digest) = (file.bytes.len() as u64, Digest::of(&file.bytes));
+        let (mut hooks, mut errors) = (Vec::new(), Vec::new());
+        match loader.load(file) {
+            Ok(plugin) => {
+                hooks.extend(plugin.hooks.iter().map(|hook| format!("{} {}", hook.kind, hook.name)));
+                loaded.push((reports.len(), plugin));
+            }
+            Err(error) => errors.push(chain(&error.problem)),
+        }
+        reports.push(Report { file: path, size, digest, hooks, errors, warnings: Vec::new() });
+    }
+    let bundled = bundled(&loader, !loaded.is_empty());
+    for (n, (place, plugin)) in loaded.iter().enumerate() {
+        let others =
+            loaded.iter().enumerate().filter(|(other, _)| *other != n).map(|(_, (_, plugin))| &**plugin);
+        reports[*place].warnings = warnings(plugin, &bundled, &others.collect::<Vec<_>>());
+    }
+    let faulty = reports.iter().any(|report| !report.errors.is_empty());
+    if json {
+        print_json(&reports)
+    } else {
+        reports.iter().for_each(show)
+    }
+    Ok(if faulty { Exit::Invalid } else { Exit::Success })
+}
+
+fn find(paths: &[PathBuf], target_dir: Option<&Path>) -> Result<Vec<File>, Failed> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(File::read(path)?);
+        } else if is_project(path) {
+            for component in build::compile(path, target_dir)? {
+                files.push(File { name: component.name, ..File::read(&component.path)? });
+            }
+        } else {
+            let found = registry::scan(path).map_err(|errors| {
+                let said = errors.iter().map(|error| chain(error)).collect::<Vec<_>>().join("\n");
+                Failed::from(anyhow::Error::msg(said))
+            })?;
+            if found.is_empty() {
+                let why = format!("`{}` holds neither components nor a plugin project", path.display());
+                return Err(Failed::invalid(anyhow::Error::msg(why)));
+            }
+            files.extend(found.into_iter().map(|(name, path, bytes)| File {
+                name,
+                source: Source::File(path),
+                bytes: bytes.to_vec(),
+            }));
+        }
+    }
+    Ok(files)
+}
+
+fn is_project(folder: &Path) -> bool {
+    ["Cargo.toml", "plugin.toml"].iter().any(|manifest| folder.join(manifest).is_file())
+}
+
+/// The hooks that every master has.
+fn bundled(loader: &Loader, wanted: bool) -> Vec<(HookKind, String)> {
+    let components = windlass_plugins::bundled().iter().filter(|_| wanted);
+    let loaded = components.filter_map(|bundled| loader.load(File::bundled(bundled)).ok());
+    loaded.flat_map(|p| p.hooks.iter().map(|h| (h.kind, h.name.clone())).collect::<Vec<_>>()).collect()
+}
+
+/// What loads, and is probably not meant.
+fn warnings(plugin: &Plugin, bundled: &[(HookKind, String)], others: &[&Plugin]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for hook in &plugin.hooks {
+        let Hook { kind, name, .. } = hook;
+        let qualified = format!("{}:{name}", plugin.name);
+        if bundled.iter().any(|(k, n)| k == kind && n == name) {
+            warnings.push(format!(
+                "a bundled {kind} is called `{name}` too, and stays what a bare `{name}` means: \
+                 configurations have to say `{qualified}`"
+            ));
+        }
+        if let Some(other) = others.iter().find(|other| other.hook(*kind, name).is_some()) {
+            warnings.push(format!(
+                "`{}` has a {kind} `{name}` too: in one plugins folder, configurations have to say which, \
+                 `{qualified}` or `{}:{name}`",
+                other.name, other.name
+            ));
+        }
+        warnings.extend(schema_warning(hook));
+    }
+    for asked in plugin.capabilities.iter().filter(|asked| asked.reason.trim().is_empty()) {
+        warnings.push(format!(
+            "it asks for `{}` without a reason; whoever grants it wants to read one",
+            asked.capability
+        ));
+    }
+    warnings
+}
+
+fn schema_warning(hook: &Hook) -> Option<String> {
+    let name = &hook.name;
+    match &hook.args_schema {
+        Some(schema)
+            if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() =>
+        {
+            Some(format!(
+                "the schema of `{name}` lacks `\"additionalProperties\": false`: a misspelt argument goes unnoticed"
+            ))
+        }
+        None if matches!(hook.kind, HookKind::BuildStep | HookKind::SlaveCommand) => Some(format!(
+            "`{name}` has no schema, so it takes no arguments; a {} without any is rare",
+            hook.kind
+        )),
+        Some(_) | None => None,
+    }
+}
+
+fn show(report: &Report) {
+    let file = tame(&report.file.display().to_string());
+    if report.errors.is_empty() {
+        let what = format!("{}, {}: {}", report.digest.short(), size(report.size), report.hooks.join(", "));
+        println!("{} {file} {}", paint(GOOD, "good:"), paint(FAINT, tame(&what)));
+    }
+    for error in &report.errors {
+        println!("{} {file}: {}", paint(BAD, "error:"), tame_log(error));
+    }
+    for warning in &report.warnings {
+        println!("{} {file}: {}", paint(WARN, "warning:"), tame_log(warning));
+    }
+}
