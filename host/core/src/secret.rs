@@ -63,6 +63,13 @@ impl Placeholders {
         self.0.get(name).map(String::as_str)
     }
 
+    /// Those whose names pass.
+    #[must_use]
+    pub fn only(&self, passes: impl Fn(&str) -> bool) -> Placeholders {
+        let kept = self.0.iter().filter(|(name, _)| passes(name));
+        Placeholders(kept.map(|(name, placeholder)| (name.clone(), placeholder.clone())).collect())
+    }
+
     /// The names and placeholders that occur in any of these texts.
     #[must_use]
     pub fn within<'t>(&self, texts: impl IntoIterator<Item = &'t str> + Clone) -> Vec<(&str, &str)> {

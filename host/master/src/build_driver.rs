@@ -21,6 +21,7 @@ use windlass_core::change::Change;
 use windlass_core::id::{BuildId, RequestId};
 use windlass_core::outcome::Outcome;
 use windlass_core::record::BuildRow;
+use windlass_core::secret::Seal;
 use windlass_runtime::Runtime;
 use windlass_store::Store;
 
@@ -58,6 +59,8 @@ pub struct DriverParts {
     pub fatal: Fatal,
     /// Properties, grants and limits of logs at first.
     pub world: Arc<World>,
+    /// Makes the placeholders of secrets.
+    pub seal: Seal,
 }
 
 /// Who is told that a build ended: the dispatcher, whose slot it frees.

@@ -7,7 +7,8 @@ use windlass_config::{Diagnostics, peek_master};
 use windlass_runtime::registry::Generation;
 use windlass_runtime::{Options, Runtime};
 
-use crate::plugins::{self, Hooks};
+use crate::plugins;
+use crate::secrets::Surroundings;
 use crate::start::{Folders, StartError, blocking};
 
 /// What a check found.
@@ -50,7 +51,9 @@ pub async fn check(config_path: &Path, cache: &Path) -> Result<Checked, StartErr
                 (load(&nowhere).map_or_else(|_| Generation::new(0, Vec::new()), |(g, _)| g), errors)
             }
         };
-        let checked = windlass_config::check_master(&path, &text, &Hooks(&generation));
+        let directory = path.parent().unwrap_or(&path);
+        let around = Surroundings { generation: &generation, directory, is_master: false };
+        let checked = windlass_config::check_master(&path, &text, &around);
         let (builders, errors) = match checked.config {
             Ok(config) => (config.builders.len(), None),
             Err(errors) => (0, Some(errors)),

@@ -21,6 +21,7 @@ pub mod reconfig;
 mod recovery;
 mod running;
 mod scheduler;
+mod secrets;
 mod status;
 mod step_port;
 pub mod submission;

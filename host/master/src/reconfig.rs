@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use windlass_config::{Diagnostics, config};
 use windlass_runtime::registry::Generation;
 
-use crate::plugins::{self, Hooks};
+use crate::plugins;
 use crate::running::Running;
+use crate::secrets::Surroundings;
 use crate::start::blocking;
 use crate::view;
 use crate::world::World;
@@ -195,7 +196,9 @@ fn load(running: &Running, old: &Generation, path: &Path, text: &str) -> Result<
     let folder = &running.folders.plugins;
     let (generation, bytes) = plugins::prepare(&running.runtime, Some(old), &running.bundled, folder)
         .map_err(ReconfigError::Plugins)?;
-    let checked = windlass_config::check_master(path, text, &Hooks(&generation));
+    let directory = path.parent().unwrap_or(path);
+    let around = Surroundings { generation: &generation, directory, is_master: true };
+    let checked = windlass_config::check_master(path, text, &around);
     let config = checked.config.map_err(ReconfigError::Config)?;
     let warnings = checked.warnings.iter().map(Diagnostics::render).collect();
     Ok((config, generation, bytes, warnings))

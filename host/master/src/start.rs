@@ -24,10 +24,11 @@ use crate::fatal::Fatal;
 use crate::git_poller::{self, Pollers};
 use crate::handle::Handle;
 use crate::intake::{self, Intake};
-use crate::plugins::{self, Hooks};
+use crate::plugins;
 use crate::reconfig::Gate;
 use crate::recovery::{self, RecoveryError};
 use crate::running::Running;
+use crate::secrets::{self, Surroundings};
 use crate::worker_link::{LinkLimits, LinkParts, Links};
 use crate::world::World;
 
@@ -176,6 +177,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     let address = listener.local_addr().map_or(fixed.listen.clone(), |address| address.to_string());
 
     let generation = number(&store, generation).await?;
+    let seal = secrets::seal(&store).await?;
     let (builds, requests) = recovery::recover(&store, MASTER, clock.now()).await?;
     if builds + requests > 0 {
         tracing::info!(builds, requests, "closed what the last run left; its requests wait again");
@@ -196,6 +198,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         events: events.clone(),
         fatal: fatal.clone(),
         world: Arc::clone(&world),
+        seal,
     });
     let dispatcher = Dispatcher::spawn(dispatcher::Parts {
         store: store.clone(),
@@ -287,7 +290,9 @@ fn prepare(
     let runtime = Runtime::new(windlass_runtime::Options::new(folders.state.join("cache")))?;
     let (generation, bytes) =
         plugins::prepare(&runtime, None, bundled, &folders.plugins).map_err(StartError::Plugins)?;
-    let checked = windlass_config::check_master(path, text, &Hooks(&generation));
+    let directory = path.parent().unwrap_or(path);
+    let around = Surroundings { generation: &generation, directory, is_master: true };
+    let checked = windlass_config::check_master(path, text, &around);
     let config = checked.config.map_err(StartError::Config)?;
     if let Some(warnings) = checked.warnings {
         tracing::warn!("{}", warnings.render());

@@ -155,7 +155,7 @@ fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{CommandUid, Hello, Start, ToMaster, ToWorker, Update};
+    use crate::message::{CommandUid, Hello, Secret, SecretValue, Start, ToMaster, ToWorker, Update};
     use windlass_core::digest::Digest;
     use windlass_core::policy::Usage;
     use windlass_core::value::{Completion, Failure, Origin, Pair, Value};
@@ -192,6 +192,14 @@ mod tests {
             builddir: "linux".into(),
             env: vec![("A".into(), "b".into())],
             grants: vec![("exec".into(), vec!["*".into()])],
+            secrets: vec![
+                Secret {
+                    name: "key".into(),
+                    placeholder: "windlass_secret_0".into(),
+                    value: Some(SecretValue(b"a\xffb".as_slice().into())),
+                },
+                Secret { name: "withheld".into(), placeholder: "windlass_secret_1".into(), value: None },
+            ],
         })
     }
 

@@ -203,4 +203,29 @@ pub struct Start {
     pub env: Vec<(String, String)>,
     /// Capabilities that the master's configuration grants: name and scope.
     pub grants: Vec<(String, Vec<String>)>,
+    /// The secrets whose placeholders occur in `args` or `env`. Kept in memory alone, on both sides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
+}
+
+/// A secret on its way to the processes of one command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// As the configuration calls it.
+    pub name: String,
+    /// What stands for it in texts.
+    pub placeholder: String,
+    /// None: the command was not granted it, and the value stays where it is.
+    pub value: Option<SecretValue>,
+}
+
+/// The bytes of a secret. Shown to nobody: neither a log nor a failed test prints them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretValue(pub Bytes);
+
+impl std::fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretValue(…)")
+    }
 }

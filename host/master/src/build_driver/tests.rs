@@ -122,6 +122,7 @@ impl Bench {
             events: Events::default(),
             fatal: fatal.clone(),
             world: Arc::new(world),
+            seal: windlass_core::secret::Seal::new([7; 32]),
         });
         let (tell, ended) = unbounded_channel();
         builds.report_to(Arc::new(Told(tell)));

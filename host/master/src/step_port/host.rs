@@ -7,7 +7,7 @@ use windlass_config::{Catalog, HookFacts};
 use windlass_core::change::{Change, SourceStamp};
 use windlass_core::id::LogId;
 use windlass_core::policy::HookKind;
-use windlass_core::render::{Scope, render};
+use windlass_core::render::{RenderError, Scope, render, secrets_of_json};
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Completion, Failure, MAX_INTEGER, Origin, Pair, Value};
 use windlass_runtime::port::{BasePort, BuildInfo, Level, StepEvent, StepPort, Submission, TestResult};
@@ -54,6 +54,15 @@ impl Catalog for Pinned<'_> {
         let qualified = resolved.qualified();
         let hook = resolved.plugin.hook(kind, &resolved.hook).expect("`resolve` found it in this plugin");
         Ok(HookFacts { qualified, schema: hook.args_schema.clone(), options: hook.options.clone() })
+    }
+}
+
+impl Port {
+    /// Tells whoever reads the build about a denial, whatever the guest makes of it.
+    fn denied(&mut self, failure: Failure) -> Failure {
+        let detail = failure.detail.as_deref().unwrap_or_default();
+        self.diagnostic(Level::Error, &format!("{}; {detail}", failure.message));
+        failure
     }
 }
 
@@ -123,9 +132,17 @@ impl StepPort for Port {
     }
 
     fn render(&mut self, template: &str) -> Result<String, Failure> {
-        let build = &self.state().context.build;
-        render(template, Scope { stamps: &build.stamps, ..Scope::from(&build.properties) })
-            .map_err(|error| Failure::new("bad-argument", error.to_string()))
+        let context = &self.state().context;
+        let (build, own) = (&context.build, &context.own_templates);
+        let scope = Scope { properties: &build.properties, stamps: &build.stamps, secrets: own.allowed() };
+        match render(template, scope) {
+            Ok(text) => Ok(text),
+            Err(RenderError::SecretDenied(name)) => {
+                let failure = own.denied("render", &name, &context.secrets);
+                Err(self.denied(failure))
+            }
+            Err(error) => Err(Failure::new("bad-argument", error.to_string())),
+        }
     }
 
     fn source_stamps(&mut self) -> Vec<SourceStamp> {
@@ -164,7 +181,15 @@ impl StepPort for Port {
                 return Err(Failure::new("too-large", message));
             }
             let spec = windlass_config::step_from_json(json, &Pinned(&state.context.generation));
-            added.push(spec.map_err(|message| Failure::new("bad-argument", message))?);
+            let spec = spec.map_err(|message| Failure::new("bad-argument", message))?;
+            let args: serde_json::Value = serde_json::from_str(&spec.args).expect("it was just written");
+            let own = &state.context.own_templates;
+            let denied = secrets_of_json(&args).into_iter().find(|name| own.allowed().get(name).is_none());
+            if let Some(name) = denied {
+                let failure = own.denied("add-steps", &name, &state.context.secrets);
+                return Err(self.denied(failure));
+            }
+            added.push(spec);
         }
         state.added.extend(added);
         Ok(())

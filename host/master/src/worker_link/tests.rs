@@ -110,6 +110,7 @@ fn start(uid: &str) -> Start {
         builddir: "unit".to_owned(),
         env: Vec::new(),
         grants: Vec::new(),
+        secrets: Vec::new(),
     }
 }
 

@@ -174,6 +174,7 @@ fn shell(n: u32, script: &str) -> Start {
         builddir: "builder".into(),
         env: vec![],
         grants: vec![("exec".into(), vec!["*".into()])],
+        secrets: vec![],
     }
 }
 

@@ -1,0 +1,280 @@
+//! Where the values of secrets are: looked for when a configuration is checked, read when a command
+//! needs them, and held by nobody in between.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use windlass_config::config::{self, Secret, SecretSource};
+use windlass_config::{Catalog, HookFacts, Severity, Unusable};
+use windlass_core::persist::Persist;
+use windlass_core::policy::HookKind;
+use windlass_core::secret::{MAX_VALUE, MIN_VALUE, Placeholders, Seal};
+use windlass_core::value::Failure;
+use windlass_protocol::message::SecretValue;
+use windlass_runtime::registry::{Generation, Resolved};
+use windlass_store::Store;
+
+use crate::plugins::Hooks;
+use crate::start::{StartError, blocking};
+
+/// What a configuration is checked against: the plugins, and the secrets as they are now.
+pub(crate) struct Surroundings<'a> {
+    /// Answers for hooks.
+    pub generation: &'a Generation,
+    /// Of the configuration file: paths begin there.
+    pub directory: &'a Path,
+    /// Whether this process has the environment that the master has.
+    pub is_master: bool,
+}
+
+impl Catalog for Surroundings<'_> {
+    fn hook(&self, kind: HookKind, name: &str) -> Result<HookFacts, String> {
+        Hooks(self.generation).hook(kind, name)
+    }
+
+    fn secret(&self, mut secret: Secret) -> Result<Secret, Unusable> {
+        if let SecretSource::File(path) = &mut secret.source {
+            *path = self.directory.join(&*path);
+        }
+        match value(&secret) {
+            Ok(_) => Ok(secret),
+            Err(problem) => {
+                let foreign = matches!(problem, Problem::Unset { .. }) && !self.is_master;
+                let severity = if foreign { Severity::Warning } else { Severity::Error };
+                Err(Unusable { message: problem.to_string(), help: problem.help(), severity })
+            }
+        }
+    }
+}
+
+/// Why a secret has no value. Reads after "the secret `x`"; never holds a part of the value.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("cannot be read from `{path}`: {error}")]
+    Unreadable { path: String, error: std::io::Error },
+    #[error("may be read by others than its owner: `{path}` has mode {mode:03o}")]
+    Exposed { path: String, mode: u32 },
+    #[error("is not set: there is no variable `{name}`")]
+    Unset { name: String },
+    #[error("is too short: a value has at least {MIN_VALUE} bytes")]
+    Short,
+    #[error("is too long: a value has at most {MAX_VALUE} bytes")]
+    Long,
+}
+
+impl Problem {
+    fn help(&self) -> String {
+        match self {
+            Problem::Unreadable { .. } => "write the value into that file, with mode 600".to_owned(),
+            Problem::Exposed { path, .. } => format!("run `chmod 600 {path}`"),
+            Problem::Unset { name } => format!("start the master with `{name}` in its environment"),
+            Problem::Short => {
+                "it would be masked wherever its few letters stand in a log, and be guessed by that"
+                    .to_owned()
+            }
+            Problem::Long => "hand large files to a worker in another way".to_owned(),
+        }
+    }
+}
+
+fn value(secret: &Secret) -> Result<Vec<u8>, Problem> {
+    let mut value = match &secret.source {
+        SecretSource::File(path) => from_file(path)?,
+        SecretSource::Env(name) => match std::env::var_os(name) {
+            Some(value) => value.into_encoded_bytes(),
+            None => return Err(Problem::Unset { name: name.clone() }),
+        },
+    };
+    if secret.strip {
+        let end = value.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1);
+        value.truncate(end);
+    }
+    match value.len() {
+        ..MIN_VALUE => Err(Problem::Short),
+        MIN_VALUE..=MAX_VALUE => Ok(value),
+        _ => Err(Problem::Long),
+    }
+}
+
+/// The mode is that of the very file that is read.
+fn from_file(path: &Path) -> Result<Vec<u8>, Problem> {
+    let shown = || path.display().to_string();
+    let unreadable = |error| Problem::Unreadable { path: shown(), error };
+    let file = File::open(path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(Problem::Exposed { path: shown(), mode });
+    }
+    let mut value = Vec::new();
+    // With room for an end of line, and for one byte that shows that it is too long.
+    file.take(MAX_VALUE as u64 + 3).read_to_end(&mut value).map_err(unreadable)?;
+    Ok(value)
+}
+
+/// Reads the value of a secret for a command.
+pub(crate) async fn read(config: &config::Master, name: &str) -> Result<SecretValue, Failure> {
+    let Some(secret) = config.secrets.get(name).cloned() else {
+        return Err(Failure::new("not-found", format!("there is no secret `{name}` in the configuration")));
+    };
+    let read = blocking(move || value(&secret)).await;
+    read.map(|value| SecretValue(value.into())).map_err(|problem| {
+        let mut failure = Failure::new("io", format!("the secret `{name}` {problem}"));
+        failure.detail = Some(problem.help());
+        failure
+    })
+}
+
+/// The key of this master's placeholders: made once, so that what was rendered before a restart still
+/// stands for the same after it.
+pub(crate) async fn seal(store: &Store) -> Result<Seal, StartError> {
+    const KEY: &str = "seal-of-secrets";
+    let kept = store.state("master", KEY)?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    if let Some(kept) = kept {
+        return Ok(Seal::new(kept));
+    }
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).expect("the system has random numbers");
+    let (owner, key) = ("master".to_owned(), KEY.to_owned());
+    store.commit(vec![Persist::PutState { owner, key, value: Some(random.to_vec()) }]).await?;
+    Ok(Seal::new(random))
+}
+
+/// The variables of the master's environment that hold secrets: for no child of it.
+pub(crate) fn variables(config: &config::Master) -> Vec<String> {
+    let names = config.secrets.values().filter_map(|secret| match &secret.source {
+        SecretSource::Env(name) => Some(name.clone()),
+        SecretSource::File(_) => None,
+    });
+    names.collect()
+}
+
+/// What a component may do with secrets, as far as the master decides it.
+pub(crate) struct Rights<'a> {
+    component: &'a Resolved,
+    granted: Option<&'a Vec<String>>,
+}
+
+impl<'a> Rights<'a> {
+    pub fn of(component: &'a Resolved, config: &'a config::Master) -> Rights<'a> {
+        let granted = config.grants.get(&component.qualified()).and_then(|grants| grants.get("secret"));
+        Rights { component, granted }
+    }
+
+    /// Whether the plugin asks for a secret, and the configuration grants it.
+    pub fn cover(&self, name: &str) -> bool {
+        self.is_asked(name) && self.granted.is_some_and(|scope| covers(scope, name))
+    }
+
+    fn is_asked(&self, name: &str) -> bool {
+        let mut asked = self.component.plugin.capabilities.iter();
+        asked.any(|asked| asked.capability == "secret" && covers(&asked.scope, name))
+    }
+}
+
+fn covers(scope: &[String], name: &str) -> bool {
+    scope.iter().any(|granted| granted == "*" || granted == name)
+}
+
+/// What a step may name in templates of its own. What the configuration writes into its arguments is
+/// the operator's word already.
+pub(crate) struct OwnTemplates {
+    hook: String,
+    is_asked: bool,
+    allowed: Placeholders,
+}
+
+impl OwnTemplates {
+    pub fn of(component: &Resolved, config: &config::Master, listed: &Placeholders) -> OwnTemplates {
+        let rights = Rights::of(component, config);
+        OwnTemplates {
+            hook: component.qualified(),
+            is_asked: component.plugin.capabilities.iter().any(|asked| asked.capability == "secret"),
+            allowed: listed.only(|name| rights.cover(name)),
+        }
+    }
+
+    /// What they may become.
+    pub fn allowed(&self) -> &Placeholders {
+        &self.allowed
+    }
+
+    /// Why a name is refused, that `listed` by the builder may be or not.
+    pub fn denied(&self, call: &str, name: &str, listed: &Placeholders) -> Failure {
+        let hook = &self.hook;
+        let (why, cure) = if listed.get(name).is_none() {
+            (
+                "its builder does not list it",
+                format!("add it to `secrets` of the builder in master.toml, if all its steps may use it"),
+            )
+        } else if !self.is_asked {
+            (
+                "the plugin does not ask for it",
+                format!("its `describe` must ask for `secret` with `{name}` in the scope"),
+            )
+        } else {
+            (
+                "the master does not grant it",
+                format!("add `secret = [\"{name}\"]` to [grants.\"{hook}\"] in master.toml"),
+            )
+        };
+        let message = format!("`{hook}` may not use the secret `{name}` in `{call}`: {why}");
+        Failure { detail: Some(cure), ..Failure::new("denied", message) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_file(text: &[u8], mode: u32, strip: bool) -> Result<Vec<u8>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("value");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let secret = Secret { source: SecretSource::File(path.clone()), strip };
+        value(&secret).map_err(|problem| problem.to_string().replace(&path.display().to_string(), "FILE"))
+    }
+
+    #[test]
+    fn a_value_is_what_stands_in_its_file_without_the_last_ends_of_line() {
+        assert_eq!(in_file(b"hunter2\r\n\n", 0o600, true).unwrap(), b"hunter2");
+        assert_eq!(in_file(b"hun\nter2\n", 0o400, false).unwrap(), b"hun\nter2\n");
+        assert_eq!(in_file(&[0xff, 0, 1, 2], 0o600, true).unwrap(), [0xff, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_refused() {
+        for mode in [0o640, 0o604, 0o620, 0o777] {
+            let said = in_file(b"hunter2", mode, true).unwrap_err();
+            assert_eq!(said, format!("may be read by others than its owner: `FILE` has mode {mode:03o}"));
+        }
+    }
+
+    #[test]
+    fn values_have_bounds_and_are_in_no_message() {
+        assert_eq!(in_file(b"abc\n", 0o600, true).unwrap_err(), "is too short: a value has at least 4 bytes");
+        assert!(in_file(&[b'x'; MAX_VALUE], 0o600, true).is_ok());
+        let said = in_file(&[b'x'; MAX_VALUE + 1], 0o600, true).unwrap_err();
+        assert_eq!(said, "is too long: a value has at most 32768 bytes");
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_with_what_to_do() {
+        let directory = Path::new("/nowhere");
+        let generation = Generation::new(0, Vec::new());
+        let look = |source, is_master| {
+            let around = Surroundings { generation: &generation, directory, is_master };
+            around.secret(Secret { source, strip: true }).unwrap_err()
+        };
+        let missing = look(SecretSource::File("key".into()), false);
+        assert_eq!(missing.severity, Severity::Error);
+        assert!(missing.message.contains("`/nowhere/key`"), "{}", missing.message);
+        let unset = |is_master| look(SecretSource::Env("WINDLASS_TEST_UNSET".into()), is_master);
+        assert_eq!(unset(true).severity, Severity::Error);
+        // Another process may well have it.
+        assert_eq!(unset(false).severity, Severity::Warning);
+        assert!(unset(true).help.contains("WINDLASS_TEST_UNSET"));
+    }
+}
