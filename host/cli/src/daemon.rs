@@ -81,6 +81,7 @@ pub async fn worker(path: &Path) -> Result<Exit, Failed> {
     let folder = config.parent().unwrap_or(Path::new("."));
     let mut options = windlass_worker::Options::new(folder, stop.clone());
     options.on_event = std::sync::Arc::new(tell);
+    options.alone = true;
     let run = windlass_worker::run(checked, options);
     tokio::pin!(run);
     loop {

@@ -1,5 +1,8 @@
 //! The agent: from a configuration to a worker that stays connected until it is asked to leave.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +17,12 @@ use crate::backoff::pause;
 use crate::commands::{Commands, Parts};
 use crate::components::{Components, chain};
 use crate::environment;
+use crate::harden::harden;
 use crate::home::Home;
 use crate::link::{self, Ends, LinkError};
+use crate::machine::Machine;
 use crate::options::{Event, Exit, Options, WorkerError};
+use crate::orphans::{Ended, Orphans};
 use crate::outgoing::Outgoing;
 use crate::spool::{Limits, Spool};
 
@@ -28,17 +34,28 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Runs a worker until it is asked to leave, or the master refuses it for good.
 pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError> {
+    let (alone, inherit) = (options.alone, file.inherit_env.clone());
+    if alone {
+        harden();
+    }
     let token_path = options.directory.join(&file.token_file);
     let base_dir = options.directory.join(&file.base_dir);
     let prepared = tokio::task::spawn_blocking(move || {
         let token = read_token(&token_path)?;
         let home = Home::prepare(&base_dir)?;
+        let orphans = Orphans::new(&home.instance, alone);
+        let leftovers = orphans.end_leftovers();
+        if leftovers != Ended::default() {
+            tracing::warn!("an earlier process of this worker was killed: {}", leftovers.report().trim_end());
+        }
         let runtime =
             Runtime::new(windlass_runtime::Options::new(&home.cache)).map_err(WorkerError::Engine)?;
         let components = Components::new(runtime.clone(), &home.components);
-        Ok((token, home, runtime, components))
+        let base = environment::base(std::env::vars_os(), &inherit);
+        let machine = Machine::new(base, home.base.clone(), orphans);
+        Ok((token, home, runtime, components, Arc::new(machine)))
     });
-    let (token, home, runtime, components) =
+    let (token, home, runtime, components, machine) =
         prepared.await.expect("preparing returns its errors and does not panic")?;
     let spool = Spool::new(&home.spool, Limits::default());
     let outgoing = Arc::new(Outgoing::default());
@@ -49,7 +66,7 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
         outgoing: Arc::clone(&outgoing),
         builds: home.builds.clone(),
         allow: file.allow.clone(),
-        base: Arc::new(environment::base(std::env::vars_os(), &file.inherit_env)),
+        machine,
         on_event: Arc::clone(&options.on_event),
     });
     let agent = Agent { file, options, token, home, spool, outgoing, commands };
@@ -182,7 +199,13 @@ fn hostname() -> String {
 
 fn read_token(path: &Path) -> Result<String, WorkerError> {
     let failed = |source| WorkerError::Token { path: path.to_owned(), source };
-    let token = std::fs::read_to_string(path).map_err(failed)?;
+    let mut file = File::open(path).map_err(failed)?;
+    // The very file that is read, not what may stand there a moment later.
+    if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
+        return Err(WorkerError::OpenToken { path: path.to_owned() });
+    }
+    let mut token = String::new();
+    file.read_to_string(&mut token).map_err(failed)?;
     match token.trim() {
         "" => Err(WorkerError::EmptyToken { path: path.to_owned() }),
         token => Ok(token.to_owned()),

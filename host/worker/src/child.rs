@@ -24,6 +24,7 @@ use windlass_runtime::port::{ChildEvent, Delivery, Exit, Limit};
 
 use crate::environment::Variables;
 use crate::group::{Group, name_of};
+use crate::machine::Machine;
 use crate::output::{Delivered, Gathered};
 use crate::spool::CommandSpool;
 
@@ -98,6 +99,7 @@ pub struct Started {
 /// belongs into a task.
 pub fn start(
     plan: Plan,
+    machine: Arc<Machine>,
     spool: Arc<CommandSpool>,
     interrupt: watch::Receiver<Option<String>>,
     over: CancellationToken,
@@ -119,10 +121,10 @@ pub fn start(
     let watched = plan.idle_time.is_some() || plan.max_lines.is_some();
     command.stdout(stream(heard(plan.log_stdout) || watched));
     command.stderr(stream(heard(plan.log_stderr) || watched));
-    let mut child = command.spawn().map_err(|error| failed(&error))?;
+    let mut child = machine.orphans.spawn(|| command.spawn()).map_err(|error| failed(&error))?;
 
     // From here on the child runs: whoever leaves must kill it.
-    let group = Arc::new(Group::of(&child));
+    let group = Arc::new(Group::of(&child, machine));
     let mut guard = Guard { child: None, group: Arc::clone(&group) };
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     guard.child = Some(child);

@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -14,15 +15,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_core::digest::Digest;
 use windlass_core::policy::{Fault, FaultKind, Usage};
-use windlass_core::value::{Completion, Failure};
+use windlass_core::value::{Completion, Failure, Origin};
 use windlass_protocol::message::{CommandUid, Start, ToMaster};
 use windlass_runtime::Runtime;
 use windlass_runtime::plugin::Plugin;
 
 use crate::beneath::Root;
 use crate::components::{Change, Components, Look};
-use crate::environment::Variables;
 use crate::grant::{Allow, Grants};
+use crate::machine::Machine;
 use crate::options::Event;
 use crate::outgoing::Outgoing;
 use crate::port::{Context, GRACE, Port};
@@ -42,8 +43,8 @@ pub struct Parts {
     pub builds: PathBuf,
     /// What this worker allows.
     pub allow: Allow,
-    /// What its environment contributes.
-    pub base: Arc<Variables>,
+    /// What commands share.
+    pub machine: Arc<Machine>,
     /// Called with what a person would want to see.
     pub on_event: Arc<dyn Fn(Event) + Send + Sync>,
 }
@@ -188,6 +189,9 @@ type Joined = Result<(Id, Ended), JoinError>;
 /// How the run of a command ended, and what its component cost.
 type Ended = (Result<Completion, Failure>, Option<Usage>);
 
+/// How often orphans are looked at while commands run: zombies are reaped then.
+const LOOKS: Duration = Duration::from_secs(2);
+
 const LEAVES: &str = "the worker shuts down";
 
 impl Owner {
@@ -197,7 +201,10 @@ impl Owner {
             Ended(Option<Joined>),
             Component(Digest, Change),
             Leave,
+            Look,
         }
+        let mut looks = tokio::time::interval(LOOKS);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let leave_at = match self.leaving {
                 Some(Leaving::At(at)) => Some(at),
@@ -208,6 +215,7 @@ impl Owner {
                 ended = self.runs.join_next_with_id(), if !self.runs.is_empty() => Turn::Ended(ended),
                 (digest, change) = self.parts.components.changed() => Turn::Component(digest, change),
                 () = tokio::time::sleep_until(leave_at.unwrap_or_else(Instant::now)), if leave_at.is_some() => Turn::Leave,
+                _ = looks.tick(), if !self.runs.is_empty() => Turn::Look,
             };
             match turn {
                 Turn::Message(Some(message)) => self.on_message(message),
@@ -217,6 +225,7 @@ impl Owner {
                 Turn::Ended(None) => {}
                 Turn::Component(digest, change) => self.on_component(digest, change),
                 Turn::Leave => self.interrupt_all(),
+                Turn::Look => self.parts.machine.orphans.look(),
             }
             self.recount();
         }
@@ -365,16 +374,20 @@ impl Owner {
             plugin.capabilities.iter().map(|asked| (asked.capability.as_str(), asked.scope.as_slice()));
         let granted = start.grants.iter().map(|(name, scope)| (name.as_str(), scope.as_slice()));
         let bundled = self.parts.components.is_bundled(&start.digest);
+        let (hook, digest) = (entry.hook.clone(), start.digest.short());
         let context = Arc::new(Context {
             runtime: Handle::current(),
             root,
-            grants: Grants::new(entry.hook.clone(), asked, granted, &self.parts.allow, bundled),
-            base: Arc::clone(&self.parts.base),
+            grants: Grants::new(hook, digest, asked, granted, &self.parts.allow, bundled),
+            mark: self.parts.machine.orphans.mark(&uid.0),
+            machine: Arc::clone(&self.parts.machine),
             env: start.env.clone(),
             spool: Arc::clone(&entry.spool),
             interrupt: entry.interrupt.subscribe(),
             children: TaskTracker::new(),
             over: CancellationToken::new(),
+            denials: AtomicU64::default(),
+            log: Mutex::default(),
         });
         let run = run(self.parts.runtime.clone(), plugin, *start, context);
         let task = self.runs.spawn(run);
@@ -468,13 +481,12 @@ const INTERRUPTED: Duration = GRACE.saturating_add(Duration::from_secs(5));
 /// What a guest has left to answer once its children are gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long the end of a command waits for its children and for its operations on files: both were
+/// stopped, and only the kernel can hold them longer.
+const STOPPED: Duration = Duration::from_secs(30);
+
 /// One command, to its end. Children that it left end with it.
-async fn run(
-    runtime: Runtime,
-    plugin: Arc<Plugin>,
-    start: Start,
-    context: Arc<Context>,
-) -> Ended {
+async fn run(runtime: Runtime, plugin: Arc<Plugin>, start: Start, context: Arc<Context>) -> Ended {
     let port = Port::new(Arc::clone(&context));
     let over_time = {
         let mut interrupt = context.interrupt.clone();
@@ -487,6 +499,7 @@ async fn run(
             }
         }
     };
+    context.machine.orphans.begin(&start.command.0);
     // However this ends, by being dropped too, its children end.
     let over = context.over.clone().drop_guard();
     let ended = {
@@ -512,8 +525,29 @@ async fn run(
     drop(over);
     // What they wrote is in the spool before the end is.
     context.children.close();
-    context.children.wait().await;
-    ended
+    if tokio::time::timeout(STOPPED, context.children.wait()).await.is_err() {
+        tracing::warn!(command = start.command.0, "a child or an operation on files does not end");
+    }
+    end_orphans(&context, &start.command).await;
+    let (how, usage) = ended;
+    let denials = context.denials.load(Ordering::Relaxed);
+    (how, usage.map(|usage| Usage { denials: usage.denials.max(denials), ..usage }))
+}
+
+/// Ends what left the groups of the command's children, and names it in the command's log.
+async fn end_orphans(context: &Arc<Context>, uid: &CommandUid) {
+    let (machine, command) = (Arc::clone(&context.machine), uid.0.clone());
+    let ended = if machine.orphans.has_left(&command) {
+        tokio::task::spawn_blocking(move || machine.orphans.end(&command)).await.unwrap_or_default()
+    } else {
+        machine.orphans.forget(&command);
+        return;
+    };
+    let report = ended.report();
+    if !report.is_empty() {
+        let log = context.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        context.spool.log(log.as_deref().unwrap_or("stdio"), Origin::Header, report.into());
+    }
 }
 
 fn failure_of(fault: Fault, start: &Start) -> Failure {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags};
 
+use crate::glob::name_matches;
+
 /// Where programs are found if the worker has no `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -22,8 +24,12 @@ pub fn base(own: impl Iterator<Item = (OsString, OsString)>, inherit: &[String])
     variables
 }
 
+/// Names the command that a process belongs to, so that what it leaves behind is found again.
+pub const MARK: &str = "WINDLASS_COMMAND";
+
 /// The variables of one child.
 pub fn of_child(
+    mark: &str,
     base: &Variables,
     builder: &[(String, String)],
     command: &[(String, Option<String>)],
@@ -39,21 +45,65 @@ pub fn of_child(
             None => variables.remove(OsStr::new(name)),
         };
     }
+    variables.insert(MARK.into(), mark.into());
     variables
 }
 
-/// The file of a program that is named without a slash, as `execvp` finds it in the child's `PATH`.
+/// Variables that a command may set without a grant: they change what a program says, not what it runs
+/// or loads. A list of what is harmless, since nobody knows all that is not.
+const FREE: [&str; 17] = [
+    "CI",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "COLUMNS",
+    "DEBIAN_FRONTEND",
+    "FORCE_COLOR",
+    "GIT_AUTHOR_*",
+    "GIT_COMMITTER_*",
+    "GIT_TERMINAL_PROMPT",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "LINES",
+    "NO_COLOR",
+    "SOURCE_DATE_EPOCH",
+    "TERM",
+    "TZ",
+];
+
+/// Whether any command may set this variable.
+pub fn is_free(name: &str) -> bool {
+    FREE.iter().any(|pattern| name_matches(pattern, name))
+}
+
+/// The file of a program that is named without a slash, as `execvp` finds it in a `PATH`.
 ///
 /// Looked up here, since the standard library spawns without `fork` only if it need not look itself,
 /// and since the message can then say where it looked.
 pub fn find_program(name: &str, variables: &Variables) -> Option<PathBuf> {
+    candidates(name, variables).find(|file| is_program(file))
+}
+
+/// The file of a program that was granted by name: as the worker's own `PATH` finds it, and never below
+/// `private`, where builds write.
+pub fn find_granted(name: &str, worker: &Variables, private: &Path) -> Option<PathBuf> {
+    candidates(name, worker).find(|file| is_program(file) && !lies_below(file, private))
+}
+
+/// Whether a path leads below a directory, whatever links stand on its way.
+pub fn lies_below(file: &Path, directory: &Path) -> bool {
+    // A folder of its own: a link may stand in it, or lead to it.
+    let real = |path: &Path| path.canonicalize().is_ok_and(|path| path.starts_with(directory));
+    real(file) || file.parent().is_some_and(real)
+}
+
+fn candidates(name: &str, variables: &Variables) -> impl Iterator<Item = PathBuf> {
     let path = variables.get(OsStr::new("PATH")).map_or(OsStr::new(PATH), OsString::as_os_str);
-    std::env::split_paths(path).filter(|folder| folder.is_absolute()).map(|folder| folder.join(name)).find(
-        |file| {
-            rustix::fs::accessat(rustix::fs::CWD, file, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
-                && file.is_file()
-        },
-    )
+    std::env::split_paths(path).filter(|folder| folder.is_absolute()).map(move |folder| folder.join(name))
+}
+
+fn is_program(file: &Path) -> bool {
+    rustix::fs::accessat(rustix::fs::CWD, file, Access::EXEC_OK, AtFlags::EACCESS).is_ok() && file.is_file()
 }
 
 #[cfg(test)]
@@ -80,8 +130,9 @@ mod tests {
         };
         let builder = pairs(&[("B", "builder"), ("D", "builder")]);
         let command = [("D".to_owned(), Some("command".to_owned())), ("C".to_owned(), None)];
-        let expected = [("A", "worker"), ("B", "builder"), ("D", "command"), ("PWD", "/w")];
-        assert_eq!(of_child(&base, &builder, &command, Path::new("/w")), variables(&expected));
+        let expected =
+            [("A", "worker"), ("B", "builder"), ("D", "command"), ("PWD", "/w"), ("WINDLASS_COMMAND", "m")];
+        assert_eq!(of_child("m", &base, &builder, &command, Path::new("/w")), variables(&expected));
     }
 
     #[test]
@@ -89,5 +140,23 @@ mod tests {
         assert_eq!(find_program("sh", &variables(&[("PATH", "/nowhere:/bin")])), Some("/bin/sh".into()));
         assert_eq!(find_program("sh", &variables(&[("PATH", "/nowhere:.")])), None);
         assert_eq!(find_program("etc", &variables(&[("PATH", "/")])), None, "a directory is no program");
+    }
+
+    #[test]
+    fn a_granted_program_is_never_one_that_a_build_put_there() {
+        let private = tempfile::tempdir().unwrap();
+        let private = private.path().canonicalize().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let bin = private.join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        std::os::unix::fs::symlink("/bin/sh", bin.join("sh")).unwrap();
+        std::os::unix::fs::symlink(&bin, elsewhere.path().join("link")).unwrap();
+        for folder in [bin.display().to_string(), format!("{}/link", elsewhere.path().display())] {
+            let path = format!("{folder}:/bin");
+            let worker = variables(&[("PATH", path.as_str())]);
+            assert_eq!(find_program("sh", &worker), Some(Path::new(&folder).join("sh")));
+            assert_eq!(find_granted("sh", &worker, &private), Some("/bin/sh".into()));
+        }
+        assert!(is_free("LC_MESSAGES") && !is_free("LD_PRELOAD") && !is_free("PATH"));
     }
 }

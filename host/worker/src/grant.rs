@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_core::value::Failure;
 
+use crate::environment;
+use crate::glob::name_matches;
+
 /// A scope that stands for everything.
 const ANY: &str = "*";
 
@@ -19,10 +22,21 @@ type Scopes = BTreeMap<String, BTreeSet<String>>;
 pub struct Grants {
     /// `plugin:hook`, for messages.
     hook: String,
+    /// Of the component, for messages.
+    digest: String,
     asked: Scopes,
     granted: Scopes,
     /// `None`: the worker allows whatever the other two say.
     allowed: Option<Scopes>,
+}
+
+/// Which programs a command may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exec {
+    /// This one, as the worker's own `PATH` finds it.
+    Named,
+    /// Any, and so with any environment: `env X=Y PROGRAM` is a program, too.
+    Any,
 }
 
 impl Grants {
@@ -30,6 +44,7 @@ impl Grants {
     /// they ask for, and nobody else anything.
     pub fn new<'a>(
         hook: String,
+        digest: String,
         asked: impl IntoIterator<Item = (&'a str, &'a [String])>,
         granted: impl IntoIterator<Item = (&'a str, &'a [String])>,
         allow: &Allow,
@@ -44,13 +59,34 @@ impl Grants {
                 [ANY, all_of_it.as_str(), hook.as_str()].into_iter().filter_map(|key| allow.get(key));
             Some(scopes(entries.flatten().map(|(name, scope)| (name.as_str(), scope.as_slice()))))
         };
-        Grants { asked: scopes(asked), granted: scopes(granted), allowed, hook }
+        Grants { asked: scopes(asked), granted: scopes(granted), allowed, hook, digest }
     }
 
-    /// May it start this program? A name without a slash is looked up in `PATH`; a path is granted as a
-    /// path, or by `*`.
-    pub fn exec(&self, program: &str) -> Result<(), Failure> {
-        self.check("exec", program, &format!("run `{program}`"))
+    /// May it start this program? By the very name or path that is granted, or by `*`.
+    pub fn exec(&self, program: &str) -> Result<Exec, Failure> {
+        let any = |scopes: &Scopes| scopes.get("exec").is_some_and(|scope| scope.contains(ANY));
+        if self.missing(any).is_none() {
+            return Ok(Exec::Any);
+        }
+        let named = |scope: &BTreeSet<String>| scope.contains(ANY) || scope.contains(program);
+        let covers = |scopes: &Scopes| scopes.get("exec").is_some_and(named);
+        match self.missing(covers) {
+            None => Ok(Exec::Named),
+            Some(side) => Err(self.denied("exec", program, &format!("run `{program}`"), side)),
+        }
+    }
+
+    /// May it set or unset this variable of a program that it starts by name?
+    pub fn env(&self, name: &str) -> Result<(), Failure> {
+        if environment::is_free(name) {
+            return Ok(());
+        }
+        let matches = |scope: &BTreeSet<String>| scope.iter().any(|pattern| name_matches(pattern, name));
+        let covers = |scopes: &Scopes| scopes.get("env").is_some_and(matches);
+        match self.missing(covers) {
+            None => Ok(()),
+            Some(side) => Err(self.denied("env", name, &format!("set the variable `{name}`"), side)),
+        }
     }
 
     /// May it touch files below the builder's directory?
@@ -58,16 +94,6 @@ impl Grants {
         let any_scope = |scopes: &Scopes| scopes.contains_key("files");
         let missing = self.missing(any_scope);
         missing.map_or(Ok(()), |side| Err(self.denied("files", ANY, "touch files", side)))
-    }
-
-    fn check(&self, capability: &str, wanted: &str, what: &str) -> Result<(), Failure> {
-        let covers = |scopes: &Scopes| {
-            scopes.get(capability).is_some_and(|scope| scope.contains(ANY) || scope.contains(wanted))
-        };
-        match self.missing(covers) {
-            None => Ok(()),
-            Some(side) => Err(self.denied(capability, wanted, what, side)),
-        }
     }
 
     fn missing(&self, covers: impl Fn(&Scopes) -> bool) -> Option<Side> {
@@ -98,7 +124,8 @@ impl Grants {
                 format!("add `{capability} = [\"{wanted}\"]` to [allow.\"{hook}\"] in worker.toml"),
             ),
         };
-        let mut failure = Failure::new("denied", format!("`{hook}` may not {what}: {why}"));
+        let digest = &self.digest;
+        let mut failure = Failure::new("denied", format!("`{hook}` ({digest}) may not {what}: {why}"));
         failure.detail = Some(cure);
         failure
     }
@@ -144,10 +171,12 @@ mod tests {
         fn side(scope: &[String]) -> Vec<(&str, &[String])> {
             if scope == ["-"] { vec![] } else { vec![("exec", scope)] }
         }
-        let grants = Grants::new("lint:check".into(), side(&asked), side(&granted), allow, bundled);
+        let digest = "1a2b3c4d".to_owned();
+        let grants = Grants::new("lint:check".into(), digest, side(&asked), side(&granted), allow, bundled);
         let failure = grants.exec(program).err()?;
         assert_eq!(failure.code, "denied");
-        assert!(failure.message.contains("lint:check") && failure.message.contains(program), "{failure}");
+        let names = ["`lint:check` (1a2b3c4d)", program];
+        assert!(names.iter().all(|name| failure.message.contains(name)), "{failure}");
         let sides = [("does not ask", "plugin"), ("not grant", "master"), ("not allow", "worker")];
         sides.iter().find(|(text, _)| failure.message.contains(text)).map(|(_, side)| *side)
     }
@@ -191,9 +220,41 @@ mod tests {
         let scope = list("*");
         let files = [("files", scope.as_slice())];
         let grants = |granted: &[(&'static str, &[String])]| {
-            Grants::new("windlass:mkdir".into(), files, granted.to_vec(), &Allow::new(), true).files()
+            let (hook, digest) = ("windlass:mkdir".into(), String::new());
+            Grants::new(hook, digest, files, granted.to_vec(), &Allow::new(), true).files()
         };
         assert_eq!(grants(&files), Ok(()));
         assert_eq!(grants(&[]).unwrap_err().code, "denied");
+    }
+
+    #[test]
+    fn only_who_may_run_anything_on_all_sides_has_any_environment() {
+        let (any, git) = (list("*"), list("git"));
+        let grants = |granted: &Vec<String>| {
+            let (asked, granted) = ([("exec", any.as_slice())], [("exec", granted.as_slice())]);
+            Grants::new("lint:check".into(), String::new(), asked, granted, &Allow::new(), true)
+        };
+        assert_eq!(grants(&any).exec("git"), Ok(Exec::Any));
+        assert_eq!(grants(&git).exec("git"), Ok(Exec::Named));
+    }
+
+    #[test]
+    fn variables_are_granted_by_name_or_pattern_and_harmless_ones_are_free() {
+        let scope = list("GIT_SSH_COMMAND LINT_*");
+        let env = [("env", scope.as_slice())];
+        let grants = |asked: &[(&'static str, &[String])]| {
+            let (hook, digest) = ("lint:check".into(), "1a2b3c4d".into());
+            Grants::new(hook, digest, asked.to_vec(), env, &Allow::new(), true)
+        };
+        let asking = grants(&env);
+        for name in ["GIT_SSH_COMMAND", "LINT_", "LINT_LEVEL", "LANG", "LC_ALL", "TERM"] {
+            assert_eq!(asking.env(name), Ok(()), "{name}");
+        }
+        for name in ["LD_PRELOAD", "PATH", "GIT_SSH", "MY_LINT_LEVEL", "lint_level"] {
+            let failure = asking.env(name).unwrap_err();
+            assert!(failure.message.contains(&format!("may not set the variable `{name}`")), "{failure}");
+        }
+        assert!(grants(&[]).env("LINT_LEVEL").is_err());
+        assert_eq!(grants(&[]).env("NO_COLOR"), Ok(()));
     }
 }

@@ -2,22 +2,25 @@
 //! since its number may belong to somebody else then.
 
 use std::process::{Child, ExitStatus};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::machine::Machine;
+
 /// A process group, as long as its leader is ours to reap.
 #[derive(Debug)]
 pub struct Group {
+    machine: Arc<Machine>,
     leader: Pid,
     reaped: Mutex<bool>,
 }
 
 impl Group {
-    /// The group of a child that was started as the leader of one.
-    pub fn of(child: &Child) -> Group {
-        Group { leader: Pid::from_child(child), reaped: Mutex::new(false) }
+    /// The group of a child that was started as the leader of one, by `machine`'s list of orphans.
+    pub fn of(child: &Child, machine: Arc<Machine>) -> Group {
+        Group { machine, leader: Pid::from_child(child), reaped: Mutex::new(false) }
     }
 
     /// The child's process id.
@@ -41,6 +44,7 @@ impl Group {
         }
         let status = child.wait()?;
         *reaped = true;
+        self.machine.orphans.reaped(self.leader);
         Ok(status)
     }
 

@@ -16,6 +16,8 @@ pub struct Home {
     pub instance: String,
     /// Counts starts.
     pub epoch: u64,
+    /// The directory itself, its real path.
+    pub base: PathBuf,
     /// One directory for each builder.
     pub builds: PathBuf,
     /// Components by digest.
@@ -64,7 +66,8 @@ impl Home {
         let last = read(&epoch_path).map_err(failed(&epoch_path))?;
         let epoch = last.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) + 1;
         replace(&epoch_path, epoch.to_string().as_bytes()).map_err(failed(&epoch_path))?;
-        Ok(Home { instance, epoch, builds, components, spool, cache: base.join("cache"), _lock: lock })
+        let (base, cache) = (base.clone(), base.join("cache"));
+        Ok(Home { instance, epoch, base, builds, components, spool, cache, _lock: lock })
     }
 }
 

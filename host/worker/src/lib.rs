@@ -5,7 +5,9 @@
 //! - `commands`: the one owner of all running commands; they go on while the link is down
 //! - `spool`: what a command said and the master has not made durable yet
 //! - `components`: the bytes of the plugins that commands run in
-//! - `port`: what a running component may do here, with `grant` before it, and `child`, `files` behind it
+//! - `port`: what a running component may do here, with `grant` before it, and `child`, `files` and `tree`
+//!   behind it
+//! - `orphans`: what left its command's process group, and ends with the command all the same
 //!
 //! Deliberately absent: what a command *means*. A worker knows processes, files and logs; `shell` and
 //! its kin are components. A later holder process will own `child` and `spool`, so that commands
@@ -23,13 +25,19 @@ mod files;
 mod glob;
 mod grant;
 mod group;
+mod harden;
 mod home;
 mod link;
+mod machine;
 mod options;
+mod orphans;
 mod outgoing;
 mod output;
 mod port;
+mod proc;
 mod spool;
+mod tree;
+mod work;
 
 pub use agent::run;
 pub use options::{Event, Exit, Options, WorkerError};

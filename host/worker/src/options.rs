@@ -15,6 +15,9 @@ pub struct Options {
     pub shutdown: CancellationToken,
     /// How long running commands may go on after that, before they are interrupted.
     pub drain: Duration,
+    /// This process is the worker and nothing else: it may be hardened, and what it adopts came from
+    /// commands. Without it a process that leaves its command's group outlives the command.
+    pub alone: bool,
     /// Called with what a person would want to see. Must not block.
     pub on_event: Arc<dyn Fn(Event) + Send + Sync>,
 }
@@ -23,7 +26,13 @@ impl Options {
     /// Interrupts commands at once on shutdown, and tells nobody anything.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>, shutdown: CancellationToken) -> Options {
-        Options { directory: directory.into(), shutdown, drain: Duration::ZERO, on_event: Arc::new(|_| {}) }
+        Options {
+            directory: directory.into(),
+            shutdown,
+            drain: Duration::ZERO,
+            alone: false,
+            on_event: Arc::new(|_| {}),
+        }
     }
 }
 
@@ -111,6 +120,8 @@ pub enum WorkerError {
         #[source]
         source: std::io::Error,
     },
+    #[error("the token file `{path}` can be read by others; `chmod 600 {path}` mends that")]
+    OpenToken { path: PathBuf },
     #[error("the token file `{path}` is empty")]
     EmptyToken { path: PathBuf },
     #[error("`{address}` is no address of a master; it looks like ws://host:9989")]

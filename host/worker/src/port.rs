@@ -2,8 +2,8 @@
 //! files. Each power is checked against the command's [`Grants`] here, and nowhere else.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -23,12 +23,15 @@ use windlass_runtime::port::{
 
 use crate::beneath::Root;
 use crate::child::{self, Control, Plan, Started};
-use crate::environment::{self, Variables};
+use crate::environment;
 use crate::files;
-use crate::grant::Grants;
+use crate::grant::{Exec, Grants};
 use crate::group::{Group, signal_named};
+use crate::machine::{MAX_PROCESSES, Machine};
 use crate::output::cut;
 use crate::spool::CommandSpool;
+use crate::tree;
+use crate::work::Work;
 
 /// From the first signal to the kill, unless the command says otherwise.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -48,8 +51,10 @@ pub struct Context {
     pub root: Arc<Root>,
     /// What it may do.
     pub grants: Grants,
-    /// What the worker's environment contributes.
-    pub base: Arc<Variables>,
+    /// What it shares with other commands.
+    pub machine: Arc<Machine>,
+    /// Marks its children.
+    pub mark: String,
     /// The builder's variables.
     pub env: Vec<(String, String)>,
     /// Where all that it says goes.
@@ -60,6 +65,10 @@ pub struct Context {
     pub children: TaskTracker,
     /// Cancelled when the command is over: its children end.
     pub over: CancellationToken,
+    /// What it was denied, counted.
+    pub denials: AtomicU64,
+    /// The log that got the output of a child last.
+    pub log: Mutex<Option<String>>,
 }
 
 /// The port of one command.
@@ -77,9 +86,10 @@ impl Port {
         Port { context, interrupt, diagnostics: 0, running: Arc::default() }
     }
 
-    /// Tells whoever operates the worker about a denial, whatever the guest makes of it.
-    fn denied(&mut self, failure: Failure) -> Failure {
-        let mut text = failure.message.clone();
+    /// Counts a denial and tells of it in the build, whatever the guest makes of it.
+    fn denied(&mut self, call: &str, failure: Failure) -> Failure {
+        self.context.denials.fetch_add(1, Ordering::Relaxed);
+        let mut text = format!("`{call}` was denied: {}", failure.message);
         if let Some(detail) = &failure.detail {
             text = format!("{text}; {detail}");
         }
@@ -87,23 +97,31 @@ impl Port {
         failure
     }
 
-    fn may_touch_files(&mut self) -> Result<(), Failure> {
-        self.context.grants.files().map_err(|failure| self.denied(failure))
-    }
-
-    /// Runs a blocking function of files where it delays nobody.
+    /// Runs a blocking function of files where it delays nobody. It is one of the command's children:
+    /// the command has not ended before it has stopped.
     async fn on_files<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&Root) -> Result<T, Failure> + Send + 'static,
+        call: &'static str,
+        operation: impl FnOnce(&Root, &mut Work) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.may_touch_files()?;
-        let root = Arc::clone(&self.context.root);
-        let task = self.context.runtime.spawn_blocking(move || work(&root));
+        self.context.grants.files().map_err(|failure| self.denied(call, failure))?;
+        let context = Arc::clone(&self.context);
+        let turn = tokio::select! {
+            turn = Arc::clone(&context.machine.files).acquire_owned() => turn.expect("it is never closed"),
+            () = context.over.cancelled() => return Err(Failure::new("interrupted", "the command is over")),
+        };
+        let mut work = Work::new(context.over.clone(), context.interrupt.clone());
+        let root = Arc::clone(&context.root);
+        let run = move || {
+            let _turn = turn;
+            operation(&root, &mut work)
+        };
+        let task = context.children.spawn_blocking_on(run, &context.runtime);
         task.await
             .unwrap_or_else(|error| Err(Failure::new("io", format!("a file operation broke off: {error}"))))
     }
 
-    fn plan(&self, options: SpawnOptions) -> Result<Plan, Failure> {
+    fn plan(&self, options: SpawnOptions, exec: Exec) -> Result<Plan, Failure> {
         let bad = |message: String| Failure::new("bad-argument", message);
         let program = options.argv.first().ok_or_else(|| bad("an empty argv names no program".into()))?;
         if options.argv.iter().any(|argument| argument.contains('\0')) {
@@ -122,15 +140,26 @@ impl Port {
         }
         let directory = self.context.root.make_directory(&options.workdir)?;
         let path = self.context.root.path().join(&options.workdir);
-        let variables = environment::of_child(&self.context.base, &self.context.env, env, &path);
-        let file = if program.contains('/') {
-            program.into()
-        } else {
-            environment::find_program(program, &variables).ok_or_else(|| {
-                let path = variables.get(std::ffi::OsStr::new("PATH"));
-                let path = path.map_or_else(String::new, |path| path.to_string_lossy().into_owned());
-                Failure::new("spawn-failed", format!("there is no program `{program}` in PATH ({path})"))
-            })?
+        let Context { mark, machine, .. } = &*self.context;
+        let variables = environment::of_child(mark, &machine.base, &self.context.env, env, &path);
+        let file = match exec {
+            Exec::Any if program.contains('/') => program.into(),
+            Exec::Any => environment::find_program(program, &variables)
+                .ok_or_else(|| not_found(program, "PATH", &variables))?,
+            // Granted as a path, which leads where it leads for the worker.
+            Exec::Named if program.contains('/') => {
+                let path = std::path::PathBuf::from(program);
+                if !path.is_absolute() || environment::lies_below(&path, &machine.private) {
+                    let message = format!(
+                        "`{program}` was granted as a path, but is not absolute or lies below the worker's \
+                         directory, where builds write; only `exec = [\"*\"]` allows that"
+                    );
+                    return Err(Failure::new("denied", message));
+                }
+                path
+            }
+            Exec::Named => environment::find_granted(program, &machine.base, &machine.private)
+                .ok_or_else(|| not_found(program, "the worker's own PATH", &machine.base))?,
         };
         let mut plan = Plan {
             program: file,
@@ -182,6 +211,12 @@ impl Port {
         }
         Ok(plan)
     }
+}
+
+fn not_found(program: &str, what: &str, variables: &environment::Variables) -> Failure {
+    let path = variables.get(std::ffi::OsStr::new("PATH"));
+    let path = path.map_or_else(String::new, |path| path.to_string_lossy().into_owned());
+    Failure::new("spawn-failed", format!("there is no program `{program}` in {what} ({path})"))
 }
 
 const OPTIONS: &str =
@@ -249,24 +284,38 @@ const MAX_MESSAGE: usize = 4_096;
 #[async_trait]
 impl CommandPort for Port {
     async fn spawn(&mut self, options: SpawnOptions) -> Result<Box<dyn ChildPort>, Failure> {
-        if let Some(program) = options.argv.first() {
-            self.context.grants.exec(program).map_err(|failure| self.denied(failure))?;
+        let context = Arc::clone(&self.context);
+        let exec = match options.argv.first() {
+            Some(program) => context.grants.exec(program).map_err(|failure| self.denied("spawn", failure))?,
+            None => Exec::Named,
+        };
+        if exec == Exec::Named {
+            for (name, _) in &options.env {
+                context.grants.env(name).map_err(|failure| self.denied("spawn-options.env", failure))?;
+            }
         }
         if self.running.load(Ordering::Relaxed) >= MAX_CHILDREN {
             return Err(Failure::new("quota", format!("a command has at most {MAX_CHILDREN} children")));
         }
-        let plan = self.plan(options)?;
-        let context = &self.context;
+        let Ok(room) = Arc::clone(&context.machine.processes).try_acquire_owned() else {
+            let message = format!("the commands of this worker have {MAX_PROCESSES} children already");
+            return Err(Failure::new("quota", message));
+        };
+        let plan = self.plan(options, exec)?;
+        if let Some(log) = &plan.log {
+            *context.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(log.clone());
+        }
         let started = {
             let _entered = context.runtime.enter();
-            let spool = Arc::clone(&context.spool);
-            child::start(plan, spool, context.interrupt.clone(), context.over.clone())
+            let (machine, spool) = (Arc::clone(&context.machine), Arc::clone(&context.spool));
+            child::start(plan, machine, spool, context.interrupt.clone(), context.over.clone())
         };
         let (started, watcher) = started?;
         self.running.fetch_add(1, Ordering::Relaxed);
         let running = Arc::clone(&self.running);
         let watch = async move {
             watcher.watch().await;
+            drop(room);
             running.fetch_sub(1, Ordering::Relaxed);
         };
         // Looked at by the child itself: its events end without an exit if this task breaks off.
@@ -296,42 +345,42 @@ impl CommandPort for Port {
 
     async fn make_directory(&mut self, path: &str) -> Result<(), Failure> {
         let path = path.to_owned();
-        self.on_files(move |root| root.make_directory(&path).map(drop)).await
+        self.on_files("make-directory", move |root, _| root.make_directory(&path).map(drop)).await
     }
 
     async fn remove(&mut self, path: &str) -> Result<(), Failure> {
         let path = path.to_owned();
-        self.on_files(move |root| files::remove(root, &path)).await
+        self.on_files("remove", move |root, work| tree::remove(root, &path, work)).await
     }
 
     async fn copy(&mut self, from: &str, to: &str) -> Result<(), Failure> {
         let (from, to) = (from.to_owned(), to.to_owned());
-        self.on_files(move |root| files::copy(root, &from, &to)).await
+        self.on_files("copy", move |root, work| tree::copy(root, &from, &to, work)).await
     }
 
     async fn stat(&mut self, path: &str) -> Result<FileEntry, Failure> {
         let path = path.to_owned();
-        self.on_files(move |root| files::stat(root, &path)).await
+        self.on_files("stat", move |root, _| files::stat(root, &path)).await
     }
 
     async fn entries(&mut self, directory: &str) -> Result<Vec<FileEntry>, Failure> {
         let directory = directory.to_owned();
-        self.on_files(move |root| files::entries(root, &directory)).await
+        self.on_files("entries", move |root, work| files::entries(root, &directory, work)).await
     }
 
     async fn glob(&mut self, pattern: &str) -> Result<Vec<String>, Failure> {
         let pattern = pattern.to_owned();
-        self.on_files(move |root| files::glob(root, &pattern)).await
+        self.on_files("glob", move |root, work| files::glob(root, &pattern, work)).await
     }
 
     async fn read(&mut self, path: &str) -> Result<Vec<u8>, Failure> {
         let path = path.to_owned();
-        self.on_files(move |root| files::read(root, &path)).await
+        self.on_files("read", move |root, _| files::read(root, &path)).await
     }
 
     async fn write(&mut self, path: &str, data: &[u8]) -> Result<(), Failure> {
         let (path, data) = (path.to_owned(), data.to_vec());
-        self.on_files(move |root| files::write(root, &path, &data)).await
+        self.on_files("write", move |root, _| files::write(root, &path, &data)).await
     }
 }
 

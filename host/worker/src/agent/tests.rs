@@ -31,10 +31,16 @@ struct World {
 async fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    std::fs::write(folder.path().join("token"), "secret\n").unwrap();
+    write_token(folder.path(), 0o600);
     let (shutdown, events) = (CancellationToken::new(), Arc::default());
     let worker = start_worker(folder.path().to_owned(), &listener, &shutdown, &events);
     World { folder, listener, shutdown, events, worker }
+}
+
+fn write_token(folder: &Path, mode: u32) {
+    std::fs::write(folder.join("token"), "secret\n").unwrap();
+    let mode = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(folder.join("token"), mode).unwrap();
 }
 
 fn start_worker(
@@ -421,4 +427,16 @@ async fn two_workers_can_not_share_a_directory() {
     let folder = world.folder.path().to_owned();
     let second = start_worker(folder, &world.listener, &world.shutdown, &world.events);
     assert!(matches!(second.await.unwrap(), Err(WorkerError::Locked { .. })));
+}
+
+#[tokio::test]
+async fn a_token_that_others_can_read_is_refused_with_what_to_do() {
+    let world = world().await;
+    world.shutdown.cancel();
+    let (folder, listener) = (world.folder.path().to_owned(), &world.listener);
+    let other = folder.join("other");
+    std::fs::create_dir(&other).unwrap();
+    write_token(&other, 0o640);
+    let refused = start_worker(other, listener, &CancellationToken::new(), &world.events).await.unwrap();
+    assert!(refused.unwrap_err().to_string().contains("chmod 600"));
 }

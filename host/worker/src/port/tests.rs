@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::orphans::Orphans;
 use crate::spool::{Limits, Spool};
 use windlass_protocol::codec::Decoder;
 use windlass_protocol::message::{CommandUid, ToMaster};
@@ -21,7 +22,10 @@ fn world() -> World {
 }
 
 fn world_granting(programs: &str) -> World {
-    let folder = tempfile::tempdir().unwrap();
+    world_in(tempfile::tempdir().unwrap(), programs)
+}
+
+fn world_in(folder: tempfile::TempDir, programs: &str) -> World {
     let spool = Spool::new(folder.path(), Limits::default());
     let command = spool.open(&CommandUid("c0".into())).unwrap();
     let (interrupt, interrupt_heard) = watch::channel(None);
@@ -29,17 +33,31 @@ fn world_granting(programs: &str) -> World {
     let programs = vec![programs.to_owned()];
     let asked = [("exec", any.as_slice()), ("files", &any)];
     let granted = [("exec", programs.as_slice()), ("files", &any)];
-    let own = std::env::vars_os();
+    let own = environment::base(std::env::vars_os(), &["PATH".to_owned()]);
+    // What leaves its group is adopted by the tests' own process.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    let private = folder.path().canonicalize().unwrap();
+    let orphans = Orphans::new(&private.display().to_string(), false);
     let context = Arc::new(Context {
         runtime: Handle::current(),
         root: Arc::new(Root::open(folder.path(), "b").unwrap()),
-        grants: Grants::new("windlass:shell".into(), asked, granted, &BTreeMap::new(), true),
-        base: Arc::new(environment::base(own, &[])),
+        grants: Grants::new(
+            "windlass:shell".into(),
+            "1a2b3c4d".into(),
+            asked,
+            granted,
+            &BTreeMap::new(),
+            true,
+        ),
+        mark: orphans.mark("c0"),
+        machine: Arc::new(Machine::new(own, private, orphans)),
         env: vec![("BUILDER".into(), "b".into())],
         spool: command,
         interrupt: interrupt_heard,
         children: TaskTracker::new(),
         over: CancellationToken::new(),
+        denials: AtomicU64::default(),
+        log: Mutex::default(),
     });
     let port = Port::new(Arc::clone(&context));
     World { folder, spool, interrupt, context, port }
@@ -332,7 +350,8 @@ async fn a_denial_names_the_plugin_and_reaches_the_master() {
     match world.updates().as_slice() {
         [Update::Diagnostic { level, message }] => {
             assert_eq!(level, "error");
-            assert!(message.contains("`windlass:shell` may not run `sh`"), "{message}");
+            let expected = "`spawn` was denied: `windlass:shell` (1a2b3c4d) may not run `sh`";
+            assert!(message.starts_with(expected), "{message}");
         }
         other => panic!("{other:?}"),
     }
@@ -350,4 +369,99 @@ async fn files_go_through_the_port() {
     assert_eq!(world.port.entries("c").await.unwrap().len(), 1);
     world.port.remove("c").await.unwrap();
     assert_eq!(world.port.stat("c").await.unwrap_err().code, "not-found");
+}
+
+/// A command that may run `git` alone, with a program of that name in the build's directory.
+fn world_with_a_false_git() -> (World, SpawnOptions) {
+    let world = world_granting("git");
+    let bin = world.folder.path().join("b/bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink("/bin/echo", bin.join("git")).unwrap();
+    let mut options = sh("");
+    options.argv = ["git", "--version"].map(str::to_owned).to_vec();
+    (world, options)
+}
+
+/// Symptom: a command that was granted `git` ran a program of its own. Cause: the child's `PATH`, which
+/// the guest sets, led to it. Cure: the worker's own `PATH` decides, and variables need a grant.
+#[tokio::test]
+async fn a_program_that_is_granted_by_name_is_the_workers() {
+    let (mut world, mut options) = world_with_a_false_git();
+    assert_eq!(world.run(options.clone()).await, Exit::Code(0));
+    assert!(world.log().starts_with("git version"));
+
+    for name in ["PATH", "LD_PRELOAD", "GIT_SSH_COMMAND", "GIT_EXEC_PATH", "BASH_ENV", "PYTHONPATH"] {
+        for value in [Some("bin".to_owned()), None] {
+            options.env = vec![(name.into(), value)];
+            let failure = world.refused(options.clone()).await;
+            assert_eq!(failure.code, "denied", "{name}");
+            assert!(failure.message.contains(name), "{failure}");
+        }
+    }
+    assert_eq!(world.context.denials.load(Ordering::Relaxed), 12);
+    options.env = vec![("GIT_AUTHOR_NAME".into(), Some("me".into()))];
+    assert_eq!(world.run(options).await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_path_that_was_granted_must_be_absolute_and_not_the_builds_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("b/echo").display().to_string();
+    let below_world = world_in(folder, &below);
+    std::os::unix::fs::symlink("/bin/echo", &below).unwrap();
+    let cases = [
+        (world_granting("bin/echo"), "bin/echo", false),
+        (below_world, below.as_str(), false),
+        (world_granting("/bin/echo"), "/bin/echo", true),
+    ];
+    for (mut world, granted, allowed) in cases {
+        let mut options = sh("");
+        options.argv = vec![granted.to_owned()];
+        if allowed {
+            assert_eq!(world.run(options).await, Exit::Code(0));
+        } else {
+            assert_eq!(world.refused(options).await.code, "denied", "{granted}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_left_its_group_and_its_parent_ends_with_its_command() {
+    let mut world = world();
+    // Twice forked, in a session of its own, with pipes closed.
+    let exit = world.run(sh("(setsid sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1' &)")).await;
+    assert_eq!(exit, Exit::Code(0));
+    let pid = world.log().trim().to_owned();
+    let orphans = &world.context.machine.orphans;
+    assert!(orphans.has_left("c0") && !orphans.has_left("c1"));
+    let ended = orphans.end("c0");
+    let expected = format!("processes that the command left behind were killed: sleep ({pid})\n");
+    assert_eq!(ended.report(), expected);
+    gone(&pid).await;
+    assert!(!orphans.has_left("c0"));
+}
+
+#[tokio::test]
+async fn processes_that_start_each_other_end_all_the_same() {
+    let mut world = world();
+    std::fs::create_dir_all(world.folder.path().join("b/build")).unwrap();
+    std::fs::write(
+        world.folder.path().join("b/build/breed"),
+        "test $1 -gt 5 || { setsid sh breed $(($1+1)) & setsid sh breed $(($1+1)) & }\nexec sleep 1000\n",
+    )
+    .unwrap();
+    assert_eq!(world.run(sh("(setsid sh breed 1 >/dev/null 2>&1 &)")).await, Exit::Code(0));
+    let ended = world.context.machine.orphans.end("c0");
+    assert!(ended.left.is_empty() && !ended.killed.is_empty(), "{ended:?}");
+    assert!(!world.context.machine.orphans.has_left("c0"));
+}
+
+#[tokio::test]
+async fn an_operation_on_files_is_over_before_its_command_is() {
+    let mut world = world();
+    world.port.write("a", b"x").await.unwrap();
+    world.context.over.cancel();
+    assert_eq!(world.port.copy("a", "b").await.unwrap_err().code, "interrupted");
+    world.context.children.close();
+    world.context.children.wait().await;
 }

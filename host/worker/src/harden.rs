@@ -1,0 +1,34 @@
+//! What a worker's process does to itself before it runs programs of strangers under its own user.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::io::FdFlags;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+
+/// Makes this process fit to be a worker and nothing else. What the kernel refuses is said and survived.
+pub fn harden() {
+    let refused = |what: &str, error: rustix::io::Errno| tracing::warn!(%error, "failed to {what}");
+    // Builds have the same user: they may not trace this process, nor read its memory, where the token is.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .unwrap_or_else(|error| refused("keep builds from looking into the worker", error));
+    // Whatever a build leaves behind becomes a child of this process, and is found.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .unwrap_or_else(|error| refused("adopt what builds leave behind", error));
+    // Inherited by builds, who may raise it again: a crash shall not fill the disk.
+    let core = rustix::process::getrlimit(Resource::Core);
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: core.maximum })
+        .unwrap_or_else(|error| refused("switch off core dumps of builds", error));
+    keep_files();
+}
+
+/// Children get what the worker gives them, not what whoever started the worker had open.
+#[expect(unsafe_code, reason = "marks descriptors by number; it closes and takes over none")]
+fn keep_files() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    for number in numbers.filter(|number| *number > 2).collect::<Vec<_>>() {
+        // SAFETY: the descriptor is not used beyond this call; one that was closed meanwhile is refused.
+        let file = unsafe { BorrowedFd::borrow_raw(number) };
+        rustix::io::fcntl_setfd(file, FdFlags::CLOEXEC).ok();
+    }
+}
