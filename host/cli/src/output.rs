@@ -44,13 +44,32 @@ pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
 /// Text from outside on one line: control characters, and with them every escape sequence, become `·`.
 #[must_use]
 pub fn tame(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
+    text.chars().map(|c| if acts(c) { '·' } else { c }).collect()
 }
 
 /// Log text from outside: line ends and tabs stay, other control characters become `·`.
 #[must_use]
 pub fn tame_log(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '·' } else { c }).collect()
+    text.chars().map(|c| if acts(c) && c != '\n' && c != '\t' { '·' } else { c }).collect()
+}
+
+/// Whether a terminal does something at it instead of showing it: control characters, and those that turn
+/// the direction of the text round them, so that it reads as something else.
+fn acts(c: char) -> bool {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
+}
+
+/// A value as JSON, on several lines. A terminal shows it as it is: JSON lets some control characters stand.
+#[must_use]
+pub fn json(value: &impl serde::Serialize) -> String {
+    let text = serde_json::to_string_pretty(value).expect("our own types are JSON");
+    let escape = |c: char| match c {
+        '\n' => "\n".to_owned(),
+        c if acts(c) => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 /// A duration for people: `340 ms`, `12.3 s`, `4 min 05 s`, `3 h 12 min`, `5 days`.
@@ -152,6 +171,8 @@ mod tests {
     fn escape_sequences_from_outside_do_not_reach_the_terminal() {
         assert_eq!(tame("a\x1b[31mred\nb"), "a·[31mred·b");
         assert_eq!(tame_log("a\tb\x07\n"), "a\tb·\n");
+        assert_eq!(tame("\u{9b}31m a\u{202e}b"), "·31m a·b");
+        assert_eq!(json(&"\u{9b}31m\x7f\n"), r#""\u009b31m\u007f\n""#);
     }
 
     #[test]

@@ -15,11 +15,11 @@ const PLAIN: Style = Style::new();
 
 /// Prints a value as JSON.
 pub fn print_json(value: &impl serde::Serialize) {
-    println!("{}", serde_json::to_string_pretty(value).expect("our own types are JSON"));
+    println!("{}", crate::output::json(value));
 }
 
 /// `windlass status`.
-pub async fn status(client: &Client, json: bool) -> Result<Exit, Failed> {
+pub async fn status(client: &Client, verbose: bool, json: bool) -> Result<Exit, Failed> {
     let status: view::Status = client.get("/api/v1/status").await?;
     if json {
         print_json(&status);
@@ -79,10 +79,25 @@ pub async fn status(client: &Client, json: bool) -> Result<Exit, Failed> {
         let error = poller.error.as_deref().unwrap_or_default();
         println!("{}", paint(BAD, format_args!("poller {}: {}", tame(&poller.name), tame(error))));
     }
+    let slow = status.dispatch.p99_us > view::DispatchStatus::GOOD_P99_US;
+    if verbose || slow {
+        println!("{}", paint(if slow { BAD } else { FAINT }, dispatch(status.dispatch)));
+    }
     for problem in &status.problems {
         println!("{}", paint(BAD, tame(problem)));
     }
     Ok(Exit::Success)
+}
+
+fn dispatch(pace: view::DispatchStatus) -> String {
+    let ms = |us: u64| format!("{}.{} ms", us / 1_000, us % 1_000 / 100);
+    format!(
+        "dispatcher: {} events, of the newest half within {}, 99 in 100 within {}, the slowest {}",
+        pace.events,
+        ms(pace.p50_us),
+        ms(pace.p99_us),
+        ms(pace.max_us)
+    )
 }
 
 fn policies(status: &view::Status) -> Table {

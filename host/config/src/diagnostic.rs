@@ -234,6 +234,9 @@ impl Report {
         message: String,
     ) -> &mut Finding {
         let labels = vec![(span.clone(), String::new())];
+        // The words of a plugin's schema may stand in it, and terminals obey control characters.
+        let tame = |c: char| if c.is_control() && c != '\n' { '·' } else { c };
+        let message = message.chars().map(tame).collect();
         self.found.push(Finding { code, severity, message, labels, help: None });
         self.found.last_mut().expect("one was pushed")
     }
