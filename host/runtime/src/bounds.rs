@@ -93,17 +93,56 @@ pub(crate) fn value(what: &str, value: &Value) -> Checked {
 /// Named values, 64 KiB in all.
 pub(crate) fn pairs(what: &str, pairs: &[Pair]) -> Checked {
     items(what, pairs)?;
-    let mut sum = 0;
     for pair in pairs {
         name(&format!("a name in {what}"), &pair.name)?;
         value(&format!("`{}` in {what}", pair.name), &pair.value)?;
-        sum += pair.name.len()
-            + match &pair.value {
-                Value::Null | Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => 8,
-                Value::Text(content) | Value::Json(content) => content.len(),
-            };
     }
+    let sum = size(pairs);
     if sum > MAX_BYTES { Err(too_large(what, sum, MAX_BYTES)) } else { Ok(()) }
+}
+
+/// Bytes of named values.
+pub(crate) fn size(pairs: &[Pair]) -> usize {
+    let value = |value: &Value| match value {
+        Value::Null | Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => 8,
+        Value::Text(content) | Value::Json(content) => content.len(),
+    };
+    pairs.iter().map(|pair| pair.name.len() + value(&pair.value)).sum()
+}
+
+/// A link that people will click: nothing that a browser would run.
+pub(crate) fn link(what: &str, url: &str) -> Checked {
+    path(what, url)?;
+    let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
+    if !(lower.starts_with("http://") || lower.starts_with("https://")) {
+        return Err(bad(format!("{what} does not begin with `https://` or `http://`")));
+    }
+    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(bad(format!("{what} has a space or a control character in it")));
+    }
+    Ok(())
+}
+
+/// One line for people: without control characters, which would move a cursor or end the line, and
+/// without those that turn the direction of text round; cut at 1 KiB.
+pub(crate) fn line(text: &str) -> String {
+    cut(text, 1_024).chars().map(|c| if is_unseen(c) { ' ' } else { c }).collect()
+}
+
+/// Whether a character acts rather than shows.
+pub(crate) fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A text of a guest as messages repeat it: short, and without what acts on a terminal.
+pub(crate) fn quoted(text: &str) -> String {
+    let short = cut(text, 64);
+    let shown: String = short
+        .chars()
+        .map(|c| if is_unseen(c) { c.escape_default().to_string() } else { c.to_string() })
+        .collect();
+    if short.len() < text.len() { format!("`{shown}...`") } else { format!("`{shown}`") }
 }
 
 /// Text cut at 64 KiB, for functions that cannot answer a failure.
@@ -143,6 +182,24 @@ mod tests {
         let half = |name: &str| Pair { name: name.to_owned(), value: Value::Text("x".repeat(40_000)) };
         assert_eq!(code(pairs("an update", &[half("a")])), None);
         assert_eq!(code(pairs("an update", &[half("a"), half("b")])).as_deref(), Some("too-large"));
+    }
+
+    #[test]
+    fn links_lead_somewhere_and_run_nothing() {
+        assert_eq!(code(link("a link", "HTTPS://example.org/1?a=b")), None);
+        let bad = Some("bad-argument".to_owned());
+        for url in
+            ["javascript:alert(1)", "data:text/html,x", "//example.org", "", "http://a\nb", "http://a b"]
+        {
+            assert_eq!(code(link("a link", url)), bad, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_acts_on_a_terminal_is_shown_and_not_done() {
+        assert_eq!(quoted("a\x1b[2Jb\u{202e}"), "`a\\u{1b}[2Jb\\u{202e}`");
+        assert_eq!(quoted(&"x".repeat(100)), format!("`{}...`", "x".repeat(64)));
+        assert_eq!(line("done\r\n\x1b[31mred"), "done   [31mred");
     }
 
     #[test]

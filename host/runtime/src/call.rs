@@ -17,13 +17,14 @@ use windlass_core::value::{Completion, Failure};
 use crate::bindings::master::exports::windlass::base::plugin as wit;
 use crate::bindings::master::windlass::base::types as base;
 use crate::bounds;
+use crate::charge::{Budget, Counters};
 use crate::convert::list;
 use crate::hooks::Indices;
 use crate::load::{Problem, TRIAL_CPU_MS, TRIAL_WALL};
 use crate::plugin::Plugin;
 use crate::port::{CommandPort, StepPort};
 use crate::runtime::Inner;
-use crate::state::{Budget, Charged, Counters, Decision, Role, State};
+use crate::state::{Decision, Role, State};
 
 /// What came of asking a policy.
 #[derive(Debug)]
@@ -136,30 +137,13 @@ struct Call {
 }
 
 impl Call {
-    fn begin(inner: Arc<Inner>, guest: Guest, function: &'static str) -> Call {
-        let counters = Arc::new(Counters::default());
+    fn begin(inner: Arc<Inner>, counters: Arc<Counters>, guest: Guest, function: &'static str) -> Call {
         Call { inner, guest, function, counters, began: Instant::now(), counted: false }
     }
 
     fn store(&self, role: Role, memory: u64, budget: Budget) -> Store<State> {
         let name = Arc::clone(&self.guest.name);
         State::store(&self.inner.engine, name, role, memory, budget, &self.counters)
-    }
-
-    /// Runs `call` to its end and charges it, for at most `wall`.
-    async fn run<T>(
-        &self,
-        wall: Option<Duration>,
-        call: impl Future<Output = Result<T, Stop>>,
-    ) -> Result<T, Stop> {
-        let charged = Charged::new(call, Arc::clone(&self.counters));
-        match wall {
-            None => charged.await,
-            Some(wall) => match tokio::time::timeout(wall, charged).await {
-                Ok(ended) => ended,
-                Err(_) => Err(Stop::Kind(FaultKind::Wall(wall.as_millis().try_into().unwrap_or(u64::MAX)))),
-            },
-        }
     }
 
     /// Counts it, and puts a name to what went wrong.
@@ -198,6 +182,14 @@ impl Drop for Call {
     }
 }
 
+/// Runs `call` to its end, for at most `wall`.
+async fn within<T>(wall: Duration, call: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    match tokio::time::timeout(wall, call).await {
+        Ok(ended) => ended,
+        Err(_) => Err(Stop::Kind(FaultKind::Wall(wall.as_millis().try_into().unwrap_or(u64::MAX)))),
+    }
+}
+
 /// What went wrong first, then where.
 fn trap_text(error: &wasmtime::Error) -> String {
     let mut text = error.root_cause().to_string();
@@ -233,16 +225,17 @@ pub(crate) fn host_failed(plugin: &Plugin, call: &str, error: JoinError) -> Faul
 /// Asks a policy, on a guest thread.
 pub(crate) async fn ask(
     inner: Arc<Inner>,
+    counters: Arc<Counters>,
     mut called: Called,
     question: Question,
     lookups: Lookups,
 ) -> Reply {
     let limits = inner.limits;
-    let call = Call::begin(inner, called.guest(), question.kind().function());
+    let call = Call::begin(inner, counters, called.guest(), question.kind().function());
     let role = Role::Policy(Decision { lookups, ..Decision::default() });
     let mut store = call.store(role, limits.policy_memory, Budget::whole(limits.policy_cpu_ms));
     let wall = Duration::from_millis(limits.policy_wall_ms);
-    let answer = call.run(Some(wall), decide(&mut store, &called, question)).await;
+    let answer = within(wall, decide(&mut store, &called, question)).await;
     let mut state = store.into_data();
     let lookups = match &mut state.role {
         Role::Policy(decision) => std::mem::take(&mut decision.made),
@@ -317,12 +310,16 @@ fn bounded(answer: Answer) -> Result<Answer, Stop> {
 }
 
 /// Runs a step, on a guest thread.
-pub(crate) async fn run_step(inner: Arc<Inner>, mut called: Called, port: Box<dyn StepPort>) -> StepEnd {
+pub(crate) async fn run_step(
+    inner: Arc<Inner>,
+    counters: Arc<Counters>,
+    mut called: Called,
+    port: Box<dyn StepPort>,
+) -> StepEnd {
     let limits = inner.limits;
-    let call = Call::begin(inner, called.guest(), HookKind::BuildStep.function());
-    let mut store =
-        call.store(Role::Step(port), limits.step_memory, Budget::between_calls(limits.step_cpu_ms));
-    let result = call.run(None, step(&mut store, &called)).await;
+    let call = Call::begin(inner, counters, called.guest(), HookKind::BuildStep.function());
+    let mut store = call.store(Role::Step(port), limits.step_memory, Budget::renewed(limits.step_cpu_ms));
+    let result = step(&mut store, &called).await;
     let (result, usage) = call.end(result, store.data());
     StepEnd { result, usage }
 }
@@ -337,21 +334,22 @@ async fn step(
     let instance = plugin.prepared.pre.instantiate_async(&mut *store).await?;
     let guest = indices.load(&mut *store, &instance)?;
     let result = guest.call_run(store, hook, args).await??;
-    let summary = result.summary.map(|text| bounds::cut(&text, bounds::MAX_BYTES).to_owned());
+    let summary = result.summary.map(|text| bounds::line(&text));
     Ok(StepResult { outcome: result.outcome.into(), summary })
 }
 
 /// Runs a slave-command, on a guest thread.
 pub(crate) async fn run_command(
     inner: Arc<Inner>,
+    counters: Arc<Counters>,
     mut called: Called,
     port: Box<dyn CommandPort>,
 ) -> CommandEnd {
     let limits = inner.limits;
-    let call = Call::begin(inner, called.guest(), HookKind::SlaveCommand.function());
+    let call = Call::begin(inner, counters, called.guest(), HookKind::SlaveCommand.function());
     let mut store =
-        call.store(Role::Command(port), limits.command_memory, Budget::between_calls(limits.step_cpu_ms));
-    let result = call.run(None, command(&mut store, &called)).await;
+        call.store(Role::Command(port), limits.command_memory, Budget::renewed(limits.step_cpu_ms));
+    let result = command(&mut store, &called).await;
     let (result, usage) = call.end(result, store.data());
     CommandEnd { result, usage }
 }
@@ -375,9 +373,10 @@ async fn command(
 /// Instantiates a component for the first time, compares the types of its hooks, and asks what it is.
 /// Blocks until a guest thread has done it.
 pub(crate) fn trial(inner: &Arc<Inner>, guest: Guest, indices: Indices) -> Result<wit::Description, Problem> {
-    let call = Call::begin(Arc::clone(inner), guest, "plugin.describe");
+    let counters = Arc::new(Counters::default());
+    let call = Call::begin(Arc::clone(inner), Arc::clone(&counters), guest, "plugin.describe");
     let (answer, answered) = std::sync::mpsc::sync_channel(1);
-    let running = inner.guests.run(async move {
+    let running = inner.guests.run(counters, async move {
         // The receiver waits below; it is gone only with this whole process.
         drop(answer.send(describe(call, indices).await));
     });
@@ -392,22 +391,21 @@ pub(crate) fn trial(inner: &Arc<Inner>, guest: Guest, indices: Indices) -> Resul
 async fn describe(call: Call, indices: Indices) -> Result<wit::Description, Problem> {
     let memory = call.inner.limits.policy_memory;
     let mut store = call.store(Role::Describe, memory, Budget::whole(TRIAL_CPU_MS));
-    let asked = call
-        .run(Some(TRIAL_WALL), async {
-            let instance = call.guest.pre.instantiate_async(&mut store).await?;
-            if let Err(problems) = indices.check_types(&mut store, &instance) {
-                return Ok(Err(Problem::all(problems)));
+    let asked = within(TRIAL_WALL, async {
+        let instance = call.guest.pre.instantiate_async(&mut store).await?;
+        if let Err(problems) = indices.check_types(&mut store, &instance) {
+            return Ok(Err(Problem::all(problems)));
+        }
+        let plugin = match indices.plugin.load(&mut store, &instance) {
+            Ok(plugin) => plugin,
+            Err(error) => {
+                let interface = "plugin".to_owned();
+                return Ok(Err(Problem::Types { interface, cause: error.into() }));
             }
-            let plugin = match indices.plugin.load(&mut store, &instance) {
-                Ok(plugin) => plugin,
-                Err(error) => {
-                    let interface = "plugin".to_owned();
-                    return Ok(Err(Problem::Types { interface, cause: error.into() }));
-                }
-            };
-            Ok(Ok(plugin.call_describe(&mut store).await?))
-        })
-        .await;
+        };
+        Ok(Ok(plugin.call_describe(&mut store).await?))
+    })
+    .await;
     let (described, _) = call.end(asked, store.data());
     described.map_err(|fault| Problem::Describe(Box::new(fault.kind)))?
 }

@@ -30,9 +30,19 @@ fn answer<A, B: From<A>>(result: Result<A, Failure>) -> Answer<B> {
     Ok(result.map(B::from).map_err(wit::Failure::from))
 }
 
-/// The same for lists.
-fn answer_list<A, B: From<A>>(result: Result<Vec<A>, Failure>) -> Answer<Vec<B>> {
-    Ok(result.map(convert::list).map_err(wit::Failure::from))
+impl State {
+    /// The same, where a grant may be missing: a denial is counted.
+    fn answer<A, B: From<A>>(&self, result: Result<A, Failure>) -> Answer<B> {
+        if matches!(&result, Err(failure) if failure.code == "denied") {
+            self.counters.denied();
+        }
+        answer(result)
+    }
+
+    /// The same for lists.
+    fn answer_list<A, B: From<A>>(&self, result: Result<Vec<A>, Failure>) -> Answer<Vec<B>> {
+        Ok(self.answer::<_, Vec<A>>(result)?.map(convert::list))
+    }
 }
 
 /// What components with hooks of the master may import.

@@ -16,6 +16,7 @@ mod bindings;
 mod bounds;
 mod cache;
 mod call;
+mod charge;
 mod check;
 mod contract;
 mod convert;

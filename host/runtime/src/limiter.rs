@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
 
-use crate::state::Counters;
+use crate::charge::Counters;
 
 /// What one entry of a table costs the host.
 const TABLE_ENTRY: usize = size_of::<usize>();

@@ -36,13 +36,14 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// Saturating: what a worker says of its own calls is taken as it comes.
     fn add(&mut self, usage: Usage) {
         self.calls += 1;
-        self.cpu_us += usage.cpu_us;
-        self.wall_us += usage.wall_us;
+        self.cpu_us = self.cpu_us.saturating_add(usage.cpu_us);
+        self.wall_us = self.wall_us.saturating_add(usage.wall_us);
         self.peak_memory = self.peak_memory.max(usage.peak_memory);
-        self.host_calls += usage.host_calls;
-        self.denials += usage.denials;
+        self.host_calls = self.host_calls.saturating_add(usage.host_calls);
+        self.denials = self.denials.saturating_add(usage.denials);
         self.traps += u64::from(usage.trapped);
     }
 }

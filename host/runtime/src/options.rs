@@ -37,7 +37,8 @@ pub struct Limits {
     pub policy_cpu_ms: u64,
     /// Milliseconds after which a policy is stopped, whatever it does.
     pub policy_wall_ms: u64,
-    /// Milliseconds of CPU that a step or command may use between two calls of host functions.
+    /// Milliseconds of CPU that a step or command may use at a time: each second that it waits gives one
+    /// back, and so does each megabyte of events that it takes and of logs that it writes.
     pub step_cpu_ms: u64,
     /// The largest file that is taken for a component.
     pub component_bytes: u64,
@@ -53,7 +54,7 @@ impl Default for Limits {
             command_memory: 512 * MIB,
             policy_cpu_ms: 20,
             policy_wall_ms: 250,
-            step_cpu_ms: 30_000,
+            step_cpu_ms: 10_000,
             component_bytes: 64 * MIB,
         }
     }

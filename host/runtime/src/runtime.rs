@@ -11,6 +11,7 @@ use windlass_core::policy::{HookKind, Lookups, Question, Usage};
 
 use crate::cache::Cache;
 use crate::call::{self, Called, CommandEnd, Reply, StepEnd};
+use crate::charge::Counters;
 use crate::engine::{self, EngineError};
 use crate::guests::Guests;
 use crate::imports;
@@ -51,7 +52,7 @@ impl Runtime {
         let master = imports::master(&engine).map_err(|error| EngineError::Link(error.into()))?;
         let worker = imports::worker(&engine).map_err(|error| EngineError::Link(error.into()))?;
         let guests = Guests::start("guest", options.guest_threads).map_err(EngineError::Threads)?;
-        let policies = Guests::start("policy", options.guest_threads).map_err(EngineError::Threads)?;
+        let policies = Guests::start_quick("policy", options.guest_threads).map_err(EngineError::Threads)?;
         let (limits, compiling, meters) = (options.limits, Mutex::default(), Meters::default());
         let inner = Inner { engine, limits, cache, compiling, master, worker, guests, policies, meters };
         Ok(Runtime { inner: Arc::new(inner) })
@@ -75,9 +76,10 @@ impl Runtime {
         lookups: Lookups,
     ) -> Reply {
         let function = question.kind().function();
+        let counters = Arc::new(Counters::default());
         let called = called(plugin, hook, args, &question.used_by());
-        let asked = call::ask(Arc::clone(&self.inner), called, question, lookups);
-        self.inner.policies.run(asked).await.unwrap_or_else(|error| Reply {
+        let asked = call::ask(Arc::clone(&self.inner), Arc::clone(&counters), called, question, lookups);
+        self.inner.policies.run(counters, asked).await.unwrap_or_else(|error| Reply {
             answer: Err(call::host_failed(plugin, function, error)),
             lookups: Vec::new(),
             usage: Usage::default(),
@@ -94,9 +96,10 @@ impl Runtime {
         used: &str,
         port: Box<dyn StepPort>,
     ) -> StepEnd {
+        let counters = Arc::new(Counters::default());
         let called = called(plugin, hook, args, used);
-        let run = call::run_step(Arc::clone(&self.inner), called, port);
-        self.inner.guests.run(run).await.unwrap_or_else(|error| StepEnd {
+        let run = call::run_step(Arc::clone(&self.inner), Arc::clone(&counters), called, port);
+        self.inner.guests.run(counters, run).await.unwrap_or_else(|error| StepEnd {
             result: Err(call::host_failed(plugin, HookKind::BuildStep.function(), error)),
             usage: Usage::default(),
         })
@@ -112,12 +115,25 @@ impl Runtime {
         used: &str,
         port: Box<dyn CommandPort>,
     ) -> CommandEnd {
+        let counters = Arc::new(Counters::default());
         let called = called(plugin, hook, args, used);
-        let run = call::run_command(Arc::clone(&self.inner), called, port);
-        self.inner.guests.run(run).await.unwrap_or_else(|error| CommandEnd {
+        let run = call::run_command(Arc::clone(&self.inner), Arc::clone(&counters), called, port);
+        self.inner.guests.run(counters, run).await.unwrap_or_else(|error| CommandEnd {
             result: Err(call::host_failed(plugin, HookKind::SlaveCommand.function(), error)),
             usage: Usage::default(),
         })
+    }
+
+    /// What one call may use.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.inner.limits
+    }
+
+    /// How many steps and commands compute right now, rather than wait.
+    #[must_use]
+    pub fn computing(&self) -> usize {
+        self.inner.guests.computing()
     }
 
     /// What each component cost since this process began, by the digest of its bytes.

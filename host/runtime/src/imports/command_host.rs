@@ -17,11 +17,15 @@ impl command_host::Host for State {
     }
 
     async fn log_chunk(&mut self, log: String, from_stream: wit::Origin, data: Vec<u8>) -> Answer {
+        let len = data.len();
         let port = self.command(NAME)?;
-        match bounds::name("the log's name", &log).and_then(|()| bounds::blob("the chunk", &data)) {
-            Ok(()) => answer(port.log(&log, from_stream.into(), data.into()).await),
-            Err(failure) => answer(Err::<(), _>(failure)),
-        }
+        let taken = match bounds::name("the log's name", &log).and_then(|()| bounds::blob("the chunk", &data))
+        {
+            Ok(()) => port.log(&log, from_stream.into(), data.into()).await,
+            Err(failure) => Err(failure),
+        };
+        self.counters.moved(if taken.is_ok() { len } else { 0 });
+        answer(taken)
     }
 
     async fn log_text(&mut self, log: String, from_stream: wit::Origin, text: String) -> Answer {

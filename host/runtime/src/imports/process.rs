@@ -8,7 +8,7 @@ use crate::bindings::master::windlass::base::types as wit;
 use crate::bindings::worker::windlass::worker::process;
 use crate::bounds;
 use crate::imports::{Answer, answer};
-use crate::port::{ChildPort, Delivery, SpawnOptions};
+use crate::port::{ChildEvent, ChildPort, Delivery, SpawnOptions};
 use crate::state::State;
 
 const NAME: &str = "windlass:worker/process";
@@ -65,7 +65,7 @@ impl process::Host for State {
         };
         match spawned {
             Ok(child) => Ok(Ok(self.table.push(Child(child))?)),
-            Err(failure) => Ok(Err(failure.into())),
+            Err(failure) => self.answer(Err::<Resource<Child>, _>(failure)),
         }
     }
 }
@@ -184,7 +184,13 @@ impl process::HostChild for State {
         timeout_ms: Option<u32>,
     ) -> wasmtime::Result<process::Event> {
         let max_bytes = max_bytes.clamp(1, bounds::MAX_BYTES as u32);
-        Ok(self.child(&child)?.next_event(max_bytes, timeout_ms).await.into())
+        let event = self.child(&child)?.next_event(max_bytes, timeout_ms).await;
+        self.counters.moved(match &event {
+            ChildEvent::Output(_, data) => data.len(),
+            ChildEvent::Lines(_, text) => text.len(),
+            ChildEvent::Exited(_) | ChildEvent::Interrupt(_) | ChildEvent::Idle => 0,
+        });
+        Ok(event.into())
     }
 
     async fn wait(&mut self, child: Resource<Child>) -> wasmtime::Result<process::Exit> {

@@ -7,7 +7,7 @@ use crate::bindings::master::windlass::master::{model, step_host};
 use crate::bounds;
 use crate::convert::list;
 use crate::imports::{Answer, answer};
-use crate::port::{Level, StepPort, Submission, TestResult};
+use crate::port::{Level, StepEvent, StepPort, Submission, TestResult};
 use crate::state::State;
 
 const NAME: &str = "windlass:master/step-host";
@@ -95,13 +95,13 @@ impl step_host::Host for State {
     }
 
     async fn summary(&mut self, text: String) -> wasmtime::Result<()> {
-        self.host()?.summary(bounds::cut(&text, bounds::MAX_BYTES));
+        self.host()?.summary(&bounds::line(&text));
         Ok(())
     }
 
     async fn add_url(&mut self, name: String, url: String) -> wasmtime::Result<()> {
         let port = self.host()?;
-        match bounds::name("the link's name", &name).and_then(|()| bounds::path("the link", &url)) {
+        match bounds::name("the link's name", &name).and_then(|()| bounds::link("the link", &url)) {
             Ok(()) => port.add_url(&name, &url),
             Err(failure) => passed_over(port, "add-url", &failure),
         }
@@ -109,11 +109,15 @@ impl step_host::Host for State {
     }
 
     async fn log_chunk(&mut self, log: String, from_stream: wit::Origin, data: Vec<u8>) -> Answer {
+        let len = data.len();
         let port = self.host()?;
-        match bounds::name("the log's name", &log).and_then(|()| bounds::blob("the chunk", &data)) {
-            Ok(()) => answer(port.log(&log, from_stream.into(), data.into()).await),
-            Err(failure) => answer(Err::<(), _>(failure)),
-        }
+        let taken = match bounds::name("the log's name", &log).and_then(|()| bounds::blob("the chunk", &data))
+        {
+            Ok(()) => port.log(&log, from_stream.into(), data.into()).await,
+            Err(failure) => Err(failure),
+        };
+        self.counters.moved(if taken.is_ok() { len } else { 0 });
+        answer(taken)
     }
 
     async fn log_text(&mut self, log: String, from_stream: wit::Origin, text: String) -> Answer {
@@ -175,7 +179,17 @@ impl step_host::Host for State {
     }
 
     async fn next_event(&mut self, timeout_ms: Option<u32>) -> wasmtime::Result<step_host::StepEvent> {
-        Ok(self.host()?.next_event(timeout_ms).await.into())
+        let event = self.host()?.next_event(timeout_ms).await;
+        self.counters.moved(match &event {
+            StepEvent::Lines { text, .. } => text.len(),
+            StepEvent::Update { values, .. } => bounds::size(values),
+            StepEvent::Done { .. }
+            | StepEvent::BuildsetDone { .. }
+            | StepEvent::Timer(_)
+            | StepEvent::Interrupt(_)
+            | StepEvent::Idle => 0,
+        });
+        Ok(event.into())
     }
 
     async fn sleep(&mut self, ms: u32) -> Answer {

@@ -199,6 +199,51 @@ async fn a_step_that_computes_without_end_is_stopped() {
 }
 
 #[tokio::test]
+async fn calls_that_wait_for_nothing_renew_no_budget() {
+    let host = host_with(|options| options.limits.step_cpu_ms = 30);
+    let plugin = host.misbehaving();
+    for hook in ["watch", "chatter"] {
+        let end = host.runtime.run_step(&plugin, hook, "{}", "a test", Box::<Script>::default()).await;
+        assert_eq!(end.result.unwrap_err().kind, FaultKind::Cpu(30), "{hook}");
+        assert!(end.usage.host_calls > 1_000, "{hook} made {} calls", end.usage.host_calls);
+    }
+}
+
+#[tokio::test]
+async fn eight_loops_hold_back_neither_policies_nor_steps_that_do_something() {
+    let host = host_with(|options| {
+        options.guest_threads = 2;
+        options.limits.step_cpu_ms = 60_000;
+        options.limits.policy_wall_ms = 60_000;
+    });
+    let plugin = host.misbehaving();
+    let mut loops = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (runtime, plugin) = (host.runtime.clone(), plugin.clone());
+        loops.spawn(async move {
+            runtime.run_step(&plugin, "spin-step", "{}", "a loop", Box::<Script>::default()).await
+        });
+    }
+    // All of them have computed for longer than a moment.
+    while host.runtime.computing() < 8 {
+        tokio::task::yield_now().await;
+    }
+    let mut took = Vec::new();
+    for _ in 0..20 {
+        let began = std::time::Instant::now();
+        let script = Script { events: [done(0), done(1)].into(), ..Script::default() };
+        let end = host.runtime.run_step(&plugin, "script", "{}", "a test", Box::new(script)).await;
+        assert!(end.result.is_ok(), "{:?}", end.result);
+        host.choose(&plugin, "first").await.answer.unwrap();
+        took.push(began.elapsed());
+    }
+    took.sort();
+    // 2 ms each when nothing else runs; with a turn of each loop in between it would be 80 ms.
+    assert!(took[10].as_millis() < 40, "{took:?}");
+    loops.shutdown().await;
+}
+
+#[tokio::test]
 async fn dropping_the_run_drops_the_port_in_the_middle_of_its_wait() {
     let host = host();
     let plugin = host.misbehaving();

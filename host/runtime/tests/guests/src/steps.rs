@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use windlass_sdk::step::{self, StepResult};
 use windlass_sdk::{
-    BuildStep, Failure, Hook, NoArgs, Origin, Outcome, Value, interruption, master_process, transfer,
+    BuildStep, Failure, Hook, NoArgs, Origin, Outcome, Value, clock, interruption, log, master_process,
+    transfer,
 };
 
 macro_rules! step {
@@ -39,6 +40,21 @@ step!(
 fn interruption_free() -> u64 {
     black_box(1)
 }
+
+step!(
+    Watch,
+    "watch",
+    loop {
+        black_box(clock::now());
+    }
+);
+step!(
+    Chatter,
+    "chatter",
+    loop {
+        log::write(log::Level::Info, "still here");
+    }
+);
 
 /// Two commands, their events in the order in which the host says them, and a log.
 fn script() -> Result<StepResult, Failure> {
