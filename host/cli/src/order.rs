@@ -128,6 +128,9 @@ pub fn print_reconfigured(done: &view::Reconfigured) {
     for removed in &done.plugins.removed {
         plugin(BAD, '-', &removed.name, removed.digest.short());
     }
+    for policy in &done.lifted {
+        println!("{} {}", paint(GOOD, "asked again:"), tame(policy));
+    }
     if !done.builds_holding.is_empty() {
         let builds: Vec<String> = done.builds_holding.iter().map(u64::to_string).collect();
         println!(

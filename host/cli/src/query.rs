@@ -104,14 +104,10 @@ fn policies(status: &view::Status) -> Table {
     let mut table = Table::new(&["policy", "of", "digest", "asked", "fell back", ""]);
     for policy in &status.policies {
         let (style, state) = match (policy.suspended_until, &policy.last_fault) {
-            (Some(until), fault) => (
-                BAD,
-                format!(
-                    "suspended for {} more; {}",
-                    duration(until.ms_since(status.now)),
-                    fault.as_deref().unwrap_or_default()
-                ),
-            ),
+            (Some(until), _) => {
+                let left = duration(until.ms_since(status.now));
+                (BAD, format!("suspended for {left} more, see below; {} skipped", policy.skipped))
+            }
             (None, Some(fault)) => (WARN, fault.clone()),
             (None, None) => (PLAIN, String::new()),
         };

@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 /// So many decisions are kept in memory.
 pub const KEPT: usize = 1_000;
 
-/// One decision that a policy was asked for, or would have been.
+/// One decision that a policy was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// Its number, from 1 since the master's start.
@@ -50,8 +50,8 @@ pub struct Decision {
     pub done: Done,
     /// Parts of the answer that were ignored, each with the reason.
     pub ignored: Vec<String>,
-    /// Why the answer was not followed; none: it was.
-    pub fallback: Option<Fallback>,
+    /// Why there was no answer to follow, in the fault's words; none: there was.
+    pub fallback: Option<String>,
     /// What the call cost.
     pub usage: Usage,
     /// The build that came of it, once there is one.
@@ -84,18 +84,6 @@ pub enum Done {
     Held,
     /// The state had moved on: asked again, or dropped.
     Stale,
-}
-
-/// Why an answer was not followed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fallback {
-    /// The call failed, or its answer made no sense; the text is that of the fault.
-    Fault(String),
-    /// The policy is suspended after errors; it was not asked.
-    Suspended,
-    /// The configured hook is in no loaded plugin; it was not asked.
-    Unknown,
 }
 
 /// The newest [`KEPT`] decisions, oldest first.

@@ -1,5 +1,6 @@
 //! How a policy is doing, and whether it may be asked: three errors in a row suspend it for 10 s,
-//! each further one for twice as long, up to an hour. New bytes start afresh.
+//! each further one for twice as long, up to an hour. A reload that takes effect lifts any suspension; new
+//! bytes start afresh.
 
 use serde::{Deserialize, Serialize};
 
@@ -70,9 +71,7 @@ impl Health {
     pub fn answered(&mut self, now: Timestamp) {
         self.answers += 1;
         if !self.is_suspended(now) {
-            self.suspended_until = None;
-            self.errors_in_a_row = 0;
-            self.suspension_ms = FIRST_SUSPENSION_MS;
+            self.forgive();
         }
     }
 
@@ -90,11 +89,20 @@ impl Health {
         }
     }
 
-    /// Notes a reload: other bytes start afresh, the same ones change nothing.
+    /// Notes a reload that took effect. Whoever reloads has mended something, perhaps what the policy tripped
+    /// over: it may be asked at once, and is suspended anew only by as many errors as ever. Other bytes start
+    /// afresh, the same ones keep their counts.
     pub fn reloaded(&mut self, digest: Digest) {
         if digest != self.digest {
             *self = Health::new(digest);
         }
+        self.forgive();
+    }
+
+    fn forgive(&mut self) {
+        self.suspended_until = None;
+        self.errors_in_a_row = 0;
+        self.suspension_ms = FIRST_SUSPENSION_MS;
     }
 }
 
@@ -141,18 +149,29 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_forgives_and_new_bytes_start_afresh_but_the_same_ones_do_not() {
+    fn an_answer_forgives() {
         let (mut health, _) = suspended_after(4);
         let later = health.suspended_until.unwrap();
         health.answered(later);
         health.failed(&fault(), later);
         assert!(health.may_ask(later));
+    }
 
-        let (mut health, now) = suspended_after(3);
-        health.reloaded(Digest::of(b"p"));
-        assert!(!health.may_ask(now));
-        health.reloaded(Digest::of(b"q"));
-        assert!(health.may_ask(now));
+    #[test]
+    fn a_reload_lifts_a_suspension_and_only_other_bytes_lose_their_counts() {
+        for (bytes, faults) in [(b"p", 5), (b"q", 0)] {
+            let (mut health, now) = suspended_after(5);
+            health.reloaded(Digest::of(bytes));
+            assert!(health.may_ask(now));
+            assert_eq!((health.faults, health.last_fault.is_some()), (faults, faults > 0));
+            // It is as patient, and then as brief, as it was at the very first.
+            for _ in 0..2 {
+                health.failed(&fault(), now);
+                assert!(health.may_ask(now));
+            }
+            health.failed(&fault(), now);
+            assert_eq!(health.suspended_until, Some(now.plus_ms(FIRST_SUSPENSION_MS)));
+        }
     }
 
     #[test]

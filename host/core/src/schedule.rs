@@ -14,7 +14,8 @@
 //!   their first request: priority, age, name.
 //! - *Nobody is asked in vain for ever*: a request that a policy leaves is held for [`HOLD_MS`], or until
 //!   a slot is free that it was not offered; a builder whose policies left [`REFUSALS_A_PASS`] requests
-//!   rests for [`REST_MS`], and the others go first meanwhile.
+//!   rests for [`REST_MS`], and the others go first meanwhile. While a policy is suspended whose failure
+//!   holds, its builder rests until the suspension is over or lifted.
 //! - A worker without `max_builds` takes one build of each builder at a time, as Buildbot's do.
 //!
 //! Deliberately absent: locks, and any look at history beyond who built what last.
@@ -33,6 +34,7 @@ mod seat;
 mod slots;
 mod stage;
 mod status;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -43,9 +45,9 @@ use std::sync::Arc;
 
 pub use board::Board;
 pub use claim::{Claim, Given, Numbers};
-pub use status::{BuilderStatus, FallbackStatus, PolicyStatus, Status, WorkerStatus};
+pub use status::{BuilderStatus, PolicyStatus, Status, WorkerStatus};
 
-use crate::builder::{Builder, PolicyUse};
+use crate::builder::{Builder, Merge, PolicyUse};
 use crate::decision::Decision;
 use crate::outcome::Outcome;
 use crate::policy::{Answer, Fault, HookKind, Lookup, Lookups, Question, Usage};
@@ -96,6 +98,27 @@ pub struct Rules {
     pub properties: Properties,
 }
 
+impl Rules {
+    /// Each configured use of a policy: the kind, the policy, and the builder unless it is the master's.
+    pub fn uses(&self) -> impl Iterator<Item = (HookKind, &PolicyUse, Option<&str>)> {
+        let master = self.prioritize_builders.as_ref().map(|p| (HookKind::PrioritizeBuilders, p, None));
+        let builders = self.builders.values().flat_map(|builder| {
+            let merge = match &builder.merge_requests {
+                Merge::Policy(policy) => Some(policy),
+                Merge::Never | Merge::Compatible => None,
+            };
+            let uses = [
+                (HookKind::NextBuild, builder.next_build.as_ref()),
+                (HookKind::CanStartBuild, builder.can_start_build.as_ref()),
+                (HookKind::NextSlave, builder.next_slave.as_ref()),
+                (HookKind::MergeRequests, merge),
+            ];
+            uses.into_iter().filter_map(|(kind, policy)| Some((kind, policy?, Some(builder.name.as_str()))))
+        });
+        master.into_iter().chain(builders)
+    }
+}
+
 /// A worker as configured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WorkerRule {
@@ -121,6 +144,13 @@ pub enum Effect {
     Scan,
     /// Keep the record of a decision. The place to persist it, one day.
     Record(Decision),
+    /// A suspended policy was not asked: count it for the component with these bytes.
+    Skipped {
+        /// The policy that would have been asked.
+        component: Component,
+        /// The builder whose policy it is; none: the master's.
+        builder: Option<String>,
+    },
 }
 
 /// A question to a policy.

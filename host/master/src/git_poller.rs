@@ -116,8 +116,8 @@ impl Pollers {
         }
     }
 
-    /// Goes by these from now on: new ones begin, changed ones look at once, the others go on as they
-    /// are. Those that are gone stop.
+    /// Goes by these from now on: new ones begin; changed ones, and those that failed, look at once; the others
+    /// go on as they are. Those that are gone stop.
     pub fn configure(&self, configs: &[GitPoller]) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|name, poller| {
@@ -130,10 +130,11 @@ impl Pollers {
         for config in configs {
             match running.get(&config.name) {
                 Some(poller) => {
+                    let failed = poller.shown.lock().unwrap_or_else(PoisonError::into_inner).error.is_some();
                     poller.config.send_if_modified(|old| {
                         let differs = old != config;
                         old.clone_from(config);
-                        differs
+                        differs || failed
                     });
                 }
                 None => {

@@ -9,14 +9,17 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use windlass_core::builder::OnError;
 use windlass_core::change::Change;
 use windlass_core::digest::Digest;
 use windlass_core::health::Health;
 use windlass_core::id::ChangeId;
 use windlass_core::persist::Persist;
 use windlass_core::policy::{Answer, Fault, FaultKind, HookKind, Lookups, Question, used_by};
+use windlass_core::schedule::PolicyStatus;
 use windlass_core::time::Timestamp;
 use windlass_runtime::Runtime;
+use windlass_runtime::registry::Resolved;
 use windlass_store::{CommitError, ReadError, Store};
 
 use crate::clock::Clock;
@@ -71,6 +74,14 @@ pub enum IntakeError {
     /// The store did not take them.
     #[error("the changes could not be stored")]
     Commit(#[from] CommitError),
+    /// The `codebase-generator` gives no answer, and is configured to hold then.
+    #[error("the changes wait: `{hook}` gives no codebase, and holds then (`on_error`): {why}")]
+    Held {
+        /// Which.
+        hook: String,
+        /// Its fault.
+        why: String,
+    },
     /// The master is going down.
     #[error("the master is shutting down")]
     Closed,
@@ -86,15 +97,9 @@ struct Shared {
     runtime: Runtime,
     clock: Arc<dyn Clock>,
     world: RwLock<Arc<World>>,
-    codebases: Mutex<Codebases>,
+    /// How the `codebase-generator` is doing.
+    health: Mutex<Option<Health>>,
     task: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// How the `codebase-generator` is doing.
-#[derive(Debug, Default)]
-struct Codebases {
-    health: Option<Health>,
-    fallbacks: u64,
 }
 
 enum Message {
@@ -121,7 +126,7 @@ impl Intake {
             runtime,
             clock,
             world: RwLock::new(world),
-            codebases: Mutex::default(),
+            health: Mutex::default(),
             task: Mutex::new(Some(task)),
         })))
     }
@@ -129,7 +134,7 @@ impl Intake {
     /// Takes changes in. Answers their numbers once they and all that follows from them are durable.
     pub async fn submit(&self, mut batch: Batch) -> Result<Vec<ChangeId>, IntakeError> {
         for change in &mut batch.changes {
-            change.codebase = self.codebase(change).await;
+            change.codebase = self.codebase(change).await?;
         }
         let (answer, answered) = oneshot::channel();
         let sent = self.0.inbox.send(Message::Changes(batch, answer)).await;
@@ -141,6 +146,7 @@ impl Intake {
     /// waits on.
     pub async fn configure(&self, world: Arc<World>) {
         *self.0.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&world);
+        self.reloaded(&world);
         // A closed intake has nothing left to configure.
         self.0.inbox.send(Message::Configure(world)).await.ok();
     }
@@ -160,21 +166,23 @@ impl Intake {
         self.0.status.borrow().clone()
     }
 
-    /// The `codebase-generator`, for people; none: none is configured.
+    /// How the `codebase-generator` is doing; none: none is configured.
     #[must_use]
-    pub fn policy(&self) -> Option<view::PolicyStatus> {
+    pub fn policy(&self) -> Option<PolicyStatus> {
         let world = self.world();
         let used = world.config.codebase_generator.as_ref()?;
-        let codebases = self.0.codebases.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest = world.generation.resolve(HookKind::CodebaseGenerator, &used.hook).ok();
-        let health = codebases.health.as_ref();
-        Some(view::PolicyStatus {
-            used_by: "master".to_owned(),
+        let health = self.0.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let found = world.generation.resolve(HookKind::CodebaseGenerator, &used.hook).ok();
+        let health = health.as_ref();
+        Some(PolicyStatus {
             kind: HookKind::CodebaseGenerator,
             hook: used.hook.clone(),
-            digest: digest.map(|found| found.plugin.digest),
-            calls: health.map_or(0, |h| h.answers + h.faults),
-            fallbacks: codebases.fallbacks,
+            builder: None,
+            digest: found.map(|found| found.plugin.digest),
+            answers: health.map_or(0, |h| h.answers),
+            faults: health.map_or(0, |h| h.faults),
+            skipped: health.map_or(0, |h| h.skipped),
+            fallbacks: health.map_or(0, |h| h.faults + h.skipped),
             suspended_until: health.and_then(|h| h.suspended_until),
             last_fault: health.and_then(|h| h.last_fault.clone()),
         })
@@ -196,57 +204,81 @@ impl Intake {
         Arc::clone(&self.0.world.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What the `codebase-generator` says of a change; empty where none is configured or it fails.
-    async fn codebase(&self, change: &Change) -> String {
+    /// What the `codebase-generator` says of a change; empty where none is configured or, unless that holds,
+    /// it fails.
+    async fn codebase(&self, change: &Change) -> Result<String, IntakeError> {
         let world = self.world();
-        let Some(used) = &world.config.codebase_generator else { return String::new() };
+        let Some(used) = &world.config.codebase_generator else { return Ok(String::new()) };
         let found = match world.generation.resolve(HookKind::CodebaseGenerator, &used.hook) {
             Ok(found) => found,
             Err(error) => {
                 tracing::error!(%error, "BUG: the configuration was checked against these plugins");
-                return String::new();
+                return Ok(String::new());
             }
         };
         let now = self.0.clock.now();
-        if !self.health(found.plugin.digest, |health| health.may_ask(now)) {
-            self.fell_back(found.plugin.digest);
-            return String::new();
-        }
-        let question = Question::CodebaseGenerator { change: change.clone() };
-        let lookups = Lookups { now, ..Lookups::default() };
-        let reply = self.0.runtime.ask(&found.plugin, &found.hook, &used.args, question, lookups).await;
-        let fault = match reply.answer {
-            Ok(Answer::Codebase(codebase)) => {
-                self.health(found.plugin.digest, |health| health.answered(now));
-                return codebase;
+        let (may_ask, last) = self.health(found.plugin.digest, |h| (h.may_ask(now), h.last_fault.clone()));
+        let why = if may_ask {
+            match self.ask(&found, &used.args, change, now).await {
+                Ok(codebase) => return Ok(codebase),
+                Err(fault) => fault.to_string(),
             }
-            Ok(other) => Fault {
+        } else {
+            format!("it is suspended after errors: {}", last.unwrap_or_default())
+        };
+        let as_used = used_by(None, HookKind::CodebaseGenerator.as_str());
+        self.0.runtime.count_fallback(found.plugin.digest, &as_used);
+        match used.on_error {
+            OnError::Default => {
+                tracing::warn!(why, revision = change.revision, "a change gets the empty codebase");
+                Ok(String::new())
+            }
+            OnError::Hold => Err(IntakeError::Held { hook: used.hook.clone(), why }),
+        }
+    }
+
+    async fn ask(
+        &self,
+        found: &Resolved,
+        args: &str,
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<String, Box<Fault>> {
+        let (question, lookups) =
+            (Question::CodebaseGenerator { change: change.clone() }, Lookups { now, ..Lookups::default() });
+        let reply = self.0.runtime.ask(&found.plugin, &found.hook, args, question, lookups).await;
+        let answer = reply.answer.and_then(|answer| match answer {
+            Answer::Codebase(codebase) => Ok(codebase),
+            other => Err(Fault {
                 plugin: found.plugin.name.clone(),
                 digest: found.plugin.digest,
-                call: "codebase-generator.codebase".to_owned(),
+                call: HookKind::CodebaseGenerator.function().to_owned(),
                 kind: FaultKind::BadAnswer(format!("{other:?}")),
-            },
-            Err(fault) => fault,
-        };
-        tracing::warn!(%fault, revision = change.revision, "a change gets the empty codebase");
-        self.health(found.plugin.digest, |health| health.failed(&fault, now));
-        self.fell_back(found.plugin.digest);
-        String::new()
+            }),
+        });
+        self.health(found.plugin.digest, |health| match &answer {
+            Ok(_) => health.answered(now),
+            Err(fault) => health.failed(fault, now),
+        });
+        answer.map_err(Box::new)
+    }
+
+    /// No suspension outlives a reload; other bytes, and another hook, start afresh.
+    fn reloaded(&self, world: &World) {
+        let used = world.config.codebase_generator.as_ref();
+        let found =
+            used.and_then(|used| world.generation.resolve(HookKind::CodebaseGenerator, &used.hook).ok());
+        let mut health = self.0.health.lock().unwrap_or_else(PoisonError::into_inner);
+        match (health.as_mut(), found) {
+            (Some(health), Some(found)) => health.reloaded(found.plugin.digest),
+            (_, None) => *health = None,
+            (None, Some(_)) => {}
+        }
     }
 
     fn health<R>(&self, digest: Digest, with: impl FnOnce(&mut Health) -> R) -> R {
-        let mut codebases = self.0.codebases.lock().unwrap_or_else(PoisonError::into_inner);
-        // Other bytes are another policy: they start afresh.
-        if codebases.health.as_ref().is_none_or(|health| health.digest != digest) {
-            codebases.health = Some(Health::new(digest));
-        }
-        with(codebases.health.as_mut().expect("it was just made"))
-    }
-
-    fn fell_back(&self, digest: Digest) {
-        let used = used_by(None, HookKind::CodebaseGenerator.as_str());
-        self.0.runtime.count_fallback(digest, &used);
-        self.0.codebases.lock().unwrap_or_else(PoisonError::into_inner).fallbacks += 1;
+        let mut health = self.0.health.lock().unwrap_or_else(PoisonError::into_inner);
+        with(health.get_or_insert_with(|| Health::new(digest)))
     }
 }
 

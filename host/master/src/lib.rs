@@ -17,6 +17,7 @@ pub mod handle;
 pub mod intake;
 mod logs;
 mod plugins;
+mod policies;
 pub mod reconfig;
 mod recovery;
 mod running;

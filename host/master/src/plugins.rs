@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use windlass_config::{Catalog, HookFacts, config};
-use windlass_core::builder::{Merge, PolicyUse};
+use windlass_core::builder::{Merge, OnError, PolicyUse};
 use windlass_core::digest::Digest;
 use windlass_core::persist::Persist;
 use windlass_core::policy::HookKind;
@@ -128,6 +128,14 @@ pub(crate) struct Use<'a> {
     pub kind: HookKind,
     /// As the checked configuration names it: qualified.
     pub hook: &'a str,
+    /// What its failure does; none: it is a step.
+    pub on_error: Option<OnError>,
+}
+
+impl<'a> Use<'a> {
+    fn policy(place: String, builder: Option<&'a str>, kind: HookKind, used: &'a PolicyUse) -> Use<'a> {
+        Use { place, builder, kind, hook: &used.hook, on_error: Some(used.on_error) }
+    }
 }
 
 /// The policies that a configuration uses, in its order.
@@ -136,9 +144,9 @@ pub(crate) fn policies(config: &config::Master) -> Vec<Use<'_>> {
         (HookKind::PrioritizeBuilders, config.prioritize_builders.as_ref()),
         (HookKind::CodebaseGenerator, config.codebase_generator.as_ref()),
     ];
-    let master = master.into_iter().filter_map(|(kind, used)| {
-        Some(Use { place: "master".to_owned(), builder: None, kind, hook: &used?.hook })
-    });
+    let master = master
+        .into_iter()
+        .filter_map(|(kind, used)| Some(Use::policy("master".to_owned(), None, kind, used?)));
     let builders = config.builders.iter().flat_map(|builder| {
         let merge = match &builder.merge_requests {
             Merge::Policy(used) => Some(used),
@@ -152,7 +160,7 @@ pub(crate) fn policies(config: &config::Master) -> Vec<Use<'_>> {
         ];
         let place = format!("builder {}", builder.name);
         uses.into_iter().filter_map(move |(kind, used): (HookKind, Option<&PolicyUse>)| {
-            Some(Use { place: place.clone(), builder: Some(&builder.name), kind, hook: &used?.hook })
+            Some(Use::policy(place.clone(), Some(&builder.name), kind, used?))
         })
     });
     master.chain(builders).collect()
@@ -165,6 +173,7 @@ fn steps(config: &config::Master) -> impl Iterator<Item = Use<'_>> {
             builder: Some(&builder.name),
             kind: HookKind::BuildStep,
             hook: &step.hook,
+            on_error: None,
         })
     })
 }

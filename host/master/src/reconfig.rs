@@ -11,6 +11,7 @@ use windlass_config::{Diagnostics, config};
 use windlass_runtime::registry::Generation;
 
 use crate::plugins;
+use crate::policies;
 use crate::running::Running;
 use crate::secrets::Surroundings;
 use crate::start::blocking;
@@ -140,12 +141,16 @@ pub(crate) async fn reconfigure(
         return Err(ReconfigError::Refused(plan));
     }
     let changed = !plan.is_empty() || !changes.is_empty();
+    let lifted = if plan_only { Vec::new() } else { policies::suspended(running, &old) };
     if changed && !plan_only {
         persist(running, &next).await?;
         running.swap(Arc::clone(&next.world)).await;
         let generation = next.world.generation.number;
         running.events.tell(|| view::Event::Reconfigured { generation });
         tracing::info!(generation, "reconfigured");
+    } else if !plan_only {
+        // Nothing differs here; whoever asked may have mended something elsewhere that policies trip over.
+        running.swap(Arc::clone(&old)).await;
     }
     let now = running.world.load_full();
     // What was done is done, even if this cannot be told.
@@ -161,6 +166,7 @@ pub(crate) async fn reconfigure(
         plugins: changes,
         warnings: next.warnings,
         builds_holding: plugins::holding(&builds, &now.generation),
+        lifted,
     })
 }
 

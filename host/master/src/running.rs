@@ -61,7 +61,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Goes by another world: nothing here can fail.
+    /// Goes by another world, or anew by the same: nothing here can fail. Policies that were suspended are
+    /// asked again, and change sources that failed look again.
     pub async fn swap(&self, world: Arc<World>) {
         self.world.store(Arc::clone(&world));
         self.builds.configure(Arc::clone(&world));

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use windlass_core::policy::HookKind;
 use windlass_core::schedule;
 use windlass_store::{BuildFilter, ReadError};
 
-use crate::plugins::{self, Use};
+use crate::plugins;
+use crate::policies;
 use crate::running::Running;
 use crate::view;
 use crate::world::World;
@@ -16,17 +16,15 @@ pub(crate) fn status(running: &Running) -> view::Status {
     let world = running.world.load_full();
     let board = running.dispatcher.snapshot();
     let pollers = running.pollers.status();
-    let policies = policies(running, &world, &board);
+    let now = running.clock.now();
+    let policies = policies::status(running, &world, now);
     let mut problems = Problems::default();
     let builds = problems.read(running.store.running_builds());
     let builders = builders(running, &world, &board, &mut problems);
     for poller in &pollers {
         problems.0.extend(poller.error.iter().map(|error| format!("poller `{}`: {error}", poller.name)));
     }
-    for policy in policies.iter().filter(|policy| policy.suspended_until.is_some()) {
-        let fault = policy.last_fault.as_deref().unwrap_or_default();
-        problems.0.push(format!("{} `{}` is suspended: {fault}", policy.kind, policy.hook));
-    }
+    problems.0.extend(policies.iter().filter_map(|policy| policies::trouble(policy, now)));
     problems.0.extend(board.reports.iter().cloned());
     problems.0.dedup();
     let (stats, pace) = (running.store.stats(), running.dispatcher.pace());
@@ -35,7 +33,7 @@ pub(crate) fn status(running: &Running) -> view::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         generation: world.generation.number,
         started: running.started,
-        now: running.clock.now(),
+        now,
         pid: std::process::id(),
         listen: running.address.clone(),
         config: running.config_path.clone(),
@@ -136,34 +134,6 @@ fn builders(
         }
     };
     world.config.builders.iter().map(one).collect()
-}
-
-/// Each policy that the configuration uses, at each place of its use.
-fn policies(running: &Running, world: &World, board: &schedule::Status) -> Vec<view::PolicyStatus> {
-    let one = |used: &Use<'_>| {
-        if used.kind == HookKind::CodebaseGenerator {
-            return running.intake.policy();
-        }
-        let asked = board.policies.iter().find(|p| p.kind == used.kind && p.hook == used.hook);
-        let fell_back = board
-            .fallbacks
-            .iter()
-            .find(|f| f.kind == used.kind && f.hook == used.hook && f.builder.as_deref() == used.builder);
-        let resolved = world.generation.resolve(used.kind, used.hook).ok();
-        Some(view::PolicyStatus {
-            used_by: used.place.clone(),
-            kind: used.kind,
-            hook: used.hook.to_owned(),
-            digest: resolved.map(|found| found.plugin.digest),
-            calls: asked.map_or(0, |policy| policy.answers + policy.faults),
-            fallbacks: fell_back.map_or(0, |fallback| fallback.count),
-            suspended_until: asked.and_then(|policy| policy.suspended_until),
-            last_fault: asked
-                .and_then(|policy| policy.last_fault.clone())
-                .or_else(|| fell_back.map(|fallback| fallback.last.clone())),
-        })
-    };
-    plugins::policies(&world.config).iter().filter_map(one).collect()
 }
 
 /// Resident memory in bytes, where the system says it.

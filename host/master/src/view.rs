@@ -15,7 +15,7 @@ pub use windlass_config::Plan;
 
 pub use crate::view_log::{LogBytes, LogChunk, LogPiece};
 pub use crate::view_plugin::{
-    Capability, Hook, Plugin, PluginChange, PluginChanges, PluginUsage, PolicyStatus, Replaced,
+    Capability, Hook, Plugin, PluginChange, PluginChanges, PluginUsage, PolicyBudget, PolicyStatus, Replaced,
 };
 
 /// How the master is: `windlass status`.
@@ -435,6 +435,9 @@ pub struct Reconfigured {
     pub plugins: PluginChanges,
     /// Builds that go on with plugins of an older generation.
     pub builds_holding: Vec<u64>,
+    /// Policies whose suspension was lifted: any reconfig that is not refused does, whether or not something
+    /// differs.
+    pub lifted: Vec<String>,
 }
 
 /// Something happened: what `subscribe` hands out and progress is made of.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use windlass_core::builder::OnError;
 use windlass_core::digest::Digest;
 use windlass_core::policy::HookKind;
 use windlass_core::time::Timestamp;
@@ -79,7 +80,7 @@ pub struct PluginUsage {
     pub fallbacks: u64,
 }
 
-/// A policy in use.
+/// A configured use of a policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PolicyStatus {
     /// Where it is used: `builder ci`, `master`.
@@ -90,14 +91,37 @@ pub struct PolicyStatus {
     pub hook: String,
     /// The component.
     pub digest: Option<Digest>,
+    /// What one call may use.
+    pub budget: PolicyBudget,
+    /// What its failure does.
+    pub on_error: OnError,
     /// How often it was asked.
     pub calls: u64,
-    /// How often the default decided in its place.
+    /// Calls with an answer that made sense.
+    pub answers: u64,
+    /// Calls that trapped, passed a limit, answered with an error, or made no sense.
+    pub faults: u64,
+    /// Decisions without its answer: those after a fault, and the skipped ones.
     pub fallbacks: u64,
-    /// Until when it is not asked any more, after errors in a row.
+    /// Decisions for which it was not asked, as it was suspended.
+    pub skipped: u64,
+    /// Until when it is not asked any more, after errors in a row. A reconfig lifts it.
     pub suspended_until: Option<Timestamp>,
-    /// The last thing that went wrong in it.
+    /// The last thing that went wrong in it: the plugin with its digest, the call, and what.
     pub last_fault: Option<String>,
+    /// What happens in place of an answer that does not come.
+    pub instead: String,
+}
+
+/// What one call of a policy may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyBudget {
+    /// Milliseconds of CPU: the verdict on a policy that computes for too long.
+    pub cpu_ms: u64,
+    /// Milliseconds in all: the backstop for one that does not come back for whatever reason.
+    pub wall_ms: u64,
+    /// Bytes of memory.
+    pub memory: u64,
 }
 
 /// What a reconfig does to the plugins.

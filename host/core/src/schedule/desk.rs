@@ -1,12 +1,13 @@
-//! Where policies are asked: their health, the questions under way, the count of fallbacks, the record
-//! of each decision.
+//! Where policies are asked: their health, the questions under way, what came of each use, the record of
+//! each decision.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::judge::{Offered, Verdict, judge};
-use super::{Ask, AskId, FallbackStatus, PolicyStatus, Reply, Rules, StartId};
+use super::tally::{Tallies, Tally};
+use super::{Ask, AskId, PolicyStatus, Reply, Rules, StartId};
 use crate::builder::PolicyUse;
-use crate::decision::{Decision, Done, Fallback};
+use crate::decision::{Decision, Done};
 use crate::health::Health;
 use crate::id::{DecisionId, RequestId};
 use crate::policy::{BuilderInfo, Fault, FaultKind, HookKind, Lookups, Question, SlaveInfo};
@@ -35,6 +36,14 @@ pub(super) struct Draft {
     pub(super) seen: Vec<(RequestId, u32)>,
 }
 
+/// Why a policy is not asked.
+pub(super) enum Unasked {
+    /// No loaded plugin has the hook.
+    Unknown,
+    /// It is suspended.
+    Suspended { until: Timestamp, component: Component },
+}
+
 /// A question under way.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -51,7 +60,7 @@ pub(super) struct Asked {
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     healths: BTreeMap<(HookKind, String), Health>,
-    fallbacks: BTreeMap<(HookKind, String, Option<String>), (u64, String)>,
+    tallies: Tallies,
     asks: BTreeMap<AskId, Asked>,
     /// Builders of which `next-build` is being asked: a second question would offer the same requests.
     picking: BTreeSet<String>,
@@ -61,7 +70,8 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Plugins were loaded: those with new bytes start afresh, those that nothing uses are forgotten.
+    /// Plugins were loaded: no suspension outlives that, those with new bytes start afresh, those that nothing
+    /// uses are forgotten.
     pub(super) fn reloaded(&mut self, rules: &Rules) {
         let used: BTreeMap<_, _> =
             rules.components.iter().map(|((kind, _), c)| ((*kind, c.hook.clone()), c.digest)).collect();
@@ -71,29 +81,32 @@ impl Desk {
                 health.reloaded(digest);
             }
         }
+        self.tallies.reloaded(rules);
     }
 
-    /// Makes a question of a draft; `Err`: the policy can't be asked now, and the fallback is counted.
+    /// Makes a question of a draft, unless the policy can't be asked now. That is counted.
     pub(super) fn ask(
         &mut self,
         rules: &Rules,
         policy: &PolicyUse,
         draft: Draft,
         now: Timestamp,
-    ) -> Result<Ask, Fallback> {
-        let kind = draft.question.kind();
-        let Some(component) = rules.components.get(&(kind, policy.hook.clone())) else {
-            self.fell_back(kind, &policy.hook, draft.builder, "no loaded plugin has this hook".to_owned());
-            return Err(Fallback::Unknown);
+    ) -> Result<Ask, Unasked> {
+        let (kind, builder) = (draft.question.kind(), draft.builder.as_deref());
+        let component = rules.components.get(&(kind, policy.hook.clone()));
+        let tally = self.tallies.of(kind, &policy.hook, builder, component.map(|c| c.digest));
+        let Some(component) = component else {
+            tally.into_iter().for_each(Tally::missed);
+            return Err(Unasked::Unknown);
         };
         let health = self
             .healths
             .entry((kind, component.hook.clone()))
             .or_insert_with(|| Health::new(component.digest));
         if !health.may_ask(now) {
-            let last = health.last_fault.clone().unwrap_or_default();
-            self.fell_back(kind, &component.hook, draft.builder, format!("suspended after errors: {last}"));
-            return Err(Fallback::Suspended);
+            tally.into_iter().for_each(Tally::skip);
+            let until = health.suspended_until.unwrap_or(now);
+            return Err(Unasked::Suspended { until, component: component.clone() });
         }
         self.next_ask += 1;
         let id = AskId(self.next_ask);
@@ -151,22 +164,22 @@ impl Desk {
         })
     }
 
-    /// Notes how a call went. A health that speaks of other bytes by now is left alone.
+    /// Notes how a call went. What speaks of other bytes by now is left alone.
     pub(super) fn went(&mut self, asked: &Asked, fault: Option<&Fault>, now: Timestamp) {
-        let key = (asked.question.kind(), asked.component.hook.clone());
-        if let Some(health) = self.healths.get_mut(&key).filter(|h| h.digest == asked.component.digest) {
+        let (kind, digest) = (asked.question.kind(), asked.component.digest);
+        let key = (kind, asked.component.hook.clone());
+        if let Some(health) = self.healths.get_mut(&key).filter(|h| h.digest == digest) {
             match fault {
                 None => health.answered(now),
                 Some(fault) => health.failed(fault, now),
             }
         }
-        if let Some(fault) = fault {
-            self.fell_back(
-                asked.question.kind(),
-                &asked.component.hook,
-                asked.builder.clone(),
-                fault.to_string(),
-            );
+        let builder = asked.builder.as_deref();
+        if let Some(tally) = self.tallies.of(kind, &asked.policy.hook, builder, Some(digest)) {
+            match fault {
+                None => tally.answers += 1,
+                Some(fault) => tally.failed(fault),
+            }
         }
     }
 
@@ -199,7 +212,7 @@ impl Desk {
             answer: reply.answer.ok(),
             done,
             ignored,
-            fallback: fault.map(|f| Fallback::Fault(f.to_string())),
+            fallback: fault.map(Fault::to_string),
             usage: reply.usage,
             build: None,
         }
@@ -212,41 +225,32 @@ impl Desk {
         self.reports.push_back(text);
     }
 
-    fn fell_back(&mut self, kind: HookKind, hook: &str, builder: Option<String>, why: String) {
-        let entry = self.fallbacks.entry((kind, hook.to_owned(), builder)).or_default();
-        entry.0 += 1;
-        entry.1 = why;
-    }
-
     pub(super) fn reports(&self) -> Vec<String> {
         self.reports.iter().cloned().collect()
     }
 
-    pub(super) fn policies(&self, now: Timestamp) -> Vec<PolicyStatus> {
-        let status = |((kind, hook), health): (&(HookKind, String), &Health)| PolicyStatus {
-            kind: *kind,
-            hook: hook.clone(),
-            digest: health.digest,
-            answers: health.answers,
-            faults: health.faults,
-            skipped: health.skipped,
-            suspended_until: health.suspended_until.filter(|until| now < *until),
-            last_fault: health.last_fault.clone(),
+    /// Each configured use.
+    pub(super) fn policies(&self, rules: &Rules, now: Timestamp) -> Vec<PolicyStatus> {
+        let status = |(kind, policy, builder): (HookKind, &PolicyUse, Option<&str>)| {
+            let component = rules.components.get(&(kind, policy.hook.clone()));
+            let tally = self.tallies.get(kind, &policy.hook, builder);
+            let suspended = component
+                .and_then(|c| self.healths.get(&(kind, c.hook.clone())))
+                .filter(|health| health.is_suspended(now));
+            PolicyStatus {
+                kind,
+                hook: policy.hook.clone(),
+                builder: builder.map(str::to_owned),
+                digest: component.map(|c| c.digest),
+                answers: tally.answers,
+                faults: tally.faults,
+                skipped: tally.skipped,
+                fallbacks: tally.fallbacks,
+                suspended_until: suspended.and_then(|health| health.suspended_until),
+                last_fault: tally.last_fault.or_else(|| suspended.and_then(|h| h.last_fault.clone())),
+            }
         };
-        self.healths.iter().map(status).collect()
-    }
-
-    pub(super) fn fallbacks(&self) -> Vec<FallbackStatus> {
-        self.fallbacks
-            .iter()
-            .map(|((kind, hook, builder), (count, last))| FallbackStatus {
-                kind: *kind,
-                hook: hook.clone(),
-                builder: builder.clone(),
-                count: *count,
-                last: last.clone(),
-            })
-            .collect()
+        rules.uses().map(status).collect()
     }
 }
 

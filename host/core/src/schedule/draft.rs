@@ -1,13 +1,14 @@
 //! The question that a start has in its present stage. Drafting one changes nothing: whether it is asked
 //! is the desk's to say. And what a start follows, with an answer or without.
 
-use super::desk::{Asker, Draft};
+use super::desk::{Asker, Draft, Unasked};
 use super::judge::{Offered, Verdict};
 use super::lane::Entry;
 use super::stage::Stage;
 use super::{Board, StartId, WINDOW};
 use crate::builder::{OnError, PolicyUse};
 use crate::policy::{Lookups, Question, RequestInfo, SlaveInfo};
+use crate::time::Timestamp;
 
 /// What a stage is to follow.
 pub(super) enum Advice {
@@ -15,6 +16,8 @@ pub(super) enum Advice {
     Default,
     /// The policy failed, and that holds.
     Hold(String),
+    /// The policy is suspended, and that holds: the builder rests until then.
+    Rest(Timestamp, String),
     /// What it was about has gone.
     GiveUp,
     Verdict(Verdict),
@@ -91,12 +94,26 @@ impl Board {
 
 /// What stands in for a policy that gave no answer.
 pub(super) fn instead(stage: Stage, policy: &PolicyUse) -> Advice {
-    let why = || format!("`{}` gives no answer", policy.hook);
-    match (stage, policy.on_error) {
-        (Stage::Allow, OnError::Default | OnError::Hold) => Advice::Hold(why()),
-        (_, OnError::Hold) => Advice::Hold(why()),
-        (_, OnError::Default) => Advice::Default,
+    if holds(stage, policy) {
+        Advice::Hold(format!("`{}` gives no answer", policy.hook))
+    } else {
+        Advice::Default
     }
+}
+
+/// What stands in for a policy that was not asked.
+pub(super) fn unasked(stage: Stage, policy: &PolicyUse, why: &Unasked) -> Advice {
+    match why {
+        Unasked::Suspended { until, .. } if holds(stage, policy) => {
+            Advice::Rest(*until, format!("`{}` is suspended after errors", policy.hook))
+        }
+        Unasked::Suspended { .. } | Unasked::Unknown => instead(stage, policy),
+    }
+}
+
+/// Whether nothing goes on while a policy gives no answer. A gate that fails is a closed one.
+fn holds(stage: Stage, policy: &PolicyUse) -> bool {
+    stage == Stage::Allow || policy.on_error == OnError::Hold
 }
 
 fn request_info(entry: &Entry) -> RequestInfo {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::claim::{Claim, Given};
-use super::desk::{Asked, Desk};
-use super::draft::{Advice, instead};
+use super::desk::{Asked, Desk, Unasked};
+use super::draft::{Advice, instead, unasked};
 use super::judge::Verdict;
 use super::lane::{Entry, Key, Rest};
 use super::{
@@ -165,7 +165,7 @@ impl Board {
                             self.effects.push(Effect::Ask(ask));
                             return;
                         }
-                        Err(_) => instead(self.starts[&id].stage, &policy),
+                        Err(why) => self.not_asked(id, &policy, why),
                     },
                 },
             };
@@ -184,6 +184,7 @@ impl Board {
                 Done::Stale
             }
             (_, Advice::Hold(why)) => self.hold(id, &why, now),
+            (_, Advice::Rest(until, why)) => self.rest(id, until, why),
             (Stage::Pick, Advice::Verdict(Verdict::Pick(None))) => self.pick_none(id, now),
             (Stage::Pick, Advice::Verdict(Verdict::Pick(Some(request)))) => {
                 if self.pick(id, Some(request)) {
@@ -253,6 +254,16 @@ impl Board {
             (Stage::Ready | Stage::Claim, Advice::Default) => Done::Stale,
             (stage, Advice::Verdict(verdict)) => unreachable!("BUG: {verdict:?} in {stage:?}"),
         }
+    }
+
+    /// A policy was not asked: tells the outside, and says what stands in for it.
+    fn not_asked(&mut self, id: StartId, policy: &PolicyUse, why: Unasked) -> Advice {
+        let Some(start) = self.starts.get(&id) else { return Advice::GiveUp };
+        let (advice, builder) = (unasked(start.stage, policy, &why), Some(start.spec.name.clone()));
+        if let Unasked::Suspended { component, .. } = why {
+            self.effects.push(Effect::Skipped { component, builder });
+        }
+        advice
     }
 
     fn enter(&mut self, id: StartId, stage: Stage) {
@@ -330,6 +341,18 @@ impl Board {
         }
         self.arm(&name);
         done
+    }
+
+    /// Lets the builder rest until a moment; ends the start.
+    fn rest(&mut self, id: StartId, until: Timestamp, why: String) -> Done {
+        let Some(name) = self.starts.get(&id).map(|start| start.spec.name.clone()) else {
+            return Done::Stale;
+        };
+        self.give_up(id);
+        let Some(lane) = self.lanes.get_mut(&name) else { return Done::Stale };
+        lane.rest = Some(Rest { until, why });
+        self.arm(&name);
+        Done::Held
     }
 
     fn join(&mut self, id: StartId, others: Vec<RequestId>) -> Done {

@@ -15,10 +15,8 @@ pub struct Status {
     pub builders: Vec<BuilderStatus>,
     /// Workers in the order of the configuration, then unknown ones that still run builds.
     pub workers: Vec<WorkerStatus>,
-    /// Each policy that was asked or skipped, by kind and hook.
+    /// Each configured use of a policy.
     pub policies: Vec<PolicyStatus>,
-    /// Each configured use of a policy that fell back at least once, with how often.
-    pub fallbacks: Vec<FallbackStatus>,
     /// Oddities that are nobody's error: answers with unknown names, refused claims. Newest last, bounded.
     pub reports: Vec<String>,
 }
@@ -57,38 +55,27 @@ pub struct WorkerStatus {
     pub free: Option<u32>,
 }
 
-/// One policy: a hook of a plugin, over all its uses.
+/// One configured use of a policy: by a builder, or by the master as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PolicyStatus {
     /// Its kind.
     pub kind: HookKind,
-    /// The qualified hook.
-    pub hook: String,
-    /// The bytes.
-    pub digest: Digest,
-    /// Answers that made sense.
-    pub answers: u64,
-    /// Calls that gave none, or one that made no sense.
-    pub faults: u64,
-    /// Decisions made without it while it was suspended.
-    pub skipped: u64,
-    /// Until when it is suspended, if it is.
-    pub suspended_until: Option<Timestamp>,
-    /// The newest fault.
-    pub last_fault: Option<String>,
-}
-
-/// How often one configured use of a policy fell back to the default.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FallbackStatus {
-    /// The kind.
-    pub kind: HookKind,
-    /// The hook as resolved.
+    /// The hook as configured.
     pub hook: String,
     /// The builder that uses it; none: the order of builders.
     pub builder: Option<String>,
-    /// How often.
-    pub count: u64,
-    /// Why, the last time.
-    pub last: String,
+    /// The bytes; none: no loaded plugin has this hook.
+    pub digest: Option<Digest>,
+    /// Answers to this use that made sense.
+    pub answers: u64,
+    /// Calls for this use that gave none, or one that made no sense.
+    pub faults: u64,
+    /// Decisions of this use for which it was not asked, as it was suspended.
+    pub skipped: u64,
+    /// Decisions of this use that were made, or held, without its answer.
+    pub fallbacks: u64,
+    /// Until when the hook is suspended, if it is; errors of all its uses count.
+    pub suspended_until: Option<Timestamp>,
+    /// The newest fault: of this use, or, while the hook is suspended, of any.
+    pub last_fault: Option<String>,
 }

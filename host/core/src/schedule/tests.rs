@@ -95,7 +95,7 @@ impl Table {
                     Effect::History(pairs) => {
                         self.board.history(pairs.into_iter().map(|p| (p, None)).collect());
                     }
-                    Effect::Scan => {}
+                    Effect::Scan | Effect::Skipped { .. } => {}
                     Effect::Record(decision) => self.decisions.push(decision),
                 }
             }
@@ -280,8 +280,8 @@ fn faults_and_nonsense_fall_back_to_the_default_and_suspend_after_three() {
     assert_eq!(table.commit(), started(&[("w", &[4])]));
     let status = table.board.status(table.now);
     assert_eq!((status.policies[0].faults, status.policies[0].skipped), (3, 1));
-    assert_eq!(status.fallbacks[0].count, 4);
-    assert!(status.fallbacks[0].last.contains("suspended"), "{}", status.fallbacks[0].last);
+    assert_eq!(status.policies[0].fallbacks, 4);
+    assert!(status.policies[0].last_fault.as_ref().unwrap().contains("choose"));
     // New bytes: asked again.
     table.configure(vec![choosy], None, "two");
     table.end(4, Outcome::Success);
@@ -319,6 +319,105 @@ fn on_error_hold_leaves_the_request_for_ten_seconds() {
     table.pass(1);
     table.answer(Answer::Slave(Some("w".to_owned())));
     assert_eq!(table.commit(), started(&[("w", &[1])]));
+}
+
+/// The uses of policies that can hold a builder back, with an answer that each follows.
+fn holding() -> Vec<(Builder, Option<PolicyUse>, Answer)> {
+    let hold = || PolicyUse { on_error: OnError::Hold, ..policy("p") };
+    let plain = || builder("a", &["w"]);
+    vec![
+        (Builder { next_slave: Some(hold()), ..plain() }, None, Answer::Slave(Some("w".to_owned()))),
+        (Builder { next_build: Some(hold()), ..plain() }, None, Answer::Request(Some(1))),
+        // A gate that fails is a closed one, whatever `on_error` says.
+        (
+            Builder { can_start_build: Some(policy("p")), ..plain() },
+            None,
+            Answer::Names(vec!["w".to_owned()]),
+        ),
+        (Builder { merge_requests: Merge::Policy(hold()), ..plain() }, None, Answer::Requests(Vec::new())),
+        (plain(), Some(hold()), Answer::Names(vec!["a".to_owned()])),
+    ]
+}
+
+/// A table whose one policy has failed until it was suspended, and what has gone by since.
+fn suspended(builder: &Builder, order: Option<&PolicyUse>) -> Table {
+    let mut table = Table::new(&[("w", Some(1))], vec![builder.clone()]);
+    table.configure(vec![builder.clone()], order.cloned(), "one");
+    table.submit([request(1, "a"), request(2, "a")]);
+    for _ in 0..100 {
+        if table.asks.is_empty() {
+            table.pass(HOLD_MS);
+        }
+        if table.asks.is_empty() {
+            break;
+        }
+        table.fail();
+        if table.board.status(table.now).policies[0].suspended_until.is_some() {
+            break;
+        }
+    }
+    table.pass(0);
+    table
+}
+
+#[test]
+fn what_a_suspended_policy_holds_is_shown_and_goes_on_at_the_end_of_the_suspension() {
+    for (builder, order, answer) in holding() {
+        let mut table = suspended(&builder, order.as_ref());
+        let status = table.board.status(table.now);
+        let until = status.policies[0].suspended_until.expect("it is suspended");
+        let kind = status.policies[0].kind;
+        assert!(table.asks.is_empty() && table.claims.is_empty(), "{kind}");
+        let why = table.why("a").unwrap_or_default();
+        assert!(why.contains("`p` ") || why.contains("the order of builders"), "{kind}: {why}");
+        table.pass(until.ms_since(table.now) - 1);
+        assert!(table.asks.is_empty(), "{kind}");
+        table.pass(1);
+        assert_eq!(table.asks.len(), 1, "{kind}");
+        table.answer(answer);
+        while table.claims.is_empty() {
+            table.answer(Answer::Requests(Vec::new()));
+        }
+    }
+}
+
+#[test]
+fn a_reload_lifts_every_suspension_and_what_was_held_goes_on_at_once() {
+    for (builder, order, _) in holding() {
+        for bytes in ["one", "two"] {
+            let mut table = suspended(&builder, order.as_ref());
+            table.configure(vec![builder.clone()], order.clone(), bytes);
+            let policy = &table.board.status(table.now).policies[0];
+            assert_eq!((policy.suspended_until, table.asks.len()), (None, 1), "{}", policy.kind);
+            // Counts speak of bytes.
+            assert_eq!(policy.faults > 0, bytes == "one", "{}", policy.kind);
+        }
+    }
+}
+
+#[test]
+fn each_use_of_a_policy_counts_for_itself_and_its_suspension_is_everybodys() {
+    let choosy = |name: &str| Builder { next_slave: Some(policy("choose")), ..builder(name, &["w"]) };
+    let mut table = Table::new(&[("w", Some(9))], vec![choosy("a"), choosy("b")]);
+    table.submit([request(1, "b")]);
+    table.answer(Answer::Slave(Some("w".to_owned())));
+    table.submit((2..=4).map(|id| request(id, "a")));
+    for _ in 0..3 {
+        table.fail();
+    }
+    table.submit([request(5, "b")]);
+    let status = table.board.status(table.now);
+    let of = |name: &str| status.policies.iter().find(|p| p.builder.as_deref() == Some(name)).unwrap();
+    let counts = |p: &PolicyStatus| (p.answers, p.faults, p.skipped, p.fallbacks);
+    assert_eq!((counts(of("a")), counts(of("b"))), ((0, 3, 0, 3), (1, 0, 1, 1)));
+    assert!(of("a").suspended_until.is_some() && of("a").suspended_until == of("b").suspended_until);
+    assert_eq!(of("a").last_fault, of("b").last_fault);
+    // A use that is gone is forgotten, and the counts of the others stay.
+    table.configure(vec![choosy("b")], None, "one");
+    table.configure(vec![choosy("a"), choosy("b")], None, "one");
+    let status = table.board.status(table.now);
+    let counted: Vec<_> = status.policies.iter().map(counts).collect();
+    assert_eq!(counted, [(0, 0, 0, 0), (1, 0, 1, 1)]);
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::lane::Lane;
 use super::{Board, BuilderStatus, Status};
-use crate::builder::{Merge, PolicyUse};
 use crate::time::Timestamp;
 
 impl Board {
@@ -15,8 +14,7 @@ impl Board {
             at: now,
             builders: self.lanes.iter().map(|(name, lane)| self.builder_status(name, lane)).collect(),
             workers: self.slots.status(&self.rules.workers),
-            policies: self.desk.policies(now),
-            fallbacks: self.desk.fallbacks(),
+            policies: self.desk.policies(&self.rules, now),
             reports: self.desk.reports(),
         }
     }
@@ -62,23 +60,6 @@ impl Board {
     /// The hooks that the rules use, each once: what there has to be a component for.
     #[must_use]
     pub fn uses(rules: &super::Rules) -> BTreeSet<(crate::policy::HookKind, String)> {
-        use crate::policy::HookKind::{
-            CanStartBuild, MergeRequests, NextBuild, NextSlave, PrioritizeBuilders,
-        };
-        let mut uses = BTreeSet::new();
-        let mut add = |kind, policy: Option<&PolicyUse>| {
-            uses.extend(policy.map(|p| (kind, p.hook.clone())));
-        };
-        add(PrioritizeBuilders, rules.prioritize_builders.as_ref());
-        for builder in rules.builders.values() {
-            add(NextBuild, builder.next_build.as_ref());
-            add(NextSlave, builder.next_slave.as_ref());
-            add(CanStartBuild, builder.can_start_build.as_ref());
-            match &builder.merge_requests {
-                Merge::Policy(policy) => add(MergeRequests, Some(policy)),
-                Merge::Never | Merge::Compatible => {}
-            }
-        }
-        uses
+        rules.uses().map(|(kind, policy, _)| (kind, policy.hook.clone())).collect()
     }
 }

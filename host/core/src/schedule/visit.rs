@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use super::desk::{Asked, Asker, Desk, Draft};
+use super::desk::{Asked, Asker, Desk, Draft, Unasked};
 use super::judge::{Offered, Verdict};
 use super::lane::{Key, Lane};
 use super::{Board, Effect, HOLD_MS, Reply};
@@ -40,7 +40,14 @@ impl Board {
                             self.ordering = true;
                             self.effects.push(Effect::Ask(ask));
                         }
-                        Err(_) => self.visit_without_order(policy.on_error, ready, now),
+                        Err(why) => {
+                            let mut until = now.plus_ms(HOLD_MS);
+                            if let Unasked::Suspended { until: lifted, component } = why {
+                                until = lifted;
+                                self.effects.push(Effect::Skipped { component, builder: None });
+                            }
+                            self.visit_without_order(policy.on_error, ready, until, now);
+                        }
                     }
                 }
             }
@@ -78,17 +85,24 @@ impl Board {
                 };
                 let decision = self.desk.record(asked, reply, done, Vec::new(), Some(&fault), now);
                 self.effects.push(Effect::Record(decision));
-                self.visit_without_order(on_error, offered, now);
+                self.visit_without_order(on_error, offered, now.plus_ms(HOLD_MS), now);
             }
         }
     }
 
-    fn visit_without_order(&mut self, on_error: OnError, ready: Vec<String>, now: Timestamp) {
+    /// Without an answer: by their first request, or not before `until`.
+    fn visit_without_order(
+        &mut self,
+        on_error: OnError,
+        ready: Vec<String>,
+        until: Timestamp,
+        now: Timestamp,
+    ) {
         match on_error {
             OnError::Default => self.visit_by_first_request(ready, now),
             OnError::Hold => {
                 self.dirty.extend(ready);
-                self.round_rests = Some(now.plus_ms(HOLD_MS));
+                self.round_rests = Some(until);
             }
         }
     }

@@ -223,7 +223,9 @@ async fn answer(worker: &mut Scripted, text: &'static str, rc: i32) {
 async fn done(worker: &mut Scripted, command: CommandUid, number: u64, text: &str, rc: i32) {
     let how = Ok(Completion { rc: Some(rc), values: Vec::new() });
     let log_hash = windlass_core::digest::Digest::of(text.as_bytes());
-    worker.say(ToMaster::Update { command, number, update: Update::Done { how, log_hash, usage: None } }).await;
+    worker
+        .say(ToMaster::Update { command, number, update: Update::Done { how, log_hash, usage: None } })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use windlass_core::decision::{Decision, Recent};
 use windlass_core::persist::{Committed, Refusal};
+use windlass_core::policy::used_by;
 use windlass_core::record::BuildRow;
 use windlass_core::request::{Buildset, Request};
 use windlass_core::schedule::{Ask, Board, Claim, Effect, Numbers, StartId, Status};
@@ -259,6 +260,10 @@ impl Actor {
                         self.parts.policies.fell_back(decision.policy.digest, &decision.used_by());
                     }
                     self.recent.push(decision);
+                }
+                Effect::Skipped { component, builder } => {
+                    let used = used_by(builder.as_deref(), &component.kind);
+                    self.parts.policies.fell_back(component.digest, &used);
                 }
             }
         }
