@@ -16,10 +16,8 @@
 //! 2. Debian's `rustc-web` and `rust-web-src`, from which std is built once into a cached sysroot.
 //!
 //! Nothing is ever installed here. Paths of the machine are mapped away, so that the same sources give the same
-//! bytes wherever they are built, with one exception: cargo hashes the absolute path of a package that lies beside
-//! the workspace, as the SDK in a checkout does, and functions then stand in another order. It works inside a build
-//! script too, also under clippy: what an outer cargo says to its children through the environment does not reach
-//! the inner one.
+//! bytes wherever they are built. It works inside a build script too, also under clippy: what an outer cargo says to
+//! its children through the environment does not reach the inner one.
 //!
 //! # Other languages
 //!
@@ -36,16 +34,15 @@
 //! ```
 //!
 //! Nothing else is needed: the [`contract`] and the SDK of each language ([`sdk_files`]) are embedded here and laid
-//! out for the tool below the target directory. An author finds them there after the first build, for an editor to
-//! look at: `target/NAME/wit`, and `target/NAME/sdk` (C: `windlass.h`, and the generated `plugin.h` in
-//! `target/NAME/gen`; Python: `windlass.py`; JavaScript: `windlass.js` and others). What each language is built with
-//! is found by [`tools`]. A project is built again only if one of its files, the contract, the SDK or the tool
+//! out for the tool in `projects/NAME` below the target directory, where an author's editor finds them after the first
+//! build: the world and the contract in `wit`, the SDK in `sdk`, generated bindings in `bindings`. What each language
+//! is built with is found by [`tools`]. A project is built again only if one of its files, the contract, the SDK or the tool
 //! changed: what componentize-py and componentize-qjs make is not the same bytes each time, and other bytes are
 //! another plugin.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod cargo;
+mod component;
 #[cfg(feature = "languages")]
 pub mod contract;
 mod environment;
@@ -56,6 +53,8 @@ mod language;
 mod languages;
 #[cfg(feature = "languages")]
 pub mod manifest;
+mod neutral;
+mod run;
 mod rust;
 mod sysroot;
 mod toolchain;
@@ -64,6 +63,7 @@ pub mod tools;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use component::Component;
 #[cfg(feature = "languages")]
 pub use hook::{HOOKS, Hook, hook};
 pub use language::Language;
@@ -77,15 +77,6 @@ pub use tools::MissingTool;
 
 /// What guests are compiled for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
-
-/// A component that was built, or found unchanged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Component {
-    /// The package's name, and so the stem of the file: what the plugin will be called.
-    pub name: String,
-    /// The file.
-    pub path: PathBuf,
-}
 
 /// Builds one project with default settings.
 ///
@@ -211,6 +202,12 @@ pub enum BuildError {
     /// What its language is built with is not there.
     #[error("failed to find what builds it")]
     MissingTool(#[from] MissingTool),
+    /// A file that the manifest names is not there.
+    #[error("no file `{path}`, which plugin.toml names as `source`")]
+    NoSource {
+        /// The file.
+        path: PathBuf,
+    },
     /// The bindings could not be made from the contract.
     #[cfg(feature = "languages")]
     #[error("failed to make bindings: {message}")]

@@ -1,13 +1,12 @@
 //! Builds a cargo project of Rust guests.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::{BuildError, Component, TARGET, Toolchain, cargo, environment};
+use crate::{BuildError, Component, TARGET, Toolchain, environment, neutral, run};
 
 /// Builds every package of the project that has a `cdylib`, and answers their components by name.
 pub fn build(
@@ -19,20 +18,22 @@ pub fn build(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Vec<Component>, BuildError> {
     let metadata = metadata(project, locked, toolchain, progress)?;
+    let local = metadata.packages.iter().filter(|package| package.source.is_none());
+    let wrapper = neutral::wrapper(target_dir, local.filter_map(|package| package.manifest_path.parent()))
+        .map_err(|source| BuildError::Write { path: target_dir.to_owned(), source })?;
     let mut command = base(toolchain, "build", project, locked);
     command
         .args(["--release", "--color", "never", "--message-format", "json-render-diagnostics"])
         .args(["--target", TARGET, "--target-dir"])
         .arg(target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(&metadata, toolchain).join("\x1f"))
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &toolchain.linker.component);
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &toolchain.linker.component)
+        .env("RUSTC_WRAPPER", &wrapper);
     if examples {
         command.args(["--lib", "--examples"]);
     }
-    let answer = cargo::run(command, progress)?;
+    let answer = run::run(command, progress)?;
 
-    let folder = target_dir.join("components");
-    fs::create_dir_all(&folder).map_err(|source| BuildError::Write { path: folder.clone(), source })?;
     let mut components = Vec::new();
     // Lines that are not messages of cargo's come from build scripts and are none of ours.
     for artifact in answer.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok()) {
@@ -46,9 +47,7 @@ pub fn build(
         if let (Some(made), Some(package)) = (made, name) {
             let is_example = artifact.target.kind.iter().any(|kind| kind == "example");
             let name = if is_example { &artifact.target.name } else { &package.name };
-            let path = folder.join(format!("{name}.wasm"));
-            place(made, &path).map_err(|source| BuildError::Write { path: path.clone(), source })?;
-            components.push(Component { name: name.clone(), path });
+            components.push(Component::place(name, made, target_dir)?);
         }
     }
     if components.is_empty() {
@@ -56,18 +55,6 @@ pub fn build(
     }
     components.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(components)
-}
-
-/// Puts a component where its name is the package's, not the crate's. A file with the same bytes keeps its time.
-fn place(made: &Path, path: &Path) -> std::io::Result<()> {
-    let bytes = fs::read(made)?;
-    if fs::read(path).is_ok_and(|there| there == bytes) {
-        return Ok(());
-    }
-    // Renamed into place: whoever reads meanwhile has the old file or the new one.
-    let new = path.with_extension(format!("wasm.{}", std::process::id()));
-    fs::write(&new, bytes)?;
-    fs::rename(&new, path)
 }
 
 #[derive(Deserialize)]
@@ -108,7 +95,7 @@ fn metadata(
 ) -> Result<Metadata, BuildError> {
     let mut command = base(toolchain, "metadata", project, locked);
     command.args(["--format-version", "1", "--color", "never", "--filter-platform", TARGET]);
-    let answer = cargo::run(command, progress)?;
+    let answer = run::run(command, progress)?;
     serde_json::from_str(&answer)
         .map_err(|source| BuildError::Answer { command: "cargo metadata".to_owned(), source })
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{TARGET, cargo, environment, toolchain, tools};
+use crate::{TARGET, environment, run, toolchain, tools};
 
 /// Changes when the recipe does, so that no sysroot of an older recipe is found.
 const RECIPE: &str = "1";
@@ -127,7 +127,7 @@ fn compile(
         .env("CARGO_HOME", work.join("home"))
         .env("RUSTC", rustc)
         .env("RUSTC_BOOTSTRAP", "1");
-    cargo::run(command, progress).map_err(|error| SysrootError::Compile(Box::new(error)))?;
+    run::run(command, progress).map_err(|error| SysrootError::Compile(Box::new(error)))?;
     Ok(())
 }
 

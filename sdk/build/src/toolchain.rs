@@ -82,7 +82,7 @@ impl Toolchain {
     pub fn find(progress: &mut dyn FnMut(&str)) -> Result<Toolchain, ToolchainError> {
         // An outer cargo names the two that it uses; a person has them on the PATH.
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let rustc = PathBuf::from(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+        let rustc = rustc();
         let linker = linker(&rustc)?;
         if has_std(Path::new(&ask(&rustc, &["--print", "target-libdir", "--target", TARGET])?)) {
             return Ok(Toolchain { cargo, rustc, sysroot: None, linker });
@@ -117,7 +117,13 @@ fn has_std(folder: &Path) -> bool {
     })
 }
 
-fn linker(rustc: &Path) -> Result<Linker, ToolchainError> {
+/// The compiler of the active toolchain.
+pub(crate) fn rustc() -> PathBuf {
+    PathBuf::from(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+}
+
+/// The linker of the toolchain that this compiler belongs to.
+pub(crate) fn linker(rustc: &Path) -> Result<Linker, ToolchainError> {
     let host = host(&ask(rustc, &["-vV"])?);
     let folder = Path::new(&ask(rustc, &["--print", "sysroot"])?).join("lib/rustlib").join(host).join("bin");
     let component = folder.join("wasm-component-ld");

@@ -49,6 +49,34 @@ fn the_same_sources_give_the_same_bytes_wherever_they_lie() {
     assert!(bytes[0] == bytes[1]);
 }
 
+/// A package beside the workspace, as the SDK in a checkout is: cargo numbers it by its whole path, and the order
+/// of functions followed that number.
+#[test]
+fn a_package_beside_the_project_does_not_change_the_bytes_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let functions =
+        |n: u32| format!("#[inline(never)] pub fn f{n}(n: u32) -> u32 {{ n.rotate_left({n}) ^ {n} }}\n");
+    let library: String = (0..30).map(functions).collect();
+    let calls: String = (0..30).map(|n| format!("n = beside::f{n}(n);")).collect();
+    let exported =
+        format!("#[unsafe(no_mangle)]\npub extern \"C\" fn f(mut n: u32) -> u32 {{ {calls} n }}\n");
+    let bytes = ["here", "much/deeper/down"].map(|place| {
+        let beside = dir.path().join(place).join("beside");
+        fs::create_dir_all(beside.join("src")).unwrap();
+        let manifest = "[package]\nname = \"beside\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+        fs::write(beside.join("Cargo.toml"), manifest).unwrap();
+        fs::write(beside.join("src/lib.rs"), &library).unwrap();
+        let folder = dir.path().join(place).join("guest");
+        project(
+            &folder,
+            &format!("{LIBRARY}[dependencies]\nbeside = {{ path = \"../beside\" }}\n"),
+            &exported,
+        );
+        fs::read(&build(&folder).unwrap()[0].path).unwrap()
+    });
+    assert!(bytes[0] == bytes[1]);
+}
+
 #[test]
 fn what_the_compiler_says_is_in_the_error() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,11 +1,11 @@
-//! Runs cargo: its words go to the caller line by line, its answer comes back whole.
+//! Runs cargo and the other tools: their words go to the caller line by line, their answer comes back whole.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
 use crate::BuildError;
 
-/// How much of what cargo wrote goes into an error.
+/// How much of what a tool wrote goes into an error.
 const KEPT_LINES: usize = 200;
 
 /// Runs the command and returns its standard output.
