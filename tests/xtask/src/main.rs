@@ -10,18 +10,17 @@ use std::process::ExitCode;
 const HELP: &str = "\
 Usage: cargo xtask <chore>
 
-  setup [--languages]  makes this machine able to build the guests; does nothing when it is
-  wit-check            the contract in wit/ parses, and every item of it is documented
-  audit                licences, duplicates and the number of dependencies are as decided
-  help                 this text
+  setup      makes this machine able to build plugins in every language; does nothing when it is
+  wit-check  the contract in wit/ parses, and every item of it is documented
+  audit      licences, duplicates and the number of dependencies are as decided
+  help       this text
 ";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["setup"] => setup::run(false),
-        ["setup", "--languages"] => setup::run(true),
+        ["setup"] => setup::run(),
         ["wit-check"] => wit_check::run(root()),
         ["audit"] => audit::run(root()),
         ["help" | "--help" | "-h"] => {
