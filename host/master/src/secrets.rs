@@ -1,10 +1,12 @@
 //! Where the values of secrets are: looked for when a configuration is checked, read when a command
 //! needs them, and held by nobody in between.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Mutex;
 
 use windlass_config::config::{self, Secret, SecretSource};
 use windlass_config::{Catalog, HookFacts, Severity, Unusable};
@@ -12,7 +14,7 @@ use windlass_core::persist::Persist;
 use windlass_core::policy::HookKind;
 use windlass_core::secret::{MAX_VALUE, MIN_VALUE, Placeholders, Seal};
 use windlass_core::value::Failure;
-use windlass_protocol::message::SecretValue;
+use windlass_protocol::message::{self, SecretValue};
 use windlass_runtime::registry::{Generation, Resolved};
 use windlass_store::Store;
 
@@ -114,7 +116,7 @@ fn from_file(path: &Path) -> Result<Vec<u8>, Problem> {
 }
 
 /// Reads the value of a secret for a command.
-pub(crate) async fn read(config: &config::Master, name: &str) -> Result<SecretValue, Failure> {
+async fn read(config: &config::Master, name: &str) -> Result<SecretValue, Failure> {
     let Some(secret) = config.secrets.get(name).cloned() else {
         return Err(Failure::new("not-found", format!("there is no secret `{name}` in the configuration")));
     };
@@ -150,20 +152,74 @@ pub(crate) fn variables(config: &config::Master) -> Vec<String> {
     names.collect()
 }
 
+/// The secrets of one build.
+#[derive(Debug)]
+pub(crate) struct BuildSecrets {
+    /// Of those that its builder lists.
+    pub placeholders: Placeholders,
+    /// Those that a command of it was given: later ones may come upon them, in a file or in a log, and
+    /// mask them too.
+    given: Mutex<BTreeSet<String>>,
+}
+
+impl BuildSecrets {
+    pub fn new(placeholders: Placeholders) -> BuildSecrets {
+        BuildSecrets { placeholders, given: Mutex::default() }
+    }
+
+    /// What travels beside a command: the secrets whose placeholders occur in what it gets, and those
+    /// that the build has used before. The value of one that it is not granted stays here; the worker says
+    /// so if it is about to be used.
+    pub async fn beside<'t>(
+        &self,
+        command: &Resolved,
+        config: &config::Master,
+        texts: impl IntoIterator<Item = &'t str> + Clone,
+    ) -> Result<Vec<message::Secret>, Failure> {
+        let rights = Rights::of(command, config);
+        let mut named: BTreeSet<&str> =
+            self.placeholders.within(texts).into_iter().map(|(name, _)| name).collect();
+        let needed = named.clone();
+        let given = {
+            let mut given = self.given.lock().expect("no holder of this lock panics");
+            given.extend(named.iter().filter(|name| rights.cover(name)).map(|name| (*name).to_owned()));
+            given.clone()
+        };
+        named.extend(given.iter().map(String::as_str));
+        let mut secrets = Vec::new();
+        for name in named {
+            let value = match given.contains(name) {
+                true => match read(config, name).await {
+                    Ok(value) => Some(value),
+                    Err(failure) if needed.contains(name) => return Err(failure),
+                    Err(failure) => {
+                        tracing::warn!(%failure, "a secret that was used before cannot be masked any more");
+                        continue;
+                    }
+                },
+                false => None,
+            };
+            let placeholder = self.placeholders.get(name).expect("only listed names are given").to_owned();
+            secrets.push(message::Secret { name: name.to_owned(), placeholder, value });
+        }
+        Ok(secrets)
+    }
+}
+
 /// What a component may do with secrets, as far as the master decides it.
-pub(crate) struct Rights<'a> {
+struct Rights<'a> {
     component: &'a Resolved,
     granted: Option<&'a Vec<String>>,
 }
 
 impl<'a> Rights<'a> {
-    pub fn of(component: &'a Resolved, config: &'a config::Master) -> Rights<'a> {
+    fn of(component: &'a Resolved, config: &'a config::Master) -> Rights<'a> {
         let granted = config.grants.get(&component.qualified()).and_then(|grants| grants.get("secret"));
         Rights { component, granted }
     }
 
     /// Whether the plugin asks for a secret, and the configuration grants it.
-    pub fn cover(&self, name: &str) -> bool {
+    fn cover(&self, name: &str) -> bool {
         self.is_asked(name) && self.granted.is_some_and(|scope| covers(scope, name))
     }
 
@@ -204,10 +260,7 @@ impl OwnTemplates {
     pub fn denied(&self, call: &str, name: &str, listed: &Placeholders) -> Failure {
         let hook = &self.hook;
         let (why, cure) = if listed.get(name).is_none() {
-            (
-                "its builder does not list it",
-                format!("add it to `secrets` of the builder in master.toml, if all its steps may use it"),
-            )
+            ("its builder does not list it", "add it to `secrets` of the builder in master.toml".to_owned())
         } else if !self.is_asked {
             (
                 "the plugin does not ask for it",

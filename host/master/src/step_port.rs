@@ -31,7 +31,6 @@ use windlass_config::config;
 use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::persist::Persist;
 use windlass_core::record::{BuildRow, StepRow};
-use windlass_core::secret::Placeholders;
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Completion, Failure};
 use windlass_runtime::Runtime;
@@ -41,7 +40,7 @@ use windlass_store::Store;
 
 use crate::clock::Clock;
 use crate::events::Events;
-use crate::secrets::OwnTemplates;
+use crate::secrets::{BuildSecrets, OwnTemplates};
 use crate::worker_link::Links;
 use batch::Batch;
 use commands::Command;
@@ -81,8 +80,8 @@ pub(crate) struct StepContext {
     pub(crate) config: Arc<config::Master>,
     pub(crate) generation: Arc<Generation>,
     pub(crate) builder: Arc<Builder>,
-    /// Of the secrets that the builder lists.
-    pub(crate) secrets: Arc<Placeholders>,
+    /// Of the build.
+    pub(crate) secrets: Arc<BuildSecrets>,
     /// Which of them the step may name itself.
     pub(crate) own_templates: OwnTemplates,
     /// The build's row, lent for the run: properties and components change in it.

@@ -25,6 +25,7 @@ use windlass_runtime::port::{ChildEvent, Delivery, Exit, Limit};
 use crate::environment::Variables;
 use crate::group::{Group, name_of};
 use crate::machine::Machine;
+use crate::mask::{Mask, Masker};
 use crate::output::{Delivered, Gathered};
 use crate::spool::CommandSpool;
 
@@ -71,6 +72,8 @@ pub struct Plan {
     pub log_stderr: bool,
     /// What the guest sees of it.
     pub deliver: Delivery,
+    /// Takes secrets out of its output.
+    pub mask: Option<Arc<Mask>>,
 }
 
 /// What the guest's side tells the task.
@@ -160,6 +163,7 @@ pub fn start(
         scratch: Vec::new(),
         gathered: Gathered::default(),
         delivered: Delivered::new(plan.deliver),
+        maskers: plan.mask.map(|mask| [Masker::new(Arc::clone(&mask)), Masker::new(mask)]),
         lines: 0,
         stopped: None,
         max_time: plan.max_time.map(|limit| now + limit),
@@ -257,6 +261,8 @@ pub struct Watcher {
     scratch: Vec<u8>,
     gathered: Gathered,
     delivered: Delivered,
+    /// Of standard output and of standard error; before anybody sees what was read.
+    maskers: Option<[Masker; 2]>,
     lines: u64,
     stopped: Option<Stopped>,
     max_time: Option<Instant>,
@@ -311,6 +317,7 @@ impl Watcher {
             };
             self.on(turn);
         }
+        self.release();
         self.flush(Instant::now());
         self.delivered.finish();
         let exit = self.exit();
@@ -395,17 +402,24 @@ impl Watcher {
         match pipe.try_read(&mut self.scratch) {
             Ok(0) => *stream = None,
             Ok(len) => {
-                let data = &self.scratch[..len];
                 self.last_output = Instant::now();
-                let logged = if origin == Origin::Stderr { self.log_stderr } else { self.log_stdout };
-                if self.log.is_some() && logged {
-                    self.gathered.push(origin, data);
+                let scratch = std::mem::take(&mut self.scratch);
+                let data = &scratch[..len];
+                match &mut self.maskers {
+                    Some([_, masker]) if origin == Origin::Stderr => {
+                        let data = masker.push(data);
+                        self.hand_on(origin, &data);
+                    }
+                    Some([masker, _]) => {
+                        let data = masker.push(data);
+                        self.hand_on(origin, &data);
+                    }
+                    None => self.hand_on(origin, data),
                 }
-                if !self.control.borrow().waiting {
-                    self.delivered.push(origin, data);
-                }
+                let lines = data.iter().filter(|byte| **byte == b'\n').count() as u64;
+                self.scratch = scratch;
                 if let Some(limit) = self.max_lines {
-                    self.lines += data.iter().filter(|byte| **byte == b'\n').count() as u64;
+                    self.lines += lines;
                     if self.lines > limit {
                         self.stop(Stopped::Limit(Limit::MaxLines));
                     }
@@ -418,6 +432,28 @@ impl Watcher {
             Err(error) => {
                 tracing::warn!(%error, "failed to read from a child");
                 *stream = None;
+            }
+        }
+    }
+
+    /// Output on its two ways, to the log and to the guest.
+    fn hand_on(&mut self, origin: Origin, data: &[u8]) {
+        let logged = if origin == Origin::Stderr { self.log_stderr } else { self.log_stdout };
+        if self.log.is_some() && logged {
+            self.gathered.push(origin, data);
+        }
+        if !self.control.borrow().waiting {
+            self.delivered.push(origin, data);
+        }
+    }
+
+    /// The streams have ended: what was held back was no secret.
+    fn release(&mut self) {
+        let Some(maskers) = &mut self.maskers else { return };
+        let held = maskers.each_mut().map(Masker::finish);
+        for (origin, data) in [Origin::Stdout, Origin::Stderr].into_iter().zip(held) {
+            if !data.is_empty() {
+                self.hand_on(origin, &data);
             }
         }
     }

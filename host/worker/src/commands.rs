@@ -27,6 +27,7 @@ use crate::machine::Machine;
 use crate::options::Event;
 use crate::outgoing::Outgoing;
 use crate::port::{Context, GRACE, Port};
+use crate::secret::Secrets;
 use crate::spool::{CommandSpool, Spool};
 
 /// What commands are made of.
@@ -374,6 +375,7 @@ impl Owner {
             plugin.capabilities.iter().map(|asked| (asked.capability.as_str(), asked.scope.as_slice()));
         let granted = start.grants.iter().map(|(name, scope)| (name.as_str(), scope.as_slice()));
         let bundled = self.parts.components.is_bundled(&start.digest);
+        let secrets = Secrets::new(start.secrets.clone());
         let (hook, digest) = (entry.hook.clone(), start.digest.short());
         let context = Arc::new(Context {
             runtime: Handle::current(),
@@ -382,6 +384,7 @@ impl Owner {
             mark: self.parts.machine.orphans.mark(&uid.0),
             machine: Arc::clone(&self.parts.machine),
             env: start.env.clone(),
+            secrets,
             spool: Arc::clone(&entry.spool),
             interrupt: entry.interrupt.subscribe(),
             children: TaskTracker::new(),
@@ -530,6 +533,10 @@ async fn run(runtime: Runtime, plugin: Arc<Plugin>, start: Start, context: Arc<C
     }
     end_orphans(&context, &start.command).await;
     let (how, usage) = ended;
+    let how = match &context.secrets {
+        Some(secrets) => secrets.mask_end(how),
+        None => how,
+    };
     let denials = context.denials.load(Ordering::Relaxed);
     (how, usage.map(|usage| Usage { denials: usage.denials.max(denials), ..usage }))
 }

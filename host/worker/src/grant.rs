@@ -96,6 +96,17 @@ impl Grants {
         missing.map_or(Ok(()), |side| Err(self.denied("files", ANY, "touch files", side)))
     }
 
+    /// May it put this secret into a process?
+    pub fn secret(&self, name: &str) -> Result<(), Failure> {
+        let covers = |scopes: &Scopes| {
+            scopes.get("secret").is_some_and(|scope| scope.contains(ANY) || scope.contains(name))
+        };
+        match self.missing(covers) {
+            None => Ok(()),
+            Some(side) => Err(self.denied("secret", name, &format!("use the secret `{name}`"), side)),
+        }
+    }
+
     fn missing(&self, covers: impl Fn(&Scopes) -> bool) -> Option<Side> {
         if !covers(&self.asked) {
             Some(Side::Plugin)
@@ -225,6 +236,22 @@ mod tests {
         };
         assert_eq!(grants(&files), Ok(()));
         assert_eq!(grants(&[]).unwrap_err().code, "denied");
+    }
+
+    #[test]
+    fn secrets_are_granted_by_name_on_all_sides() {
+        let (any, key) = (list("*"), list("key"));
+        let grants = |asked: &Vec<String>, granted: &Vec<String>| {
+            let (asked, granted) = ([("secret", asked.as_slice())], [("secret", granted.as_slice())]);
+            Grants::new("lint:check".into(), "1a2b3c4d".into(), asked, granted, &Allow::new(), true)
+        };
+        assert_eq!(grants(&any, &key).secret("key"), Ok(()));
+        let denied = grants(&any, &key).secret("other").unwrap_err();
+        assert_eq!(
+            denied.message,
+            "`lint:check` (1a2b3c4d) may not use the secret `other`: the master does not grant it"
+        );
+        assert!(grants(&key, &any).secret("other").unwrap_err().message.contains("does not ask"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - `commands`: the one owner of all running commands; they go on while the link is down
 //! - `spool`: what a command said and the master has not made durable yet
 //! - `components`: the bytes of the plugins that commands run in
+//! - `secret`: the secrets of a command, put into its processes and, with `mask`, out of what they say
 //! - `port`: what a running component may do here, with `grant` before it, and `child`, `files` and `tree`
 //!   behind it
 //! - `orphans`: what left its command's process group, and ends with the command all the same
@@ -27,14 +28,17 @@ mod grant;
 mod group;
 mod harden;
 mod home;
+mod input;
 mod link;
 mod machine;
+mod mask;
 mod options;
 mod orphans;
 mod outgoing;
 mod output;
 mod port;
 mod proc;
+mod secret;
 mod spool;
 mod tree;
 mod work;

@@ -1,14 +1,12 @@
 //! What a running command may do on this machine: the runtime's [`CommandPort`] over real processes and
 //! files. Each power is checked against the command's [`Grants`] here, and nowhere else.
 
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::io::Errno;
 use rustix::process::Signal;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -27,8 +25,10 @@ use crate::environment;
 use crate::files;
 use crate::grant::{Exec, Grants};
 use crate::group::{Group, signal_named};
+use crate::input::Input;
 use crate::machine::{MAX_PROCESSES, Machine};
 use crate::output::cut;
+use crate::secret::Secrets;
 use crate::spool::CommandSpool;
 use crate::tree;
 use crate::work::Work;
@@ -57,6 +57,8 @@ pub struct Context {
     pub mark: String,
     /// The builder's variables.
     pub env: Vec<(String, String)>,
+    /// Its secrets, if it has any. They are in nothing else that it acts through.
+    pub secrets: Option<Arc<Secrets>>,
     /// Where all that it says goes.
     pub spool: Arc<CommandSpool>,
     /// The reason, once it was interrupted.
@@ -176,6 +178,7 @@ impl Port {
             log_stdout: true,
             log_stderr: true,
             deliver: options.deliver,
+            mask: self.context.secrets.as_ref().map(|secrets| Arc::clone(secrets.mask())),
         };
         let mut log_environment = false;
         for Pair { name, value } in &options.options {
@@ -207,9 +210,27 @@ impl Port {
                 format!("  {}={}\n", name.to_string_lossy(), value.to_string_lossy())
             };
             let text = format!("environment:\n{}", plan.variables.iter().map(line).collect::<String>());
-            self.context.spool.log(log, Origin::Header, text.into());
+            self.context.spool.log(log, Origin::Header, self.context.masked(text.into()));
         }
         Ok(plan)
+    }
+}
+
+impl Context {
+    /// What a component says, without secrets.
+    fn masked(&self, data: Bytes) -> Bytes {
+        match &self.secrets {
+            Some(secrets) => secrets.mask().bytes(&data).into(),
+            None => data,
+        }
+    }
+
+    /// A text that a component says or learns, without secrets.
+    fn masked_text(&self, text: String) -> String {
+        match &self.secrets {
+            Some(secrets) => secrets.mask().text(&text),
+            None => text,
+        }
     }
 }
 
@@ -256,6 +277,7 @@ impl BasePort for Port {
             Level::Warn => "warn",
             Level::Error => "error",
         };
+        let message = self.context.masked_text(message.to_owned());
         let message = message.chars().take(MAX_MESSAGE).collect();
         self.context.spool.append(Update::Diagnostic { level: level.to_owned(), message });
     }
@@ -285,6 +307,9 @@ const MAX_MESSAGE: usize = 4_096;
 impl CommandPort for Port {
     async fn spawn(&mut self, options: SpawnOptions) -> Result<Box<dyn ChildPort>, Failure> {
         let context = Arc::clone(&self.context);
+        if let Some(secrets) = &context.secrets {
+            secrets.refuse_misplaced(&options)?;
+        }
         let exec = match options.argv.first() {
             Some(program) => context.grants.exec(program).map_err(|failure| self.denied("spawn", failure))?,
             None => Exec::Named,
@@ -301,7 +326,13 @@ impl CommandPort for Port {
             let message = format!("the commands of this worker have {MAX_PROCESSES} children already");
             return Err(Failure::new("quota", message));
         };
-        let plan = self.plan(options, exec)?;
+        let mut plan = self.plan(options, exec)?;
+        if let Some(secrets) = &context.secrets {
+            secrets.put_into(&mut plan, &context.grants).map_err(|failure| match failure.code.as_str() {
+                "denied" => self.denied("spawn", failure),
+                _ => failure,
+            })?;
+        }
         if let Some(log) = &plan.log {
             *context.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(log.clone());
         }
@@ -320,7 +351,7 @@ impl CommandPort for Port {
         };
         // Looked at by the child itself: its events end without an exit if this task breaks off.
         drop(context.children.spawn_on(watch, &context.runtime));
-        Ok(Box::new(Child::new(started, context.runtime.clone(), context.interrupt.clone())))
+        Ok(Box::new(Child::new(started, context)))
     }
 
     async fn sleep(&mut self, ms: u32) -> Result<(), Failure> {
@@ -333,12 +364,16 @@ impl CommandPort for Port {
 
     async fn log(&mut self, log: &str, origin: Origin, data: Bytes) -> Result<(), Failure> {
         self.context.spool.room().await;
-        self.context.spool.log(log, origin, data);
+        self.context.spool.log(&self.context.masked_text(log.to_owned()), origin, self.context.masked(data));
         Ok(())
     }
 
     async fn update(&mut self, values: Vec<Pair>) -> Result<(), Failure> {
         self.context.spool.room().await;
+        let values = match &self.context.secrets {
+            Some(secrets) => secrets.mask_values(values),
+            None => values,
+        };
         self.context.spool.append(Update::Values { values });
         Ok(())
     }
@@ -365,20 +400,29 @@ impl CommandPort for Port {
 
     async fn entries(&mut self, directory: &str) -> Result<Vec<FileEntry>, Failure> {
         let directory = directory.to_owned();
-        self.on_files("entries", move |root, work| files::entries(root, &directory, work)).await
+        let entries =
+            self.on_files("entries", move |root, work| files::entries(root, &directory, work)).await?;
+        let shown = |entry: FileEntry| FileEntry { path: self.context.masked_text(entry.path), ..entry };
+        Ok(entries.into_iter().map(shown).collect())
     }
 
     async fn glob(&mut self, pattern: &str) -> Result<Vec<String>, Failure> {
         let pattern = pattern.to_owned();
-        self.on_files("glob", move |root, work| files::glob(root, &pattern, work)).await
+        let paths = self.on_files("glob", move |root, work| files::glob(root, &pattern, work)).await?;
+        Ok(paths.into_iter().map(|path| self.context.masked_text(path)).collect())
     }
 
     async fn read(&mut self, path: &str) -> Result<Vec<u8>, Failure> {
         let path = path.to_owned();
-        self.on_files("read", move |root, _| files::read(root, &path)).await
+        let data = self.on_files("read", move |root, _| files::read(root, &path)).await?;
+        // What a process wrote there may be what it was given.
+        Ok(self.context.masked(data.into()).into())
     }
 
     async fn write(&mut self, path: &str, data: &[u8]) -> Result<(), Failure> {
+        if let Some(secrets) = &self.context.secrets {
+            secrets.refuse_content(data)?;
+        }
         let (path, data) = (path.to_owned(), data.to_vec());
         self.on_files("write", move |root, _| files::write(root, &path, &data)).await
     }
@@ -389,8 +433,7 @@ struct Child {
     group: Arc<Group>,
     events: mpsc::Receiver<ChildEvent>,
     control: watch::Sender<Control>,
-    /// Not blocking.
-    input: Option<OwnedFd>,
+    input: Option<Input>,
     runtime: Handle,
     interrupt: watch::Receiver<Option<String>>,
     told_interrupt: bool,
@@ -400,8 +443,10 @@ struct Child {
 }
 
 impl Child {
-    fn new(started: Started, runtime: Handle, interrupt: watch::Receiver<Option<String>>) -> Child {
+    fn new(started: Started, context: Arc<Context>) -> Child {
         let Started { group, events, control, input } = started;
+        let (runtime, interrupt) = (context.runtime.clone(), context.interrupt.clone());
+        let input = input.map(|pipe| Input::new(pipe, context));
         Child {
             group,
             events,
@@ -485,13 +530,14 @@ impl ChildPort for Child {
     }
 
     async fn write_input(&mut self, data: &[u8]) -> Result<u32, Failure> {
-        let pipe =
-            self.input.as_ref().ok_or_else(|| Failure::new("closed", "the child's input is closed"))?;
-        match rustix::io::write(pipe, data) {
-            Ok(len) => Ok(u32::try_from(len).unwrap_or(u32::MAX)),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-            Err(error) => Err(Failure::new("closed", format!("the child does not read its input: {error}"))),
+        let input =
+            self.input.as_mut().ok_or_else(|| Failure::new("closed", "the child's input is closed"))?;
+        let written = input.write(data)?;
+        if written == 0 {
+            // A guest that asks again at once shall not spin.
+            sleep(&self.runtime, 1).await;
         }
+        Ok(u32::try_from(written).unwrap_or(u32::MAX))
     }
 
     fn close_input(&mut self) {

@@ -25,7 +25,7 @@ use super::properties::{self, Sources};
 use super::{Builds, MAX_RETRIES, SHUTDOWN_GRACE, STOP_GRACE, chain, changes};
 use crate::dispatcher::{BuildEnded, BuildStart};
 use crate::fatal::is_gone;
-use crate::secrets::OwnTemplates;
+use crate::secrets::{BuildSecrets, OwnTemplates};
 use crate::step_port::{self, Remains, StepContext, Stop, acknowledge};
 use crate::view;
 
@@ -101,7 +101,8 @@ async fn drive(
     let retries = builds.retries(&row.requests);
     let mut build = Build::new(row, &builder.steps);
     build.set_last_try((retries >= MAX_RETRIES).then_some(retries + 1));
-    let secrets = Arc::new(Placeholders::new(&parts.seal, build.row().id, &builder.secrets));
+    let secrets = Placeholders::new(&parts.seal, build.row().id, &builder.secrets);
+    let secrets = Arc::new(BuildSecrets::new(secrets));
     let mut driver = Driver { builds, config, builder, generation, secrets, stop, build };
     driver.heed_stop();
     let mut effects = driver.on(Event::Started);
@@ -154,8 +155,7 @@ struct Driver<'a> {
     config: Arc<config::Master>,
     builder: Arc<Builder>,
     generation: Arc<Generation>,
-    /// Of the secrets that the builder lists.
-    secrets: Arc<Placeholders>,
+    secrets: Arc<BuildSecrets>,
     stop: watch::Receiver<Stop>,
     build: Build,
 }
@@ -235,7 +235,7 @@ impl Driver<'_> {
             generation: Arc::clone(&self.generation),
             builder: Arc::clone(&self.builder),
             secrets: Arc::clone(&self.secrets),
-            own_templates: OwnTemplates::of(resolved, &self.config, &self.secrets),
+            own_templates: OwnTemplates::of(resolved, &self.config, &self.secrets.placeholders),
             build: self.build.row().clone(),
             step,
             begun,
@@ -279,7 +279,7 @@ impl Driver<'_> {
     /// The arguments as the step gets them: rendered, and then checked once more.
     fn arguments(&self, resolved: &Resolved, spec: &StepSpec) -> Result<String, String> {
         let row = self.build.row();
-        let scope = Scope { properties: &row.properties, stamps: &row.stamps, secrets: &self.secrets };
+        let scope = Scope { properties: &row.properties, stamps: &row.stamps, secrets: &self.secrets.placeholders };
         let args = render_json(&spec.args, scope).map_err(|error| {
             format!("failed to render the arguments of step `{}`: {}", spec.name, chain(&error))
         })?;

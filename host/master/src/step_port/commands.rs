@@ -1,6 +1,7 @@
 //! The remote commands of a step: started, watched, interrupted, ended.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use windlass_core::build::record;
@@ -9,13 +10,11 @@ use windlass_core::policy::HookKind;
 use windlass_core::record::Component;
 use windlass_core::render::{Scope, render};
 use windlass_core::value::{Failure, Origin};
-use windlass_protocol::message::{CommandUid, Secret, Start, Update};
+use windlass_protocol::message::{CommandUid, Start, Update};
 use windlass_runtime::port::StepEvent;
-use windlass_runtime::registry::Resolved;
 
 use super::lines::Lines;
 use super::{End, StepContext, StepState, uid};
-use crate::secrets::{self, Rights};
 use crate::worker_link::{CommandEvent, CommandFeed, Links, size};
 
 /// The most commands of one step, over its whole run: a step that wants more is a loop gone wild.
@@ -124,7 +123,9 @@ impl StepState {
         let ordinal = u32::try_from(self.commands.len()).expect("there are at most MAX_COMMANDS");
         let uid = uid::derive(&self.context.build, self.context.step.id, ATTEMPT, ordinal);
         let env = self.environment()?;
-        let secrets = secrets_for(&resolved, &self.context, args, &env).await?;
+        let texts = std::iter::once(args).chain(env.iter().map(|(_, value)| value.as_str()));
+        let (build, config) = (Arc::clone(&self.context.secrets), Arc::clone(&self.context.config));
+        let secrets = build.beside(&resolved, &config, texts).await?;
         let start = Start {
             command: uid.clone(),
             hook: resolved.hook,
@@ -187,7 +188,7 @@ impl StepState {
     fn environment(&self) -> Result<Vec<(String, String)>, Failure> {
         let build = &self.context.build;
         let (properties, stamps) = (&build.properties, &build.stamps);
-        let scope = Scope { properties, stamps, secrets: &self.context.secrets };
+        let scope = Scope { properties, stamps, secrets: &self.context.secrets.placeholders };
         let pair = |(name, value): (&String, &String)| {
             let value = render(value, scope)
                 .map_err(|e| Failure::new("bad-argument", format!("the builder's `env`, `{name}`: {e}")))?;
@@ -304,27 +305,6 @@ impl StepState {
         }
         self.events.push_back(event);
     }
-}
-
-/// The secrets whose placeholders occur in what a command gets. The value of one that it is not
-/// granted stays here; the worker says so if it is about to be used.
-async fn secrets_for(
-    command: &Resolved,
-    context: &StepContext,
-    args: &str,
-    env: &[(String, String)],
-) -> Result<Vec<Secret>, Failure> {
-    let texts = std::iter::once(args).chain(env.iter().map(|(_, value)| value.as_str()));
-    let rights = Rights::of(command, &context.config);
-    let mut secrets = Vec::new();
-    for (name, placeholder) in context.secrets.within(texts) {
-        let value = match rights.cover(name) {
-            true => Some(secrets::read(&context.config, name).await?),
-            false => None,
-        };
-        secrets.push(Secret { name: name.to_owned(), placeholder: placeholder.to_owned(), value });
-    }
-    Ok(secrets)
 }
 
 /// What an event counts for while it waits. An end waits, too, and is never refused.

@@ -138,7 +138,7 @@ impl StepPort for Port {
         match render(template, scope) {
             Ok(text) => Ok(text),
             Err(RenderError::SecretDenied(name)) => {
-                let failure = own.denied("render", &name, &context.secrets);
+                let failure = own.denied("render", &name, &context.secrets.placeholders);
                 Err(self.denied(failure))
             }
             Err(error) => Err(Failure::new("bad-argument", error.to_string())),
@@ -186,7 +186,7 @@ impl StepPort for Port {
             let own = &state.context.own_templates;
             let denied = secrets_of_json(&args).into_iter().find(|name| own.allowed().get(name).is_none());
             if let Some(name) = denied {
-                let failure = own.denied("add-steps", &name, &state.context.secrets);
+                let failure = own.denied("add-steps", &name, &state.context.secrets.placeholders);
                 return Err(self.denied(failure));
             }
             added.push(spec);

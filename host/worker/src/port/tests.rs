@@ -52,6 +52,7 @@ fn world_in(folder: tempfile::TempDir, programs: &str) -> World {
         mark: orphans.mark("c0"),
         machine: Arc::new(Machine::new(own, private, orphans)),
         env: vec![("BUILDER".into(), "b".into())],
+        secrets: None,
         spool: command,
         interrupt: interrupt_heard,
         children: TaskTracker::new(),
