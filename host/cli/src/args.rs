@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use windlass_build::Language;
 
 /// A continuous-integration master and its workers, in which every decision is a plugin.
 ///
@@ -228,27 +230,19 @@ pub struct NewPlugin {
     /// What the plugin and its hook are called, in kebab-case
     pub name: String,
     /// The language
-    #[arg(long)]
+    #[arg(long, value_parser = languages())]
     pub lang: Language,
     /// The kind of hook
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(crate::plugin::kinds()))]
+    #[arg(long, value_parser = PossibleValuesParser::new(crate::plugin::kinds()))]
     pub hook: String,
     /// The folder to make [default: NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
 
-/// A language that plugins are written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Language {
-    /// Rust.
-    Rust,
-    /// C.
-    C,
-    /// Python.
-    Python,
-    /// JavaScript.
-    Js,
+fn languages() -> impl TypedValueParser<Value = Language> {
+    PossibleValuesParser::new(Language::ALL.map(Language::name))
+        .map(|name| Language::of_name(&name).expect("one of these names"))
 }
 
 /// The demonstration.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anstream::println;
 use anyhow::Context as _;
+use windlass_build::Language;
 
-use crate::args::{Language, NewPlugin};
+use crate::args::NewPlugin;
 use crate::exit::{Exit, Failed};
 use crate::init::write_new;
 use crate::output::{FAINT, HEADING, paint, tame};
@@ -104,38 +105,36 @@ pub fn new(order: &NewPlugin, json: bool) -> Result<Exit, Failed> {
 fn files(language: Language, template: &Template, name: &str) -> Vec<(String, String)> {
     let named = |text: &str| text.replace(PLACEHOLDER, name);
     let (source, ending) = match language {
-        Language::Rust => {
-            let mut files = vec![
-                ("Cargo.toml".to_owned(), named(include_str!("../../templates/rust/Cargo.toml"))),
-                ("src/lib.rs".to_owned(), named(template.rust)),
-                (".gitignore".to_owned(), "/target\n".to_owned()),
-                ("windlass-sdk/Cargo.toml".to_owned(), sdk_manifest()),
-            ];
-            // In a checkout the contract lies beside the SDK, here in it.
-            files.extend(SDK.iter().map(|(path, text)| {
-                (format!("windlass-sdk/{path}"), text.replace("path: \"../../wit\"", "path: \"wit\""))
-            }));
-            return files;
-        }
+        Language::Rust => return rust_files(template, name),
         Language::C => (template.c, "c"),
         Language::Python => (template.python, "py"),
-        Language::Js => (template.js, "js"),
+        Language::JavaScript => (template.js, "js"),
     };
     let file = format!("{}.{ending}", name.replace('-', "_"));
-    let language = match ending {
-        "py" => "python",
-        other => other,
-    };
-    let manifest = include_str!("../../templates/plugin.toml");
-    let manifest = named(manifest)
-        .replace("@LANGUAGE@", language)
+    let manifest = include_str!("../../templates/plugin.toml")
+        .replace("@LANGUAGE@", language.name())
         .replace("@HOOK@", template.kind)
         .replace("@SOURCE@", &file);
     vec![
-        ("plugin.toml".to_owned(), manifest),
+        ("plugin.toml".to_owned(), named(&manifest)),
         (file, named(source)),
         (".gitignore".to_owned(), "/target\n".to_owned()),
     ]
+}
+
+fn rust_files(template: &Template, name: &str) -> Vec<(String, String)> {
+    let named = |text: &str| text.replace(PLACEHOLDER, name);
+    let mut files = vec![
+        ("Cargo.toml".to_owned(), named(include_str!("../../templates/rust/Cargo.toml"))),
+        ("src/lib.rs".to_owned(), named(template.rust)),
+        (".gitignore".to_owned(), "/target\n".to_owned()),
+        ("windlass-sdk/Cargo.toml".to_owned(), sdk_manifest()),
+    ];
+    // In a checkout the contract lies beside the SDK, here in it.
+    files.extend(SDK.iter().map(|(path, text)| {
+        (format!("windlass-sdk/{path}"), text.replace("path: \"../../wit\"", "path: \"wit\""))
+    }));
+    files
 }
 
 /// The SDK's manifest without the workspace that it has in a checkout.

@@ -1,7 +1,7 @@
 //! Build step `my-plugin`: runs a program on the worker and counts the warnings in what it says.
 
 use serde::Deserialize;
-use windlass_sdk::step::{self, StepEvent, StepResult};
+use windlass_sdk::step::{self, Event, StepResult};
 use windlass_sdk::{BuildStep, Failure, Hook, Outcome};
 
 struct Step;
@@ -42,13 +42,13 @@ impl BuildStep for Step {
         let mut warnings = 0;
         let ended = loop {
             match step::next_event(None) {
-                StepEvent::Lines(lines) => {
+                Event::Lines(lines) => {
                     warnings += lines.text.lines().filter(|line| line.contains("warning")).count() as u64;
                     step::summary(&format!("{warnings} warnings so far"));
                 }
-                StepEvent::Done(end) => break end.how?,
+                Event::Done(end) => break end.how?,
                 // Somebody wants us to stop: the command is asked to, and its end comes as an event.
-                StepEvent::Interrupt(reason) => step::interrupt_command(command, &reason)?,
+                Event::Interrupt(reason) => step::interrupt_command(command, &reason)?,
                 _ => {}
             }
         };
