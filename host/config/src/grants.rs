@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use windlass_core::capability;
+
 use crate::diagnostic::Report;
 use crate::section::Field;
 
 /// Hook to capability to scope.
 pub(crate) type Grants = BTreeMap<String, BTreeMap<String, Vec<String>>>;
-
-/// The capabilities of the contract (`windlass:base/plugin.request`).
-const CAPABILITIES: [&str; 8] =
-    ["exec", "files", "fetch", "env", "secret", "clock", "random", "master-process"];
 
 /// What the master grants where its file does not name the hook: the bundled commands may do what
 /// they are made for.
@@ -36,14 +34,22 @@ pub(crate) fn read<'a>(field: Field<'a>, what: &'a str, report: &mut Report) -> 
     for hook in &hooks {
         let mut scopes = BTreeMap::new();
         for capability in hook.table(report) {
-            if !CAPABILITIES.contains(&capability.name) {
+            if !capability::ALL.contains(&capability.name) {
                 report
                     .error(
                         "unknown-capability",
                         capability.key,
                         format!("{what}: there is no capability `{}`", capability.name),
                     )
-                    .near(capability.name, CAPABILITIES, "");
+                    .near(capability.name, capability::ALL, "");
+            } else if !capability::is_implemented(capability.name) {
+                report
+                    .warning(
+                        "unused-grant",
+                        capability.key,
+                        format!("{what}: nothing implements `{}` yet", capability.name),
+                    )
+                    .help("the grant does nothing in this version");
             }
             scopes.insert(capability.name.to_owned(), capability.strings(report));
         }

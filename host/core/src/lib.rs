@@ -7,12 +7,14 @@
 //! - what is to be built: [`change`], [`request`], [`builder`]; with which values: [`render`], [`secret`]
 //! - what was built: [`record`], and [`persist`], the one enum of durable effects
 //! - decisions: [`claim`], [`merge`], [`schedule`], [`build`], [`step`], [`tree_timer`]
+//! - what plugins may do: [`capability`]
 //! - policies: [`policy`] (questions and answers), [`health`], [`decision`] (the record of one)
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod build;
 pub mod builder;
+pub mod capability;
 pub mod change;
 pub mod claim;
 pub mod decision;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use windlass_core::capability;
 use windlass_core::policy::HookKind;
 use windlass_core::value::{Pair, Value};
 
@@ -11,8 +12,6 @@ use crate::bounds;
 use crate::convert::list;
 use crate::load::Problem;
 use crate::plugin::{CapabilityRequest, Hook};
-
-const CAPABILITIES: [&str; 7] = ["exec", "files", "fetch", "env", "secret", "clock", "random"];
 
 /// Booleans that a build step may set; what they mean stands in `wit/`, and who runs steps reads them.
 const STEP_OPTIONS: [&str; 7] = [
@@ -61,8 +60,8 @@ pub(crate) fn check(
     let capabilities: Vec<CapabilityRequest> =
         description.capabilities.into_iter().map(CapabilityRequest::from).collect();
     for request in &capabilities {
-        if !CAPABILITIES.contains(&request.capability.as_str()) {
-            let known = CAPABILITIES.join(", ");
+        if !capability::ALL.contains(&request.capability.as_str()) {
+            let known = capability::ALL.join(", ");
             problems.push(format!(
                 "it asks for the capability `{}`, and this host knows {known}",
                 request.capability

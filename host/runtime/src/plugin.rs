@@ -93,7 +93,7 @@ pub struct Hook {
 /// A capability that a plugin asks for. Effective only where the operator grants it too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapabilityRequest {
-    /// `exec`, `files`, `fetch`, `env`, `secret`, `clock`, `random`.
+    /// One of [`windlass_core::capability::ALL`].
     pub capability: String,
     /// Programs, hosts, names ... as the capability defines.
     pub scope: Vec<String>,
