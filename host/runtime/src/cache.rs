@@ -179,10 +179,15 @@ fn seal(digest: &Digest, artefact: &[u8]) -> blake3::Hash {
     blake3::Hasher::new().update(digest.as_bytes()).update(artefact).finalize()
 }
 
-#[expect(unsafe_code, reason = "loads native code that this user compiled, as the hash in front of it says")]
-fn deserialize(engine: &Engine, artefact: &[u8]) -> wasmtime::Result<Component> {
+/// A component from its native code.
+#[expect(
+    unsafe_code,
+    reason = "loads native code that this user compiled, just now or as the hash in front of it says"
+)]
+pub(crate) fn deserialize(engine: &Engine, artefact: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the bytes are in memory, so nobody changes them after the hash was compared; they were
-    // written by `Component::serialize` into a directory that only this user can enter. wasmtime itself
+    // made by our compiler: by this process or its child, or before, and then kept in a directory that
+    // only this user can enter. wasmtime itself
     // checks its version and configuration.
     unsafe { Component::deserialize(engine, artefact) }
 }

@@ -29,7 +29,11 @@ pub(crate) fn header(bytes: &[u8], limit: u64) -> Result<Header, Problem> {
         _ if !bytes.starts_with(&b"\0asm"[..bytes.len().min(4)]) => return Err(Problem::NotWasm),
         _ => {}
     }
-    read(bytes).map_err(|error| broken(&error, bytes.len()))?.ok_or(Problem::CoreModule)
+    read(bytes).map_err(|why| match why {
+        Unread::CoreModule => Problem::CoreModule,
+        Unread::TooMany(problem) => problem,
+        Unread::Broken(error) => broken(&error, bytes.len()),
+    })
 }
 
 /// Validates all of it. Slow for large ones: not needed where the outcome is cached.
@@ -40,14 +44,36 @@ pub(crate) fn validate(bytes: &[u8]) -> Result<(), Problem> {
         .map_err(|error| broken(&error, bytes.len()))
 }
 
-/// None: a core module.
-fn read(bytes: &[u8]) -> Result<Option<Header>, BinaryReaderError> {
-    let (mut header, mut depth) = (Header::default(), 0);
+/// Why a file was not read to its end.
+enum Unread {
+    CoreModule,
+    TooMany(Problem),
+    Broken(BinaryReaderError),
+}
+
+impl From<BinaryReaderError> for Unread {
+    fn from(error: BinaryReaderError) -> Unread {
+        Unread::Broken(error)
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Header, Unread> {
+    let (mut header, mut depth, mut counted) = (Header::default(), 0_u64, Counted::default());
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload? {
-            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Ok(None),
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth -= 1,
+        let payload = payload?;
+        counted.count(&payload)?;
+        match payload {
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                return Err(Unread::CoreModule);
+            }
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(too_many("components within one another", depth, MAX_DEPTH));
+                }
+            }
+            // The last one ends the outermost.
+            Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
                     header.imports.push(import?.name.name.to_owned());
@@ -61,7 +87,81 @@ fn read(bytes: &[u8]) -> Result<Option<Header>, BinaryReaderError> {
             _ => {}
         }
     }
-    Ok(Some(header))
+    Ok(header)
+}
+
+/// How deep components and modules may lie within one another; toolchains make three.
+const MAX_DEPTH: u64 = 16;
+
+/// What a component may consist of, all of its modules together: many times what the largest
+/// interpreters have. Whatever is within these and still costs the compiler too much, the limits of its
+/// process end.
+struct Counted([(&'static str, u64, u64); 10]);
+
+impl Default for Counted {
+    fn default() -> Counted {
+        Counted([
+            ("modules", 0, 200),
+            ("instances", 0, 1_000),
+            ("types", 0, 100_000),
+            ("imports", 0, 20_000),
+            ("exports", 0, 200_000),
+            ("functions", 0, 200_000),
+            ("memories, tables and globals", 0, 50_000),
+            ("segments of data and elements", 0, 100_000),
+            ("bytes in one function", 0, 4 * 1024 * 1024),
+            ("locals in one function", 0, 50_000),
+        ])
+    }
+}
+
+impl Counted {
+    fn count(&mut self, payload: &Payload<'_>) -> Result<(), Unread> {
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => self.add(0, 1),
+            Payload::InstanceSection(section) => self.add(1, section.count()),
+            Payload::ComponentInstanceSection(section) => self.add(1, section.count()),
+            Payload::TypeSection(section) => self.add(2, section.count()),
+            Payload::CoreTypeSection(section) => self.add(2, section.count()),
+            Payload::ComponentTypeSection(section) => self.add(2, section.count()),
+            Payload::ImportSection(section) => self.add(3, section.count()),
+            Payload::ComponentImportSection(section) => self.add(3, section.count()),
+            Payload::ExportSection(section) => self.add(4, section.count()),
+            Payload::ComponentExportSection(section) => self.add(4, section.count()),
+            Payload::ComponentAliasSection(section) => self.add(4, section.count()),
+            Payload::FunctionSection(section) => self.add(5, section.count()),
+            Payload::ComponentCanonicalSection(section) => self.add(5, section.count()),
+            Payload::MemorySection(section) => self.add(6, section.count()),
+            Payload::TableSection(section) => self.add(6, section.count()),
+            Payload::GlobalSection(section) => self.add(6, section.count()),
+            Payload::DataSection(section) => self.add(7, section.count()),
+            Payload::ElementSection(section) => self.add(7, section.count()),
+            Payload::CodeSectionEntry(body) => {
+                self.most(8, body.range().len() as u64)?;
+                let mut locals = 0_u64;
+                for group in body.get_locals_reader()? {
+                    locals = locals.saturating_add(u64::from(group?.0));
+                }
+                self.most(9, locals)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add(&mut self, which: usize, more: u32) -> Result<(), Unread> {
+        let sum = self.0[which].1.saturating_add(u64::from(more));
+        self.most(which, sum)
+    }
+
+    fn most(&mut self, which: usize, count: u64) -> Result<(), Unread> {
+        let (what, most, limit) = &mut self.0[which];
+        *most = (*most).max(count);
+        if count > *limit { Err(too_many(what, count, *limit)) } else { Ok(()) }
+    }
+}
+
+fn too_many(what: &'static str, count: u64, limit: u64) -> Unread {
+    Unread::TooMany(Problem::TooMany { what, count, limit })
 }
 
 fn broken(error: &BinaryReaderError, len: usize) -> Problem {

@@ -262,9 +262,9 @@ impl From<port::BuildInfo> for step_host::BuildInfo {
     }
 }
 
-impl From<port::StepEvent> for step_host::StepEvent {
-    fn from(event: port::StepEvent) -> step_host::StepEvent {
-        use step_host::StepEvent as To;
+impl From<port::StepEvent> for step_host::Event {
+    fn from(event: port::StepEvent) -> step_host::Event {
+        use step_host::Event as To;
         match event {
             port::StepEvent::Lines { command, log, origin, first_line, text } => {
                 To::Lines(step_host::LogLines { command, log, from_stream: origin.into(), first_line, text })

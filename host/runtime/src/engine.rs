@@ -47,7 +47,7 @@ pub(crate) fn start() -> Result<Engine, EngineError> {
 /// The same input gives the same answer on every machine: NaNs have one form, relaxed SIMD one
 /// result, no threads, no fuel. Without `concurrency_support` a call is one fiber with one totally
 /// ordered trace, and a component that needs async types is refused when it is compiled.
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)

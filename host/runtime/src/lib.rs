@@ -18,6 +18,7 @@ mod cache;
 mod call;
 mod charge;
 mod check;
+mod compiler;
 mod contract;
 mod convert;
 mod describe;
@@ -37,6 +38,7 @@ mod state;
 
 pub use cache::CacheError;
 pub use call::{CommandEnd, Reply, StepEnd, StepResult};
+pub use compiler::{Compiler, compile_child};
 pub use engine::EngineError;
 pub use load::{LoadError, Problem};
 pub use meter::Meter;

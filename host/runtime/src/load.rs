@@ -9,8 +9,10 @@ use wasmtime::component::{Component, InstancePre};
 use windlass_core::digest::Digest;
 use windlass_core::policy::FaultKind;
 
+use crate::cache;
 use crate::call::{Guest, trial};
 use crate::check;
+use crate::compiler::{self, Compiler};
 use crate::contract::{self, Shape, Side};
 use crate::describe;
 use crate::hooks::Indices;
@@ -49,6 +51,8 @@ pub enum Problem {
     Empty,
     #[error("it has {len} bytes, and at most {limit} are taken")]
     TooLarge { len: u64, limit: u64 },
+    #[error("it has {count} {what}, and at most {limit} are taken")]
+    TooMany { what: &'static str, count: u64, limit: u64 },
     #[error("it is the text form of WebAssembly; `wasm-tools parse` makes the binary form")]
     Text,
     #[error(
@@ -92,6 +96,8 @@ pub enum Problem {
         "a component serves one side: `{master}` is for the master and `{worker}` for a worker; make two"
     )]
     TwoSides { master: String, worker: String },
+    #[error("it cannot be compiled within {limit}, which is what a component of its size gets")]
+    Compiling { limit: String },
     #[error("it cannot be compiled")]
     Compile(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("it does not fit this host")]
@@ -193,19 +199,19 @@ fn compile(inner: &Inner, digest: Digest, bytes: &[u8]) -> Result<Component, Pro
     if let Some(component) = inner.cache.get(&inner.engine, &digest) {
         return Ok(component);
     }
-    check::validate(bytes)?;
     // One at a time: the compiler uses all processors by itself, and memory by the gigabyte.
     let _turn = inner.compiling.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let component =
-        Component::from_binary(&inner.engine, bytes).map_err(|error| Problem::Compile(error.into()))?;
-    let kept = component
-        .serialize()
-        .map_err(|error| std::io::Error::other(error.to_string()))
-        .and_then(|artefact| inner.cache.put(&digest, &artefact));
-    if let Err(error) = kept {
+    let artefact = match &inner.compiler {
+        Compiler::Child { program, args } => compiler::in_child(program, args, bytes)?,
+        Compiler::InProcess => {
+            check::validate(bytes)?;
+            inner.engine.precompile_component(bytes).map_err(|error| Problem::Compile(error.into()))?
+        }
+    };
+    if let Err(error) = inner.cache.put(&digest, &artefact) {
         tracing::warn!(%digest, %error, "a compiled component was not cached");
     }
-    Ok(component)
+    cache::deserialize(&inner.engine, &artefact).map_err(|error| Problem::Compile(error.into()))
 }
 
 fn link(

@@ -79,6 +79,14 @@ impl Meters {
         self.kept().uses.clone()
     }
 
+    /// Forgets the components that are not to be kept, and the uses that are not; the total of a component
+    /// remembers those.
+    pub(crate) fn retain(&self, keep: impl Fn(&Digest) -> bool, keep_use: impl Fn(&str) -> bool) {
+        let mut kept = self.kept();
+        kept.total.retain(|digest, _| keep(digest));
+        kept.uses.retain(|(digest, used), _| keep(digest) && (used == OTHERS || keep_use(used)));
+    }
+
     fn with(&self, digest: Digest, used: &str, change: impl Fn(&mut Meter)) {
         let mut kept = self.kept();
         change(kept.total.entry(digest).or_default());
@@ -123,6 +131,18 @@ mod tests {
         let total =
             Meter { calls: 2, cpu_us: 12, wall_us: 20, peak_memory: 100, host_calls: 4, denials: 2, ..docs };
         assert_eq!(meters.totals(), BTreeMap::from([(digest, total)]));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_forgotten_and_a_total_remembers_its_uses() {
+        let meters = Meters::default();
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        for (digest, used) in [(a, "builder x: next-slave"), (a, "builder y: next-slave"), (b, "loading")] {
+            meters.record(digest, used, usage(1, 1));
+        }
+        meters.retain(|digest| *digest == a, |used| used.starts_with("builder x:"));
+        assert_eq!(meters.totals().into_iter().map(|(d, m)| (d, m.calls)).collect::<Vec<_>>(), [(a, 2)]);
+        assert_eq!(meters.uses().into_keys().collect::<Vec<_>>(), [(a, "builder x: next-slave".to_owned())]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::compiler::Compiler;
+
 /// What a runtime is made with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -12,15 +14,22 @@ pub struct Options {
     pub guest_threads: usize,
     /// What one call may use.
     pub limits: Limits,
+    /// Where components are compiled.
+    pub compiler: Compiler,
 }
 
 impl Options {
-    /// Default limits, and as many guest threads as the machine has processors (at least two: one
+    /// Default limits, components compiled in this process, and as many guest threads as the machine has processors (at least two: one
     /// guest that computes must not hold back another).
     #[must_use]
     pub fn new(cache_dir: impl Into<PathBuf>) -> Options {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
-        Options { cache_dir: cache_dir.into(), guest_threads: processors.max(2), limits: Limits::default() }
+        Options {
+            cache_dir: cache_dir.into(),
+            guest_threads: processors.max(2),
+            limits: Limits::default(),
+            compiler: Compiler::InProcess,
+        }
     }
 }
 

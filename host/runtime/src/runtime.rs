@@ -12,6 +12,7 @@ use windlass_core::policy::{HookKind, Lookups, Question, Usage};
 use crate::cache::Cache;
 use crate::call::{self, Called, CommandEnd, Reply, StepEnd};
 use crate::charge::Counters;
+use crate::compiler::Compiler;
 use crate::engine::{self, EngineError};
 use crate::guests::Guests;
 use crate::imports;
@@ -32,6 +33,7 @@ pub struct Runtime {
 pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) limits: Limits,
+    pub(crate) compiler: Compiler,
     pub(crate) cache: Cache,
     /// Held by the one who compiles.
     pub(crate) compiling: Mutex<()>,
@@ -53,8 +55,10 @@ impl Runtime {
         let worker = imports::worker(&engine).map_err(|error| EngineError::Link(error.into()))?;
         let guests = Guests::start("guest", options.guest_threads).map_err(EngineError::Threads)?;
         let policies = Guests::start_quick("policy", options.guest_threads).map_err(EngineError::Threads)?;
-        let (limits, compiling, meters) = (options.limits, Mutex::default(), Meters::default());
-        let inner = Inner { engine, limits, cache, compiling, master, worker, guests, policies, meters };
+        let Options { limits, compiler, .. } = options;
+        let (compiling, meters) = (Mutex::default(), Meters::default());
+        let inner =
+            Inner { engine, limits, compiler, cache, compiling, master, worker, guests, policies, meters };
         Ok(Runtime { inner: Arc::new(inner) })
     }
 
@@ -146,6 +150,11 @@ impl Runtime {
     #[must_use]
     pub fn usage_by_use(&self) -> BTreeMap<(Digest, String), Meter> {
         self.inner.meters.uses()
+    }
+
+    /// Forgets what components cost that are not to be kept, and what single uses cost that are not.
+    pub fn forget_usage(&self, keep: impl Fn(&Digest) -> bool, keep_use: impl Fn(&str) -> bool) {
+        self.inner.meters.retain(keep, keep_use);
     }
 
     /// Counts a decision that was taken without the component's answer.

@@ -178,7 +178,7 @@ impl step_host::Host for State {
         answer(self.host()?.wait(command).await)
     }
 
-    async fn next_event(&mut self, timeout_ms: Option<u32>) -> wasmtime::Result<step_host::StepEvent> {
+    async fn next_event(&mut self, timeout_ms: Option<u32>) -> wasmtime::Result<step_host::Event> {
         let event = self.host()?.next_event(timeout_ms).await;
         self.counters.moved(match &event {
             StepEvent::Lines { text, .. } => text.len(),

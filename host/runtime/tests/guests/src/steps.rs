@@ -64,7 +64,7 @@ fn script() -> Result<StepResult, Failure> {
     let mut ended = 0;
     while ended < 2 {
         let event = step::next_event(Some(1_000));
-        if let step::StepEvent::Done(_) = event {
+        if let step::Event::Done(_) = event {
             ended += 1;
         }
         seen.push(format!("{event:?}"));
