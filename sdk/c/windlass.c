@@ -166,7 +166,7 @@ process_own_spawn_options_t options(plugin_list_string_t argv) {
 
 bool update(const char *name, windlass_value_t value, windlass_failure_t *err) {
   windlass_pair_t one = pair(name, value);
-  command_list_pair_t values = {&one, 1};
+  windlass_pairs_t values = {&one, 1};
   return command_update(&values, err);
 }
 

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 pub use crate::bindings::build_step::exports::windlass::master::build_step::StepResult;
 pub use crate::bindings::imports::windlass::master::step_host::{
-    BuildInfo, BuildsetEnd, CommandEnd, CommandUpdate, LogLines, PatchInfo, ProcessEnd, StepEvent,
-    TestResult, add_steps, add_url, build, cancel_timer, changes, get_property, interrupt_command, log_chunk,
-    log_text, next_event, patch, properties, read_log, read_patch, render, report_tests, set_property,
-    set_statistic, set_timer, sleep, source_stamps, start_command, submit, summary, wait, worker_supports,
+    BuildInfo, BuildsetEnd, CommandEnd, CommandUpdate, Event, LogLines, PatchInfo, ProcessEnd, TestResult,
+    add_steps, add_url, build, cancel_timer, changes, get_property, interrupt_command, log_chunk, log_text,
+    next_event, patch, properties, read_log, read_patch, render, report_tests, set_property, set_statistic,
+    set_timer, sleep, source_stamps, start_command, submit, summary, wait, worker_supports,
 };
 
 use crate::{Completion, Failure, Outcome, bad_argument};
@@ -42,15 +42,15 @@ pub fn run_and_read(
     let mut read = String::new();
     loop {
         match next_event(None) {
-            StepEvent::Lines(lines) if lines.command == number && lines.log == log => {
+            Event::Lines(lines) if lines.command == number && lines.log == log => {
                 let room = max_bytes.saturating_sub(read.len());
                 read.extend(lines.text.chars().scan(room, |room, c| {
                     *room = room.checked_sub(c.len_utf8())?;
                     Some(c)
                 }));
             }
-            StepEvent::Done(end) if end.command == number => return Ok((end.how?, read)),
-            StepEvent::Interrupt(reason) => interrupt_command(number, &reason)?,
+            Event::Done(end) if end.command == number => return Ok((end.how?, read)),
+            Event::Interrupt(reason) => interrupt_command(number, &reason)?,
             _ => {}
         }
     }

@@ -15,7 +15,7 @@ WINDLASS_HOOKS(
      .options = {{"halt-on-failure", true}}})
 
 bool exports_next_slave_choose(text_t *name, text_t *args, model_builder_info_t *builder,
-                               exports_next_slave_list_slave_info_t *slaves, model_build_request_t *request,
+                               model_slaves_t *slaves, model_build_request_t *request,
                                plugin_option_string_t *ret, windlass_failure_t *err) {
   for (size_t i = 0; i < slaves->len; i++) {
     text_t slave = slaves->ptr[i].name;
@@ -26,7 +26,7 @@ bool exports_next_slave_choose(text_t *name, text_t *args, model_builder_info_t 
 
 bool exports_merge_requests_mergeable(text_t *name, text_t *args, model_builder_info_t *builder,
                                       model_build_request_t *first,
-                                      exports_merge_requests_list_build_request_t *others, plugin_list_u64_t *ret,
+                                      model_build_requests_t *others, plugin_list_u64_t *ret,
                                       windlass_failure_t *err) {
   ret->ptr = calloc(others->len + 1, sizeof *ret->ptr);
   for (size_t i = 0; i < others->len; i++)

@@ -22,17 +22,17 @@ bool exports_build_step_run(text_t *name, text_t *args, exports_build_step_step_
   bool heard = false;
   int32_t worst = 0;
   for (int ended = 0; ended < 2;) {
-    step_step_event_t event;
+    step_event_t event;
     step_next_event(NULL, &event);
     switch (event.tag) {
-      case STEP_STEP_EVENT_LINES:
+      case STEP_EVENT_LINES:
         if (!heard && event.val.lines.command == first && text_contains(event.val.lines.text, said)) {
           heard = true;
           if (!set_property("heard", value_text(word), err)) return false;
           if (!start("shell", shell(then), NULL, &third, err)) return false;
         }
         break;
-      case STEP_STEP_EVENT_DONE:
+      case STEP_EVENT_DONE:
         if (event.val.done.command == first || event.val.done.command == second) ended++;
         if (event.val.done.how.is_err) {
           *err = event.val.done.how.val.err;
@@ -40,7 +40,7 @@ bool exports_build_step_run(text_t *name, text_t *args, exports_build_step_step_
         }
         if (event.val.done.how.val.ok.rc.val > worst) worst = event.val.done.how.val.ok.rc.val;
         break;
-      case STEP_STEP_EVENT_INTERRUPT:
+      case STEP_EVENT_INTERRUPT:
         if (!step_interrupt_command(first, &event.val.interrupt, err)) return false;
         if (!step_interrupt_command(second, &event.val.interrupt, err)) return false;
         break;

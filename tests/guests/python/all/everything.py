@@ -33,18 +33,18 @@ def pair(args):
     running, heard, worst = {first, second}, False, 0
     while running:
         match step.next_event(None):
-            case step.StepEvent_Lines(lines) if lines.command == first and args["word"] in lines.text and not heard:
+            case step.Event_Lines(lines) if lines.command == first and args["word"] in lines.text and not heard:
                 heard = True
                 windlass.set_property("heard", args["word"])
                 windlass.start_command("shell", {"command": args["then"]})
-            case step.StepEvent_Done(end):
+            case step.Event_Done(end):
                 running.discard(end.command)
                 match end.how:
                     case Ok(completion):
                         worst = max(worst, completion.rc or 0)
                     case failed:
                         raise failed
-            case step.StepEvent_Interrupt(reason):
+            case step.Event_Interrupt(reason):
                 for command in running:
                     step.interrupt_command(command, reason)
     if not heard:
