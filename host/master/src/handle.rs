@@ -148,6 +148,14 @@ impl Handle {
         Ok(plugins::view(&world.generation, &world.config, &usage, &running, self.0.store.cas()))
     }
 
+    /// What plugins cost since the start, by their bytes and by their uses: the current ones, then those that
+    /// were replaced or that only running builds hold.
+    pub fn plugin_stats(&self) -> Result<Vec<view::PluginStats>, QueryError> {
+        let generation = Arc::clone(&self.0.world.load().generation);
+        let running = self.0.store.running_builds()?;
+        Ok(self.0.names.stats(&generation, &running, &self.0.runtime))
+    }
+
     /// At most `max_bytes` of a log from `offset`. `step` is its name or its position.
     pub fn read_log(
         &self,

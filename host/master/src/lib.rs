@@ -34,6 +34,7 @@ pub mod worker_link;
 pub mod world;
 
 mod start;
+mod stats;
 
 pub use check::{Checked, check};
 pub use events::{Events, Listener};

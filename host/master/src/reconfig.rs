@@ -158,6 +158,9 @@ pub(crate) async fn reconfigure(
         tracing::error!(error = plugins::chain(&error), "failed to list the running builds");
         Vec::new()
     });
+    if !plan_only {
+        running.names.reconfigured(&old, &now, &builds, &running.runtime);
+    }
     Ok(view::Reconfigured {
         generation: now.generation.number,
         plan_only,

@@ -21,6 +21,7 @@ use crate::fatal::Fatal;
 use crate::git_poller::Pollers;
 use crate::intake::Intake;
 use crate::reconfig::Gate;
+use crate::stats::Names;
 use crate::start::{Folders, blocking};
 use crate::worker_link::Links;
 use crate::world::World;
@@ -49,6 +50,8 @@ pub(crate) struct Running {
     pub links: Links,
     pub intake: Intake,
     pub pollers: Pollers,
+    /// Of the components whose cost is remembered.
+    pub names: Names,
     pub gate: Gate,
     /// Work that goes on when whoever asked for it has gone.
     pub tasks: TaskTracker,

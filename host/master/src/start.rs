@@ -29,6 +29,7 @@ use crate::reconfig::Gate;
 use crate::recovery::{self, RecoveryError};
 use crate::running::Running;
 use crate::secrets::{self, Surroundings};
+use crate::stats::Names;
 use crate::worker_link::{LinkLimits, LinkParts, Links};
 use crate::world::World;
 
@@ -249,6 +250,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         gate: Gate::default(),
         tasks: TaskTracker::new(),
         asked_down: AtomicBool::new(false),
+        names: Names::default(),
         closing: CancellationToken::new(),
         closed: CancellationToken::new(),
     };

@@ -80,6 +80,31 @@ pub struct PluginUsage {
     pub fallbacks: u64,
 }
 
+/// What a component cost: `windlass plugin stats`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginStats {
+    /// Its name: the stem of its file, or `windlass:name`.
+    pub plugin: String,
+    /// The bytes.
+    pub digest: Digest,
+    /// Whether it belongs to the current generation; else it was replaced, or running builds still hold it.
+    pub current: bool,
+    /// All its calls, those of its commands on the workers among them.
+    pub total: PluginUsage,
+    /// The same apart, by use. Uses by builders that are gone are in the total alone.
+    pub uses: Vec<UseStats>,
+}
+
+/// What one use of a component cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseStats {
+    /// Who used it: `builder ci: next-slave`, `builder ci, step 2 (compile)`, and, of a command that this
+    /// step started, `builder ci, step 2 (compile): shell`.
+    pub used_by: String,
+    /// What that cost.
+    pub usage: PluginUsage,
+}
+
 /// A configured use of a policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PolicyStatus {

@@ -32,6 +32,7 @@ pub fn routes(master: Handle, stop: CancellationToken) -> Router {
         .route("/buildsets/{buildset}", get(buildset))
         .route("/changes", get(changes))
         .route("/plugins", get(plugins))
+        .route("/plugins/stats", get(plugin_stats))
         .route("/events", get(events))
         .route("/force", post(force))
         .route("/poll", post(poll))
@@ -116,6 +117,10 @@ async fn changes(
 
 async fn plugins(State(api): State<Api>) -> Result<Json<Vec<view::Plugin>>, ApiError> {
     Ok(Json(api.master.plugins()?))
+}
+
+async fn plugin_stats(State(api): State<Api>) -> Result<Json<Vec<view::PluginStats>>, ApiError> {
+    Ok(Json(api.master.plugin_stats()?))
 }
 
 /// What happens from now on, a JSON line each; an empty line every 15 s shows that the master lives.

@@ -32,8 +32,9 @@ const ATTEMPT: u32 = 1;
 /// A remote command.
 pub(super) struct Command {
     uid: CommandUid,
-    /// The component, for the meters.
+    /// The component and its hook, for the meters.
     digest: Digest,
+    hook: String,
     /// None once it has ended.
     feed: Option<CommandFeed>,
     /// The last update that was taken in, and the last that was acknowledged.
@@ -155,7 +156,7 @@ impl StepState {
             self.dirty = true;
         }
 
-        let digest = start.digest;
+        let (digest, hook) = (start.digest, start.hook.clone());
         self.make_durable().await;
         if let Some(fault) = &self.fault {
             return Err(Failure::new("io", fault.clone()));
@@ -174,6 +175,7 @@ impl StepState {
         self.commands.push(Command {
             uid,
             digest,
+            hook,
             feed,
             taken: 0,
             acked: 0,
@@ -258,7 +260,8 @@ impl StepState {
             Update::Done { how, log_hash, usage } => {
                 if let Some(usage) = usage {
                     let StepContext { runtime, used, .. } = &self.context;
-                    runtime.count_elsewhere(self.commands[index].digest, used, usage);
+                    let Command { digest, hook, .. } = &self.commands[index];
+                    runtime.count_elsewhere(*digest, &format!("{used}: {hook}"), usage);
                 }
                 let arrived = Digest::from_bytes(*self.commands[index].hash.finalize().as_bytes());
                 let how = if arrived == log_hash {
