@@ -29,7 +29,7 @@ pub async fn check(path: &Path, json: bool) -> Result<Exit, Failed> {
     let file = file_in(path, MASTER_FILE);
     read(&file)?;
     let cache = tempfile::tempdir()?;
-    let checked = windlass_master::check(&file, &cache.path().join("cache"))
+    let checked = windlass_master::check(&file, &cache.path().join("cache"), crate::compile::compiler())
         .await
         .map_err(crate::daemon::start_failed)?;
     let what = format!("{} builders, {} plugins", checked.builders, checked.plugins);

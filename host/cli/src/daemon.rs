@@ -17,8 +17,9 @@ pub async fn master(path: &Path) -> Result<Exit, Failed> {
     let config = file_in(path, MASTER_FILE);
     read(&config)?;
     let mut signals = Signals::listen()?;
-    let master =
-        windlass_master::start(windlass_master::Options::new(&config)).await.map_err(start_failed)?;
+    let mut options = windlass_master::Options::new(&config);
+    options.compiler = crate::compile::compiler();
+    let master = windlass_master::start(options).await.map_err(start_failed)?;
     let handle = master.handle().clone();
     let listener = windlass_web::server::listen(&windlass_web::socket_in(handle.state_dir()))
         .await
@@ -82,6 +83,7 @@ pub async fn worker(path: &Path) -> Result<Exit, Failed> {
     let mut options = windlass_worker::Options::new(folder, stop.clone());
     options.on_event = std::sync::Arc::new(tell);
     options.alone = true;
+    options.compiler = crate::compile::compiler();
     let run = windlass_worker::run(checked, options);
     tokio::pin!(run);
     loop {

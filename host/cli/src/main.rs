@@ -6,6 +6,7 @@
 
 mod args;
 mod check;
+mod compile;
 mod daemon;
 mod demo;
 mod exit;
@@ -30,6 +31,9 @@ use output::{BAD, paint, tame_log};
 const ENDING: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    if let Some(compiled) = compile::if_asked() {
+        return compiled;
+    }
     let cli = Cli::parse();
     trace();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

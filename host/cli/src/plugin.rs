@@ -73,7 +73,8 @@ struct Loader {
 impl Loader {
     fn start() -> Result<Loader, Failed> {
         let cache = tempfile::tempdir().context("failed to make a directory to compile in")?;
-        let options = Options { guest_threads: 1, ..Options::new(cache.path().join("cache")) };
+        let compiler = crate::compile::compiler();
+        let options = Options { guest_threads: 1, compiler, ..Options::new(cache.path().join("cache")) };
         let runtime = Runtime::new(options).context("failed to start the engine")?;
         Ok(Loader { runtime, _cache: cache })
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use windlass_config::{Diagnostics, peek_master};
 use windlass_runtime::registry::Generation;
-use windlass_runtime::{Options, Runtime};
+use windlass_runtime::{Compiler, Options, Runtime};
 
 use crate::plugins;
 use crate::secrets::Surroundings;
@@ -28,12 +28,12 @@ pub struct Checked {
 }
 
 /// Checks a `master.toml` and the plugins beside it. Components are compiled into `cache`, a directory that only
-/// its owner may enter.
-pub async fn check(config_path: &Path, cache: &Path) -> Result<Checked, StartError> {
+/// its owner may enter, by `compiler`.
+pub async fn check(config_path: &Path, cache: &Path, compiler: Compiler) -> Result<Checked, StartError> {
     let failed = |source| StartError::Read { path: config_path.to_owned(), source };
     let path = std::path::absolute(config_path).map_err(failed)?;
     let text = std::fs::read_to_string(&path).map_err(failed)?;
-    let options = Options::new(cache);
+    let options = Options { compiler, ..Options::new(cache) };
     blocking(move || {
         // Where even the directories are unclear, the whole check below says what is wrong with them.
         let folder = peek_master(&path, &text).map(|fixed| Folders::of(&path, &fixed).plugins);

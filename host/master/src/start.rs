@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use windlass_config::{Diagnostics, config};
 use windlass_core::id::MasterId;
 use windlass_runtime::registry::Generation;
-use windlass_runtime::{EngineError, Runtime};
+use windlass_runtime::{Compiler, EngineError, Runtime};
 use windlass_store::{CasError, CommitError, OpenError, ReadError, Store};
 
 use crate::build_driver::{Builds, DriverParts};
@@ -47,6 +47,8 @@ pub struct Options {
     pub bundled: Vec<(String, Bytes)>,
     /// Deadlines of the links to workers.
     pub links: LinkLimits,
+    /// Where components are compiled.
+    pub compiler: Compiler,
 }
 
 impl Options {
@@ -59,6 +61,7 @@ impl Options {
             clock: Arc::new(SystemClock),
             bundled: bundled.map(|b| (b.name.to_owned(), Bytes::from_static(b.bytes))).collect(),
             links: LinkLimits::default(),
+            compiler: Compiler::InProcess,
         }
     }
 }
@@ -158,7 +161,7 @@ impl Master {
 
 /// Starts a master: ready when it returns.
 pub async fn start(options: Options) -> Result<Master, StartError> {
-    let Options { config_path, clock, bundled, links } = options;
+    let Options { config_path, clock, bundled, links, compiler } = options;
     let started = clock.now();
     let path = std::path::absolute(&config_path)
         .map_err(|source| StartError::Read { path: config_path.clone(), source })?;
@@ -171,7 +174,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     // What computes or waits for the disk happens off the async threads.
     let prepare = {
         let (folders, bundled, path) = (folders.clone(), bundled.clone(), path.clone());
-        move || prepare(&folders, &bundled, &path, &text)
+        move || prepare(&folders, &bundled, compiler, &path, &text)
     };
     let Prepared { runtime, store, config, generation } = blocking(prepare).await?;
     let listener = listen(&fixed.listen).await?;
@@ -285,11 +288,14 @@ struct Prepared {
 fn prepare(
     folders: &Folders,
     bundled: &[(String, Bytes)],
+    compiler: Compiler,
     path: &Path,
     text: &str,
 ) -> Result<Prepared, StartError> {
     private(&folders.state)?;
-    let runtime = Runtime::new(windlass_runtime::Options::new(folders.state.join("cache")))?;
+    let cache = folders.state.join("cache");
+    let options = windlass_runtime::Options { compiler, ..windlass_runtime::Options::new(cache) };
+    let runtime = Runtime::new(options)?;
     let (generation, bytes) =
         plugins::prepare(&runtime, None, bundled, &folders.plugins).map_err(StartError::Plugins)?;
     let directory = path.parent().unwrap_or(path);

@@ -52,7 +52,11 @@ fn what_the_child_compiled_runs_and_is_cached() {
     for path in std::env::var("WINDLASS_TRY").unwrap_or_default().split_whitespace() {
         let began = Instant::now();
         let plugin = runtime.load("x", Source::Master, std::fs::read(path).unwrap().into());
-        println!("{path} {:?} {:?}", plugin.map(|p| p.hooks.len()).map_err(|e| format!("{:?}", e)), began.elapsed());
+        println!(
+            "{path} {:?} {:?}",
+            plugin.map(|p| p.hooks.len()).map_err(|e| format!("{:?}", e)),
+            began.elapsed()
+        );
     }
     for _ in 0..3 {
         let began = Instant::now();
@@ -74,10 +78,8 @@ fn what_the_child_refuses_is_refused_in_the_same_words() {
 }
 
 fn a_child_that_dies_is_a_refusal() {
-    let shell = |script: &str| Compiler::Child {
-        program: "/bin/sh".into(),
-        args: vec!["-c".into(), script.into()],
-    };
+    let shell =
+        |script: &str| Compiler::Child { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] };
     for (script, expected) in [
         ("kill -XCPU $$", "cannot be compiled within"),
         ("echo memory allocation of 99 bytes failed >&2; kill -ABRT $$", "MiB of memory"),

@@ -40,6 +40,7 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
     }
     let token_path = options.directory.join(&file.token_file);
     let base_dir = options.directory.join(&file.base_dir);
+    let compiler = options.compiler.clone();
     let prepared = tokio::task::spawn_blocking(move || {
         let token = read_token(&token_path)?;
         let home = Home::prepare(&base_dir)?;
@@ -48,8 +49,8 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
         if leftovers != Ended::default() {
             tracing::warn!("an earlier process of this worker was killed: {}", leftovers.report().trim_end());
         }
-        let runtime =
-            Runtime::new(windlass_runtime::Options::new(&home.cache)).map_err(WorkerError::Engine)?;
+        let engine = windlass_runtime::Options { compiler, ..windlass_runtime::Options::new(&home.cache) };
+        let runtime = Runtime::new(engine).map_err(WorkerError::Engine)?;
         let components = Components::new(runtime.clone(), &home.components);
         let base = environment::base(std::env::vars_os(), &inherit);
         let machine = Machine::new(base, home.base.clone(), orphans);

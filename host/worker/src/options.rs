@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use windlass_runtime::Compiler;
 
 /// Everything about a worker that `worker.toml` does not say.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub struct Options {
     /// This process is the worker and nothing else: it may be hardened, and what it adopts came from
     /// commands. Without it a process that leaves its command's group outlives the command.
     pub alone: bool,
+    /// Where components are compiled.
+    pub compiler: Compiler,
     /// Called with what a person would want to see. Must not block.
     pub on_event: Arc<dyn Fn(Event) + Send + Sync>,
 }
@@ -31,6 +34,7 @@ impl Options {
             shutdown,
             drain: Duration::ZERO,
             alone: false,
+            compiler: Compiler::InProcess,
             on_event: Arc::new(|_| {}),
         }
     }
