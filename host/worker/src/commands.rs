@@ -190,6 +190,10 @@ type Joined = Result<(Id, Ended), JoinError>;
 /// How the run of a command ended, and what its component cost.
 type Ended = (Result<Completion, Failure>, Option<Usage>);
 
+/// Commands at a time: each costs the memory of an instance, and what it said and the master does not
+/// have yet. The master's builds start a few each.
+const MAX_RUNNING: usize = 1_000;
+
 /// How often orphans are looked at while commands run: zombies are reaped then.
 const LOOKS: Duration = Duration::from_secs(2);
 
@@ -319,6 +323,10 @@ impl Owner {
         self.entries.insert(uid.clone(), Entry { hook, builddir, interrupt, spool, phase, unwanted: false });
         if self.leaving.is_some() {
             return self.end(&uid, Err(Failure::retryable("worker-lost", LEAVES)));
+        }
+        if self.counted.borrow().running >= MAX_RUNNING {
+            let message = format!("this worker runs {MAX_RUNNING} commands already");
+            return self.end(&uid, Err(Failure::retryable("quota", message)));
         }
         match self.parts.components.look(digest, &plugin) {
             Look::Ready(plugin) => self.begin(&uid, plugin),

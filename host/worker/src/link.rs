@@ -52,8 +52,6 @@ pub enum LinkError {
     Version(Refusal),
     #[error("the worker left")]
     Left,
-    #[error("failed to read the spool")]
-    Spool(#[source] std::io::Error),
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -213,7 +211,7 @@ fn fill(lanes: &mut Lanes<Frames>, ends: Ends<'_>) -> Result<(), LinkError> {
         lanes.push_control(codec::encode(&message).map_err(LinkError::Encode)?);
     }
     while lanes.has_room()
-        && let Some(frames) = ends.spool.next().map_err(LinkError::Spool)?
+        && let Some(frames) = ends.spool.next()
     {
         let bytes = frames.bytes();
         lanes.push_bulk(frames, bytes);

@@ -21,6 +21,9 @@ const MAX_TIME: Duration = Duration::from_secs(5);
 /// Between two looks whether killed processes are gone.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// How often to look again at an orphan that shows no environment, before it counts as unmarked.
+const UNSURE: usize = 5;
+
 /// Names in one report.
 const MAX_NAMES: usize = 8;
 
@@ -99,13 +102,27 @@ impl Orphans {
         self.orphans_of(None);
     }
 
+    /// Whether an orphan can't be told whose it is just now: it is about to become another program.
+    fn is_unsure(&self) -> bool {
+        let inner = self.lock();
+        let orphans = proc::adopted().into_iter().filter_map(Process::look);
+        let waited_for = |p: &Process| inner.waited_for.contains_key(&p.pid.as_raw_nonzero().get());
+        orphans.filter(|p| !p.ended && !waited_for(p)).any(|p| p.environment().is_empty())
+    }
+
     /// Whether a command has left something behind. Cheap where it has not.
     pub fn has_left(&self, command: &str) -> bool {
-        !self.orphans_of(Some(command)).is_empty()
+        !self.orphans_of(Some(command)).is_empty() || self.is_unsure()
     }
 
     /// A command has ended: so does all that it left behind. Blocks, for [`MAX_TIME`] at most.
     pub fn end(&self, command: &str) -> Ended {
+        for _ in 0..UNSURE {
+            if !self.is_unsure() {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+        }
         let ended = end_all(|| self.orphans_of(Some(command)));
         self.forget(command);
         ended

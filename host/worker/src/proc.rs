@@ -53,9 +53,14 @@ impl Process {
         }
     }
 
-    /// The value of a variable that it was started with; none: it has none, or hides it.
+    /// The environment that it was started with; empty at the moment of its exec, or if it hides it.
+    pub fn environment(&self) -> Vec<u8> {
+        std::fs::read(format!("/proc/{}/environ", self.pid.as_raw_nonzero())).unwrap_or_default()
+    }
+
+    /// The value of a variable that it was started with.
     pub fn variable(&self, name: &str) -> Option<String> {
-        let environment = std::fs::read(format!("/proc/{}/environ", self.pid.as_raw_nonzero())).ok()?;
+        let environment = self.environment();
         let mut lines = environment.split(|byte| *byte == 0);
         let value = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
         Some(String::from_utf8_lossy(value).into_owned())
@@ -65,7 +70,7 @@ impl Process {
 /// The children of the first thread of this process: those that it adopted are among them.
 pub fn adopted() -> Vec<Pid> {
     let own = std::process::id();
-    match children_of_thread(&format!("/proc/self/task/{own}/children")) {
+    match children_of_thread(format!("/proc/self/task/{own}/children")) {
         Some(children) => children,
         // A kernel without that file (CONFIG_PROC_CHILDREN).
         None => all().into_values().filter(|p| p.parent.cast_unsigned() == own).map(|p| p.pid).collect(),

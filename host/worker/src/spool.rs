@@ -4,12 +4,17 @@
 //! Writers are the commands, the reader is the link; both only hold a lock for a few copies. A file is
 //! read and written through the page cache while that lock is held: at most 32 KiB at a time, which
 //! costs less than a hop to a blocking thread.
+//!
+//! Bounded for each command and for all together, in bytes and in number: whoever is over a bound waits
+//! for the master. What can't be read back from a file is replaced by a record of the loss, so that one
+//! bad file costs one command and not the link.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -24,19 +29,35 @@ use windlass_protocol::session::{NeverSent, Outbox};
 /// The most data in one `Log` update.
 pub const MAX_LOG_DATA: usize = 32 * 1024;
 
-/// How much one command may leave behind here.
+/// How much commands may leave behind here.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes in memory; what comes after goes to a file.
+    /// Bytes of one command in memory; what comes after goes to a file.
     pub memory: usize,
-    /// Bytes in all; then the command waits for the master.
+    /// Bytes of all commands in memory; what comes after goes to files.
+    pub all_memory: usize,
+    /// Bytes of one command in all; then it waits for the master.
     pub total: usize,
+    /// Bytes of all commands in all; then those with more than [`SMALL`] of it wait for the master.
+    pub all: usize,
+    /// Updates of one command: each costs some memory, however small it is.
+    pub updates: u64,
 }
 
+/// What a command may always say: others that fill the spool do not silence it.
+const SMALL: usize = 1024 * 1024;
+
 impl Default for Limits {
-    /// A log of a few MiB never touches the disk; an hour without a master costs a gigabyte at most.
+    /// A log of a few MiB never touches the disk; an hour without a master costs some gigabytes at most.
     fn default() -> Limits {
-        Limits { memory: 8 * 1024 * 1024, total: 1024 * 1024 * 1024 }
+        const MIB: usize = 1024 * 1024;
+        Limits {
+            memory: 8 * MIB,
+            all_memory: 64 * MIB,
+            total: 1024 * MIB,
+            all: 8 * 1024 * MIB,
+            updates: 100_000,
+        }
     }
 }
 
@@ -49,6 +70,9 @@ pub struct Spool {
     /// Commands with unsent updates, each once: taking one from each in turn is fair.
     ready: Mutex<VecDeque<Arc<CommandSpool>>>,
     wake: Notify,
+    /// Bytes of all commands: in memory, and in all.
+    memory: AtomicUsize,
+    total: AtomicUsize,
 }
 
 impl Spool {
@@ -61,6 +85,8 @@ impl Spool {
             commands: Mutex::default(),
             ready: Mutex::default(),
             wake: Notify::new(),
+            memory: AtomicUsize::new(0),
+            total: AtomicUsize::new(0),
         })
     }
 
@@ -85,6 +111,8 @@ impl Spool {
         if let Some(command) = lock(&self.commands).remove(uid) {
             let mut inner = lock(&command.inner);
             inner.forgotten = true;
+            self.memory.fetch_sub(std::mem::take(&mut inner.memory), Ordering::Relaxed);
+            self.total.fetch_sub(inner.outbox.bytes(), Ordering::Relaxed);
             inner.outbox = Outbox::default();
             command.room.notify_waiters();
             if inner.spill.take().is_some()
@@ -105,16 +133,19 @@ impl Spool {
     }
 
     /// The next update to send; commands take turns.
-    pub fn next(&self) -> io::Result<Option<Frames>> {
+    pub fn next(&self) -> Option<Frames> {
         loop {
-            let Some(command) = lock(&self.ready).pop_front() else { return Ok(None) };
+            let command = lock(&self.ready).pop_front()?;
             let mut inner = lock(&command.inner);
-            // Not queued even if it cannot be read back: the next link's `resume` offers it again.
             inner.queued = false;
-            let frames = inner.next()?;
+            let frames = match inner.next() {
+                None => None,
+                Some((_, Ok(frames))) => Some(frames),
+                Some((number, Err(error))) => command.lost(&mut inner, number, &error),
+            };
             command.queue(&mut inner);
             if frames.is_some() {
-                return Ok(frames);
+                return frames;
             }
         }
     }
@@ -158,6 +189,8 @@ struct Spill {
     end: u64,
     /// Updates that stand in the file; at none it starts anew.
     held: usize,
+    /// Something could not be read back: nothing more is written to it.
+    bad: bool,
 }
 
 impl CommandSpool {
@@ -194,8 +227,10 @@ impl CommandSpool {
     pub fn has_room(&self) -> bool {
         let inner = lock(&self.inner);
         // Memory is over its limit only while the disk is full: then the command waits for the master.
-        let fits = inner.outbox.bytes() < self.spool.limits.total && inner.memory <= self.spool.limits.memory;
-        fits || inner.forgotten
+        let (limits, bytes) = (&self.spool.limits, inner.outbox.bytes());
+        let shared = bytes < SMALL || self.spool.total.load(Ordering::Relaxed) < limits.all;
+        let few = inner.outbox.last() - inner.outbox.acked() < limits.updates;
+        (bytes < limits.total && inner.memory <= limits.memory && shared && few) || inner.forgotten
     }
 
     /// Waits until the command may say more.
@@ -222,7 +257,10 @@ impl CommandSpool {
     /// Forgets what is durable at the master. True once it has the very last update.
     pub fn ack(&self, number: u64) -> Result<bool, NeverSent> {
         let mut inner = lock(&self.inner);
+        let (memory, bytes) = (inner.memory, inner.outbox.bytes());
         inner.ack(number)?;
+        self.spool.memory.fetch_sub(memory - inner.memory, Ordering::Relaxed);
+        self.spool.total.fetch_sub(bytes - inner.outbox.bytes(), Ordering::Relaxed);
         self.room.notify_waiters();
         Ok(inner.done && inner.outbox.acked() == inner.outbox.last())
     }
@@ -244,12 +282,15 @@ impl CommandSpool {
         let len = frames.bytes();
         let stored = self.store(inner, frames);
         inner.outbox.push(stored, len);
+        self.spool.total.fetch_add(len, Ordering::Relaxed);
         self.queue(inner);
     }
 
     fn store(&self, inner: &mut Inner, frames: Frames) -> Stored {
         let len = frames.bytes();
-        if inner.memory + len > self.spool.limits.memory {
+        let all = self.spool.memory.load(Ordering::Relaxed) + len;
+        let full = inner.memory + len > self.spool.limits.memory || all > self.spool.limits.all_memory;
+        if full && inner.spill.as_ref().is_none_or(|spill| !spill.bad) {
             match self.spill(inner, frames.as_bytes()) {
                 Ok(stored) => return stored,
                 // A full disk: from here on there is no room until the master took what is in memory.
@@ -257,6 +298,7 @@ impl CommandSpool {
             }
         }
         inner.memory += len;
+        self.spool.memory.fetch_add(len, Ordering::Relaxed);
         Stored::Memory(frames)
     }
 
@@ -266,7 +308,7 @@ impl CommandSpool {
             none => {
                 let mut options = File::options();
                 let file = options.read(true).write(true).create(true).truncate(true).open(self.path())?;
-                none.insert(Spill { file, end: 0, held: 0 })
+                none.insert(Spill { file, end: 0, held: 0, bad: false })
             }
         };
         spill.file.write_all_at(bytes, spill.end)?;
@@ -284,26 +326,46 @@ impl CommandSpool {
         }
     }
 
+    /// What goes to the master in the place of an update that can't be read back. The hash of the logs
+    /// will not fit, so that the command ends as lost, and may be tried again.
+    fn lost(&self, inner: &mut Inner, number: u64, error: &io::Error) -> Option<Frames> {
+        let path = self.path();
+        let message = format!("update {number} of this command was lost on the worker's disk: {error}");
+        if let Some(spill) = inner.spill.as_mut().filter(|spill| !spill.bad) {
+            spill.bad = true;
+            let aside = path.with_extension("unreadable");
+            tracing::error!(command = self.uid.0, "{message}; the file is set aside as {}", aside.display());
+            if let Err(error) = std::fs::rename(&path, &aside) {
+                tracing::warn!(%error, "failed to set a spool file aside");
+            }
+        }
+        let update = if inner.done && number == inner.outbox.last() {
+            let how = Err(Failure::retryable("io", message));
+            Update::Done { how, log_hash: Digest::of(b""), usage: None }
+        } else {
+            Update::Diagnostic { level: "error".to_owned(), message }
+        };
+        codec::encode(&ToMaster::Update { command: self.uid.clone(), number, update }).ok()
+    }
+
     fn path(&self) -> PathBuf {
         self.spool.folder.join(&self.uid.0)
     }
 }
 
 impl Inner {
-    /// The next unsent update, read back if it was spilled.
-    fn next(&mut self) -> io::Result<Option<Frames>> {
+    /// The next unsent update and its number, read back if it was spilled.
+    fn next(&mut self) -> Option<(u64, io::Result<Frames>)> {
         let Inner { outbox, spill, .. } = self;
-        let Some((_, stored)) = outbox.next_unsent() else { return Ok(None) };
-        match stored {
-            Stored::Memory(frames) => Ok(Some(frames.clone())),
+        let (number, stored) = outbox.next_unsent()?;
+        let frames = match stored {
+            Stored::Memory(frames) => Ok(frames.clone()),
             Stored::File { offset, len } => {
                 let spill = spill.as_ref().expect("the file stays while it holds an update");
-                let mut bytes = vec![0; *len];
-                spill.file.read_exact_at(&mut bytes, *offset)?;
-                let changed = || io::Error::other("a spool file was changed by somebody else");
-                Frames::from_bytes(bytes.into()).map(Some).ok_or_else(changed)
+                read_back(&spill.file, *offset, *len)
             }
-        }
+        };
+        Some((number, frames))
     }
 
     fn ack(&mut self, number: u64) -> Result<(), NeverSent> {
@@ -328,6 +390,13 @@ impl Inner {
     }
 }
 
+fn read_back(file: &File, offset: u64, len: usize) -> io::Result<Frames> {
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, offset)?;
+    let changed = || io::Error::other("a spool file was changed by somebody else");
+    Frames::from_bytes(bytes.into()).ok_or_else(changed)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nobody panics while holding a lock of the spool")
 }
@@ -343,13 +412,16 @@ mod tests {
 
     fn small() -> (tempfile::TempDir, Arc<Spool>) {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::new(folder.path(), Limits { memory: 4_000, total: 40_000 });
+        let spool = Spool::new(
+            folder.path(),
+            Limits { memory: 4_000, total: 40_000, updates: 1_000, ..Limits::default() },
+        );
         (folder, spool)
     }
 
     /// What the link would send now: command and number.
     fn sent(spool: &Spool) -> Vec<(CommandUid, u64, Update)> {
-        std::iter::from_fn(|| spool.next().unwrap())
+        std::iter::from_fn(|| spool.next())
             .map(|frames| {
                 let mut decoder = Decoder::default();
                 match frames.filter_map(|f| decoder.push(&f).unwrap()).last() {
@@ -441,6 +513,70 @@ mod tests {
         assert!(!waiting.is_finished());
         command.ack(3).unwrap();
         waiting.await.unwrap();
+    }
+
+    /// Symptom: a worker connected, sent a little, and lost its link, again and again. Cause: a spool file
+    /// that could not be read back ended the link each time. Cure: a record of the loss is sent instead.
+    #[test]
+    fn what_can_not_be_read_back_is_told_as_lost_and_others_are_not_disturbed() {
+        let (folder, spool) = small();
+        let (bad, good) = (spool.open(&uid(1)).unwrap(), spool.open(&uid(2)).unwrap());
+        for _ in 0..10 {
+            bad.log("stdio", Origin::Stdout, vec![0; 1_000].into());
+        }
+        bad.done(Ok(Completion::default()), None);
+        good.log("stdio", Origin::Stdout, "fine".into());
+        File::options().write(true).open(folder.path().join(&uid(1).0)).unwrap().set_len(10).unwrap();
+        let sent = sent(&spool);
+        let of_bad: Vec<_> = sent.iter().filter(|(of, ..)| *of == uid(1)).collect();
+        assert_eq!(
+            of_bad.iter().map(|(_, number, _)| *number).collect::<Vec<_>>(),
+            (1..=11).collect::<Vec<_>>()
+        );
+        let is_lost = |update: &Update| matches!(update, Update::Diagnostic { message, .. } if message.contains("lost"));
+        assert_eq!(
+            of_bad.iter().filter(|(.., update)| is_lost(update)).count(),
+            7,
+            "three fitted into memory"
+        );
+        // The hash is that of all that was said: the master sees that something is missing.
+        let all = Digest::of(&[0; 10_000]);
+        assert!(matches!(&of_bad[10].2, Update::Done { log_hash, .. } if *log_hash == all));
+        assert_eq!(sent.len(), 12);
+        assert!(folder.path().join(format!("{}.unreadable", uid(1).0)).exists());
+        assert!(bad.ack(11).unwrap());
+    }
+
+    #[test]
+    fn all_commands_together_are_bounded_and_one_that_says_little_is_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { all_memory: 4_000, all: 3 * SMALL, ..Limits::default() };
+        let spool = Spool::new(folder.path(), limits);
+        let loud: Vec<_> = (0..2).map(|n| spool.open(&uid(n)).unwrap()).collect();
+        while loud.iter().any(|command| command.has_room()) {
+            loud.iter().for_each(|command| command.log("stdio", Origin::Stdout, vec![0; 20_000].into()));
+        }
+        assert!(spool.memory.load(Ordering::Relaxed) <= 4_000);
+        let quiet = spool.open(&uid(9)).unwrap();
+        quiet.log("stdio", Origin::Stdout, "fine".into());
+        assert!(quiet.has_room());
+        loud.iter().for_each(|command| assert!(!command.ack(50).unwrap()));
+        assert!(loud.iter().all(|command| command.has_room()));
+        (0..2).for_each(|n| spool.forget(&uid(n)));
+        spool.forget(&uid(9));
+        assert_eq!((spool.memory.load(Ordering::Relaxed), spool.total.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    #[test]
+    fn very_many_small_updates_are_too_many() {
+        let (_folder, spool) = small();
+        let command = spool.open(&uid(1)).unwrap();
+        let mut said = 0;
+        while command.has_room() {
+            command.append(Update::Values { values: Vec::new() });
+            said += 1;
+        }
+        assert!(said <= 1_000, "{said}");
     }
 
     #[test]
