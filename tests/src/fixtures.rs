@@ -30,7 +30,11 @@ fn build() -> Vec<Component> {
 }
 
 /// Shared with the first-party guests, and so with what they have in common: `target/guests`.
-fn target_dir() -> PathBuf {
+///
+/// # Panics
+/// Outside of a test.
+#[must_use]
+pub fn target_dir() -> PathBuf {
     let exe = std::env::current_exe().expect("a test knows its own file");
     // `target/<profile>/deps/<test>`.
     exe.ancestors().nth(3).expect("a test lies in a target directory").join("guests")

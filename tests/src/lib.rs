@@ -4,6 +4,7 @@
 
 pub mod binary;
 pub mod fixtures;
+pub mod hostile;
 pub mod relay;
 pub mod repository;
 pub mod site;

@@ -1,0 +1,10 @@
+//! Sends updates for ever.
+
+use hostile::command;
+
+command!("command-floods-updates", &[], {
+    let text = "x".repeat(60_000);
+    loop {
+        windlass_sdk::command::update(&[windlass_sdk::Pair::new("flood", text.as_str())])?;
+    }
+});

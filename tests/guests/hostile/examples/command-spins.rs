@@ -1,0 +1,5 @@
+//! Computes for ever in a command.
+
+use hostile::{command, spin};
+
+command!("command-spins", &[], spin());

@@ -1,0 +1,9 @@
+//! Adds a million steps.
+
+use hostile::{step, until_refused};
+
+step!("step-adds-a-flood", {
+    let more = r#"{"use": "windlass:shell-command", "args": {"command": "true"}}"#.to_owned();
+    let more = vec![more; 500];
+    until_refused(2_000, |_| windlass_sdk::step::add_steps(&more))
+});

@@ -1,0 +1,5 @@
+//! Takes all memory in a step.
+
+use hostile::{hoard, step};
+
+step!("step-hoards", hoard());

@@ -1,0 +1,9 @@
+//! Waits for events and goes on whatever they say.
+
+use hostile::step;
+
+step!("step-ignores-interrupts", {
+    loop {
+        std::hint::black_box(windlass_sdk::step::next_event(None));
+    }
+});

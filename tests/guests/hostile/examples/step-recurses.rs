@@ -1,0 +1,5 @@
+//! Recurses for ever in a step.
+
+use hostile::{recurse, step};
+
+step!("step-recurses", recurse(0).to_string());

@@ -1,0 +1,8 @@
+;; Answers a name that is not UTF-8.
+(data (i32.const 900) "\ff\fe\c0\80")
+(func (export "windlass:master/next-slave@0.1.0#choose") (param i32) (result i32)
+  (i32.store (i32.const 800) (i32.const 0))
+  (i32.store (i32.const 804) (i32.const 1))
+  (i32.store (i32.const 808) (i32.const 900))
+  (i32.store (i32.const 812) (i32.const 4))
+  (i32.const 800))

@@ -1,0 +1,11 @@
+;; Instantiates a module with a memory two thousand times. (The harness repeats the line: `;;* 2000`.)
+(component
+  (core module $m (memory 1))
+  ;;* 2000 (core instance (instantiate $m))
+  (core module $p (func (export "f") (param i32) (result i32) (local.get 0)))
+  (core instance $i (instantiate $p))
+  (func $f (param "x" u32) (result u32) (canon lift (core func $i "f")))
+  (instance $hook (export "choose" (func $f)))
+  (export "windlass:master/next-slave@0.1.0" (instance $hook))
+  (instance $plugin (export "describe" (func $f)))
+  (export "windlass:base/plugin@0.1.0" (instance $plugin)))

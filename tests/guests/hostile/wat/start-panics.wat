@@ -1,0 +1,3 @@
+;; Traps in its start function.
+(start $start)
+(func $start unreachable)
