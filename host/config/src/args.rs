@@ -10,6 +10,7 @@ use windlass_core::render::{self, Template};
 
 use crate::diagnostic::Report;
 use crate::node::{Node, Span, Tree};
+use crate::unfold;
 
 /// Whether templates are rendered before the plugin sees its arguments.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -128,7 +129,11 @@ impl Schema {
         match schema.filter(|schema| !takes_nothing(schema)) {
             None => Ok(Schema::Nothing),
             Some(json) => {
-                let validator = jsonschema::validator_for(json).map_err(|e| e.to_string())?;
+                unfold::check(json)?;
+                // An engine without backtracking: a pattern takes the time that its text and the value's allow.
+                let patterns = jsonschema::PatternOptions::regex();
+                let validator = jsonschema::options().with_pattern_options(patterns).build(json);
+                let validator = validator.map_err(|e| e.to_string())?;
                 Ok(Schema::Some { json: json.clone(), validator: Box::new(validator) })
             }
         }

@@ -21,6 +21,7 @@ mod node;
 mod schedule;
 mod secrets;
 mod section;
+mod unfold;
 mod unit;
 mod worker;
 
