@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::UNIX_EPOCH;
 
-use crate::{BuildError, Component, Language, Manifest, component, contract, environment, tools};
+use crate::{BuildError, Component, Language, Manifest, component, contract, environment, run, tools};
 
 /// Changes when the recipes here do, so that what older ones made is made anew.
 const RECIPE: &str = "1";
@@ -113,6 +113,28 @@ impl Project<'_> {
                 .map_err(failed(&to))?;
         }
         Ok(())
+    }
+
+    /// Runs the tool. What it says on the way to success is shown; what it says when it fails is the error, `tidy`ed.
+    fn run(
+        &self,
+        command: Command,
+        progress: &mut dyn FnMut(&str),
+        tidy: impl FnOnce(&str) -> String,
+    ) -> Result<(), BuildError> {
+        let mut said = Vec::new();
+        match run::run(command, &mut |line| said.push(line.to_owned())) {
+            Ok(_) => {
+                said.iter().for_each(|line| progress(line));
+                Ok(())
+            }
+            Err(BuildError::Failed { output, .. }) => Err(BuildError::Refused {
+                project: self.manifest.name.clone(),
+                tool: self.tool.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                output: tidy(&output),
+            }),
+            Err(other) => Err(other),
+        }
     }
 
     /// A command in the project's folder that does not see what an outer cargo put in the environment.

@@ -235,6 +235,16 @@ pub enum BuildError {
         /// The end of what it wrote.
         output: String,
     },
+    /// A tool of another language said no to the author's code; its words are in the error.
+    #[error("{tool} refused `{project}`:\n{output}")]
+    Refused {
+        /// The tool.
+        tool: String,
+        /// The plugin's name.
+        project: String,
+        /// What it said, with file and line.
+        output: String,
+    },
     /// Cargo answered something that we do not understand.
     #[error("failed to understand what `{command}` answered")]
     Answer {

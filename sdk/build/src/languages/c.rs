@@ -9,7 +9,7 @@ use wit_bindgen_core::Files;
 use wit_bindgen_core::wit_parser::Resolve;
 
 use super::{Project, failed};
-use crate::{BuildError, Hook, contract, run, toolchain};
+use crate::{BuildError, Hook, contract, toolchain};
 
 pub const SDK: [(&str, &str); 8] = [
     ("windlass.h", include_str!("../../../c/windlass.h")),
@@ -54,14 +54,15 @@ pub fn make(project: &Project<'_>, out: &Path, progress: &mut dyn FnMut(&str)) -
 
     let objects = project.work.join("objects");
     fs::create_dir_all(&objects).map_err(failed(&objects))?;
-    let mut linked = vec![bindings.join("plugin_component_type.o")];
+    let types = "the contract";
+    let mut linked = vec![(bindings.join("plugin_component_type.o"), types.to_owned())];
     let ours = ["windlass.c", "json.c", "libc.c"].map(|file| sdk.join(file));
     let ours = ours.into_iter().chain([bindings.join("plugin.c")]).map(|file| (file, "-w"));
     let authors = project.manifest.source.iter().map(|file| (file.clone(), "-Wall"));
     for (number, (file, warnings)) in ours.chain(authors).enumerate() {
         let object = objects.join(format!("{number}.o"));
         compile(project, &file, warnings, [&sdk, &bindings], &object, progress)?;
-        linked.push(object);
+        linked.push((object, file.file_name().unwrap_or_default().to_string_lossy().into_owned()));
     }
 
     let mut command = project.command(&linker.component);
@@ -71,8 +72,13 @@ pub fn make(project: &Project<'_>, out: &Path, progress: &mut dyn FnMut(&str)) -
         .args(["--wasi-adapter", "none", "--no-entry", "--gc-sections", "--strip-all", "--stack-first"])
         .args(["-z", STACK, "-o"])
         .arg(out)
-        .args(&linked);
-    run::run(command, progress).map(drop)
+        .args(linked.iter().map(|(object, _)| object));
+    // The linker knows objects, the author files.
+    project.run(command, progress, |said| {
+        linked
+            .iter()
+            .fold(said.to_owned(), |said, (object, file)| said.replace(&object.display().to_string(), file))
+    })
 }
 
 fn compile(
@@ -101,7 +107,7 @@ fn compile(
         .arg(file)
         .arg("-o")
         .arg(object);
-    run::run(command, progress).map(drop)
+    project.run(command, progress, str::to_owned)
 }
 
 /// Tells the SDK which bindings there are: `-DWINDLASS_BUILD_STEP`.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::Project;
-use crate::{BuildError, run};
+use crate::BuildError;
 
 pub const SDK: [(&str, &str); 6] = [
     ("index.js", include_str!("../../../js/index.js")),
@@ -31,7 +31,13 @@ pub fn make(project: &Project<'_>, out: &Path, progress: &mut dyn FnMut(&str)) -
         command.arg("--stub-wasi");
     }
     command.arg("--module-root").arg(&root).arg("--js").arg(root.join(ENTRY)).arg("--output").arg(out);
-    run::run(command, progress).map(drop)
+    project.run(command, progress, tidy)
+}
+
+/// The error itself, with the author's files as they are called in the project.
+fn tidy(said: &str) -> String {
+    let said = said.trim_start_matches("Error: : ").replace("/node_modules/windlass/", "windlass/");
+    said.replace("(/", "(").replace("at /", "at ").replace("'/", "'").trim_end().to_owned()
 }
 
 fn entry(project: &Project<'_>, source: &str) -> String {
