@@ -12,3 +12,9 @@ pub const ALL: [&str; 6] = ["exec", "env", "files", "secret", "fetch", "master-p
 pub fn is_implemented(name: &str) -> bool {
     matches!(name, "exec" | "env" | "files" | "secret")
 }
+
+/// Whether it is for something named, as `exec` is for programs; `files` is as it is.
+#[must_use]
+pub fn is_scoped(name: &str) -> bool {
+    name != "files"
+}
