@@ -135,13 +135,15 @@ pub(crate) fn is_unseen(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
+/// A text with what acts on a terminal written out.
+pub(crate) fn visible(text: &str) -> String {
+    text.chars().map(|c| if is_unseen(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
 /// A text of a guest as messages repeat it: short, and without what acts on a terminal.
 pub(crate) fn quoted(text: &str) -> String {
     let short = cut(text, 64);
-    let shown: String = short
-        .chars()
-        .map(|c| if is_unseen(c) { c.escape_default().to_string() } else { c.to_string() })
-        .collect();
+    let shown = visible(short);
     if short.len() < text.len() { format!("`{shown}...`") } else { format!("`{shown}`") }
 }
 

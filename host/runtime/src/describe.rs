@@ -8,10 +8,11 @@ use windlass_core::policy::HookKind;
 use windlass_core::value::{Pair, Value};
 
 use crate::bindings::master::exports::windlass::base::plugin as wit;
-use crate::bounds;
+use crate::bounds::{is_unseen, quoted};
 use crate::convert::list;
 use crate::load::Problem;
 use crate::plugin::{CapabilityRequest, Hook};
+use crate::schema;
 
 /// Booleans that a build step may set; what they mean stands in `wit/`, and who runs steps reads them.
 const STEP_OPTIONS: [&str; 7] = [
@@ -59,15 +60,7 @@ pub(crate) fn check(
     }
     let capabilities: Vec<CapabilityRequest> =
         description.capabilities.into_iter().map(CapabilityRequest::from).collect();
-    for request in &capabilities {
-        if !capability::ALL.contains(&request.capability.as_str()) {
-            let known = capability::ALL.join(", ");
-            problems.push(format!(
-                "it asks for the capability `{}`, and this host knows {known}",
-                request.capability
-            ));
-        }
-    }
+    problems.extend(capabilities.iter().flat_map(check_capability));
     if problems.is_empty() {
         Ok(Described { hooks, capabilities })
     } else {
@@ -81,11 +74,13 @@ fn too_large(description: &wit::Description) -> Result<(), Vec<Problem>> {
     let fits_hook = |hook: &wit::Hook| {
         line(&hook.kind)
             && line(&hook.name)
+            && line(&hook.summary)
             && hook.args_schema.as_ref().is_none_or(|schema| schema.len() <= MAX_SCHEMA)
             && hook.options.len() <= MAX_SCOPE
     };
     let fits_request = |request: &wit::Request| {
         line(&request.capability)
+            && line(&request.reason)
             && request.scope.len() <= MAX_SCOPE
             && request.scope.iter().all(|one| line(one))
     };
@@ -110,17 +105,23 @@ fn check_hook(plugin: &str, described: wit::Hook, exported: &[HookKind]) -> Resu
     if kind.is_none() {
         let has = exported.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
         problems.push(format!(
-            "it describes `{name}` as a `{}`, which it does not export; it exports {has}",
-            described.kind
+            "it describes {} as a {}, which it does not export; it exports {has}",
+            quoted(&name),
+            quoted(&described.kind),
         ));
     }
     if !is_kebab_case(&name) {
-        problems.push(format!("the hook's name `{name}` is not in kebab-case, like `least-loaded`"));
+        let name = quoted(&name);
+        problems.push(format!("the hook's name {name} is not in kebab-case, like `least-loaded`"));
     }
-    let args_schema = match described.args_schema.as_deref().map(parse_schema).transpose() {
+    let summary = described.summary.trim();
+    if let Err(why) = check_line(summary) {
+        problems.push(format!("the summary of {} {why}", quoted(&name)));
+    }
+    let args_schema = match described.args_schema.as_deref().map(schema::read).transpose() {
         Ok(schema) => schema,
         Err(why) => {
-            problems.push(format!("the schema of `{name}` {why}"));
+            problems.push(format!("the schema of {} {why}", quoted(&name)));
             None
         }
     };
@@ -128,9 +129,7 @@ fn check_hook(plugin: &str, described: wit::Hook, exported: &[HookKind]) -> Resu
     problems.extend(options.iter().filter_map(|option| check_option(plugin, &name, kind, option)));
     match kind {
         Some(kind) if problems.is_empty() => {
-            let summary = described.summary.lines().next().unwrap_or_default();
-            let summary = bounds::cut(summary, MAX_LINE).to_owned();
-            Ok(Hook { kind, name, summary, args_schema, options })
+            Ok(Hook { kind, name, summary: summary.to_owned(), args_schema, options })
         }
         _ => Err(problems),
     }
@@ -153,12 +152,43 @@ fn check_option(plugin: &str, hook: &str, kind: Option<HookKind>, option: &Pair)
     }
 }
 
-fn parse_schema(text: &str) -> Result<serde_json::Value, String> {
-    match serde_json::from_str(text) {
-        Ok(schema @ serde_json::Value::Object(_)) => Ok(schema),
-        Ok(_) => Err("is not a JSON object".to_owned()),
-        Err(error) => Err(format!("is not JSON: {error}")),
+/// One line that people read, wherever it is shown.
+fn check_line(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        Err("is empty")
+    } else if text.chars().any(is_unseen) {
+        Err("has characters in it that do not show: a line break, an escape, a change of direction")
+    } else {
+        Ok(())
     }
+}
+
+fn check_capability(request: &CapabilityRequest) -> Vec<String> {
+    let asked = quoted(&request.capability);
+    if !capability::ALL.contains(&request.capability.as_str()) {
+        let known = capability::ALL.join(", ");
+        return vec![format!("it asks for the capability {asked}, and this host knows {known}")];
+    }
+    let mut problems = Vec::new();
+    let names_something = request.capability != "files";
+    match (names_something, request.scope.is_empty()) {
+        (true, true) => problems.push(format!("it asks for {asked} and names nothing in the scope")),
+        (false, false) => {
+            problems.push(format!("it asks for {asked} with a scope, which that does not have"))
+        }
+        (true, false) | (false, true) => {}
+    }
+    for scope in &request.scope {
+        if let Err(why) = check_line(scope) {
+            problems.push(format!("the scope {} of its {asked} {why}", quoted(scope)));
+        }
+    }
+    if !request.reason.is_empty()
+        && let Err(why) = check_line(&request.reason)
+    {
+        problems.push(format!("the reason for its {asked} {why}"));
+    }
+    problems
 }
 
 fn is_kebab_case(name: &str) -> bool {
@@ -169,7 +199,7 @@ fn is_kebab_case(name: &str) -> bool {
 
 impl From<wit::Request> for CapabilityRequest {
     fn from(request: wit::Request) -> CapabilityRequest {
-        let reason = bounds::cut(&request.reason, MAX_LINE).to_owned();
+        let reason = request.reason.trim().to_owned();
         CapabilityRequest { capability: request.capability, scope: request.scope, reason }
     }
 }
@@ -183,7 +213,7 @@ mod tests {
         wit::Hook {
             kind: kind.to_owned(),
             name: name.to_owned(),
-            summary: "one\ntwo".to_owned(),
+            summary: " one ".to_owned(),
             args_schema: schema.map(str::to_owned),
             options: Vec::new(),
         }
@@ -233,6 +263,47 @@ mod tests {
         assert!(judge(vec![hook("next-slave", "a", Some(&large))]).err().unwrap().contains("too large"));
         let many = (0..=MAX_HOOKS).map(|n| hook("next-slave", &format!("a{n}"), None)).collect();
         assert!(judge(many).err().unwrap().contains("too large"));
+    }
+
+    #[test]
+    fn lies_and_tricks_are_refused_and_shown_as_what_they_are() {
+        let with = |change: &dyn Fn(&mut wit::Hook)| {
+            let mut described = hook("next-slave", "a", None);
+            change(&mut described);
+            judge(vec![described]).err().unwrap()
+        };
+        for name in ["", "<b>a</b>", "a\x1b[31m", "a\u{202e}b", "A", "a b", "-a", "a-", &"a".repeat(65)] {
+            let text = with(&|hook| hook.name = name.to_owned());
+            assert!(text.contains("kebab-case") && !text.contains(is_unseen), "{text:?}");
+            assert!(text.len() < 500, "{text}");
+        }
+        for summary in ["", "  ", "one\ntwo", "\x1b]0;title\x07", "left\u{202e}right"] {
+            assert!(with(&|hook| hook.summary = summary.to_owned()).contains("the summary of `a`"));
+        }
+        let text = with(&|hook| hook.kind = "\x1b[2J".to_owned());
+        assert!(text.contains("`\\u{1b}[2J`"), "{text}");
+    }
+
+    #[test]
+    fn capabilities_are_known_and_name_what_they_are_about() {
+        let ask = |capability: &str, scope: &[&str]| {
+            let request = wit::Request {
+                capability: capability.to_owned(),
+                scope: scope.iter().map(|&scope| scope.to_owned()).collect(),
+                reason: String::new(),
+            };
+            let hooks = vec![hook("next-slave", "a", None)];
+            let description = wit::Description { hooks, capabilities: vec![request] };
+            check("test", description, &[HookKind::NextSlave])
+                .map(drop)
+                .map_err(|problems| problems[0].to_string())
+        };
+        assert!(ask("exec", &["git", "*"]).is_ok() && ask("files", &[]).is_ok());
+        assert!(ask("root", &[]).unwrap_err().contains("this host knows exec, env"));
+        assert!(ask("exec", &[]).unwrap_err().contains("names nothing"));
+        assert!(ask("files", &["/"]).unwrap_err().contains("does not have"));
+        assert!(ask("exec", &[""]).unwrap_err().contains("is empty"));
+        assert!(ask("env", &["A\nB"]).unwrap_err().contains("do not show"));
     }
 
     #[test]

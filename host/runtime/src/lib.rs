@@ -34,6 +34,7 @@ pub mod plugin;
 pub mod port;
 pub mod registry;
 mod runtime;
+mod schema;
 mod state;
 
 pub use cache::CacheError;

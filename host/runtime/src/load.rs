@@ -9,6 +9,7 @@ use wasmtime::component::{Component, InstancePre};
 use windlass_core::digest::Digest;
 use windlass_core::policy::FaultKind;
 
+use crate::bounds::quoted;
 use crate::cache;
 use crate::call::{Guest, trial};
 use crate::check;
@@ -28,10 +29,12 @@ pub(crate) const TRIAL_WALL: Duration = Duration::from_secs(10);
 
 /// A plugin that was not loaded.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to load plugin `{plugin}` ({origin})")]
+#[error("failed to load plugin {plugin} ({origin}, {digest})", plugin = quoted(plugin), digest = digest.short())]
 pub struct LoadError {
     /// The plugin's name.
     pub plugin: String,
+    /// Its bytes.
+    pub digest: Digest,
     /// Where its bytes came from.
     pub origin: Source,
     /// What is wrong with it.
@@ -45,7 +48,7 @@ pub struct LoadError {
 pub enum Problem {
     #[error("another plugin has the same name")]
     SameName,
-    #[error("a plugin's file may not be called `{name}`: {why}")]
+    #[error("a plugin's file may not be called {}: {why}", quoted(.name))]
     BadName { name: String, why: &'static str },
     #[error("the file is empty")]
     Empty,
@@ -108,7 +111,7 @@ pub enum Problem {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("failed to ask it what it is")]
+    #[error("failed to ask it what it is, by `plugin.describe`")]
     Describe(#[source] Box<FaultKind>),
     #[error("{0}")]
     Description(String),
@@ -157,7 +160,7 @@ pub(crate) fn load(
             capabilities: described.capabilities,
             prepared,
         })),
-        Err(problem) => Err(LoadError { plugin: name.to_owned(), origin, problem }),
+        Err(problem) => Err(LoadError { plugin: name.to_owned(), digest, origin, problem }),
     }
 }
 

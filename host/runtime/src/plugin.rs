@@ -6,6 +6,7 @@ use windlass_core::digest::Digest;
 use windlass_core::policy::HookKind;
 use windlass_core::value::Pair;
 
+use crate::bounds;
 use crate::load::Prepared;
 
 /// Where a plugin's bytes came from.
@@ -23,7 +24,8 @@ impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Source::Bundled => f.write_str("bundled"),
-            Source::File(path) => write!(f, "{}", path.display()),
+            // A file's name may hold what acts on a terminal.
+            Source::File(path) => f.write_str(&bounds::visible(&path.to_string_lossy())),
             Source::Master => f.write_str("from the master"),
         }
     }

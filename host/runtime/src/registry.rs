@@ -303,16 +303,17 @@ pub fn prepare(
 ) -> Result<Generation, Vec<LoadError>> {
     let (mut plugins, mut errors) = (BTreeMap::new(), Vec::new());
     for Candidate { name, source, bytes } in candidates {
-        let key = key(&source, &name);
+        let (key, digest) = (key(&source, &name), Digest::of(&bytes));
         let same = old.and_then(|old| old.plugins.get(&key)).filter(|plugin| plugin.source == source);
         let loaded = match same {
-            Some(plugin) if plugin.digest == Digest::of(&bytes) => Ok(Arc::clone(plugin)),
+            Some(plugin) if plugin.digest == digest => Ok(Arc::clone(plugin)),
             _ => runtime.load(&name, source.clone(), bytes),
         };
         match loaded {
             Ok(plugin) => {
                 if plugins.insert(key, plugin).is_some() {
-                    errors.push(LoadError { plugin: name, origin: source, problem: Problem::SameName });
+                    let problem = Problem::SameName;
+                    errors.push(LoadError { plugin: name, digest, origin: source, problem });
                 }
             }
             Err(error) => errors.push(error),

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fs;
 
 use bytes::Bytes;
+use windlass_core::digest::Digest;
 use windlass_core::policy::HookKind;
 use windlass_runtime::plugin::Source;
 
@@ -11,8 +12,10 @@ use crate::fixtures::{Host, bundled, host, host_with, misbehaving};
 
 fn refusal(host: &Host, name: &str, bytes: impl Into<Bytes>) -> String {
     let source = Source::File(format!("plugins/{name}.wasm").into());
-    let error = host.runtime.load(name, source, bytes.into()).unwrap_err();
-    let head = format!("failed to load plugin `{name}` (plugins/{name}.wasm)");
+    let bytes = bytes.into();
+    let digest = Digest::of(&bytes).short();
+    let error = host.runtime.load(name, source, bytes).unwrap_err();
+    let head = format!("failed to load plugin `{name}` (plugins/{name}.wasm, {digest})");
     assert_eq!(error.to_string(), head);
     let mut text = error.source().unwrap().to_string();
     let mut cause = error.source().unwrap().source();
