@@ -13,7 +13,7 @@ use windlass_runtime::registry::Generation;
 use crate::plugins;
 use crate::policies;
 use crate::running::Running;
-use crate::secrets::Surroundings;
+use crate::secrets::{self, Surroundings};
 use crate::start::blocking;
 use crate::view;
 use crate::world::World;
@@ -209,6 +209,7 @@ fn load(running: &Running, old: &Generation, path: &Path, text: &str) -> Result<
     let around = Surroundings { generation: &generation, directory, is_master: true };
     let checked = windlass_config::check_master(path, text, &around);
     let config = checked.config.map_err(ReconfigError::Config)?;
+    secrets::hide(&config.secrets);
     let warnings = checked.warnings.iter().map(Diagnostics::render).collect();
     Ok((config, generation, bytes, warnings))
 }

@@ -1,12 +1,12 @@
 //! Where the values of secrets are: looked for when a configuration is checked, read when a command
 //! needs them, and held by nobody in between.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, RwLock};
 
 use windlass_config::config::{self, Secret, SecretSource};
 use windlass_config::{Catalog, HookFacts, Severity, Unusable};
@@ -143,13 +143,24 @@ pub(crate) async fn seal(store: &Store) -> Result<Seal, StartError> {
     Ok(Seal::new(random))
 }
 
-/// The variables of the master's environment that hold secrets: for no child of it.
-pub(crate) fn variables(config: &config::Master) -> Vec<String> {
-    let names = config.secrets.values().filter_map(|secret| match &secret.source {
+/// The variables that hold secrets, or held some under an earlier configuration. There is one such list
+/// in a process because there is one environment.
+static HIDDEN: RwLock<BTreeSet<String>> = RwLock::new(BTreeSet::new());
+
+/// From now on no child of the master gets the variables that hold secrets.
+pub(crate) fn hide(secrets: &BTreeMap<String, Secret>) {
+    let names = secrets.values().filter_map(|secret| match &secret.source {
         SecretSource::Env(name) => Some(name.clone()),
         SecretSource::File(_) => None,
     });
-    names.collect()
+    HIDDEN.write().expect("no holder of this lock panics").extend(names);
+}
+
+/// Takes them out of what a child is about to get.
+pub(crate) fn take_out(child: &mut tokio::process::Command) {
+    for name in HIDDEN.read().expect("no holder of this lock panics").iter() {
+        child.env_remove(name);
+    }
 }
 
 /// The secrets of one build.
@@ -311,6 +322,17 @@ mod tests {
         assert!(in_file(&[b'x'; MAX_VALUE], 0o600, true).is_ok());
         let said = in_file(&[b'x'; MAX_VALUE + 1], 0o600, true).unwrap_err();
         assert_eq!(said, "is too long: a value has at most 32768 bytes");
+    }
+
+    #[test]
+    fn no_child_gets_a_variable_that_holds_a_secret() {
+        let secret = Secret { source: SecretSource::Env("WINDLASS_TEST_HIDDEN".into()), strip: true };
+        hide(&BTreeMap::from([("key".to_owned(), secret)]));
+        let mut child = tokio::process::Command::new("true");
+        take_out(&mut child);
+        let removed =
+            child.as_std().get_envs().any(|(name, value)| name == "WINDLASS_TEST_HIDDEN" && value.is_none());
+        assert!(removed);
     }
 
     #[test]

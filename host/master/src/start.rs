@@ -302,6 +302,7 @@ fn prepare(
     let around = Surroundings { generation: &generation, directory, is_master: true };
     let checked = windlass_config::check_master(path, text, &around);
     let config = checked.config.map_err(StartError::Config)?;
+    secrets::hide(&config.secrets);
     if let Some(warnings) = checked.warnings {
         tracing::warn!("{}", warnings.render());
     }

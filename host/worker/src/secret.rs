@@ -155,3 +155,102 @@ impl Secrets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use windlass_protocol::message::SecretValue;
+    use windlass_runtime::port::Delivery;
+
+    use super::*;
+
+    fn secrets() -> Arc<Secrets> {
+        let secret = |name: &str, value: Option<&'static str>| Secret {
+            name: name.to_owned(),
+            placeholder: format!("windlass_secret_{name}"),
+            value: value.map(|value| SecretValue(value.into())),
+        };
+        Secrets::new(vec![secret("key", Some("hunter2")), secret("withheld", None)]).unwrap()
+    }
+
+    fn grants(scope: &str) -> Grants {
+        let scope = vec![scope.to_owned()];
+        let side = [("secret", scope.as_slice())];
+        Grants::new("lint:check".into(), "1a2b3c4d".into(), side, side, &BTreeMap::new(), true)
+    }
+
+    fn options(argv: &[&str]) -> SpawnOptions {
+        SpawnOptions {
+            argv: argv.iter().map(|argument| (*argument).to_owned()).collect(),
+            workdir: String::new(),
+            env: vec![("TOKEN".into(), Some("windlass_secret_key".into()))],
+            input: Some(b"windlass_secret_key".to_vec()),
+            pty: false,
+            max_time_ms: None,
+            idle_time_ms: None,
+            tee_to_log: Some("stdio".into()),
+            deliver: Delivery::None,
+            options: vec![],
+        }
+    }
+
+    #[test]
+    fn values_stand_where_their_placeholders_stood() {
+        let put = |text: &str| {
+            secrets().put(text.as_bytes(), &grants("*")).map(|put| String::from_utf8(put).unwrap())
+        };
+        assert_eq!(put("a windlass_secret_key,windlass_secret_key"), Ok("a hunter2,hunter2".into()));
+        assert_eq!(put("windlass_secret_other"), Ok("windlass_secret_other".into()));
+        assert_eq!(put("windlass_secret_withheld").unwrap_err().code, "denied");
+        let denied = secrets().put(b"windlass_secret_key", &grants("other")).unwrap_err();
+        assert!(denied.message.contains("may not use the secret `key`"), "{denied}");
+    }
+
+    #[test]
+    fn the_environment_and_the_input_are_the_only_places() {
+        let secrets = secrets();
+        let refused = |options: &SpawnOptions| secrets.refuse_misplaced(options).unwrap_err().message;
+        assert_eq!(secrets.refuse_misplaced(&options(&["make"])), Ok(()));
+        assert_eq!(
+            refused(&options(&["sh", "-c", "echo windlass_secret_key"])),
+            "the secret `key` stands in an argument of `sh`, where others could read it"
+        );
+        let at = |change: fn(&mut SpawnOptions)| {
+            let mut options = options(&["make"]);
+            change(&mut options);
+            refused(&options)
+        };
+        assert!(at(|options| options.workdir = "a/windlass_secret_key".into()).contains("a path"));
+        assert!(at(|options| options.tee_to_log = Some("windlass_secret_key".into())).contains("a log"));
+        assert!(at(|options| options.env.push(("windlass_secret_key".into(), None))).contains("a variable"));
+        assert!(secrets.refuse_content(b"x windlass_secret_key").is_err());
+    }
+
+    #[test]
+    fn answers_are_masked_in_all_their_parts() {
+        let secrets = secrets();
+        let pair = |name: &str, value| Pair { name: name.into(), value };
+        let values = vec![
+            pair("a hunter2", Value::Text("hunter2".into())),
+            pair("n", Value::Integer(2)),
+            pair("j", Value::Json("[\"hunter2\"]".into())),
+        ];
+        let expected = vec![
+            pair("a <key>", Value::Text("<key>".into())),
+            pair("n", Value::Integer(2)),
+            pair("j", Value::Json("[\"<key>\"]".into())),
+        ];
+        assert_eq!(secrets.mask_values(values), expected);
+        let mut failure = Failure::new("spawn-failed", "no windlass_secret_key in hunter2");
+        failure.detail = Some("hunter2".into());
+        let masked = secrets.mask_end(Err(failure)).unwrap_err();
+        assert_eq!((masked.message.as_str(), masked.detail.as_deref()), ("no <key> in <key>", Some("<key>")));
+        assert!(!format!("{secrets:?}").contains("hunter2"), "{secrets:?}");
+    }
+
+    #[test]
+    fn a_command_without_secrets_pays_nothing() {
+        assert!(Secrets::new(Vec::new()).is_none());
+    }
+}

@@ -22,7 +22,7 @@ use windlass_core::value::{Completion, Origin};
 use windlass_protocol::message::{CommandUid, ToMaster, ToWorker, Update};
 use windlass_runtime::plugin::Source;
 use windlass_runtime::registry::{Candidate, prepare};
-use windlass_runtime::{Limits, Options, Runtime};
+use windlass_runtime::{Options, Runtime};
 
 use super::{BuildReport, Builds, DriverParts, MAX_RETRIES};
 use crate::clock::SystemClock;
@@ -95,11 +95,7 @@ impl Bench {
     }
 
     fn over(linked: Linked) -> Bench {
-        let options = Options {
-            cache_dir: linked.dir.path().join("cache"),
-            guest_threads: 1,
-            limits: Limits::default(),
-        };
+        let options = Options { guest_threads: 1, ..Options::new(linked.dir.path().join("cache")) };
         let runtime = Runtime::new(options).unwrap();
         let bundled = windlass_plugins::bundled()
             .iter()
