@@ -97,8 +97,9 @@ bool fail(windlass_failure_t *err, const char *code, const char *format, ...) {
 
 // What the plugin is.
 
-__attribute__((weak)) const windlass_capability_t *const windlass_capabilities = NULL;
-__attribute__((weak)) const size_t windlass_capability_count = 0;
+// Weak, and defined by the plugin alone: a definition here would be taken for the only one where it is read.
+extern __attribute__((weak)) const windlass_capability_t *const windlass_capabilities;
+extern __attribute__((weak)) const size_t windlass_capability_count;
 
 static void *list(size_t count, size_t size) {
   void *made = calloc(count ? count : 1, size);
@@ -122,9 +123,10 @@ __attribute__((weak)) void exports_plugin_describe(exports_plugin_description_t 
     for (size_t n = 0; n < 8 && hook->options[n].name; n++)
       to->options.ptr[to->options.len++] = pair(hook->options[n].name, value_boolean(hook->options[n].value));
   }
-  ret->capabilities.len = windlass_capability_count;
-  ret->capabilities.ptr = list(windlass_capability_count, sizeof *ret->capabilities.ptr);
-  for (size_t i = 0; i < windlass_capability_count; i++) {
+  size_t asks = &windlass_capability_count ? windlass_capability_count : 0;
+  ret->capabilities.len = asks;
+  ret->capabilities.ptr = list(asks, sizeof *ret->capabilities.ptr);
+  for (size_t i = 0; i < asks; i++) {
     const windlass_capability_t *asked = &windlass_capabilities[i];
     exports_plugin_request_t *to = &ret->capabilities.ptr[i];
     to->capability = text(asked->capability);

@@ -1,32 +1,217 @@
-//! A plugin author's first hour: what `docs/plugins.md` says, done.
+//! A plugin author's first minutes: what `windlass plugin new` makes is built, checked, and does what it says.
+//! The tutorials of `docs/plugins` have a test of their own.
 
-use windlass_tests::site::{Site, text};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
-/// The fenced block of the page that begins with this line.
-fn block<'a>(page: &'a str, first: &str) -> &'a str {
-    let from = page.find(first).unwrap_or_else(|| panic!("no block begins with {first}"));
-    &page[from..from + page[from..].find("\n```").unwrap() + 1]
+use serde_json::Value;
+use windlass_tests::binary::windlass;
+use windlass_tests::fixtures::target_dir;
+use windlass_tests::site::Site;
+
+const POLICIES: [&str; 6] = [
+    "next-slave",
+    "merge-requests",
+    "next-build",
+    "can-start-build",
+    "prioritize-builders",
+    "codebase-generator",
+];
+
+/// A folder with projects in one language.
+struct Desk {
+    folder: tempfile::TempDir,
+    language: &'static str,
+}
+
+impl Desk {
+    fn new(language: &'static str) -> Desk {
+        Desk { folder: tempfile::tempdir().unwrap(), language }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn windlass(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(windlass());
+        command.args(args).current_dir(self.folder.path()).env("NO_COLOR", "1");
+        if self.language == "rust" {
+            command.env("WINDLASS_TARGET_DIR", target_dir());
+        }
+        command.output().unwrap()
+    }
+
+    /// Makes a project; its name.
+    fn project(&self, kind: &str) -> String {
+        let name = format!("{}-{kind}", self.language);
+        let made = self.windlass(&["plugin", "new", &name, "--lang", self.language, "--hook", kind]);
+        assert!(made.status.success(), "{made:?}");
+        name
+    }
+
+    /// Checks them all at once: nothing may be wrong, and nothing doubtful.
+    fn check(&self, projects: &[String]) {
+        let args: Vec<&str> =
+            ["plugin", "check", "--json"].into_iter().chain(projects.iter().map(String::as_str)).collect();
+        let checked = self.windlass(&args);
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        let reports: Value = serde_json::from_slice(&checked.stdout).unwrap();
+        let reports = reports.as_array().unwrap();
+        assert_eq!(reports.len(), projects.len(), "{reports:?}");
+        for report in reports {
+            assert_eq!(report["errors"], serde_json::json!([]), "{report}");
+            assert_eq!(report["warnings"], serde_json::json!([]), "{report}");
+        }
+    }
+
+    /// The step that counts warnings, at work.
+    fn run_step(&self) {
+        let step = format!("{}-build-step", self.language);
+        let site = Site::new(
+            &["w1"],
+            &format!(
+                "[[builders]]\nname = \"b\"\nworkers = [\"w1\"]\n[[builders.steps]]\nuse = \"{step}:{step}\"\n\
+                 args = {{ command = [\"sh\", \"-c\", \"echo a warning; echo fine; echo two warnings\"] }}\n"
+            ),
+        );
+        let out = site.path("plugins");
+        let built = self.windlass(&["plugin", "build", &step, "--out", out.to_str().unwrap()]);
+        assert!(built.status.success(), "{built:?}");
+        let build = site.start().build("b");
+        assert_eq!(build["outcome"], "warnings", "{build}");
+        assert_eq!(build["steps"][0]["summary"], "2 warnings", "{build}");
+        let property = build["properties"].as_array().unwrap().iter().find(|p| p["name"] == "warnings");
+        assert!(property.is_some_and(|p| p["value"].to_string().contains('2')), "{build}");
+    }
+}
+
+fn every_kind_works(language: &'static str) {
+    let desk = Desk::new(language);
+    let projects: Vec<String> =
+        POLICIES.iter().chain(&["build-step", "slave-command"]).map(|kind| desk.project(kind)).collect();
+    desk.check(&projects);
+    desk.run_step();
 }
 
 #[test]
-fn the_documented_policy_is_built_dropped_in_and_live() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let page = text(&root.join("docs/plugins.md"));
-    let mut site = Site::with_command("true").start();
-    let project = site.path("alphabetical");
-    std::fs::create_dir_all(project.join("src")).unwrap();
-    let sdk = root.join("sdk/rust").display().to_string();
-    let manifest = block(&page, "[package]").replace("../windlass/sdk/rust", &sdk);
-    std::fs::write(project.join("Cargo.toml"), manifest).unwrap();
-    std::fs::write(project.join("src/lib.rs"), block(&page, "//! The free worker")).unwrap();
+fn a_new_project_in_rust_works_for_every_kind_of_hook() {
+    every_kind_works("rust");
+}
 
-    let plugins = site.path("plugins").display().to_string();
-    let built = site.windlass(&["plugin", "build", &project.display().to_string(), "--out", &plugins]);
+#[test]
+fn a_new_project_in_c_works_for_every_kind_of_hook() {
+    every_kind_works("c");
+}
+
+#[test]
+fn a_new_project_in_javascript_works_for_every_kind_of_hook() {
+    every_kind_works("js");
+}
+
+/// As the others, but the policies share one component: each has an interpreter of 18 MB to build and compile.
+#[test]
+fn a_new_project_in_python_works_for_every_kind_of_hook() {
+    let desk = Desk::new("python");
+    let (mut imports, all) = (String::new(), desk.path("all"));
+    std::fs::create_dir(&all).unwrap();
+    for kind in POLICIES {
+        let project = desk.project(kind);
+        let module = project.replace('-', "_");
+        let file = format!("{module}.py");
+        std::fs::copy(desk.path(&project).join(&file), all.join(&file)).unwrap();
+        imports += &format!("import {module}\n");
+    }
+    std::fs::write(all.join("all.py"), imports).unwrap();
+    let manifest = format!("language = \"python\"\nhooks = {POLICIES:?}\nsource = \"all.py\"\n");
+    std::fs::write(all.join("plugin.toml"), manifest).unwrap();
+    desk.check(&["all".to_owned(), desk.project("build-step"), desk.project("slave-command")]);
+    desk.run_step();
+}
+
+#[test]
+fn an_existing_folder_is_left_alone() {
+    let desk = Desk::new("c");
+    desk.project("next-slave");
+    let file = desk.path("c-next-slave/c_next_slave.c");
+    std::fs::write(&file, "mine").unwrap();
+    let again = desk.windlass(&["plugin", "new", "c-next-slave", "--lang", "c", "--hook", "next-build"]);
+    assert_eq!(again.status.code(), Some(5), "{again:?}");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "mine");
+}
+
+#[test]
+fn a_mistake_of_the_author_is_shown_with_its_line() {
+    let desk = Desk::new("c");
+    desk.project("next-slave");
+    std::fs::write(desk.path("c-next-slave/c_next_slave.c"), "#include <windlass.h>\nint oops(\n").unwrap();
+    let built = desk.windlass(&["plugin", "build", "c-next-slave"]);
+    assert_eq!(built.status.code(), Some(3), "{built:?}");
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert_eq!(said.matches("c_next_slave.c:2:10: error: expected parameter").count(), 1, "{said}");
+    assert!(!desk.path("c-next-slave.wasm").exists());
+}
+
+#[test]
+fn a_missing_tool_is_named_with_the_command_that_installs_it() {
+    for (language, words) in [
+        ("c", ["clang", "apt-get install"]),
+        ("python", ["componentize-py", "pip install componentize-py=="]),
+        ("js", ["componentize-qjs", "npm install --global componentize-qjs@"]),
+    ] {
+        let desk = Desk::new(language);
+        let project = desk.project("next-slave");
+        let built = Command::new(windlass())
+            .args(["plugin", "build", &project])
+            .current_dir(desk.folder.path())
+            .env("PATH", desk.folder.path())
+            .env("XDG_CACHE_HOME", desk.folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(built.status.code(), Some(6), "{built:?}");
+        let said = String::from_utf8_lossy(&built.stderr);
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+}
+
+#[test]
+fn check_reports_every_error_of_every_file_and_what_is_doubtful() {
+    let desk = Desk::new("c");
+    let folder = desk.path("plugins");
+    // Its hook is called as a bundled one: the bare name stays the bundled one's.
+    let made = desk.windlass(&["plugin", "new", "sticky", "--lang", "c", "--hook", "next-slave"]);
+    assert!(made.status.success(), "{made:?}");
+    let built = desk.windlass(&["plugin", "build", "sticky", "--out", "plugins"]);
     assert!(built.status.success(), "{built:?}");
-    site.configure(&Site::builder("b", "true", "next_slave = \"alphabetical:alphabetical\""));
-    let done = site.ok(&["reconfig", "--json"]);
-    assert_eq!(done["plugins"]["added"][0]["name"], "alphabetical", "{done}");
-    let build = site.build("b");
-    assert_eq!((&build["worker"], &build["outcome"]), (&"w1".into(), &"success".into()), "{build}");
-    assert!(build["components"].to_string().contains("alphabetical:alphabetical"), "{build}");
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).unwrap();
+    write("text.wasm", b"(component)");
+    write("short.wasm", b"\0asm\x0d\0");
+    write("empty.wasm", b"");
+    let checked = desk.windlass(&["plugin", "check", "plugins"]);
+    assert_eq!(checked.status.code(), Some(3), "{checked:?}");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    for words in [
+        ["error:", "text.wasm", "text form"],
+        ["error:", "short.wasm", "too early"],
+        ["error:", "empty.wasm", "empty"],
+        ["good:", "sticky.wasm", "next-slave sticky"],
+        ["warning:", "sticky.wasm", "`sticky:sticky`"],
+    ] {
+        assert!(said.lines().any(|line| words.iter().all(|word| line.contains(word))), "{words:?}\n{said}");
+    }
+}
+
+#[test]
+fn inspect_shows_what_made_a_component_and_what_it_starts_with() {
+    let desk = Desk::new("c");
+    let project = desk.project("slave-command");
+    let built = desk.windlass(&["plugin", "build", &project, "--json"]);
+    assert!(built.status.success(), "{built:?}");
+    let inspected = desk.windlass(&["plugin", "inspect", "c-slave-command.wasm", "--json"]);
+    let shown: Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!(shown["hooks"][0]["kind"], "slave-command", "{shown}");
+    assert_eq!(shown["capabilities"][0]["capability"], "exec", "{shown}");
+    assert!(shown["imports"].to_string().contains("windlass:worker/process@"), "{shown}");
+    assert!((65_536..4 << 20).contains(&shown["initial_memory"].as_u64().unwrap()), "{shown}");
+    assert!(Path::new(&desk.path("c-slave-command.wasm")).exists());
 }

@@ -20,6 +20,7 @@ use windlass_runtime::{LoadError, Options, Runtime};
 use windlass_web::client::Client;
 
 use crate::args::Plugin as Order;
+use crate::compile::Cache;
 use crate::exit::{Exit, Failed};
 
 const PLAIN: Style = Style::new();
@@ -66,15 +67,14 @@ impl File {
 /// Loads components as a master does.
 struct Loader {
     runtime: Runtime,
-    /// Gone at the end, with what was compiled into it.
-    _cache: tempfile::TempDir,
+    _cache: Cache,
 }
 
 impl Loader {
     fn start() -> Result<Loader, Failed> {
-        let cache = tempfile::tempdir().context("failed to make a directory to compile in")?;
+        let cache = Cache::open().context("failed to make a directory to compile in")?;
         let compiler = crate::compile::compiler();
-        let options = Options { guest_threads: 1, compiler, ..Options::new(cache.path().join("cache")) };
+        let options = Options { guest_threads: 1, compiler, ..Options::new(cache.folder()) };
         let runtime = Runtime::new(options).context("failed to start the engine")?;
         Ok(Loader { runtime, _cache: cache })
     }

@@ -1,9 +1,7 @@
 //! `plugin stats`: what plugins cost, by their bytes and by their uses, the dearest first.
 
 use anstream::{print, println};
-use serde::{Deserialize, Serialize};
-use windlass_core::digest::Digest;
-use windlass_master::view::PluginUsage;
+use windlass_master::view::{PluginStats, PluginUsage};
 use windlass_web::client::Client;
 
 use super::PLAIN;
@@ -11,22 +9,6 @@ use super::list::trouble;
 use crate::exit::{Exit, Failed};
 use crate::output::{FAINT, HEADING, Table, WARN, micros, size};
 use crate::query::print_json;
-
-/// A component and what it cost.
-#[derive(Debug, Serialize, Deserialize)]
-struct PluginStats {
-    plugin: String,
-    digest: Digest,
-    current: bool,
-    total: PluginUsage,
-    uses: Vec<UseStats>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct UseStats {
-    used_by: String,
-    usage: PluginUsage,
-}
 
 /// `windlass plugin stats`.
 pub async fn stats(client: &Client, plugin: Option<&str>, json: bool) -> Result<Exit, Failed> {

@@ -11,6 +11,8 @@ WINDLASS_HOOKS({
     .schema = "{\"type\": \"object\", \"additionalProperties\": false, \"required\": [\"command\"],"
               " \"properties\": {\"command\": {\"type\": \"array\", \"items\": {\"type\": \"string\"},"
               " \"description\": \"The program and its arguments.\"}}}",
+    // Unless the configuration says otherwise, warnings of this step are warnings of its build.
+    .options = {{"warn-on-warnings", true}},
 })
 
 // How many lines of `lines` have the word in them.
@@ -38,7 +40,8 @@ bool exports_build_step_run(text_t *name, text_t *args, exports_build_step_step_
     step_event_t event;
     step_next_event(NULL, &event);
     if (event.tag == STEP_EVENT_LINES) {
-      warnings += count(event.val.lines.text, "warning");
+      // A header says what runs; it is not the program's.
+      if (event.val.lines.from_stream != WINDLASS_ORIGIN_HEADER) warnings += count(event.val.lines.text, "warning");
     } else if (event.tag == STEP_EVENT_INTERRUPT) {
       // Somebody wants us to stop: the command is asked to, and its end comes as an event.
       if (!step_interrupt_command(command, &event.val.interrupt, err)) return false;

@@ -13,6 +13,8 @@ function run(args) {
     const event = step.nextEvent();
     switch (event.tag) {
       case "lines":
+        // A header says what runs; it is not the program's.
+        if (event.val.fromStream === "header") break;
         warnings += event.val.text.split("\n").filter((line) => line.includes("warning")).length;
         step.summary(`${warnings} warnings so far`);
         break;
@@ -46,6 +48,8 @@ export const { plugin, buildStep } = hooks({
           command: { type: "array", items: { type: "string" }, description: "The program and its arguments." },
         },
       },
+      // Unless the configuration says otherwise, warnings of this step are warnings of its build.
+      options: { "warn-on-warnings": true },
       run,
     },
   },

@@ -1,7 +1,7 @@
 """Build step `my-plugin`: runs a program on the worker and counts the warnings in what it says."""
 
 import windlass
-from windlass import Outcome, step
+from windlass import Origin, Outcome, step
 
 # The configuration's arguments are checked against this before anything runs.
 SCHEMA = {
@@ -18,8 +18,9 @@ SCHEMA = {
 }
 
 
-# What master.toml says: `use = "my-plugin:my-plugin"` and `args = { command = ["make"] }`.
-@windlass.hook("build-step", name="my-plugin", schema=SCHEMA)
+# What master.toml says: `use = "my-plugin:my-plugin"` and `args = { command = ["make"] }`. Unless it says
+# otherwise, warnings of this step are warnings of its build.
+@windlass.hook("build-step", name="my-plugin", schema=SCHEMA, warn_on_warnings=True)
 def run(args):
     """runs a program and counts the lines with `warning`"""
     # `shell` is a command that every worker has; its log `stdio` becomes a log of this step, and we want
@@ -29,7 +30,8 @@ def run(args):
     warnings = 0
     while True:
         match step.next_event(None):
-            case step.Event_Lines(lines):
+            # A header says what runs; it is not the program's.
+            case step.Event_Lines(lines) if lines.from_stream != Origin.HEADER:
                 warnings += sum("warning" in line for line in lines.text.splitlines())
                 step.summary(f"{warnings} warnings so far")
             case step.Event_Done(end):

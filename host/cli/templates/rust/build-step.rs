@@ -25,6 +25,8 @@ impl Hook for Step {
   }
 }"#,
     );
+    // Unless the configuration says otherwise, warnings of this step are warnings of its build.
+    const OPTIONS: &'static [(&'static str, bool)] = &[("warn-on-warnings", true)];
     type Args = Args;
 }
 
