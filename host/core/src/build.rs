@@ -17,6 +17,12 @@ use crate::request::Completed;
 use crate::step::{Flags, judge};
 use crate::time::Timestamp;
 
+/// The most steps of a build, added ones among them: steps that add steps would go on for ever.
+pub const MAX_STEPS: usize = 1_000;
+
+/// The most bytes of a build's line about itself.
+const MAX_SUMMARY: usize = 2_000;
+
 /// What happened to a build.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -160,6 +166,18 @@ impl Build {
     /// would be built again ends as an exception then.
     pub fn set_last_try(&mut self, tries: Option<u32>) {
         self.last_try = tries;
+    }
+
+    /// How many steps it has so far, those that wait among them.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.names.len()
+    }
+
+    /// What the steps that wait take up, roughly.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.iter().map(StepSpec::bytes).sum()
     }
 
     /// The row of the step that runs.
@@ -332,11 +350,12 @@ impl Build {
         let worse = self.blame.as_ref().is_none_or(|(worst, _)| worst.worst(outcome) != *worst);
         if worse && outcome.worst(Outcome::Success) != Outcome::Success {
             let about = step.fault.as_deref().unwrap_or(&step.summary);
-            let line = if about.is_empty() {
+            let mut line = if about.is_empty() {
                 format!("{}: {outcome}", step.name)
             } else {
                 format!("{}: {outcome}: {about}", step.name)
             };
+            line.truncate(line.floor_char_boundary(MAX_SUMMARY));
             self.blame = Some((outcome, line));
         }
     }

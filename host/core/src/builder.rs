@@ -83,3 +83,11 @@ pub struct StepSpec {
     /// What its outcome does to the build.
     pub flags: Flags,
 }
+
+impl StepSpec {
+    /// What it takes up, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.name.len() + self.hook.len() + self.args.len()
+    }
+}

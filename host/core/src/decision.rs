@@ -16,9 +16,16 @@ use crate::id::{BuildId, DecisionId, RequestId};
 use crate::policy::{Answer, BuilderInfo, Lookup, SlaveInfo, Usage, used_by};
 use crate::record::Component;
 use crate::time::Timestamp;
+use crate::value::{Pair, Value};
 
 /// So many decisions are kept in memory.
 pub const KEPT: usize = 1_000;
+
+/// So many bytes at most, roughly: what a policy looked up and answered is as long as it likes.
+pub const KEPT_BYTES: usize = 32 * 1024 * 1024;
+
+/// A longer answer is not kept: it names what nobody offered.
+const MAX_ANSWER: usize = 64 * 1024;
 
 /// One decision that a policy was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,7 +51,7 @@ pub struct Decision {
     pub builders: Vec<BuilderInfo>,
     /// What it looked up.
     pub lookups: Vec<Lookup>,
-    /// What it answered.
+    /// What it answered; none: nothing, or more than is worth keeping.
     pub answer: Option<Answer>,
     /// What was done.
     pub done: Done,
@@ -63,6 +70,25 @@ impl Decision {
     #[must_use]
     pub fn used_by(&self) -> String {
         used_by(self.builder.as_deref(), &self.policy.kind)
+    }
+
+    /// An answer, if it is short enough to be kept.
+    pub(crate) fn worth_keeping(answer: Answer) -> Option<Answer> {
+        (answer.bytes() <= MAX_ANSWER).then_some(answer)
+    }
+
+    /// What it takes up, roughly.
+    fn bytes(&self) -> usize {
+        let pairs = |pairs: &[Pair]| pairs.iter().map(|pair| 64 + pair.bytes()).sum::<usize>();
+        let lookup = |l: &Lookup| 64 + l.question.len() + l.answer.as_ref().map_or(0, Value::bytes);
+        512 + self.args.len()
+            + 16 * self.requests.len()
+            + self.workers.iter().map(|w| 160 + pairs(&w.properties)).sum::<usize>()
+            + 160 * self.builders.len()
+            + self.lookups.iter().map(lookup).sum::<usize>()
+            + self.answer.as_ref().map_or(0, Answer::bytes)
+            + self.ignored.iter().map(String::len).sum::<usize>()
+            + self.fallback.as_ref().map_or(0, String::len)
     }
 }
 
@@ -86,25 +112,30 @@ pub enum Done {
     Stale,
 }
 
-/// The newest [`KEPT`] decisions, oldest first.
+/// The newest [`KEPT`] decisions, oldest first, fewer where they are large.
 #[derive(Clone, Debug, Default)]
-pub struct Recent(VecDeque<Decision>);
+pub struct Recent {
+    decisions: VecDeque<Decision>,
+    bytes: usize,
+}
 
 impl Recent {
-    /// Adds one; the oldest goes when there are too many.
+    /// Adds one; the oldest go when there are too many.
     pub fn push(&mut self, decision: Decision) {
-        if self.0.len() == KEPT {
-            self.0.pop_front();
+        self.bytes += decision.bytes();
+        self.decisions.push_back(decision);
+        while self.decisions.len() > KEPT || (self.bytes > KEPT_BYTES && self.decisions.len() > 1) {
+            let oldest = self.decisions.pop_front();
+            self.bytes -= oldest.map_or(0, |oldest| oldest.bytes());
         }
-        self.0.push_back(decision);
     }
 
     /// Notes the build that came of some of them.
     pub fn built(&mut self, decisions: &[DecisionId], build: BuildId) {
-        let Some(first) = self.0.front().map(|d| d.id.0) else { return };
+        let Some(first) = self.decisions.front().map(|d| d.id.0) else { return };
         for id in decisions {
             let index = id.0.checked_sub(first).and_then(|i| usize::try_from(i).ok());
-            if let Some(decision) = index.and_then(|i| self.0.get_mut(i)) {
+            if let Some(decision) = index.and_then(|i| self.decisions.get_mut(i)) {
                 decision.build = Some(build);
             }
         }
@@ -112,6 +143,56 @@ impl Recent {
 
     /// All, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Decision> {
-        self.0.iter()
+        self.decisions.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    fn decision(id: u64, answer: Answer) -> Decision {
+        Decision {
+            id: DecisionId(id),
+            at: Timestamp(0),
+            asked: Timestamp(0),
+            policy: Component { kind: String::new(), hook: String::new(), digest: Digest::of(b"") },
+            args: String::new(),
+            builder: None,
+            requests: Vec::new(),
+            workers: Vec::new(),
+            builders: Vec::new(),
+            lookups: Vec::new(),
+            answer: Some(answer),
+            done: Done::Held,
+            ignored: Vec::new(),
+            fallback: None,
+            usage: Usage::default(),
+            build: None,
+        }
+    }
+
+    #[test]
+    fn what_is_kept_has_a_bound_in_number_and_in_bytes() {
+        let mut recent = Recent::default();
+        for id in 1..=KEPT as u64 + 5 {
+            recent.push(decision(id, Answer::Request(None)));
+        }
+        assert_eq!((recent.iter().count(), recent.iter().next().unwrap().id), (KEPT, DecisionId(6)));
+        for id in 1..=100 {
+            recent.push(decision(2_000 + id, Answer::Names(vec!["x".repeat(1_000_000)])));
+        }
+        let kept: Vec<u64> = recent.iter().map(|d| d.id.0).collect();
+        assert_eq!(kept, (2_068..=2_100).collect::<Vec<_>>());
+        recent.built(&[DecisionId(2_100)], BuildId(7));
+        assert_eq!(recent.iter().next_back().unwrap().build, Some(BuildId(7)));
+    }
+
+    #[test]
+    fn an_answer_that_names_more_than_anybody_offered_is_not_kept() {
+        let names = |count: usize| Answer::Names(vec!["x".repeat(1_000); count]);
+        assert!(Decision::worth_keeping(names(60)).is_some());
+        assert!(Decision::worth_keeping(names(10_000)).is_none());
     }
 }

@@ -78,7 +78,7 @@ impl Health {
     /// Notes a fault. Calls that were under way when a suspension began do not lengthen it.
     pub fn failed(&mut self, fault: &Fault, now: Timestamp) {
         self.faults += 1;
-        self.last_fault = Some(fault.to_string());
+        self.last_fault = Some(fault.brief());
         if self.is_suspended(now) {
             return;
         }

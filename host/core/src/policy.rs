@@ -204,6 +204,20 @@ pub enum Answer {
     Codebase(String),
 }
 
+impl Answer {
+    /// What it takes up, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Answer::Requests(ids) => 8 * ids.len(),
+            Answer::Names(names) => names.iter().map(|name| 24 + name.len()).sum(),
+            Answer::Slave(name) => name.as_ref().map_or(0, String::len),
+            Answer::Request(_) => 8,
+            Answer::Codebase(codebase) => codebase.len(),
+        }
+    }
+}
+
 /// What a policy may look up while it decides (`windlass:master/decision`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lookups {
@@ -236,6 +250,20 @@ pub struct Fault {
     pub call: String,
     /// What happened.
     pub kind: FaultKind,
+}
+
+impl Fault {
+    /// So much of it as is kept for people; the words are the plugin's own, and as many as it likes.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        const MOST: usize = 2_000;
+        let mut text = self.to_string();
+        if text.len() > MOST {
+            text.truncate(text.floor_char_boundary(MOST));
+            text.push_str(" ...");
+        }
+        text
+    }
 }
 
 /// What happened in a call that gave no answer.

@@ -39,6 +39,18 @@ impl Properties {
         self.0.iter().map(|(name, (value, _))| Pair { name: name.clone(), value: value.clone() }).collect()
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What they take up, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.iter().map(|(name, value, source)| name.len() + value.bytes() + source.len()).sum()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -41,6 +41,15 @@ impl Value {
         }
     }
 
+    /// What it takes up, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Value::Text(text) | Value::Json(text) => text.len(),
+            Value::Null | Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => 8,
+        }
+    }
+
     /// As a JSON document. JSON text that does not parse becomes a JSON string.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
@@ -78,6 +87,14 @@ pub struct Pair {
     pub name: String,
     /// The value.
     pub value: Value,
+}
+
+impl Pair {
+    /// What it takes up, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.name.len() + self.value.bytes()
+    }
 }
 
 /// How a remote command ended. No `rc`: it has none, or never got one.

@@ -33,8 +33,8 @@ use crate::step_port::Stop;
 use crate::worker_link::Links;
 use crate::world::World;
 
-/// How long a step that was asked to stop may take for it.
-const STOP_GRACE: Duration = Duration::from_secs(60);
+/// How long a step that was asked to stop may take for it, and its commands thereafter.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(60);
 
 /// A build that ends as *retry* is followed by so many more at most. One that brings down each worker
 /// that it runs on would go on for ever, and take the workers with it.
@@ -59,6 +59,8 @@ pub struct DriverParts {
     pub fatal: Fatal,
     /// Properties, grants and limits of logs at first.
     pub world: Arc<World>,
+    /// How long a step that was asked to stop may take for it.
+    pub stop_grace: Duration,
     /// Makes the placeholders of secrets.
     pub seal: Seal,
 }

@@ -16,7 +16,7 @@ use windlass_runtime::registry::Generation;
 use windlass_runtime::{Compiler, EngineError, Runtime};
 use windlass_store::{CasError, CommitError, OpenError, ReadError, Store};
 
-use crate::build_driver::{Builds, DriverParts};
+use crate::build_driver::{Builds, DriverParts, STOP_GRACE};
 use crate::clock::{Clock, SystemClock};
 use crate::dispatcher::{self, Dispatcher};
 use crate::events::Events;
@@ -202,6 +202,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         events: events.clone(),
         fatal: fatal.clone(),
         world: Arc::clone(&world),
+        stop_grace: STOP_GRACE,
         seal,
     });
     let dispatcher = Dispatcher::spawn(dispatcher::Parts {

@@ -87,6 +87,9 @@ pub(crate) struct StepContext {
     /// The build's row, lent for the run: properties and components change in it.
     pub(crate) build: BuildRow,
     pub(crate) step: StepRow,
+    /// How many steps the build has, those that wait among them, and what the waiting ones take up.
+    pub(crate) steps: usize,
+    pub(crate) waiting_bytes: usize,
     /// What the step's beginning persists: it goes down with the first commit of the run.
     pub(crate) begun: Vec<Persist>,
     pub(crate) stop: watch::Receiver<Stop>,
@@ -130,6 +133,8 @@ pub(crate) struct StepState {
     /// The moment that the step sees: it moves on at blocking calls that return.
     now: Timestamp,
     commands: Vec<Command>,
+    /// How many of them have not ended.
+    running: usize,
     events: VecDeque<StepEvent>,
     /// What `events` cost.
     queued: usize,
@@ -145,7 +150,14 @@ pub(crate) struct StepState {
     added: Vec<StepSpec>,
     /// The row of the step or the build changed and waits for a commit.
     dirty: bool,
+    /// It goes down with the next commit; else not before this moment.
+    rows_due: bool,
+    next_rows: Instant,
+    /// Bytes of the answers of commands that have ended.
+    answered: usize,
     fault: Option<String>,
+    /// A log has grown beyond all bounds: nothing new is begun, and this is what the step ended by.
+    flooded: Option<String>,
     worker_lost: Option<String>,
 }
 
@@ -180,6 +192,7 @@ impl StepState {
         StepState {
             now: context.clock.now(),
             commands: Vec::new(),
+            running: 0,
             events: VecDeque::new(),
             queued: 0,
             told: 0,
@@ -192,7 +205,11 @@ impl StepState {
             interrupted: None,
             added: Vec::new(),
             dirty: false,
+            rows_due: false,
+            next_rows: Instant::now(),
+            answered: 0,
             fault: None,
+            flooded: None,
             worker_lost: None,
             context,
         }
@@ -226,7 +243,7 @@ impl StepState {
             added: self.added,
             persist,
             acks: commands::acks(&mut self.commands),
-            fault: self.fault,
+            fault: self.fault.or(self.flooded),
             worker_lost: self.worker_lost,
         }
     }

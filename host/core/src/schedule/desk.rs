@@ -209,10 +209,10 @@ impl Desk {
             workers,
             builders,
             lookups: reply.lookups,
-            answer: reply.answer.ok(),
+            answer: reply.answer.ok().and_then(Decision::worth_keeping),
             done,
             ignored,
-            fallback: fault.map(Fault::to_string),
+            fallback: fault.map(Fault::brief),
             usage: reply.usage,
             build: None,
         }

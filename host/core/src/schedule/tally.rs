@@ -63,7 +63,7 @@ impl Tally {
     pub(super) fn failed(&mut self, fault: &Fault) {
         self.faults += 1;
         self.fallbacks += 1;
-        self.last_fault = Some(fault.to_string());
+        self.last_fault = Some(fault.brief());
     }
 
     /// It was not asked, as it is suspended.

@@ -22,7 +22,7 @@ use windlass_runtime::registry::{Generation, Resolved};
 use windlass_store::CommitError;
 
 use super::properties::{self, Sources};
-use super::{Builds, MAX_RETRIES, SHUTDOWN_GRACE, STOP_GRACE, chain, changes};
+use super::{Builds, MAX_RETRIES, SHUTDOWN_GRACE, chain, changes};
 use crate::dispatcher::{BuildEnded, BuildStart};
 use crate::fatal::is_gone;
 use crate::secrets::{BuildSecrets, OwnTemplates};
@@ -238,6 +238,8 @@ impl Driver<'_> {
             own_templates: OwnTemplates::of(resolved, &self.config, &self.secrets.placeholders),
             build: self.build.row().clone(),
             step,
+            steps: self.build.steps(),
+            waiting_bytes: self.build.waiting_bytes(),
             begun,
             stop: self.stop.clone(),
             runtime: parts.runtime.clone(),
@@ -259,7 +261,7 @@ impl Driver<'_> {
             }
             let (grace, what) = match &*self.stop.borrow() {
                 Stop::No => continue,
-                Stop::Cancel(_) => (STOP_GRACE, "did not stop when it was asked to"),
+                Stop::Cancel(_) => (parts.stop_grace, "did not stop when it was asked to"),
                 Stop::Shutdown => (SHUTDOWN_GRACE, "was cut off: the master shut down"),
             };
             self.heed_stop();
@@ -272,14 +274,15 @@ impl Driver<'_> {
         // Dropping an unfinished run ends the guest, and its port comes home.
         drop(run);
         let state = came_home.await.expect("BUG: a port that was dropped came home");
-        let grace = if *self.stop.borrow() == Stop::Shutdown { SHUTDOWN_GRACE } else { STOP_GRACE };
+        let grace = if *self.stop.borrow() == Stop::Shutdown { SHUTDOWN_GRACE } else { parts.stop_grace };
         (ended, state.finish(Instant::now() + grace).await)
     }
 
     /// The arguments as the step gets them: rendered, and then checked once more.
     fn arguments(&self, resolved: &Resolved, spec: &StepSpec) -> Result<String, String> {
         let row = self.build.row();
-        let scope = Scope { properties: &row.properties, stamps: &row.stamps, secrets: &self.secrets.placeholders };
+        let scope =
+            Scope { properties: &row.properties, stamps: &row.stamps, secrets: &self.secrets.placeholders };
         let args = render_json(&spec.args, scope).map_err(|error| {
             format!("failed to render the arguments of step `{}`: {}", spec.name, chain(&error))
         })?;

@@ -118,6 +118,7 @@ impl Bench {
             events: Events::default(),
             fatal: fatal.clone(),
             world: Arc::new(world),
+            stop_grace: Duration::from_millis(100),
             seal: windlass_core::secret::Seal::new([7; 32]),
         });
         let (tell, ended) = unbounded_channel();
@@ -320,6 +321,46 @@ async fn shutdown_interrupts_builds_so_that_they_are_built_again() {
     tokio::join!(bench.builds.shutdown(), worker);
     assert_eq!(bench.ended().await, Outcome::Retry);
     assert_eq!(bench.request().claim, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn step_that_does_not_heed_an_interrupt_is_ended_after_a_while() {
+    let mut bench = Bench::new(limits(), windlass_store::Options::default()).await;
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    bench.start(vec![shell("echo"), shell("more")]).await;
+    assert!(matches!(worker.hear().await, ToWorker::Start(_)));
+    assert!(bench.builds.stop(BuildId(1), "by ana"));
+    // The worker hears of it, and its command goes on for ever: so does the step that waits for it.
+    assert!(matches!(worker.hear().await, ToWorker::Interrupt { .. }));
+    assert_eq!(bench.ended().await, Outcome::Cancelled);
+    let steps = bench.linked.store.steps(BuildId(1)).unwrap();
+    assert_eq!(steps.len(), 1);
+    let fault = steps[0].fault.clone().unwrap();
+    assert!(fault.contains("did not stop when it was asked to"), "{fault}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flood_into_a_log_is_stopped_and_the_step_says_which() {
+    let mut bench = Bench::new(limits(), windlass_store::Options::default()).await;
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    bench.start(vec![shell("echo")]).await;
+    let ToWorker::Start(start) = worker.hear().await else { panic!("a start is due") };
+    let text: &str = Box::leak("x".repeat(60_000).into_boxed_str());
+    let pieces = 200;
+    for number in 1..=pieces {
+        worker.log(&start.command.0, number, text).await;
+    }
+    while !matches!(worker.hear().await, ToWorker::Interrupt { .. }) {}
+    let all = text.repeat(usize::try_from(pieces).unwrap());
+    done(&mut worker, start.command, pieces + 1, &all, -1).await;
+    assert_eq!(bench.ended().await, Outcome::Exception);
+    let steps = bench.linked.store.steps(BuildId(1)).unwrap();
+    let fault = steps[0].fault.clone().unwrap();
+    assert!(fault.contains("`stdio` is more than 10 times as long"), "{fault}");
+    // What fits is there, with a note of the rest.
+    let log = &bench.linked.store.logs(BuildId(1)).unwrap()[0];
+    let len = bench.linked.store.log_len(log.id).unwrap();
+    assert!(log.finished && len > 1 << 20 && len < (1 << 20) + 1_000, "{len}");
 }
 
 /// A disk that fails once it is told to.

@@ -17,6 +17,10 @@ const FLUSH_BYTES: usize = 256 * 1024;
 /// So long anything waits for company.
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
 
+/// So long after they were written, rows that changed again wait for company: a step may change them all the
+/// time, and they may be large.
+const ROWS_AFTER: Duration = Duration::from_secs(1);
+
 /// So many bytes of logs may wait or be under way; then updates are left with the link.
 const MAX_UNCOMMITTED: usize = 4 * 1024 * 1024;
 
@@ -68,16 +72,20 @@ impl StepState {
     /// Something waits for a commit: sees to it that it goes down soon.
     pub(super) fn flush_soon(&mut self) {
         if self.logs.bytes() >= FLUSH_BYTES {
-            self.flush();
-        } else if self.flush_at.is_none() {
-            self.flush_at = Some(Instant::now() + FLUSH_AFTER);
+            return self.flush();
         }
+        let soon = Instant::now() + FLUSH_AFTER;
+        self.flush_at = Some(self.flush_at.map_or(soon, |at| at.min(soon)));
     }
 
     /// Puts all that waits on its way, in one commit.
     pub(super) fn flush(&mut self) {
         self.flush_at = None;
-        if std::mem::take(&mut self.dirty) {
+        let now = Instant::now();
+        if self.dirty && !self.rows_due && now < self.next_rows {
+            self.flush_at = Some(self.next_rows);
+        } else if std::mem::take(&mut self.dirty) {
+            (self.rows_due, self.next_rows) = (false, now + ROWS_AFTER);
             let (fence, step) = (self.context.build.fence, self.context.step.clone());
             self.batch.rows.push(Persist::PutStep { fence, step });
             self.batch.rows.push(Persist::PutBuild(self.context.build.clone()));
@@ -145,6 +153,16 @@ impl StepState {
         commands::acknowledge(&self.context.links, &self.context.build.worker, acks);
     }
 
+    /// A log of the step has grown beyond all bounds: what floods it is stopped, what is in the log stays.
+    pub(super) fn stop_flood(&mut self, why: String) {
+        if self.flooded.is_some() {
+            return;
+        }
+        tracing::warn!(build = %self.context.build.id, step = self.context.step.name, why, "a step is stopped");
+        self.interrupt_all(&why);
+        self.flooded = Some(why);
+    }
+
     /// The machinery failed under the step: the first reason counts, and everything is stopped.
     pub(super) fn break_off(&mut self, why: &str) {
         if self.fault.is_some() {
@@ -152,6 +170,10 @@ impl StepState {
         }
         tracing::error!(build = %self.context.build.id, step = self.context.step.name, why, "a step cannot go on");
         self.fault = Some(why.to_owned());
+        self.interrupt_all(why);
+    }
+
+    fn interrupt_all(&mut self, why: &str) {
         self.interrupted.get_or_insert_with(|| why.to_owned());
         self.events.push_back(windlass_runtime::port::StepEvent::Interrupt(why.to_owned()));
         for number in 0..u32::try_from(self.commands.len()).expect("numbers of commands are u32") {

@@ -9,7 +9,7 @@ use windlass_core::digest::Digest;
 use windlass_core::policy::HookKind;
 use windlass_core::record::Component;
 use windlass_core::render::{Scope, render};
-use windlass_core::value::{Failure, Origin};
+use windlass_core::value::Failure;
 use windlass_protocol::message::{CommandUid, Start, Update};
 use windlass_runtime::port::StepEvent;
 
@@ -19,6 +19,12 @@ use crate::worker_link::{CommandEvent, CommandFeed, Links, size};
 
 /// The most commands of one step, over its whole run: a step that wants more is a loop gone wild.
 const MAX_COMMANDS: usize = 10_000;
+
+/// The most commands of one step at a time: a worker is one machine.
+const MAX_AT_ONCE: usize = 256;
+
+/// The most bytes of what a step's commands answered: `wait` may ask for any of them again.
+const MAX_ANSWERED: usize = 16 * 1024 * 1024;
 
 /// The most text of events that may wait while the step does not ask for it.
 const MAX_QUEUED: usize = 16 * 1024 * 1024;
@@ -115,6 +121,10 @@ impl StepState {
         if self.commands.len() == MAX_COMMANDS {
             return Err(Failure::new("quota", format!("a step may start {MAX_COMMANDS} commands")));
         }
+        if self.running == MAX_AT_ONCE {
+            let message = format!("{MAX_AT_ONCE} commands of a step may run at once; wait for one of them");
+            return Err(Failure::new("quota", message));
+        }
         let resolved = self
             .context
             .generation
@@ -153,7 +163,7 @@ impl StepState {
         };
         if !self.context.build.components.contains(&component) {
             record(&mut self.context.build.components, component);
-            self.dirty = true;
+            (self.dirty, self.rows_due) = (true, true);
         }
 
         let (digest, hook) = (start.digest, start.hook.clone());
@@ -169,8 +179,9 @@ impl StepState {
                 (None, Some(Err(lost)))
             }
         };
-        if let Some(how) = &end {
-            self.events.push_back(StepEvent::Done { command: ordinal, how: how.clone() });
+        match &end {
+            Some(how) => self.events.push_back(StepEvent::Done { command: ordinal, how: how.clone() }),
+            None => self.running += 1,
         }
         self.commands.push(Command {
             uid,
@@ -251,11 +262,7 @@ impl StepState {
                 self.flush_soon();
             }
             Update::Diagnostic { level, message } => {
-                tracing::info!(build = %self.context.build.id, level, "a command says: {message}");
-                let text = format!("{level}: {message}\n");
-                if let Err(failure) = self.append("diagnostics", Origin::Header, text.into()) {
-                    tracing::warn!(build = %self.context.build.id, %failure, "a diagnostic was dropped");
-                }
+                self.tell(&level, &message);
             }
             Update::Done { how, log_hash, usage } => {
                 if let Some(usage) = usage {
@@ -284,7 +291,13 @@ impl StepState {
             .map(|(log, lines)| (log.clone(), lines.finish()))
             .filter(|(_, whole)| !whole.is_empty())
             .collect();
+        command.observed = BTreeMap::new();
         command.end = Some(how.clone());
+        self.running -= 1;
+        self.answered += how.as_ref().map_or(0, |completion| size(&completion.values));
+        if self.answered > MAX_ANSWERED {
+            self.break_off("the answers of the step's commands take up more than 16 MiB");
+        }
         for (log, whole) in last {
             for whole in whole {
                 let (origin, first_line, text) = (whole.origin, whole.first_line, whole.text);
@@ -300,11 +313,12 @@ impl StepState {
     }
 
     /// Puts an event behind the others.
-    fn queue(&mut self, event: StepEvent) {
+    pub(super) fn queue(&mut self, event: StepEvent) {
         self.queued += cost(&event);
         if self.queued > MAX_QUEUED {
             self.queued -= cost(&event);
-            return self.break_off("the step left more than 16 MiB of observed lines and updates unread");
+            return self
+                .break_off("the step left more than 16 MiB of observed lines, updates and timers unread");
         }
         self.events.push_back(event);
     }
@@ -315,9 +329,9 @@ pub(super) fn cost(event: &StepEvent) -> usize {
     match event {
         StepEvent::Lines { text, .. } => EVENT + text.len(),
         StepEvent::Update { values, .. } => EVENT + size(values),
+        StepEvent::Timer(_) => EVENT,
         StepEvent::Done { .. }
         | StepEvent::BuildsetDone { .. }
-        | StepEvent::Timer(_)
         | StepEvent::Interrupt(_)
         | StepEvent::Idle => 0,
     }

@@ -4,6 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 use windlass_config::{Catalog, HookFacts};
+use windlass_core::build::MAX_STEPS;
+use windlass_core::builder::StepSpec;
 use windlass_core::change::{Change, SourceStamp};
 use windlass_core::id::LogId;
 use windlass_core::policy::HookKind;
@@ -24,13 +26,16 @@ const MAX_PROPERTIES: usize = 1_000;
 const MAX_PROPERTY_NAME: usize = 256;
 const MAX_PROPERTY_BYTES: usize = 64 * 1024;
 
+/// The most bytes of all of them, as far as steps set them: the build's row holds them.
+const MAX_PROPERTIES_BYTES: usize = 1024 * 1024;
+
 /// The longest summary, in characters, and the most links of a step.
 const MAX_SUMMARY: usize = 1_000;
 const MAX_URLS: usize = 100;
 
-/// The most steps that one step may add, and the largest of them.
-const MAX_ADDED: usize = 1_000;
+/// The largest step that a step may add, and what all that wait may take up.
 const MAX_STEP_JSON: usize = 256 * 1024;
+const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
 
 /// The most timers of a step that wait at once.
 const MAX_TIMERS: usize = 1_000;
@@ -70,23 +75,12 @@ impl Port {
 impl BasePort for Port {
     fn diagnostic(&mut self, level: Level, message: &str) {
         let state = self.state();
-        let build = state.context.build.id;
-        state.told += 1;
-        let (level, message) = match state.told {
-            ..MAX_DIAGNOSTICS => (level, &message[..message.floor_char_boundary(MAX_MESSAGE)]),
-            MAX_DIAGNOSTICS => (Level::Warn, "further messages of this step are dropped"),
-            _ => return,
-        };
-        let level = match level {
+        match level {
             // Kept out of the build: a chatty plugin would fill its logs.
-            Level::Debug => return tracing::debug!(%build, "a step says: {message}"),
-            Level::Info => "info",
-            Level::Warn => "warn",
-            Level::Error => "error",
-        };
-        let text = format!("{level}: {message}\n");
-        if let Err(failure) = state.append("diagnostics", Origin::Header, text.into()) {
-            tracing::warn!(%build, %failure, "a diagnostic was dropped: {message}");
+            Level::Debug => tracing::debug!(build = %state.context.build.id, "a step says: {message}"),
+            Level::Info => state.tell("info", message),
+            Level::Warn => state.tell("warn", message),
+            Level::Error => state.tell("error", message),
         }
     }
 
@@ -122,8 +116,15 @@ impl StepPort for Port {
         let state = self.state();
         check_property(name, &value)?;
         let properties = &mut state.context.build.properties;
-        if properties.get(name).is_none() && properties.iter().count() >= MAX_PROPERTIES {
+        let old = properties.get(name);
+        if old.is_none() && properties.len() >= MAX_PROPERTIES {
             return Err(Failure::new("quota", format!("a build may have {MAX_PROPERTIES} properties")));
+        }
+        let others = properties.bytes() - old.map_or(0, Value::bytes);
+        // A smaller value always fits: whoever is over the bound already can get below it.
+        if value.bytes() > old.map_or(0, Value::bytes) && others + value.bytes() > MAX_PROPERTIES_BYTES {
+            let message = format!("the properties of a build may have {MAX_PROPERTIES_BYTES} bytes in all");
+            return Err(Failure::new("quota", message));
         }
         properties.set(name, value, &state.context.step.name);
         state.dirty = true;
@@ -171,8 +172,14 @@ impl StepPort for Port {
 
     async fn add_steps(&mut self, steps: Vec<String>) -> Result<(), Failure> {
         let state = self.state();
-        if state.added.len() + steps.len() > MAX_ADDED {
-            return Err(Failure::new("quota", format!("a step may add {MAX_ADDED} steps")));
+        if state.context.steps + state.added.len() + steps.len() > MAX_STEPS {
+            return Err(Failure::new("quota", format!("a build may have {MAX_STEPS} steps")));
+        }
+        let waiting: usize =
+            state.context.waiting_bytes + state.added.iter().map(StepSpec::bytes).sum::<usize>();
+        if waiting + steps.iter().map(String::len).sum::<usize>() > MAX_WAITING_BYTES {
+            let message = format!("the steps that wait may take up {MAX_WAITING_BYTES} bytes");
+            return Err(Failure::new("quota", message));
         }
         let mut added = Vec::with_capacity(steps.len());
         for json in &steps {
@@ -210,8 +217,8 @@ impl StepPort for Port {
         let state = self.state();
         let urls = &mut state.context.step.urls;
         if urls.len() == MAX_URLS {
-            tracing::warn!(build = %state.context.build.id, name, "a step has {MAX_URLS} links already");
-            return;
+            return state
+                .tell("warn", &format!("`add-url` was passed over: a step may have {MAX_URLS} links"));
         }
         urls.push((name.to_owned(), url.to_owned()));
         state.dirty = true;
@@ -225,7 +232,7 @@ impl StepPort for Port {
             state.flush();
             state.turn(None).await;
         }
-        match &state.fault {
+        match state.fault.as_ref().or(state.flooded.as_ref()) {
             Some(fault) => Err(Failure::new("quota", fault.clone())),
             None => Ok(()),
         }
@@ -342,7 +349,7 @@ impl StepPort for Port {
             return Err(Failure::new("quota", format!("{MAX_TIMERS} timers of a step may wait at once")));
         }
         let number = state.next_timer;
-        state.next_timer += 1;
+        state.next_timer = state.next_timer.wrapping_add(1);
         state.timers.insert(number, Instant::now() + Duration::from_millis(u64::from(after_ms)));
         Ok(number)
     }
@@ -350,7 +357,12 @@ impl StepPort for Port {
     async fn cancel_timer(&mut self, timer: u32) {
         let state = self.state();
         state.timers.remove(&timer);
-        state.events.retain(|event| *event != StepEvent::Timer(timer));
+        let queued = &mut state.queued;
+        state.events.retain(|event| {
+            let stays = *event != StepEvent::Timer(timer);
+            *queued -= if stays { 0 } else { cost(event) };
+            stays
+        });
     }
 }
 
@@ -363,8 +375,26 @@ impl StepState {
             let log = log.to_owned();
             self.context.events.tell(|| view::Event::LogStarted { build, position, log });
         }
+        if let Some(why) = self.logs.flood().filter(|_| self.flooded.is_none()).map(str::to_owned) {
+            self.stop_flood(why);
+        }
         self.flush_soon();
         Ok(())
+    }
+
+    /// Writes a message of the step, or of a command of it, into the build. Nothing holds back who writes them:
+    /// they have a bound.
+    pub(super) fn tell(&mut self, level: &str, message: &str) {
+        self.told += 1;
+        let (level, message) = match self.told {
+            ..MAX_DIAGNOSTICS => (level, &message[..message.floor_char_boundary(MAX_MESSAGE)]),
+            MAX_DIAGNOSTICS => ("warn", "further messages of this step are dropped"),
+            _ => return,
+        };
+        let text = format!("{level}: {message}\n");
+        if let Err(failure) = self.append("diagnostics", Origin::Header, text.into()) {
+            tracing::warn!(build = %self.context.build.id, %failure, "a message was dropped: {message}");
+        }
     }
 
     /// How a command ended; its events are forgotten with that.

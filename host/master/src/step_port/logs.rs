@@ -15,6 +15,12 @@ const MAX_LOGS: usize = 100;
 /// The longest name of a log.
 const MAX_NAME: usize = 100;
 
+/// What a piece takes up beside its bytes: a log of many small ones is bounded, too.
+const PIECE: usize = 128;
+
+/// A log that is so many times as long as it may be is a flood, and is not waited out.
+const FLOOD: u64 = 10;
+
 /// Pieces of one stream are joined up to this size: fewer and larger ones cost less to keep.
 const JOIN: usize = 64 * 1024;
 
@@ -27,8 +33,9 @@ pub(super) struct LogBook {
     max_log_bytes: u64,
     logs: BTreeMap<String, Log>,
     pieces: Vec<Piece>,
-    /// Bytes in `pieces`.
+    /// What `pieces` take up.
     bytes: usize,
+    flood: Option<String>,
 }
 
 #[derive(Debug)]
@@ -60,7 +67,16 @@ pub(super) enum Appended {
 
 impl LogBook {
     pub(super) fn new(build: BuildId, step: StepId, fence: Fence, max_log_bytes: u64) -> LogBook {
-        LogBook { build, step, fence, max_log_bytes, logs: BTreeMap::new(), pieces: Vec::new(), bytes: 0 }
+        LogBook {
+            build,
+            step,
+            fence,
+            max_log_bytes,
+            logs: BTreeMap::new(),
+            pieces: Vec::new(),
+            bytes: 0,
+            flood: None,
+        }
     }
 
     /// Appends to a log, which is made at its first use. Beyond its limit, bytes are counted, hashed
@@ -95,15 +111,26 @@ impl LogBook {
             let dropped = data.split_off(room);
             log.dropped += dropped.len() as u64;
             log.dropped_hash.update(&dropped);
+            if log.dropped / FLOOD >= self.max_log_bytes && self.flood.is_none() {
+                self.flood = Some(format!(
+                    "log `{name}` is more than {FLOOD} times as long as the {} bytes that a log may have \
+                     (`max_log_bytes`)",
+                    self.max_log_bytes
+                ));
+            }
         }
         if !data.is_empty() {
-            self.bytes += data.len();
             let offset = log.length;
             log.length += data.len() as u64;
             let piece = Piece { log: log.id, offset, origin, data };
-            join(&mut self.pieces, piece);
+            self.bytes += join(&mut self.pieces, piece);
         }
         Ok(appended)
+    }
+
+    /// Which log has become a flood.
+    pub(super) fn flood(&self) -> Option<&str> {
+        self.flood.as_deref()
     }
 
     /// The id of a log of this step.
@@ -111,7 +138,7 @@ impl LogBook {
         self.logs.get(name).map(|log| log.id)
     }
 
-    /// How many bytes wait for a commit.
+    /// What waits for a commit takes up so many bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -159,8 +186,10 @@ impl LogBook {
     }
 }
 
-/// Joins a piece to the one before it, if that costs no more than copying the smaller one.
-fn join(pieces: &mut Vec<Piece>, piece: Piece) {
+/// Joins a piece to the one before it, if that costs no more than copying the smaller one. Answers what it
+/// takes up there.
+fn join(pieces: &mut Vec<Piece>, piece: Piece) -> usize {
+    let len = piece.data.len();
     if let Some(last) = pieces.last_mut()
         && last.log == piece.log
         && last.origin == piece.origin
@@ -170,12 +199,13 @@ fn join(pieces: &mut Vec<Piece>, piece: Piece) {
             Ok(mut data) => {
                 data.extend_from_slice(&piece.data);
                 last.data = data.freeze();
-                return;
+                return len;
             }
             Err(shared) => last.data = shared,
         }
     }
     pieces.push(piece);
+    PIECE + len
 }
 
 fn row(id: LogId, build: BuildId, step: StepId, name: &str, finished: bool) -> LogRow {
@@ -230,7 +260,7 @@ mod tests {
         assert_eq!(append(&mut book, "stdio", Origin::Stdout, "ab"), Ok(Appended::Begun));
         assert_eq!(append(&mut book, "stdio", Origin::Stdout, "cd"), Ok(Appended::More));
         append(&mut book, "stdio", Origin::Stderr, "e").unwrap();
-        assert_eq!(book.bytes(), 5);
+        assert_eq!(book.bytes(), 2 * PIECE + 5);
         assert_eq!(drained(&mut book, false), ["stdio false", "0 Stdout abcd", "4 Stderr e"]);
         append(&mut book, "stdio", Origin::Stdout, "f").unwrap();
         assert_eq!(drained(&mut book, true), ["stdio true", "5 Stdout f"]);
@@ -252,6 +282,25 @@ mod tests {
         assert_eq!(lines[1], "0 Stdout abc");
         let hash = Digest::of(b"def").to_string();
         assert!(lines[2].contains("3 more bytes were dropped") && lines[2].contains(&hash), "{}", lines[2]);
+    }
+
+    #[test]
+    fn many_small_pieces_count_for_what_they_take_up() {
+        let mut book = book(1 << 20);
+        for n in 0..1_000 {
+            let origin = if n % 2 == 0 { Origin::Stdout } else { Origin::Stderr };
+            append(&mut book, "stdio", origin, "x").unwrap();
+        }
+        assert_eq!(book.bytes(), 1_000 * (PIECE + 1));
+    }
+
+    #[test]
+    fn a_log_ten_times_as_long_as_it_may_be_is_a_flood() {
+        let mut book = book(100);
+        append(&mut book, "stdio", Origin::Stdout, &"x".repeat(1_000)).unwrap();
+        assert_eq!(book.flood(), None);
+        append(&mut book, "stdio", Origin::Stdout, &"x".repeat(100)).unwrap();
+        assert!(book.flood().unwrap().contains("`stdio` is more than 10 times"));
     }
 
     #[test]

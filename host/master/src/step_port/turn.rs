@@ -65,7 +65,7 @@ impl StepState {
         }
         while let Some((&number, _)) = self.timers.iter().find(|(_, at)| **at <= now) {
             self.timers.remove(&number);
-            self.events.push_back(StepEvent::Timer(number));
+            self.queue(StepEvent::Timer(number));
         }
         if deadline.is_some_and(|deadline| deadline <= now) { Turn::TimeIsUp } else { Turn::Moved }
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::sync::{Notify, mpsc};
-use windlass_core::value::{Failure, Pair, Value};
+use windlass_core::value::{Failure, Pair};
 use windlass_protocol::message::{CommandUid, Update};
 
 use super::seat::Order;
@@ -159,20 +159,13 @@ fn cost(event: &CommandEvent) -> usize {
 
 /// What values cost.
 pub(crate) fn size(values: &[Pair]) -> usize {
-    let one = |pair: &Pair| {
-        let value = match &pair.value {
-            Value::Text(text) | Value::Json(text) => text.len(),
-            Value::Null | Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => 0,
-        };
-        OVERHEAD + pair.name.len() + value
-    };
-    values.iter().map(one).sum()
+    values.iter().map(|pair| OVERHEAD + pair.bytes()).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use windlass_core::value::Origin;
+    use windlass_core::value::{Origin, Value};
 
     fn log(len: usize) -> CommandEvent {
         let data = vec![b'x'; len].into();
