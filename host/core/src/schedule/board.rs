@@ -32,6 +32,9 @@ pub struct Board {
     pub(super) left_out: Option<(Timestamp, BTreeSet<String>)>,
     pub(super) effects: Vec<Effect>,
     pub(super) last_start: u64,
+    /// Builders that merge requests, with a start that has not joined others to its own yet: the next one would
+    /// take what may belong to it.
+    pub(super) joining: BTreeSet<String>,
     /// Which builders may use a worker.
     served: BTreeMap<String, Vec<String>>,
     pub(super) running: BTreeMap<BuildId, Running>,

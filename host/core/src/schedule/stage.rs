@@ -63,6 +63,14 @@ impl Start {
         self.request.into_iter().chain(self.joined.iter().copied())
     }
 
+    /// Whether it may serve other requests, too.
+    fn merges(&self) -> bool {
+        match self.spec.merge_requests {
+            Merge::Never => false,
+            Merge::Compatible | Merge::Policy(_) => true,
+        }
+    }
+
     fn enter(&mut self, stage: Stage) {
         self.stage = stage;
         self.again = 0;
@@ -94,6 +102,9 @@ impl Board {
             window_end: None,
             windows: 0,
         };
+        if start.merges() {
+            self.joining.insert(name.to_owned());
+        }
         self.starts.insert(id, start);
         self.proceed(id, now);
         true
@@ -128,6 +139,9 @@ impl Board {
     /// Gives a start up: what it took waits again.
     pub(super) fn give_up(&mut self, id: StartId) {
         let Some(start) = self.starts.remove(&id) else { return };
+        if start.merges() && start.stage != Stage::Ready {
+            self.joining.remove(&start.spec.name);
+        }
         if let Some(lane) = self.lanes.get_mut(&start.spec.name) {
             for request in start.requests() {
                 lane.put_back(request);
@@ -361,6 +375,9 @@ impl Board {
         let room = MERGE_BOUND - 1;
         start.joined = others.into_iter().filter(|r| lane.take(*r, id)).take(room).collect();
         start.enter(Stage::Ready);
+        if start.merges() {
+            self.joining.remove(&start.spec.name);
+        }
         Done::Joined(start.joined.clone())
     }
 

@@ -543,6 +543,26 @@ fn merge_requests_joins_what_it_names_and_an_error_joins_nothing() {
     assert_eq!(table.commit(), started(&[("w", &[2])]));
 }
 
+/// Symptom: two requests that belong together were built apart, if two slots were free and a policy took its time
+/// over the first. Cause: a second start took the other request meanwhile. Cure: it waits until the first has joined.
+#[test]
+fn requests_that_merge_are_not_torn_apart_by_a_second_slot() {
+    let join = Merge::Policy(policy("join"));
+    for (merge_requests, answer) in [(Merge::Compatible, None), (join, Some(Answer::Requests(vec![2])))] {
+        let choosy =
+            Builder { next_slave: Some(policy("choose")), merge_requests, ..builder("a", &["w1", "w2"]) };
+        let mut table = Table::new(&[("w1", Some(2)), ("w2", Some(2))], vec![choosy]);
+        table.submit((1..=2).map(|id| request(id, "a")));
+        assert_eq!(table.asks.len(), 1);
+        table.answer(Answer::Slave(Some("w2".to_owned())));
+        answer.into_iter().for_each(|answer| table.answer(answer));
+        assert_eq!(table.commit(), started(&[("w2", &[1, 2])]));
+        // The next one need not wait for a claim.
+        table.submit([request(3, "a")]);
+        assert_eq!(table.asks.len(), 1);
+    }
+}
+
 #[test]
 fn a_refused_claim_drops_what_is_taken_and_the_others_go_on() {
     let merging = Builder { merge_requests: Merge::Compatible, ..builder("a", &["w"]) };

@@ -138,6 +138,7 @@ impl Board {
             && !self.desk.is_picking(name)
             && lane.rest.is_none()
             && !self.awaited.contains_key(name)
+            && !self.joining.contains(name)
             && spec.workers.iter().any(|w| self.slots.has_room(w, name))
     }
 
