@@ -1,4 +1,5 @@
-//! What a policy call and a load cost: `cargo run --release -p windlass-runtime --example measure`.
+//! What a policy call and a load cost: `cargo run --release -p windlass-runtime --example measure`; with
+//! a component's file and names of its `next-slave` hooks behind `--`, what those answer.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,10 @@ const CALLS: usize = 2_000;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir()?;
     let runtime = Runtime::new(Options::new(dir.path().join("cache")))?;
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((file, hooks)) = args.split_first() {
+        return ask(&runtime, file, hooks).await;
+    }
     for bundled in windlass_plugins::bundled() {
         let load = || runtime.load(bundled.name, Source::Bundled, Bytes::from_static(bundled.bytes));
         let began = Instant::now();
@@ -44,6 +49,33 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("ask  {slaves:5} slaves: wall {}, cpu of the call {}", spread(wall), spread(cpu));
     }
     Ok(())
+}
+
+async fn ask(runtime: &Runtime, file: &str, hooks: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    let bytes = Bytes::from(std::fs::read(file)?);
+    for what in ["cold", "warm"] {
+        let began = Instant::now();
+        runtime.load("tried", Source::File(file.into()), bytes.clone())?;
+        println!("load {what} {:.1?}, resident {} KiB", began.elapsed(), resident()?);
+    }
+    let plugin = runtime.load("tried", Source::File(file.into()), bytes)?;
+    for hook in hooks {
+        for _ in 0..2 {
+            let lookups = Lookups { now: Timestamp(1_700_000_000_123), ..Lookups::default() };
+            let reply = runtime.ask(&plugin, hook, "{}", question(3), lookups).await;
+            match reply.answer {
+                Ok(answer) => println!("{hook}: {answer:?}, {:?}", reply.usage),
+                Err(fault) => println!("{hook}: {fault}, {:?}", reply.usage),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn resident() -> Result<u64, Box<dyn std::error::Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).ok_or("the kernel says it")?;
+    Ok(line.split_whitespace().nth(1).ok_or("with a number")?.parse()?)
 }
 
 fn spread(mut times: Vec<Duration>) -> String {

@@ -5,6 +5,8 @@ use windlass_core::value::{Failure, MAX_INTEGER, Pair, Value};
 
 /// Bytes of one text or blob.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
+/// Bytes of a summary.
+pub(crate) const MAX_LINE: usize = 1_024;
 /// Bytes of a name: of a property, log, command, variable.
 const MAX_NAME: usize = 256;
 /// Bytes of a path, as Linux has it.
@@ -124,9 +126,9 @@ pub(crate) fn link(what: &str, url: &str) -> Checked {
 }
 
 /// One line for people: without control characters, which would move a cursor or end the line, and
-/// without those that turn the direction of text round; cut at 1 KiB.
-pub(crate) fn line(text: &str) -> String {
-    cut(text, 1_024).chars().map(|c| if is_unseen(c) { ' ' } else { c }).collect()
+/// without those that turn the direction of text round; cut at `limit` bytes.
+pub(crate) fn line(text: &str, limit: usize) -> String {
+    cut(text, limit).chars().map(|c| if is_unseen(c) { ' ' } else { c }).collect()
 }
 
 /// Whether a character acts rather than shows.
@@ -201,7 +203,8 @@ mod tests {
     fn what_acts_on_a_terminal_is_shown_and_not_done() {
         assert_eq!(quoted("a\x1b[2Jb\u{202e}"), "`a\\u{1b}[2Jb\\u{202e}`");
         assert_eq!(quoted(&"x".repeat(100)), format!("`{}...`", "x".repeat(64)));
-        assert_eq!(line("done\r\n\x1b[31mred"), "done   [31mred");
+        assert_eq!(line("done\r\n\x1b[31mred", 99), "done   [31mred");
+        assert_eq!(line("done", 2), "do");
     }
 
     #[test]

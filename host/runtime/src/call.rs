@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinError;
+use wasmtime::Store;
 use wasmtime::component::InstancePre;
-use wasmtime::{Store, WasmBacktrace};
 use windlass_core::digest::Digest;
 use windlass_core::outcome::Outcome;
 use windlass_core::policy::{Answer, Fault, FaultKind, HookKind, Lookup, Lookups, Question, Usage};
@@ -25,6 +25,7 @@ use crate::plugin::Plugin;
 use crate::port::{CommandPort, StepPort};
 use crate::runtime::Inner;
 use crate::state::{Decision, Role, State};
+use crate::trap;
 
 /// What came of asking a policy.
 #[derive(Debug)]
@@ -68,8 +69,6 @@ pub struct CommandEnd {
 const MAX_ANSWERS: usize = 10_000;
 /// Bytes of a name in an answer.
 const MAX_NAME: usize = 1_024;
-/// Frames of a backtrace that a fault shows.
-const MAX_FRAMES: usize = 5;
 
 /// What is needed to make an instance.
 pub(crate) struct Guest {
@@ -141,16 +140,27 @@ impl Call {
         Call { inner, guest, function, counters, began: Instant::now(), counted: false }
     }
 
-    fn store(&self, role: Role, memory: u64, budget: Budget) -> Store<State> {
+    /// A store. `given` is what the call was given: its random numbers are a function of that.
+    fn store(&self, given: &[&str], role: Role, memory: u64, budget: Budget) -> Store<State> {
         let name = Arc::clone(&self.guest.name);
-        State::store(&self.inner.engine, name, role, memory, budget, &self.counters)
+        let mut seed = blake3::Hasher::new();
+        seed.update(self.guest.digest.as_bytes());
+        for given in given {
+            seed.update(&(given.len() as u64).to_le_bytes()).update(given.as_bytes());
+        }
+        State::store(&self.inner.engine, name, seed, role, memory, budget, &self.counters)
     }
 
     /// Counts it, and puts a name to what went wrong.
-    fn end<T>(mut self, result: Result<T, Stop>, state: &State) -> (Result<T, Fault>, Usage) {
+    fn end<T>(mut self, result: Result<T, Stop>, state: &mut State) -> (Result<T, Fault>, Usage) {
+        for (level, line) in state.said.finish() {
+            state.tell(level, &line);
+        }
         let result = result.map_err(|stop| match stop {
             Stop::Kind(kind) => kind,
-            Stop::Error(error) => state.limit_passed().unwrap_or_else(|| FaultKind::Trap(trap_text(&error))),
+            Stop::Error(error) => state
+                .limit_passed()
+                .unwrap_or_else(|| FaultKind::Trap(trap::text(&error, &state.said.last_words()))),
         });
         let usage = self.count(result.as_ref().err());
         let result = result.map_err(|kind| Fault {
@@ -190,19 +200,6 @@ async fn within<T>(wall: Duration, call: impl Future<Output = Result<T, Stop>>) 
     }
 }
 
-/// What went wrong first, then where.
-fn trap_text(error: &wasmtime::Error) -> String {
-    let mut text = error.root_cause().to_string();
-    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
-        let named = backtrace.frames().iter().filter_map(|frame| frame.func_name());
-        for (index, name) in named.take(MAX_FRAMES).enumerate() {
-            text.push_str(if index == 0 { ", in " } else { " <- " });
-            text.push_str(bounds::cut(name, 200));
-        }
-    }
-    bounds::cut(&text, 4_096).to_owned()
-}
-
 /// The host's own code failed while a guest ran.
 pub(crate) fn host_failed(plugin: &Plugin, call: &str, error: JoinError) -> Fault {
     let why = match error.try_into_panic() {
@@ -233,7 +230,12 @@ pub(crate) async fn ask(
     let limits = inner.limits;
     let call = Call::begin(inner, counters, called.guest(), question.kind().function());
     let role = Role::Policy(Decision { lookups, ..Decision::default() });
-    let mut store = call.store(role, limits.policy_memory, Budget::whole(limits.policy_cpu_ms));
+    let mut store = call.store(
+        &[&called.hook, &called.args],
+        role,
+        limits.policy_memory,
+        Budget::whole(limits.policy_cpu_ms),
+    );
     let wall = Duration::from_millis(limits.policy_wall_ms);
     let answer = within(wall, decide(&mut store, &called, question)).await;
     let mut state = store.into_data();
@@ -241,7 +243,7 @@ pub(crate) async fn ask(
         Role::Policy(decision) => std::mem::take(&mut decision.made),
         Role::Describe | Role::Step(_) | Role::Command(_) => unreachable!("BUG: a policy changed its role"),
     };
-    let (answer, usage) = call.end(answer, &state);
+    let (answer, usage) = call.end(answer, &mut state);
     Reply { answer, lookups, usage }
 }
 
@@ -318,9 +320,14 @@ pub(crate) async fn run_step(
 ) -> StepEnd {
     let limits = inner.limits;
     let call = Call::begin(inner, counters, called.guest(), HookKind::BuildStep.function());
-    let mut store = call.store(Role::Step(port), limits.step_memory, Budget::renewed(limits.step_cpu_ms));
+    let mut store = call.store(
+        &[&called.hook, &called.args, &call.guest.used],
+        Role::Step(port),
+        limits.step_memory,
+        Budget::renewed(limits.step_cpu_ms),
+    );
     let result = step(&mut store, &called).await;
-    let (result, usage) = call.end(result, store.data());
+    let (result, usage) = call.end(result, store.data_mut());
     StepEnd { result, usage }
 }
 
@@ -334,7 +341,7 @@ async fn step(
     let instance = plugin.prepared.pre.instantiate_async(&mut *store).await?;
     let guest = indices.load(&mut *store, &instance)?;
     let result = guest.call_run(store, hook, args).await??;
-    let summary = result.summary.map(|text| bounds::line(&text));
+    let summary = result.summary.map(|text| bounds::line(&text, bounds::MAX_LINE));
     Ok(StepResult { outcome: result.outcome.into(), summary })
 }
 
@@ -348,9 +355,9 @@ pub(crate) async fn run_command(
     let limits = inner.limits;
     let call = Call::begin(inner, counters, called.guest(), HookKind::SlaveCommand.function());
     let mut store =
-        call.store(Role::Command(port), limits.command_memory, Budget::renewed(limits.step_cpu_ms));
+        call.store(&[], Role::Command(port), limits.command_memory, Budget::renewed(limits.step_cpu_ms));
     let result = command(&mut store, &called).await;
-    let (result, usage) = call.end(result, store.data());
+    let (result, usage) = call.end(result, store.data_mut());
     CommandEnd { result, usage }
 }
 
@@ -390,7 +397,7 @@ pub(crate) fn trial(inner: &Arc<Inner>, guest: Guest, indices: Indices) -> Resul
 
 async fn describe(call: Call, indices: Indices) -> Result<wit::Description, Problem> {
     let memory = call.inner.limits.policy_memory;
-    let mut store = call.store(Role::Describe, memory, Budget::whole(TRIAL_CPU_MS));
+    let mut store = call.store(&[], Role::Describe, memory, Budget::whole(TRIAL_CPU_MS));
     let asked = within(TRIAL_WALL, async {
         let instance = call.guest.pre.instantiate_async(&mut store).await?;
         if let Err(problems) = indices.check_types(&mut store, &instance) {
@@ -406,7 +413,7 @@ async fn describe(call: Call, indices: Indices) -> Result<wit::Description, Prob
         Ok(Ok(plugin.call_describe(&mut store).await?))
     })
     .await;
-    let (described, _) = call.end(asked, store.data());
+    let (described, _) = call.end(asked, store.data_mut());
     described.map_err(|fault| Problem::Describe(Box::new(fault.kind)))?
 }
 

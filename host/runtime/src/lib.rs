@@ -34,8 +34,10 @@ pub mod plugin;
 pub mod port;
 pub mod registry;
 mod runtime;
+mod said;
 mod schema;
 mod state;
+mod trap;
 
 pub use cache::CacheError;
 pub use call::{CommandEnd, Reply, StepEnd, StepResult};

@@ -1,5 +1,6 @@
 //! What a store holds during one call: who the guest is, what it may use, what it used.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wasmtime::component::{HasSelf, ResourceTable};
@@ -10,6 +11,7 @@ use windlass_core::policy::{FaultKind, Lookup, Lookups};
 use crate::charge::{Budget, Counters};
 use crate::limiter::Limiter;
 use crate::port::{BasePort, CommandPort, StepPort};
+use crate::said::Said;
 
 /// Bytes that one call of a host function may carry, and one answer of a guest.
 const HOSTCALL_FUEL: usize = 8 * 1024 * 1024;
@@ -30,8 +32,21 @@ pub(crate) struct State {
     pub(crate) drafts: usize,
     /// Messages that went to the host's own log.
     pub(crate) messages: usize,
+    /// What it wrote to its standard output and error.
+    pub(crate) said: Said,
+    /// What it may wait for by WASI: pollables by their handle, each with its moment in milliseconds.
+    pub(crate) alarms: BTreeMap<u32, u64>,
+    pub(crate) chance: Chance,
     wasi: Option<WasiCtx>,
     budget: Budget,
+}
+
+/// Random numbers that are a function of the call: made at first use.
+pub(crate) enum Chance {
+    /// From what the call was given.
+    Seed(blake3::Hasher),
+    /// From here on.
+    Stream(blake3::OutputReader),
 }
 
 /// How `add_to_linker` functions find their host: the state itself.
@@ -74,6 +89,7 @@ impl State {
     pub(crate) fn store(
         engine: &Engine,
         name: Arc<str>,
+        seed: blake3::Hasher,
         role: Role,
         memory: u64,
         budget: Budget,
@@ -89,6 +105,9 @@ impl State {
             counters: Arc::clone(counters),
             drafts: 0,
             messages: 0,
+            said: Said::default(),
+            alarms: BTreeMap::new(),
+            chance: Chance::Seed(seed),
             wasi: None,
             budget,
         };
@@ -134,6 +153,7 @@ impl State {
     /// The step that runs; a trap in any other role.
     pub(crate) fn step(&mut self, interface: &str) -> wasmtime::Result<&mut dyn StepPort> {
         self.called();
+        self.hear();
         match &mut self.role {
             Role::Step(port) => Ok(port.as_mut()),
             role @ (Role::Describe | Role::Policy(_) | Role::Command(_)) => Err(misplaced(interface, role)),
@@ -143,6 +163,7 @@ impl State {
     /// The command that runs; a trap in any other role.
     pub(crate) fn command(&mut self, interface: &str) -> wasmtime::Result<&mut dyn CommandPort> {
         self.called();
+        self.hear();
         match &mut self.role {
             Role::Command(port) => Ok(port.as_mut()),
             role @ (Role::Describe | Role::Policy(_) | Role::Step(_)) => Err(misplaced(interface, role)),
@@ -170,6 +191,7 @@ impl State {
     /// Steps and commands; a trap in any other role.
     pub(crate) fn running(&mut self, interface: &str) -> wasmtime::Result<&mut dyn BasePort> {
         self.called();
+        self.hear();
         match &mut self.role {
             Role::Step(port) => Ok(port.as_mut()),
             Role::Command(port) => Ok(port.as_mut()),
@@ -183,10 +205,13 @@ fn misplaced(interface: &str, role: &Role) -> wasmtime::Error {
 }
 
 impl WasiView for State {
-    /// A world with nothing in it: no files, no environment, no arguments, no network, closed input,
-    /// output to nowhere. Made at first use, since most guests have none.
+    /// A world with nothing in it: no files, no environment, no arguments, no network, closed input;
+    /// output goes to the diagnostics. Made at first use, since most guests have none.
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let ctx = self.wasi.get_or_insert_with(|| WasiCtx::builder().build());
+        let said = &self.said;
+        let ctx = self
+            .wasi
+            .get_or_insert_with(|| WasiCtx::builder().stdout(said.stdout()).stderr(said.stderr()).build());
         WasiCtxView { ctx, table: &mut self.table }
     }
 }

@@ -4,36 +4,61 @@ use crate::bindings::master::windlass::base::{clock, interruption, log, state, t
 use crate::bounds;
 use crate::imports::{Answer, answer};
 use crate::port::Level;
-use crate::state::{Role, State};
+use crate::state::State;
 
-/// Messages that one call of a policy, or of `describe`, may leave in the host's own log, and how long
-/// each may be: the log is written on the guest's thread, and everybody's messages stand in it.
+/// Messages that one call of a policy, or of `describe`, may leave in the host's own log: the log is
+/// written on the guest's thread, and everybody's messages stand in it. And those of a step or command,
+/// which stand beside its build.
 const MAX_MESSAGES: usize = 100;
+const MAX_OF_RUN: usize = 1_000;
+/// How long each may be.
 const MAX_MESSAGE: usize = 4 * 1024;
 
 impl types::Host for State {}
 
 impl log::Host for State {
-    /// Steps and commands tell their port, where it is shown with their build; the others tell the
-    /// host's own log.
     async fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
         self.called();
-        let message = bounds::cut(&message, bounds::MAX_BYTES);
         let level = match level {
             log::Level::Debug => Level::Debug,
             log::Level::Info => Level::Info,
             log::Level::Warn => Level::Warn,
             log::Level::Error => Level::Error,
         };
-        if let Some(port) = self.base() {
-            port.diagnostic(level, message);
-            return Ok(());
+        if level == Level::Error {
+            self.said.error(&message);
         }
+        self.hear();
+        self.tell(level, &message);
+        Ok(())
+    }
+}
+
+impl State {
+    /// Tells what the guest wrote to its standard output and error.
+    pub(crate) fn hear(&mut self) {
+        for (level, line) in self.said.take() {
+            self.tell(level, &line);
+        }
+    }
+
+    /// Tells a message of the guest. Steps and commands tell their port, where it is shown with their
+    /// build; the others tell the host's own log.
+    pub(crate) fn tell(&mut self, level: Level, message: &str) {
         self.messages += 1;
+        let told = self.messages;
+        if let Some(port) = self.base() {
+            match told {
+                ..MAX_OF_RUN => port.diagnostic(level, bounds::cut(message, MAX_MESSAGE)),
+                MAX_OF_RUN => port.diagnostic(Level::Warn, "further messages are dropped"),
+                _ => {}
+            }
+            return;
+        }
         let plugin = &*self.name;
         // A line break would begin what looks like a line of our own.
-        let message = bounds::cut(message, MAX_MESSAGE).replace(['\n', '\r'], " ");
-        match (self.messages, level) {
+        let message = bounds::line(message, MAX_MESSAGE);
+        match (told, level) {
             (MAX_MESSAGES, _) => tracing::warn!(plugin, "further messages of this call are dropped"),
             (MAX_MESSAGES.., _) => {}
             (_, Level::Debug) => tracing::debug!(plugin, "{message}"),
@@ -41,7 +66,6 @@ impl log::Host for State {
             (_, Level::Warn) => tracing::warn!(plugin, "{message}"),
             (_, Level::Error) => tracing::error!(plugin, "{message}"),
         }
-        Ok(())
     }
 }
 
@@ -76,12 +100,5 @@ impl state::Host for State {
             return answer(Err::<(), _>(failure));
         }
         answer(port.store_state(&key, value).await)
-    }
-}
-
-impl State {
-    /// Whether this is a policy, which must be a pure function.
-    pub(super) fn is_pure(&self) -> bool {
-        matches!(self.role, Role::Policy(_))
     }
 }

@@ -95,7 +95,7 @@ impl step_host::Host for State {
     }
 
     async fn summary(&mut self, text: String) -> wasmtime::Result<()> {
-        self.host()?.summary(&bounds::line(&text));
+        self.host()?.summary(&bounds::line(&text, bounds::MAX_LINE));
         Ok(())
     }
 

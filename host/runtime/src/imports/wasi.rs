@@ -1,14 +1,25 @@
-//! All of `wasi:*` 0.2, with nothing behind it, so that guests of any language link. Clocks and random
-//! numbers are ours: a policy has none, since its answer must be a function of its input.
+//! All of `wasi:*` 0.2, with nothing behind it, so that guests of any language link. Output goes to the
+//! diagnostics. Time, waiting and random numbers are ours:
+//!
+//! - In a policy the clock stands still at the `now` of its decision, and random numbers are a function of
+//!   the plugin's bytes, its arguments and that moment: its answer can be had again from what was
+//!   recorded. They don't trap, since interpreters read both when they start. Waiting traps.
+//! - In a step the clock is the step's recorded one, random numbers follow from the build and the step's
+//!   place in it, and waiting is the step's own `sleep`.
+//! - In a command they are the machine's.
+//! - `describe` lives in 1970, and always in the same.
+
+use std::io::Read as _;
+use std::time::Duration;
 
 use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceType, types};
-use wasmtime_wasi::clocks::WasiClocksView as _;
-use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::random::WasiRandomView as _;
+use wasmtime_wasi_io::bindings::wasi::io::poll;
 
-use crate::state::{Host, State};
+use crate::state::{Chance, Host, Role, State};
 
 /// Bytes of random that one call may ask for.
 const MAX_RANDOM: u64 = 64 * 1024;
@@ -19,6 +30,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     linker.allow_shadowing(true);
     wall_clock::add_to_linker::<_, Host>(linker, |state| state)?;
     monotonic_clock::add_to_linker::<_, Host>(linker, |state| state)?;
+    poll::add_to_linker::<_, Host>(linker, |state| state)?;
     random::add_to_linker::<_, Host>(linker, |state| state)?;
     insecure::add_to_linker::<_, Host>(linker, |state| state)?;
     insecure_seed::add_to_linker::<_, Host>(linker, |state| state)?;
@@ -27,23 +39,141 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 }
 
 impl State {
-    fn impure(&self, what: &str) -> wasmtime::Result<()> {
-        self.called();
-        if self.is_pure() {
-            wasmtime::bail!("a policy may not use {what}: its answer is a function of its input");
+    /// The moment of the guest's role, in milliseconds since 1970.
+    fn now_ms(&mut self) -> u64 {
+        match &mut self.role {
+            Role::Describe => 0,
+            Role::Policy(decision) => decision.lookups.now.0,
+            Role::Step(port) => port.now().0,
+            Role::Command(port) => port.now().0,
         }
+    }
+
+    /// Waits as the role does; an interrupt ends it early.
+    async fn sleep_ms(&mut self, ms: u64) -> wasmtime::Result<()> {
+        self.hear();
+        let ms = u32::try_from(ms).unwrap_or(u32::MAX);
+        let slept = match &mut self.role {
+            Role::Describe | Role::Policy(_) => wasmtime::bail!("{WAITS}"),
+            Role::Step(port) => port.sleep(ms).await,
+            Role::Command(port) => port.sleep(ms).await,
+        };
+        // That it was interrupted the guest hears where the contract says so.
+        drop(slept);
         Ok(())
     }
 
-    /// The port's moment, in milliseconds; `describe` lives in 1970.
-    fn now_ms(&mut self) -> u64 {
-        self.base().map_or(0, |port| port.now().0)
+    /// Fills `buffer` from the call's own random numbers.
+    fn chance(&mut self, buffer: &mut [u8]) -> wasmtime::Result<()> {
+        if let Chance::Seed(seed) = &self.chance {
+            let mut seed = seed.clone();
+            match &mut self.role {
+                Role::Describe | Role::Command(_) => {}
+                Role::Policy(decision) => {
+                    seed.update(&decision.lookups.now.0.to_le_bytes());
+                }
+                Role::Step(port) => {
+                    let build = port.build().map_or(0, |build| build.id);
+                    seed.update(&build.to_le_bytes());
+                }
+            }
+            self.chance = Chance::Stream(seed.finalize_xof());
+        }
+        match &mut self.chance {
+            Chance::Stream(stream) => Ok(stream.read_exact(buffer)?),
+            Chance::Seed(_) => unreachable!("BUG: it was just sown"),
+        }
+    }
+
+    fn random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
+        self.called();
+        wasmtime::ensure!(len <= MAX_RANDOM, "at most {MAX_RANDOM} random bytes are given at a time");
+        if matches!(self.role, Role::Command(_)) {
+            return random::Host::get_random_bytes(self.random(), len);
+        }
+        let mut bytes = vec![0; usize::try_from(len)?];
+        self.chance(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn random_u64(&mut self) -> wasmtime::Result<u64> {
+        let bytes = self.random_bytes(8)?;
+        Ok(u64::from_le_bytes(*bytes.first_chunk().expect("these are eight")))
+    }
+
+    fn alarm(&mut self, at_ms: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        self.called();
+        if matches!(self.role, Role::Describe | Role::Policy(_)) {
+            wasmtime::bail!("{WAITS}");
+        }
+        let ms = at_ms.saturating_sub(self.now_ms());
+        let alarm = self.table.push(Alarm(Duration::from_millis(ms)))?;
+        let pollable = subscribe(&mut self.table, alarm)?;
+        self.alarms.insert(pollable.rep(), at_ms);
+        Ok(pollable)
+    }
+}
+
+const WAITS: &str = "a policy may not wait: its answer is a function of its input";
+
+/// Stands in the table for a moment that is waited for.
+struct Alarm(Duration);
+
+#[async_trait::async_trait]
+impl Pollable for Alarm {
+    /// Only together with what is no alarm: those are waited for by the role's own means.
+    async fn ready(&mut self) {
+        tokio::time::sleep(self.0).await;
+    }
+}
+
+impl poll::Host for State {
+    async fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
+        self.called();
+        let moments: Option<Vec<u64>> =
+            pollables.iter().map(|pollable| self.alarms.get(&pollable.rep()).copied()).collect();
+        let Some(moments) = moments else { return poll::Host::poll(&mut self.table, pollables).await };
+        let Some(&first) = moments.iter().min() else { wasmtime::bail!("a poll of nothing") };
+        let now = self.now_ms();
+        if first > now {
+            self.sleep_ms(first - now).await?;
+        }
+        // The first one counts as ready, even if an interrupt ended the sleep.
+        let now = self.now_ms().max(first);
+        let ready = moments.iter().enumerate().filter(|(_, at)| **at <= now);
+        Ok(ready.filter_map(|(index, _)| u32::try_from(index).ok()).collect())
+    }
+}
+
+impl poll::HostPollable for State {
+    async fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
+        self.called();
+        match self.alarms.get(&pollable.rep()) {
+            Some(&at) => Ok(at <= self.now_ms()),
+            None => poll::HostPollable::ready(&mut self.table, pollable).await,
+        }
+    }
+
+    async fn block(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        self.called();
+        let Some(&at) = self.alarms.get(&pollable.rep()) else {
+            return poll::HostPollable::block(&mut self.table, pollable).await;
+        };
+        match at.saturating_sub(self.now_ms()) {
+            0 => Ok(()),
+            ms => self.sleep_ms(ms).await,
+        }
+    }
+
+    fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        self.alarms.remove(&pollable.rep());
+        poll::HostPollable::drop(&mut self.table, pollable)
     }
 }
 
 impl wall_clock::Host for State {
     fn now(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
-        self.impure("`wasi:clocks/wall-clock`; `windlass:master/decision` has `now`")?;
+        self.called();
         let ms = self.now_ms();
         let nanoseconds = u32::try_from(ms % 1_000 * 1_000_000).expect("below a second");
         Ok(wall_clock::Datetime { seconds: ms / 1_000, nanoseconds })
@@ -56,7 +186,7 @@ impl wall_clock::Host for State {
 
 impl monotonic_clock::Host for State {
     fn now(&mut self) -> wasmtime::Result<u64> {
-        self.impure("`wasi:clocks/monotonic-clock`; `windlass:master/decision` has `now`")?;
+        self.called();
         Ok(self.now_ms().saturating_mul(1_000_000))
     }
 
@@ -65,52 +195,38 @@ impl monotonic_clock::Host for State {
     }
 
     fn subscribe_instant(&mut self, when: u64) -> wasmtime::Result<Resource<DynPollable>> {
-        let now = monotonic_clock::Host::now(self)?;
-        monotonic_clock::Host::subscribe_duration(&mut self.clocks(), when.saturating_sub(now))
+        self.alarm(when.div_ceil(1_000_000))
     }
 
     fn subscribe_duration(&mut self, ns: u64) -> wasmtime::Result<Resource<DynPollable>> {
-        self.impure("timers")?;
-        monotonic_clock::Host::subscribe_duration(&mut self.clocks(), ns)
+        let now = self.now_ms();
+        self.alarm(now.saturating_add(ns.div_ceil(1_000_000)))
     }
-}
-
-fn check_random(len: u64) -> wasmtime::Result<()> {
-    wasmtime::ensure!(len <= MAX_RANDOM, "at most {MAX_RANDOM} random bytes are given at a time");
-    Ok(())
 }
 
 impl random::Host for State {
     fn get_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
-        self.impure("`wasi:random/random`")?;
-        check_random(len)?;
-        random::Host::get_random_bytes(self.random(), len)
+        self.random_bytes(len)
     }
 
     fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
-        self.impure("`wasi:random/random`")?;
-        random::Host::get_random_u64(self.random())
+        self.random_u64()
     }
 }
 
 impl insecure::Host for State {
     fn get_insecure_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
-        self.impure("`wasi:random/insecure`")?;
-        check_random(len)?;
-        insecure::Host::get_insecure_random_bytes(self.random(), len)
+        self.random_bytes(len)
     }
 
     fn get_insecure_random_u64(&mut self) -> wasmtime::Result<u64> {
-        self.impure("`wasi:random/insecure`")?;
-        insecure::Host::get_insecure_random_u64(self.random())
+        self.random_u64()
     }
 }
 
 impl insecure_seed::Host for State {
-    /// A constant for policies: it seeds hash tables, and a constant is pure.
     fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
-        self.called();
-        if self.is_pure() { Ok((0, 0)) } else { insecure_seed::Host::insecure_seed(self.random()) }
+        Ok((self.random_u64()?, self.random_u64()?))
     }
 }
 
