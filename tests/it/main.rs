@@ -10,5 +10,6 @@ mod guests;
 mod policies;
 mod reload;
 mod restart;
+mod secrets;
 mod tidy;
 mod workers;
