@@ -72,15 +72,53 @@ impl<'a> Name<'a> {
         Some(Name { package, interface, version })
     }
 
-    /// As semver has it: while the major version is 0, the minor one is the track.
     fn fits(&self) -> bool {
-        fn track(version: &str) -> Option<(&str, &str)> {
-            let (major, rest) = version.split_once('.')?;
-            let (minor, patch) = rest.split_once('.')?;
-            patch.bytes().all(|b| b.is_ascii_digit()).then_some((major, minor))
-        }
-        track(self.version).is_some() && track(self.version) == track(VERSION)
+        Track::parse(self.version) == Some(Track::of_host())
     }
+}
+
+/// The versions that fit together. As semver has it: while the major version is 0, those of one minor
+/// version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Track {
+    major: u32,
+    minor: u32,
+}
+
+impl Track {
+    pub(crate) fn of_host() -> Track {
+        Track::parse(VERSION).expect("a version of ours is one")
+    }
+
+    /// None: no version, or one before a release.
+    fn parse(version: &str) -> Option<Track> {
+        let (major, rest) = version.split_once('.')?;
+        let (minor, patch) = rest.split_once('.')?;
+        let digits = !patch.is_empty() && patch.bytes().all(|b| b.is_ascii_digit());
+        digits.then_some(Track { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
+
+    /// The one that comes after it.
+    pub(crate) fn next(self) -> Track {
+        Track { minor: self.minor + 1, ..self }
+    }
+}
+
+impl std::fmt::Display for Track {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// The track that a name of ours belongs to.
+pub(crate) fn track_of(full: &str) -> Option<Track> {
+    Track::parse(Name::parse(full)?.version)
+}
+
+/// `base/log` of `windlass:base/log@0.1.0`.
+pub(crate) fn interface_of(full: &str) -> Option<&str> {
+    let interface = full.strip_prefix("windlass:")?;
+    Some(interface.split_once('@').map_or(interface, |(interface, _)| interface))
 }
 
 /// Judges a component by the names of its imports and exports; every problem is reported.

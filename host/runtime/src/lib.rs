@@ -18,6 +18,7 @@ mod cache;
 mod call;
 mod charge;
 mod check;
+mod compat;
 mod compiler;
 mod contract;
 mod convert;
@@ -41,6 +42,7 @@ mod trap;
 
 pub use cache::CacheError;
 pub use call::{CommandEnd, Reply, StepEnd, StepResult};
+pub use compat::{Verdict, compat};
 pub use compiler::{Compiler, compile_child};
 pub use engine::EngineError;
 pub use load::{LoadError, Problem};

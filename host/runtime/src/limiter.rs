@@ -77,7 +77,7 @@ impl ResourceLimiter for Limiter {
     }
 
     fn memories(&self) -> usize {
-        16
+        32
     }
 }
 

@@ -81,19 +81,20 @@ pub enum Problem {
     #[error("it exports no hook; the hooks of this host are {}", contract::known_hooks())]
     NoHook,
     #[error(
-        "it exports `{export}`, which is no hook of this host; the hooks are {}",
+        "it exports {}, which is no hook of this host; the hooks are {}",
+        quoted(export),
         contract::known_hooks()
     )]
     UnknownHook { export: String },
     #[error("it does not export `windlass:base/plugin@{}`, which says what it is", contract::VERSION)]
     NoDescription,
-    #[error("it wants `{wanted}`, and this host has version {}", contract::VERSION)]
+    #[error("it wants {}, and this host has version {}", quoted(wanted), contract::VERSION)]
     OtherVersion { wanted: String },
-    #[error("it imports `{import}`, which this host does not know; it has {}", known.join(", "))]
+    #[error("it imports {}, which this host does not know; it has {}", quoted(import), known.join(", "))]
     UnknownImport { import: String, known: Vec<String> },
-    #[error("it imports `{import}`, and this host has WASI 0.2 only")]
+    #[error("it imports {}, and this host has WASI 0.2 only", quoted(import))]
     OtherWasi { import: String },
-    #[error("it imports `{import}`, and only `windlass:*` and `wasi:*` are to be had here")]
+    #[error("it imports {}, and only `windlass:*` and `wasi:*` are to be had here", quoted(import))]
     ForeignImport { import: String },
     #[error(
         "a component serves one side: `{master}` is for the master and `{worker}` for a worker; make two"
@@ -119,8 +120,15 @@ pub enum Problem {
     Several(Vec<Problem>),
 }
 
+/// Problems that are named one by one; a component may have thousands.
+const MAX_NAMED: usize = 20;
+
 fn several(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    let mut texts: Vec<String> = problems.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+    if problems.len() > MAX_NAMED {
+        texts.push(format!("and {} more", problems.len() - MAX_NAMED));
+    }
+    texts.join("; ")
 }
 
 impl Problem {

@@ -272,3 +272,60 @@ fn define_trap(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wasmtime::Store;
+    use windlass_core::policy::Lookups;
+    use windlass_core::time::Timestamp;
+
+    use super::*;
+    use crate::charge::{Budget, Counters};
+    use crate::state::Decision;
+
+    fn store(given: &str, role: Role) -> Store<State> {
+        let engine = crate::engine::start().unwrap();
+        let mut seed = blake3::Hasher::new();
+        seed.update(given.as_bytes());
+        let counters = Arc::new(Counters::default());
+        State::store(&engine, "test".into(), seed, role, 1_000, Budget::whole(20), &counters)
+    }
+
+    fn policy(given: &str, now: u64) -> Store<State> {
+        let lookups = Lookups { now: Timestamp(now), ..Lookups::default() };
+        store(given, Role::Policy(Decision { lookups, ..Decision::default() }))
+    }
+
+    fn drawn(mut store: Store<State>) -> (Vec<u8>, u64) {
+        let state = store.data_mut();
+        (state.random_bytes(16).unwrap(), random::Host::get_random_u64(state).unwrap())
+    }
+
+    #[test]
+    fn chance_in_a_policy_is_a_function_of_its_input() {
+        assert_eq!(drawn(policy("a", 5)), drawn(policy("a", 5)));
+        assert_ne!(drawn(policy("a", 5)), drawn(policy("a", 6)));
+        assert_ne!(drawn(policy("a", 5)), drawn(policy("b", 5)));
+        assert_eq!(drawn(store("a", Role::Describe)), drawn(store("a", Role::Describe)));
+    }
+
+    #[test]
+    fn the_clock_of_a_policy_stands_still_and_nothing_waits() {
+        let mut store = policy("a", 1_234);
+        let state = store.data_mut();
+        let now = wall_clock::Host::now(state).unwrap();
+        assert_eq!((now.seconds, now.nanoseconds), (1, 234_000_000));
+        assert_eq!(monotonic_clock::Host::now(state).unwrap(), 1_234_000_000);
+        let refused = monotonic_clock::Host::subscribe_duration(state, 1).unwrap_err();
+        assert_eq!(refused.to_string(), WAITS);
+    }
+
+    #[test]
+    fn random_numbers_are_given_in_measure() {
+        let mut store = policy("a", 1);
+        assert!(store.data_mut().random_bytes(MAX_RANDOM).is_ok());
+        assert!(store.data_mut().random_bytes(MAX_RANDOM + 1).is_err());
+    }
+}
