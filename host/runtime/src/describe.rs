@@ -170,8 +170,7 @@ fn check_capability(request: &CapabilityRequest) -> Vec<String> {
         return vec![format!("it asks for the capability {asked}, and this host knows {known}")];
     }
     let mut problems = Vec::new();
-    let names_something = request.capability != "files";
-    match (names_something, request.scope.is_empty()) {
+    match (capability::is_scoped(&request.capability), request.scope.is_empty()) {
         (true, true) => problems.push(format!("it asks for {asked} and names nothing in the scope")),
         (false, false) => {
             problems.push(format!("it asks for {asked} with a scope, which that does not have"))
