@@ -32,3 +32,22 @@ fn keep_files() {
         rustix::io::fcntl_setfd(file, FdFlags::CLOEXEC).ok();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn nobody_looks_into_it_orphans_come_to_it_and_nothing_stays_open_for_children() {
+        let file = tempfile::tempfile().unwrap();
+        rustix::io::fcntl_setfd(file.as_fd(), FdFlags::empty()).unwrap();
+        harden();
+        assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        assert!(rustix::process::child_subreaper().unwrap().is_some());
+        assert_eq!(rustix::process::getrlimit(Resource::Core).current, Some(0));
+        assert_eq!(rustix::io::fcntl_getfd(file.as_fd()).unwrap(), FdFlags::CLOEXEC);
+        let own = rustix::process::getpid().as_raw_nonzero();
+        assert!(std::fs::read_dir(format!("/proc/{own}/fd")).is_ok(), "it still finds its own things");
+    }
+}

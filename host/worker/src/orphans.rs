@@ -61,8 +61,9 @@ impl Orphans {
     pub fn new(instance: &str, alone: bool) -> Orphans {
         // Not the instance itself: builds see it.
         let worker = blake3::hash(format!("windlass worker {instance}").as_bytes()).to_hex()[..16].to_owned();
-        // In a container the first process adopts whatever anybody started there.
-        let alone = alone && std::process::id() != 1;
+        // In a container the first process adopts whatever anybody started there. And without the kernel's
+        // list of the first thread's children, those that this process started itself look the same.
+        let alone = alone && std::process::id() != 1 && proc::has_list();
         Orphans { worker, alone, inner: Mutex::default() }
     }
 

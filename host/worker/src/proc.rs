@@ -1,7 +1,6 @@
 //! Processes as `/proc` shows them: who they are, whose children, and a signal that reaches none but them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -67,18 +66,23 @@ impl Process {
     }
 }
 
+/// Whether [`adopted`] knows the threads' children apart.
+pub fn has_list() -> bool {
+    own_children().is_some()
+}
+
 /// The children of the first thread of this process: those that it adopted are among them.
 pub fn adopted() -> Vec<Pid> {
     let own = std::process::id();
-    match children_of_thread(format!("/proc/self/task/{own}/children")) {
+    match own_children() {
         Some(children) => children,
         // A kernel without that file (CONFIG_PROC_CHILDREN).
         None => all().into_values().filter(|p| p.parent.cast_unsigned() == own).map(|p| p.pid).collect(),
     }
 }
 
-fn children_of_thread(path: impl AsRef<Path>) -> Option<Vec<Pid>> {
-    let text = std::fs::read_to_string(path).ok()?;
+fn own_children() -> Option<Vec<Pid>> {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id())).ok()?;
     Some(text.split_ascii_whitespace().filter_map(pid).collect())
 }
 

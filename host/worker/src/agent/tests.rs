@@ -11,6 +11,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 use windlass_core::digest::Digest;
+use windlass_core::policy::Usage;
 use windlass_core::value::{Completion, Failure};
 use windlass_protocol::codec::{self, Decoder};
 use windlass_protocol::message::{CommandUid, Start, ToWorker, Update};
@@ -125,7 +126,14 @@ impl Master {
 
     /// All updates from `first` on to the last: the log, its hash as told, how it ended.
     async fn rest_of(&mut self, uid: &CommandUid, first: u64) -> Ended {
-        let mut ended = Ended { log: Vec::new(), diagnostics: String::new(), last: 0, hash: None, how: None };
+        let mut ended = Ended {
+            log: Vec::new(),
+            diagnostics: String::new(),
+            last: 0,
+            hash: None,
+            how: None,
+            usage: None,
+        };
         for expected in first.. {
             let (number, update) = self.update(uid).await;
             assert_eq!(number, expected);
@@ -133,8 +141,9 @@ impl Master {
                 Update::Log { data, .. } => ended.log.extend_from_slice(&data),
                 Update::Diagnostic { message, .. } => ended.diagnostics += &message,
                 Update::Values { .. } => {}
-                Update::Done { how, log_hash, .. } => {
+                Update::Done { how, log_hash, usage } => {
                     (ended.last, ended.hash, ended.how) = (number, Some(log_hash), Some(how));
+                    ended.usage = usage;
                     break;
                 }
             }
@@ -149,6 +158,7 @@ struct Ended {
     last: u64,
     hash: Option<Digest>,
     how: Option<Result<Completion, Failure>>,
+    usage: Option<Usage>,
 }
 
 impl Ended {
@@ -439,4 +449,29 @@ async fn a_token_that_others_can_read_is_refused_with_what_to_do() {
     write_token(&other, 0o640);
     let refused = start_worker(other, listener, &CancellationToken::new(), &world.events).await.unwrap();
     assert!(refused.unwrap_err().to_string().contains("chmod 600"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_without_a_grant_is_denied_named_and_counted() {
+    let world = world().await;
+    let (mut master, _) = world.welcome(&[]).await;
+    let mut start = shell(1, "true");
+    start.args =
+        serde_json::json!({"command": ["sh", "-c", "true"], "env": {"LD_PRELOAD": "x.so"}}).to_string();
+    start.grants = vec![("exec".into(), vec!["sh".into()]), ("env".into(), vec!["*".into()])];
+    master.say(ToWorker::Start(start.clone())).await;
+    let ended = master.rest_of(&uid(1), 1).await;
+    let denied = format!(
+        "`windlass:shell` ({}) may not set the variable `LD_PRELOAD`: the plugin does not ask for it",
+        commands().short()
+    );
+    assert!(ended.failure().message.contains(&denied), "{}", ended.failure());
+    assert!(ended.diagnostics.contains(&denied), "{}", ended.diagnostics);
+    assert_eq!(ended.usage.unwrap().denials, 1);
+
+    // With `*` it may run `env` with any variable, so it may set any.
+    start.command = uid(2);
+    start.grants = vec![("exec".into(), vec!["*".into()])];
+    master.say(ToWorker::Start(start)).await;
+    assert_eq!(master.rest_of(&uid(2), 1).await.rc(), Some(0));
 }
