@@ -22,6 +22,7 @@ macro_rules! export {
 
         impl $crate::bindings::plugin::exports::windlass::base::plugin::Guest for __WindlassPlugin {
             fn describe() -> $crate::bindings::plugin::exports::windlass::base::plugin::Description {
+                $crate::tell_panics();
                 let mut describing = $crate::Describing::new();
                 $($(describing.hook::<$hook>(stringify!($kind));)+)+
                 describing.finish()
@@ -71,6 +72,12 @@ impl Describing {
     pub fn finish(self) -> Description {
         self.0
     }
+}
+
+/// From here on a panic says where and why in the plugin's diagnostics; the host shows it with the fault.
+#[doc(hidden)]
+pub fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| crate::log::write(crate::log::Level::Error, &panic.to_string())));
 }
 
 /// What a component answers to a name that is not in its description.
@@ -136,6 +143,7 @@ macro_rules! __export_hook {
                 args: String,
                 $($param: $type),*
             ) -> Result<$answer, $crate::Failure> {
+                $crate::tell_panics();
                 $(if name == <$hook as $crate::Hook>::NAME {
                     let args = <<$hook as $crate::Hook>::Args as $crate::Args>::read(&args)?;
                     return $crate::__export_hook!(@call $trait $function $hook, args, $pass);

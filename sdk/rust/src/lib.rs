@@ -45,7 +45,7 @@ mod values;
 
 pub use args::{Args, NoArgs, bad_argument};
 #[doc(hidden)]
-pub use export::{Describing, unknown_hook};
+pub use export::{Describing, tell_panics, unknown_hook};
 pub use hooks::{
     BuildStep, CanStartBuild, Capability, ChangeHook, ChangeSource, CodebaseGenerator, Configurator, Hook,
     MergeRequests, NextBuild, NextSlave, PrioritizeBuilders, Renderer, Reporter, Scheduler, SlaveCommand,

@@ -97,7 +97,8 @@ async fn traps_and_limits_are_named_and_the_host_goes_on() {
         other => panic!("{other:?}"),
     };
     let text = trap(host.fault(&plugin, "trap").await);
-    assert!(text.contains("unreachable"), "{text}");
+    assert!(text.contains("a panic") && text.contains("src/policies.rs"), "{text}");
+    assert!(text.ends_with("on purpose"), "{text}");
     let text = trap(host.fault(&plugin, "deep").await);
     assert!(text.contains("stack"), "{text}");
     let text = trap(host.fault(&plugin, "clock").await);
