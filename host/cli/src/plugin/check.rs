@@ -7,7 +7,7 @@ use serde::Serialize;
 use windlass_core::digest::Digest;
 use windlass_core::policy::HookKind;
 use windlass_runtime::plugin::{Hook, Plugin, Source};
-use windlass_runtime::registry;
+use windlass_runtime::{Verdict, compat, registry};
 
 use super::{File, Loader, build, chain};
 use crate::exit::{Exit, Failed};
@@ -24,6 +24,23 @@ struct Report {
     hooks: Vec<String>,
     errors: Vec<String>,
     warnings: Vec<String>,
+    /// What this host and others say of the contract that it was made for.
+    hosts: Vec<HostSays>,
+}
+
+/// [`Verdict`], for machines.
+#[derive(Debug, Serialize)]
+struct HostSays {
+    host: String,
+    loads: bool,
+    says: String,
+}
+
+impl From<Verdict> for HostSays {
+    fn from(verdict: Verdict) -> HostSays {
+        let Verdict { host, loads, says } = verdict;
+        HostSays { host, loads, says }
+    }
 }
 
 /// `windlass plugin check`: of files, of folders with components, and of projects, which are built first.
@@ -35,6 +52,8 @@ pub fn check(paths: &[PathBuf], target_dir: Option<&Path>, json: bool) -> Result
             Source::Bundled | Source::Master => PathBuf::from(&file.name),
         };
         let (size, digest) = (file.bytes.len() as u64, Digest::of(&file.bytes));
+        // What is no component has no contract; loading says what it is.
+        let hosts = compat(&file.bytes).unwrap_or_default().into_iter().map(HostSays::from).collect();
         let (mut hooks, mut errors) = (Vec::new(), Vec::new());
         match loader.load(file) {
             Ok(plugin) => {
@@ -43,7 +62,7 @@ pub fn check(paths: &[PathBuf], target_dir: Option<&Path>, json: bool) -> Result
             }
             Err(error) => errors.push(chain(&error.problem)),
         }
-        reports.push(Report { file: path, size, digest, hooks, errors, warnings: Vec::new() });
+        reports.push(Report { file: path, size, digest, hooks, errors, warnings: Vec::new(), hosts });
     }
     let bundled = bundled(&loader, !loaded.is_empty());
     for (n, (place, plugin)) in loaded.iter().enumerate() {
@@ -158,5 +177,9 @@ fn show(report: &Report) {
     }
     for warning in &report.warnings {
         println!("{} {file}: {}", paint(WARN, "warning:"), tame_log(warning));
+    }
+    for HostSays { host, loads, says } in &report.hosts {
+        let (style, word) = if *loads { (FAINT, "takes it") } else { (WARN, "refuses it") };
+        println!("  {}", paint(style, tame(&format!("{host} {word}: {says}"))));
     }
 }
