@@ -179,7 +179,7 @@ fn show(report: &Report) {
         println!("{} {file}: {}", paint(WARN, "warning:"), tame_log(warning));
     }
     for HostSays { host, loads, says } in &report.hosts {
-        let (style, word) = if *loads { (FAINT, "takes it") } else { (WARN, "refuses it") };
-        println!("  {}", paint(style, tame(&format!("{host} {word}: {says}"))));
+        let word = if *loads { "takes it" } else { "refuses it" };
+        println!("  {}", paint(FAINT, tame(&format!("{host} {word}: {says}"))));
     }
 }
