@@ -3,13 +3,14 @@
 //! One task for each configured worker (its *seat*) owns the socket, the commands and their numbers;
 //! it outlives the socket, so that a command survives a link that is cut. Others hold [`Links`].
 //!
-//! - `accept`: from a TCP connection to a hello that was checked
+//! - `accept`: from a TCP connection to a hello that was checked; `greeting`: how many are on that way
 //! - `seat`: the task of one worker
 //! - `wire`: the sending half of a connection; control overtakes bulk
 //! - `feed`: what a command's owner gets: every update once, in order
 
 mod accept;
 mod feed;
+mod greeting;
 mod seat;
 mod wire;
 
@@ -18,7 +19,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_config::config;
@@ -29,13 +30,11 @@ use windlass_store::Cas;
 use crate::clock::Clock;
 use crate::dispatcher::{Dispatcher, WorkerUp};
 use crate::events::Events;
+use greeting::Greeting;
 use seat::Order;
 
 pub(crate) use feed::size;
 pub use feed::{CommandEvent, CommandFeed};
-
-/// Connections that may be on their way to a hello at once: a flood of strangers costs no more.
-const MAX_GREETING: usize = 256;
 
 /// What links are made of.
 pub struct LinkParts {
@@ -122,7 +121,7 @@ struct Inner {
     parts: LinkParts,
     report: OnceLock<Arc<dyn LinkReport>>,
     seats: RwLock<BTreeMap<String, Handle>>,
-    greeting: Arc<Semaphore>,
+    greeting: Arc<Greeting>,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -145,7 +144,7 @@ impl Links {
             parts,
             report: OnceLock::new(),
             seats: RwLock::default(),
-            greeting: Arc::new(Semaphore::new(MAX_GREETING)),
+            greeting: Arc::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         }))

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::accept_async_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_util::sync::CancellationToken;
 use windlass_protocol::codec::MAX_FRAME;
 use windlass_protocol::hello::{self, Refusal};
 use windlass_protocol::message::{Hello, ToMaster, ToWorker};
@@ -30,18 +31,16 @@ pub(super) async fn serve(links: Links, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Ok(permit) = std::sync::Arc::clone(&links.0.greeting).try_acquire_owned() else {
-                    // Strangers shall not fill the log either.
-                    if warned.is_none_or(|at| at.elapsed() > WARN_PAUSE) {
-                        warned = Some(Instant::now());
-                        tracing::warn!(%peer, "too many connections without a hello: they are dropped");
-                    }
-                    continue;
-                };
+                let (place, gives_way, displaced) = links.0.greeting.enter(peer.ip());
+                // Strangers shall not fill the log either.
+                if displaced && warned.is_none_or(|at| at.elapsed() > WARN_PAUSE) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(%peer, "too many connections without a hello: the oldest are dropped");
+                }
                 let greeted = links.clone();
                 links.0.tasks.spawn(async move {
-                    greet(greeted, stream, peer).await;
-                    drop(permit);
+                    greet(greeted, stream, peer, gives_way).await;
+                    drop(place);
                 });
             }
             Err(error) => {
@@ -52,10 +51,11 @@ pub(super) async fn serve(links: Links, listener: TcpListener) {
     }
 }
 
-async fn greet(links: Links, stream: TcpStream, peer: SocketAddr) {
+async fn greet(links: Links, stream: TcpStream, peer: SocketAddr, gives_way: CancellationToken) {
     let deadline = links.0.parts.limits.hello;
     let hello = tokio::select! {
         () = links.0.closing.cancelled() => return,
+        () = gives_way.cancelled() => return,
         hello = tokio::time::timeout(deadline, receive(stream)) => hello,
     };
     let (outgoing, incoming, hello) = match hello {

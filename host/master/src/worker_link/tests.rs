@@ -454,3 +454,16 @@ async fn command_whose_owner_went_while_the_link_was_cut_is_not_resumed() {
     worker.done("u2", 1).await;
     assert_eq!(next(&mut feed).await, "1 done");
 }
+
+/// Symptom: no worker could connect for as long as somebody wanted. Cause: 256 connections that said
+/// nothing held all places before the hello. Cure: the oldest of them gives way to the newest.
+#[tokio::test]
+async fn strangers_that_say_nothing_do_not_keep_a_worker_out() {
+    let world = world(limits()).await;
+    let address = world.address.trim_start_matches("ws://").to_owned();
+    let mut strangers = Vec::new();
+    for _ in 0..300 {
+        strangers.push(TcpStream::connect(&address).await.unwrap());
+    }
+    Scripted::join(&world, hello("w1")).await;
+}
