@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anstream::{eprintln, println};
 use windlass_config::Diagnostics;
+use windlass_master::Grant;
 
 use crate::exit::{Exit, Failed};
-use crate::output::{GOOD, paint, tame_log};
+use crate::output::{GOOD, paint, tame, tame_log};
 use crate::place::{MASTER_FILE, WORKER_FILE, file_in, read};
 use crate::query::print_json;
 
@@ -23,17 +24,18 @@ pub async fn check(path: &Path, json: bool) -> Result<Exit, Failed> {
             checked.warnings,
             Vec::new(),
             "a worker's configuration",
+            &[],
             json,
         );
     }
     let file = file_in(path, MASTER_FILE);
     read(&file)?;
-    let cache = tempfile::tempdir()?;
-    let checked = windlass_master::check(&file, &cache.path().join("cache"), crate::compile::compiler())
+    let cache = crate::compile::Cache::open()?;
+    let checked = windlass_master::check(&file, cache.folder(), crate::compile::compiler())
         .await
         .map_err(crate::daemon::start_failed)?;
     let what = format!("{} builders, {} plugins", checked.builders, checked.plugins);
-    report(&file, checked.errors, checked.warnings, checked.plugin_errors, &what, json)
+    report(&file, checked.errors, checked.warnings, checked.plugin_errors, &what, &checked.grants, json)
 }
 
 fn report(
@@ -42,6 +44,7 @@ fn report(
     warnings: Option<Diagnostics>,
     plugins: Vec<String>,
     what: &str,
+    grants: &[Grant],
     json: bool,
 ) -> Result<Exit, Failed> {
     let faulty = errors.is_some() || !plugins.is_empty();
@@ -49,6 +52,7 @@ fn report(
         let list = |d: &Option<Diagnostics>| d.as_ref().map_or(serde_json::json!([]), Diagnostics::to_json);
         print_json(&serde_json::json!({
             "file": file, "errors": list(&errors), "warnings": list(&warnings), "plugins": plugins,
+            "grants": grants,
         }));
         return Ok(if faulty { Exit::Invalid } else { Exit::Success });
     }
@@ -62,7 +66,23 @@ fn report(
         return Ok(Exit::Invalid);
     }
     println!("{} {}: {what}", paint(GOOD, "good:"), file.display());
+    if !grants.is_empty() {
+        println!("\ncommands may, where their worker allows it too:");
+    }
+    for grant in grants {
+        println!("  {}", tame(&told(grant)));
+    }
     Ok(Exit::Success)
+}
+
+/// One capability in one line.
+fn told(Grant { hook, capability, asked, granted, implemented }: &Grant) -> String {
+    let asks = if asked.is_empty() { String::new() } else { format!(" (asks for {})", asked.join(", ")) };
+    match granted {
+        _ if !implemented => format!("{hook}: {capability}: nothing implements it yet{asks}"),
+        Some(granted) => format!("{hook}: {capability} {}{asks}", granted.join(", ")),
+        None => format!("{hook}: {capability}: not granted in [grants.\"{hook}\"]{asks}"),
+    }
 }
 
 /// Draws diagnostics on standard error: with lines and carets, in colour where that is wanted.

@@ -36,7 +36,7 @@ pub mod world;
 mod start;
 mod stats;
 
-pub use check::{Checked, check};
+pub use check::{Checked, Grant, check};
 pub use events::{Events, Listener};
 pub use force::ForceError;
 pub use handle::{Handle, LogError, PollError, QueryError, StopError};
