@@ -7,6 +7,7 @@ use bytes::Bytes;
 use windlass_core::policy::{BuilderInfo, Lookups, Question, RequestInfo, SlaveInfo};
 use windlass_core::time::Timestamp;
 use windlass_runtime::plugin::Source;
+use windlass_runtime::registry::{Candidate, prepare};
 use windlass_runtime::{Options, Runtime};
 
 const CALLS: usize = 2_000;
@@ -33,6 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             bundled.bytes.len()
         );
     }
+    many(&runtime)?;
     let bytes = windlass_plugins::bundled().iter().find(|bundled| bundled.name == "least-loaded");
     let bytes = bytes.ok_or("least-loaded is bundled")?.bytes;
     let plugin = runtime.load("least-loaded", Source::Bundled, Bytes::from_static(bytes))?;
@@ -47,6 +49,33 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             reply.answer?;
         }
         println!("ask  {slaves:5} slaves: wall {}, cpu of the call {}", spread(wall), spread(cpu));
+    }
+    Ok(())
+}
+
+/// Fifty plugins, each with bytes of its own: loaded cold and warm, and one of them replaced.
+fn many(runtime: &Runtime) -> Result<(), Box<dyn std::error::Error>> {
+    let bytes = windlass_plugins::bundled().iter().find(|bundled| bundled.name == "least-loaded");
+    let bytes = bytes.ok_or("least-loaded is bundled")?.bytes;
+    let candidate = |n: u8, version: u8| {
+        // A section of its own at the end, which nobody reads.
+        let bytes = [bytes, &[0, 4, 1, b'n', n, version]].concat();
+        let name = format!("plugin-{n}");
+        Candidate { source: Source::File(format!("{name}.wasm").into()), name, bytes: bytes.into() }
+    };
+    let all = || (0..50).map(|n| candidate(n, 0)).collect::<Vec<_>>();
+    let mut loaded = None;
+    for what in ["cold", "warm", "warm"] {
+        let began = Instant::now();
+        loaded = Some(prepare(runtime, None, all()).map_err(|mut errors| errors.remove(0))?);
+        println!("load 50 plugins {what}: {:.1?}", began.elapsed());
+    }
+    for version in [1, 1, 2] {
+        let mut next = all();
+        next[25] = candidate(25, version);
+        let began = Instant::now();
+        prepare(runtime, loaded.as_ref(), next).map_err(|mut errors| errors.remove(0))?;
+        println!("reload one of 50 (version {version}): {:.1?}", began.elapsed());
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ pub struct LoadError {
     pub origin: Source,
     /// What is wrong with it.
     #[source]
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// What is wrong with a plugin. "It" is the component.
@@ -168,7 +168,9 @@ pub(crate) fn load(
             capabilities: described.capabilities,
             prepared,
         })),
-        Err(problem) => Err(LoadError { plugin: name.to_owned(), digest, origin, problem }),
+        Err(problem) => {
+            Err(LoadError { plugin: name.to_owned(), digest, origin, problem: Box::new(problem) })
+        }
     }
 }
 

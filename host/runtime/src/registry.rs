@@ -312,7 +312,7 @@ pub fn prepare(
         match loaded {
             Ok(plugin) => {
                 if plugins.insert(key, plugin).is_some() {
-                    let problem = Problem::SameName;
+                    let problem = Box::new(Problem::SameName);
                     errors.push(LoadError { plugin: name, digest, origin: source, problem });
                 }
             }

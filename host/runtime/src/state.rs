@@ -44,7 +44,7 @@ pub(crate) struct State {
 /// Random numbers that are a function of the call: made at first use.
 pub(crate) enum Chance {
     /// From what the call was given.
-    Seed(blake3::Hasher),
+    Seed(Box<blake3::Hasher>),
     /// From here on.
     Stream(blake3::OutputReader),
 }
@@ -107,7 +107,7 @@ impl State {
             messages: 0,
             said: Said::default(),
             alarms: BTreeMap::new(),
-            chance: Chance::Seed(seed),
+            chance: Chance::Seed(Box::new(seed)),
             wasi: None,
             budget,
         };

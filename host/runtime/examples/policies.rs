@@ -1,0 +1,319 @@
+//! What asking a policy costs on its whole way, from the board that decides to the guest and back, beside a bare
+//! loop that makes an instance and calls it: `tests/bench/policies.py` makes the components and runs this.
+//!
+//! ```sh
+//! cargo run --release -p windlass-runtime --example policies -- rust=v1.wasm:placement c=c-all.wasm:last
+//! ```
+//!
+//! Both in one run and in turns, so that whatever else the machine does falls on both: same component, same
+//! candidates, same arguments, same settings of the engine. The bare loop knows no limits, no meters and no
+//! threads; its arguments are ready before the clock starts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Config, Engine, Store};
+use windlass_core::builder::{Builder, Merge, OnError, PolicyUse};
+use windlass_core::digest::Digest;
+use windlass_core::id::{BuildId, BuildsetId, Fence, RequestId};
+use windlass_core::outcome::Outcome;
+use windlass_core::policy::HookKind;
+use windlass_core::properties::Properties;
+use windlass_core::record;
+use windlass_core::request::{Buildset, Request};
+use windlass_core::schedule::{Ask, Board, Effect, Reply, Rules, WorkerRule};
+use windlass_core::time::Timestamp;
+use windlass_runtime::plugin::Source;
+use windlass_runtime::registry::Generation;
+use windlass_runtime::{Options, Runtime};
+
+mod bindings {
+    #![allow(missing_docs, reason = "generated from wit/, documented there")]
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "windlass:master/all-hooks",
+        imports: { default: async | trappable },
+        exports: { default: async },
+    });
+}
+use bindings::exports::windlass::master::next_slave;
+use bindings::windlass::master::model;
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Turns of each kind for each figure, after some that do not count.
+const TURNS: usize = 300;
+const WARM_UP: usize = 20;
+
+fn main() -> Result<(), Failed> {
+    // As the master has it: the dispatcher is a task among others.
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    threads.block_on(async { tokio::spawn(measure()).await? })
+}
+
+async fn measure() -> Result<(), Failed> {
+    let dir = tempfile::tempdir()?;
+    let runtime = Runtime::new(Options::new(dir.path().join("cache")))?;
+    println!(
+        "{:8} {:>10} {:>22} {:>22} {:>8}",
+        "guest", "candidates", "bare p50 (p90)", "whole way p50 (p90)", "ratio"
+    );
+    for arg in std::env::args().skip(1).collect::<Vec<_>>() {
+        let (name, rest) = arg.split_once('=').ok_or("NAME=FILE:HOOK")?;
+        let (file, hook) = rest.rsplit_once(':').ok_or("NAME=FILE:HOOK")?;
+        let bytes = Bytes::from(std::fs::read(file)?);
+        let bare = Bare::new(&bytes)?;
+        let plugin = runtime.load(name, Source::File(file.into()), bytes)?;
+        let generation = Arc::new(Generation::new(1, vec![plugin]));
+        for candidates in [10, 100, 1_000] {
+            let mut way = Way::new(&runtime, &generation, &format!("{name}:{hook}"), candidates);
+            let question = Question::of(candidates);
+            let (mut alone, mut whole) = (Vec::new(), Vec::new());
+            for turn in 0..WARM_UP + TURNS {
+                let (a, b) = (bare.ask(hook, &question).await?, way.ask().await?);
+                if turn >= WARM_UP {
+                    alone.push(a);
+                    whole.push(b);
+                }
+            }
+            let (alone, whole) = (Spread::of(alone), Spread::of(whole));
+            let ratio = whole.p50.as_secs_f64() / alone.p50.as_secs_f64();
+            println!("{name:8} {candidates:>10} {alone:>22} {whole:>22} {ratio:>8.2}");
+        }
+    }
+    Ok(())
+}
+
+struct Spread {
+    p50: Duration,
+    p90: Duration,
+}
+
+impl Spread {
+    fn of(mut times: Vec<Duration>) -> Spread {
+        times.sort();
+        Spread { p50: times[times.len() / 2], p90: times[times.len() * 9 / 10] }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&format!("{:.0?} ({:.0?})", self.p50, self.p90))
+    }
+}
+
+/// What the guest is asked, in its own types.
+struct Question {
+    builder: model::BuilderInfo,
+    slaves: Vec<model::SlaveInfo>,
+    request: model::BuildRequest,
+}
+
+impl Question {
+    fn of(candidates: usize) -> Question {
+        let slave = |n| model::SlaveInfo {
+            name: worker(n),
+            running: 0,
+            max_builds: Some(4),
+            connected_since_ms: 1_000,
+            last_built_ms: None,
+            last_outcome: None,
+            load: None,
+            properties: Vec::new(),
+        };
+        Question {
+            builder: model::BuilderInfo {
+                name: "linux".to_owned(),
+                tags: vec!["ci".to_owned()],
+                pending: 1,
+                building: 0,
+                highest_priority: Some(0),
+                oldest_request_ms: Some(1_000),
+            },
+            slaves: (0..candidates).map(slave).collect(),
+            request: model::BuildRequest {
+                id: 12,
+                buildset: 7,
+                builder: "linux".to_owned(),
+                stamps: Vec::new(),
+                priority: 0,
+                submitted_ms: 1_000,
+                waited_for: false,
+                reason: "force".to_owned(),
+                properties: Vec::new(),
+            },
+        }
+    }
+}
+
+fn worker(n: usize) -> String {
+    format!("worker-{n:04}")
+}
+
+/// wasmtime and nothing else.
+struct Bare {
+    engine: Engine,
+    pre: InstancePre<()>,
+    indices: next_slave::GuestIndices,
+}
+
+impl Bare {
+    fn new(bytes: &[u8]) -> Result<Bare, Failed> {
+        // Those of `windlass_runtime`'s engine.
+        let mut config = Config::new();
+        config
+            .epoch_interruption(true)
+            .concurrency_support(false)
+            .cranelift_nan_canonicalization(true)
+            .relaxed_simd_deterministic(true)
+            .wasm_component_model(true);
+        let engine = Engine::new(&config)?;
+        let component = Component::new(&engine, bytes)?;
+        let mut linker = Linker::new(&engine);
+        // No policy calls any of them in this run.
+        linker.define_unknown_imports_as_traps(&component)?;
+        let pre = linker.instantiate_pre(&component)?;
+        let indices = next_slave::GuestIndices::new(&pre)?;
+        Ok(Bare { engine, pre, indices })
+    }
+
+    async fn ask(&self, hook: &str, question: &Question) -> Result<Duration, Failed> {
+        let began = Instant::now();
+        let mut store = Store::new(&self.engine, ());
+        store.set_epoch_deadline(u64::MAX / 2);
+        let instance = self.pre.instantiate_async(&mut store).await?;
+        let guest = self.indices.load(&mut store, &instance)?;
+        let Question { builder, slaves, request } = question;
+        let chosen = guest.call_choose(&mut store, hook, "{}", builder, slaves, request).await?;
+        let took = began.elapsed();
+        chosen.map_err(|failure| format!("{failure:?}"))?.ok_or("it chooses nobody")?;
+        Ok(took)
+    }
+}
+
+/// The way that a question takes in the master: the board drafts it, a task asks, the board judges the answer and
+/// hands out the claim.
+struct Way {
+    runtime: Runtime,
+    generation: Arc<Generation>,
+    board: Board,
+    tasks: JoinSet<(windlass_core::schedule::AskId, Reply)>,
+    requests: u64,
+}
+
+impl Way {
+    fn new(runtime: &Runtime, generation: &Arc<Generation>, hook: &str, candidates: usize) -> Way {
+        let mut board = Board::default();
+        let digest = generation.plugins().next().map_or(Digest::of(b""), |plugin| plugin.digest);
+        let kind = HookKind::NextSlave;
+        let component = record::Component { kind: kind.as_str().to_owned(), hook: hook.to_owned(), digest };
+        let workers = (0..candidates).map(|n| WorkerRule {
+            name: worker(n),
+            max_builds: Some(4),
+            properties: Properties::default(),
+        });
+        board.configure(Rules {
+            builders: [("linux".to_owned(), Arc::new(builder(hook, candidates)))].into(),
+            workers: workers.collect(),
+            components: [((kind, hook.to_owned()), component)].into(),
+            window: candidates,
+            ..Rules::default()
+        });
+        (0..candidates).for_each(|n| board.worker_up(&worker(n), Timestamp(1_000), Vec::new()));
+        for effect in board.decide(Timestamp(1_000)) {
+            if let Effect::History(pairs) = effect {
+                board.history(pairs.into_iter().map(|pair| (pair, None)).collect());
+            }
+        }
+        let (runtime, generation) = (runtime.clone(), Arc::clone(generation));
+        Way { runtime, generation, board, tasks: JoinSet::new(), requests: 0 }
+    }
+
+    async fn ask(&mut self) -> Result<Duration, Failed> {
+        self.requests += 1;
+        let (request, buildset) = order(self.requests);
+        let now = Timestamp(2_000 + self.requests);
+        let began = Instant::now();
+        self.board.submitted([(request, Arc::new(buildset))]);
+        for effect in self.board.decide(now) {
+            match effect {
+                Effect::Ask(ask) => {
+                    self.tasks.spawn(answer(self.runtime.clone(), Arc::clone(&self.generation), ask))
+                }
+                other => return Err(format!("{other:?} where a question was due").into()),
+            };
+        }
+        let (id, reply) = self.tasks.join_next().await.ok_or("a question was asked")??;
+        self.board.answered(id, reply, now);
+        let effects = self.board.decide(now);
+        let took = began.elapsed();
+        for effect in effects {
+            match effect {
+                Effect::Record(decision) if decision.fallback.is_none() => {}
+                Effect::Claim(claim) => self.board.claimed(claim.start, BuildId(self.requests)),
+                other => return Err(format!("{other:?} where a claim was due").into()),
+            }
+        }
+        self.board.build_ended(BuildId(self.requests), Outcome::Success, now);
+        Ok(took)
+    }
+}
+
+/// As the master's dispatcher asks.
+async fn answer(
+    runtime: Runtime,
+    generation: Arc<Generation>,
+    ask: Ask,
+) -> (windlass_core::schedule::AskId, Reply) {
+    let found = generation.resolve(ask.question.kind(), &ask.policy.hook).expect("it is the only plugin");
+    let reply = runtime.ask(&found.plugin, &found.hook, &ask.policy.args, ask.question, ask.lookups).await;
+    (ask.id, Reply { answer: reply.answer, lookups: reply.lookups, usage: reply.usage })
+}
+
+fn builder(hook: &str, workers: usize) -> Builder {
+    let next_slave = PolicyUse { hook: hook.to_owned(), args: "{}".to_owned(), on_error: OnError::Default };
+    Builder {
+        name: "linux".to_owned(),
+        description: None,
+        tags: vec!["ci".to_owned()],
+        workers: (0..workers).map(worker).collect(),
+        builddir: "linux".to_owned(),
+        properties: Properties::default(),
+        env: Default::default(),
+        secrets: Default::default(),
+        steps: Vec::new(),
+        merge_requests: Merge::Never,
+        next_slave: Some(next_slave),
+        next_build: None,
+        can_start_build: None,
+    }
+}
+
+fn order(id: u64) -> (Request, Buildset) {
+    let request = Request {
+        id: RequestId(id),
+        buildset: BuildsetId(id),
+        builder: "linux".to_owned(),
+        priority: 0,
+        version: 1,
+        submitted: Timestamp(1_000),
+        waited_for: false,
+        claim: None,
+        last_fence: Fence(0),
+        complete: None,
+    };
+    let buildset = Buildset {
+        id: BuildsetId(id),
+        reason: "force".to_owned(),
+        submitter: "bench".to_owned(),
+        stamps: Vec::new(),
+        properties: Properties::default(),
+        submitted: Timestamp(1_000),
+        requests: vec![RequestId(id)],
+        complete: None,
+    };
+    (request, buildset)
+}
