@@ -5,6 +5,7 @@
 pub mod binary;
 pub mod fixtures;
 pub mod hostile;
+pub mod languages;
 pub mod relay;
 pub mod repository;
 pub mod site;

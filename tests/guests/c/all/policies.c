@@ -11,7 +11,8 @@ WINDLASS_HOOKS(
      .schema = "{\"type\": \"object\", \"additionalProperties\": false,"
                " \"required\": [\"watch\", \"beside\", \"word\", \"then\"],"
                " \"properties\": {\"watch\": {\"type\": \"string\"}, \"beside\": {\"type\": \"string\"},"
-               " \"word\": {\"type\": \"string\"}, \"then\": {\"type\": \"string\"}}}",
+               " \"word\": {\"type\": \"string\"}, \"then\": {\"type\": \"string\"},"
+               " \"with\": {\"type\": \"string\"}}}",
      .options = {{"halt-on-failure", true}}})
 
 bool exports_next_slave_choose(text_t *name, text_t *args, model_builder_info_t *builder,

@@ -1,4 +1,5 @@
-// A step with two commands under way: it reads what one says while both run.
+// A step with two commands under way: it reads what one says while both run. The other may be another command than
+// `shell`; what that tells the step becomes properties.
 
 #include <windlass.h>
 
@@ -13,11 +14,13 @@ bool exports_build_step_run(text_t *name, text_t *args, exports_build_step_step_
   if (!json_text(*args, "watch", &watch) || !json_text(*args, "beside", &beside) ||
       !json_text(*args, "word", &word) || !json_text(*args, "then", &then))
     return fail(err, "bad-argument", "watch, beside, word and then are texts");
+  text_t with = TEXT("shell");
+  json_text(*args, "with", &with);
   char *said = text_c_string(word);
 
   uint32_t first, second, third;
   if (!start("shell", shell(watch), "stdio", &first, err)) return false;
-  if (!start("shell", shell(beside), NULL, &second, err)) return false;
+  if (!start(text_c_string(with), shell(beside), NULL, &second, err)) return false;
 
   bool heard = false;
   int32_t worst = 0;
@@ -30,6 +33,12 @@ bool exports_build_step_run(text_t *name, text_t *args, exports_build_step_step_
           heard = true;
           if (!set_property("heard", value_text(word), err)) return false;
           if (!start("shell", shell(then), NULL, &third, err)) return false;
+        }
+        break;
+      case STEP_EVENT_UPDATE:
+        for (size_t i = 0; i < event.val.update.values.len; i++) {
+          windlass_pair_t *told = &event.val.update.values.ptr[i];
+          if (!step_set_property(&told->name, &told->value, err)) return false;
         }
         break;
       case STEP_EVENT_DONE:

@@ -4,7 +4,7 @@
 
 WINDLASS_HOOKS({.kind = "slave-command",
                 .name = "tee",
-                .summary = "runs a shell line, counts what it writes",
+                .summary = "runs a shell line, counts what it writes, version 1",
                 .schema = "{\"type\": \"object\", \"additionalProperties\": false, \"required\": [\"command\"],"
                           " \"properties\": {\"command\": {\"type\": \"string\"}}}"})
 WINDLASS_CAPABILITIES({.capability = "exec", .scope = {"/bin/sh"}, .reason = "runs what the step says"})
