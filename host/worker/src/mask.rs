@@ -9,11 +9,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use windlass_core::secret::MIN_VALUE;
 
 /// The fewest bytes of a line of a value, and of a part of its base64: shorter ones stand in any log.
 const MIN_PART: usize = 8;
+
+/// The most bytes of a pattern. A longer value is masked piece by piece, so that what is searched for stays
+/// small and what is held back is little; the pieces are shown as one.
+const MAX_PIECE: usize = 64;
+
+/// The longest value that is also looked for in other ways to write it.
+const MAX_ENCODED: usize = 4 * 1024;
 
 /// What is to be masked, and as what.
 pub struct Mask {
@@ -36,11 +43,15 @@ impl Mask {
         }
         for (name, value) in values {
             for form in forms(value) {
-                patterns.entry(form).or_insert_with(|| format!("<{name}>"));
+                for piece in pieces(&form) {
+                    patterns.entry(piece.to_vec()).or_insert_with(|| format!("<{name}>"));
+                }
             }
         }
         let patterns: Vec<(Vec<u8>, String)> = patterns.into_iter().collect();
         let search = AhoCorasick::builder()
+            // Quickly built, for each command anew.
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
             .match_kind(MatchKind::LeftmostLongest)
             .build(patterns.iter().map(|(pattern, _)| pattern))
             .expect("some kilobytes are far from the limit of states");
@@ -52,15 +63,19 @@ impl Mask {
 
     /// Masks a whole.
     pub fn bytes(&self, data: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(data.len());
+        let mut out = Out::default();
         let mut at = 0;
         for found in self.search.find_iter(data) {
-            out.extend_from_slice(&data[at..found.start()]);
-            out.extend_from_slice(self.patterns[found.pattern().as_usize()].1.as_bytes());
+            out.plain(&data[at..found.start()]);
+            out.hidden(self.name(&found));
             at = found.end();
         }
-        out.extend_from_slice(&data[at..]);
-        out
+        out.plain(&data[at..]);
+        out.bytes
+    }
+
+    fn name(&self, found: &aho_corasick::Match) -> &str {
+        &self.patterns[found.pattern().as_usize()].1
     }
 
     /// Masks a whole text.
@@ -91,10 +106,34 @@ impl std::fmt::Debug for Mask {
     }
 }
 
+/// What is given out. Pieces of one secret that follow each other are shown once.
+#[derive(Debug, Default)]
+struct Out {
+    bytes: Vec<u8>,
+    last: String,
+}
+
+impl Out {
+    fn plain(&mut self, data: &[u8]) {
+        if !data.is_empty() {
+            self.last.clear();
+            self.bytes.extend_from_slice(data);
+        }
+    }
+
+    fn hidden(&mut self, name: &str) {
+        if self.last != name {
+            self.last = name.to_owned();
+            self.bytes.extend_from_slice(name.as_bytes());
+        }
+    }
+}
+
 /// Masks one stream.
 #[derive(Debug)]
 pub struct Masker {
     mask: Arc<Mask>,
+    out: Out,
     /// What may be the beginning of a value.
     held: Vec<u8>,
 }
@@ -102,14 +141,13 @@ pub struct Masker {
 impl Masker {
     /// At the beginning of a stream.
     pub fn new(mask: Arc<Mask>) -> Masker {
-        Masker { mask, held: Vec::new() }
+        Masker { mask, out: Out::default(), held: Vec::new() }
     }
 
     /// Takes a piece of the stream and gives what is certain of it.
     pub fn push(&mut self, data: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(data);
-        let (mask, data) = (&self.mask, &self.held);
-        let mut out = Vec::with_capacity(data.len());
+        let (mask, data, out) = (&self.mask, &self.held, &mut self.out);
         let mut at = 0;
         let mut open = mask.open_from(data, 0);
         loop {
@@ -117,8 +155,8 @@ impl Masker {
             match mask.search.find(rest) {
                 // It begins where all is there: no longer one can begin here or before it.
                 Some(found) if found.start() < open => {
-                    out.extend_from_slice(&data[at..found.start()]);
-                    out.extend_from_slice(mask.patterns[found.pattern().as_usize()].1.as_bytes());
+                    out.plain(&data[at..found.start()]);
+                    out.hidden(mask.name(&found));
                     at = found.end();
                     if open < at {
                         open = mask.open_from(data, at);
@@ -127,28 +165,46 @@ impl Masker {
                 Some(_) | None => break,
             }
         }
-        out.extend_from_slice(&data[at..open]);
+        out.plain(&data[at..open]);
         self.held.drain(..open);
-        out
+        std::mem::take(&mut self.out.bytes)
     }
 
     /// The stream has ended: gives what was held back.
     pub fn finish(&mut self) -> Vec<u8> {
-        self.mask.bytes(&std::mem::take(&mut self.held))
+        let data = std::mem::take(&mut self.held);
+        let mut at = 0;
+        for found in self.mask.search.find_iter(&data) {
+            self.out.plain(&data[at..found.start()]);
+            self.out.hidden(self.mask.name(&found));
+            at = found.end();
+        }
+        self.out.plain(&data[at..]);
+        std::mem::take(&mut self.out.bytes)
     }
+}
+
+/// Cuts a form into pieces of about the same length.
+fn pieces(form: &[u8]) -> impl Iterator<Item = &[u8]> {
+    form.chunks(form.len().div_ceil(form.len().div_ceil(MAX_PIECE)))
 }
 
 /// A value, and how programs usually write it.
 fn forms(value: &[u8]) -> Vec<Vec<u8>> {
-    let mut forms = vec![value.to_vec(), value.trim_ascii().to_vec(), percent(value, "0123456789ABCDEF")];
+    let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let lines = lines.filter(|line| line.len() >= MIN_PART).map(<[u8]>::to_vec);
+    let mut forms: Vec<Vec<u8>> =
+        [value.to_vec(), value.trim_ascii().to_vec()].into_iter().chain(lines).collect();
+    forms.retain(|form| form.len() >= MIN_VALUE);
+    if value.len() > MAX_ENCODED {
+        return forms;
+    }
+    forms.push(percent(value, "0123456789ABCDEF"));
     forms.push(percent(value, "0123456789abcdef"));
     if let Ok(text) = std::str::from_utf8(value) {
         let quoted = serde_json::Value::from(text).to_string();
         forms.push(quoted.as_bytes()[1..quoted.len() - 1].to_vec());
     }
-    let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    forms.extend(lines.filter(|line| line.len() >= MIN_PART).map(<[u8]>::to_vec));
-    forms.retain(|form| form.len() >= MIN_VALUE);
     for last in ["+/", "-_"] {
         forms.push(base64(value, last));
         forms.extend((0..3).flat_map(|offset| base64_within(value, offset, last)));
@@ -208,9 +264,9 @@ mod tests {
     }
 
     /// What comes of each piece, the end last.
-    fn pieces(mask: &Arc<Mask>, pieces: &[&str]) -> Vec<String> {
+    fn parts(mask: &Arc<Mask>, parts: &[&str]) -> Vec<String> {
         let mut masker = Masker::new(Arc::clone(mask));
-        let mut out: Vec<Vec<u8>> = pieces.iter().map(|piece| masker.push(piece.as_bytes())).collect();
+        let mut out: Vec<Vec<u8>> = parts.iter().map(|piece| masker.push(piece.as_bytes())).collect();
         out.push(masker.finish());
         out.into_iter().map(|bytes| String::from_utf8(bytes).unwrap()).collect()
     }
@@ -259,18 +315,29 @@ mod tests {
     #[test]
     fn only_what_may_become_a_value_is_held_back() {
         let mask = mask(&[("key", "hunter2")]);
-        assert_eq!(pieces(&mask, &["password? h", "i\n"]), ["password? ", "hi\n", ""]);
-        assert_eq!(pieces(&mask, &["h", "unt", "er", "2", "!"]), ["", "", "", "<key>", "!", ""]);
-        assert_eq!(pieces(&mask, &["hunhunter", "2"]), ["hun", "<key>", ""]);
-        assert_eq!(pieces(&mask, &["hunter"]), ["", "hunter"]);
+        assert_eq!(parts(&mask, &["password? h", "i\n"]), ["password? ", "hi\n", ""]);
+        assert_eq!(parts(&mask, &["h", "unt", "er", "2", "!"]), ["", "", "", "<key>", "!", ""]);
+        assert_eq!(parts(&mask, &["hunhunter", "2"]), ["hun", "<key>", ""]);
+        assert_eq!(parts(&mask, &["hunter"]), ["", "hunter"]);
     }
 
     #[test]
     fn a_value_that_another_continues_waits_for_its_end() {
         let mask = mask(&[("a", "abcd"), ("b", "abcdefgh")]);
-        assert_eq!(pieces(&mask, &["abcd", "efgh"]), ["", "<b>", ""]);
-        assert_eq!(pieces(&mask, &["abcd", "efg!"]), ["", "<a>efg!", ""]);
-        assert_eq!(pieces(&mask, &["abcd"]), ["", "<a>"]);
+        assert_eq!(parts(&mask, &["abcd", "efgh"]), ["", "<b>", ""]);
+        assert_eq!(parts(&mask, &["abcd", "efg!"]), ["", "<a>efg!", ""]);
+        assert_eq!(parts(&mask, &["abcd"]), ["", "<a>"]);
+    }
+
+    #[test]
+    fn a_long_value_is_shown_as_one_however_it_comes() {
+        for value in ["k".repeat(32 * 1024), (0..3_000).map(|n| format!("{n:x}")).collect::<String>()] {
+            let mask = mask(&[("key", &value)]);
+            assert_eq!(mask.text(&format!("[{value}]")), "[<key>]");
+            let (one, two) = value.split_at(1_000);
+            assert_eq!(parts(&mask, &["[", one, two, "]"]).concat(), "[<key>]");
+            assert!(mask.longest <= MAX_PIECE);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::*;
 use crate::orphans::Orphans;
 use crate::spool::{Limits, Spool};
 use windlass_protocol::codec::Decoder;
-use windlass_protocol::message::{CommandUid, ToMaster};
+use windlass_protocol::message::{CommandUid, Secret, SecretValue, ToMaster};
 use windlass_runtime::port::{Delivery, Limit};
 
 struct World {
@@ -26,13 +26,17 @@ fn world_granting(programs: &str) -> World {
 }
 
 fn world_in(folder: tempfile::TempDir, programs: &str) -> World {
+    world_with(folder, programs, Vec::new())
+}
+
+fn world_with(folder: tempfile::TempDir, programs: &str, secrets: Vec<Secret>) -> World {
     let spool = Spool::new(folder.path(), Limits::default());
     let command = spool.open(&CommandUid("c0".into())).unwrap();
     let (interrupt, interrupt_heard) = watch::channel(None);
     let any = vec!["*".to_owned()];
     let programs = vec![programs.to_owned()];
-    let asked = [("exec", any.as_slice()), ("files", &any)];
-    let granted = [("exec", programs.as_slice()), ("files", &any)];
+    let asked = [("exec", any.as_slice()), ("files", &any), ("secret", &any)];
+    let granted = [("exec", programs.as_slice()), ("files", &any), ("secret", &any)];
     let own = environment::base(std::env::vars_os(), &["PATH".to_owned()]);
     // What leaves its group is adopted by the tests' own process.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
@@ -52,7 +56,7 @@ fn world_in(folder: tempfile::TempDir, programs: &str) -> World {
         mark: orphans.mark("c0"),
         machine: Arc::new(Machine::new(own, private, orphans)),
         env: vec![("BUILDER".into(), "b".into())],
-        secrets: None,
+        secrets: Secrets::new(secrets),
         spool: command,
         interrupt: interrupt_heard,
         children: TaskTracker::new(),
@@ -202,6 +206,41 @@ async fn input_is_given_at_once_or_bit_by_bit() {
     let mut options = sh("exec 0<&-; exit 0");
     options.input = Some(vec![b'x'; 200_000]);
     assert_eq!(world.run(options).await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_secret_that_does_not_fit_into_the_pipe_arrives_whole_and_what_follows_waits() {
+    let value = SecretValue(vec![b'k'; 32 * 1024].into());
+    let secret = Secret { name: "key".into(), placeholder: "windlass_secret_0".into(), value: Some(value) };
+    let mut world = world_with(tempfile::tempdir().unwrap(), "*", vec![secret]);
+    let mut options = sh("wc -c");
+    options.input = None;
+    let mut child = world.port.spawn(options).await.unwrap();
+    let whole = "windlass_secret_0".repeat(10);
+    assert_eq!(child.write_input(whole.as_bytes()).await, Ok(u32::try_from(whole.len()).unwrap()));
+    while child.write_input(b"!").await.unwrap() == 0 {}
+    child.close_input();
+    assert_eq!(child.wait().await, Exit::Code(0));
+    assert_eq!(world.log().trim(), (10 * 32 * 1024 + 1).to_string());
+}
+
+#[tokio::test]
+async fn what_the_host_tells_of_a_child_names_secrets_and_shows_none() {
+    let secret = |name: &str, value: &'static str| Secret {
+        name: name.into(),
+        placeholder: format!("windlass_secret_{name}"),
+        value: Some(SecretValue(value.into())),
+    };
+    let secrets = vec![secret("key", "hunter2")];
+    let mut world = world_with(tempfile::tempdir().unwrap(), "*", secrets);
+    let mut options = sh("echo $KEY; printf hun; printf ter2 >&2; printf ter2");
+    options.env = vec![("KEY".into(), Some("a windlass_secret_key".into()))];
+    options.options = option("log-environment", Value::Boolean(true));
+    assert_eq!(world.run(options).await, Exit::Code(0));
+    let log = world.log();
+    assert!(log.contains("  KEY=a <key>\n") && log.contains("a <key>\n"), "{log}");
+    assert!(log.contains("<key>ter2") || log.contains("ter2<key>"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
 }
 
 #[tokio::test]
