@@ -64,7 +64,11 @@ fn failed(error: BuildError, said: &[String]) -> Failed {
             let program = program.collect::<Vec<_>>().join(" ");
             Failed::invalid(anyhow::anyhow!("`{program}` failed; what it said stands above"))
         }
-        BuildError::UnknownLanguage { .. } | BuildError::NoComponent { .. } => Failed::invalid(error),
+        BuildError::Refused { .. }
+        | BuildError::Manifest(_)
+        | BuildError::NoSource { .. }
+        | BuildError::UnknownLanguage { .. }
+        | BuildError::NoComponent { .. } => Failed::invalid(error),
         other => Failed { exit: Exit::Outside, error: other.into() },
     }
 }
