@@ -13,4 +13,5 @@ mod reload;
 mod restart;
 mod secrets;
 mod tidy;
+mod tutorials;
 mod workers;

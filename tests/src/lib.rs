@@ -9,3 +9,4 @@ pub mod languages;
 pub mod relay;
 pub mod repository;
 pub mod site;
+pub mod tutorial;
