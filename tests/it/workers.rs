@@ -83,3 +83,60 @@ fn a_full_log_folder_fails_its_step_with_a_clear_message_and_nothing_else() {
     assert!(fault.contains("log"), "{build}");
     assert_eq!(site.build("quiet")["steps"][0]["outcome"], "success");
 }
+
+/// A process that dropped all that marks it: its own session, its parent gone, its environment empty.
+const ESCAPE: &str = "(env -i setsid sh -c 'echo $$ > escaped.new; mv escaped.new escaped; exec sleep 600' \
+                      >/dev/null 2>&1 &); until test -e escaped; do sleep 0.05; done";
+
+fn is_alive(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z"))
+}
+
+/// The number that the build wrote, on whichever worker it ran.
+fn written(site: &Site, name: &str) -> Option<String> {
+    let read = |worker: &str| std::fs::read_to_string(site.path(&format!("{worker}/builds/b/build/{name}")));
+    let text = ["w1", "w2"].iter().find_map(|worker| read(worker).ok())?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+#[test]
+fn a_process_that_leaves_everything_behind_ends_with_its_command_and_is_named() {
+    let site = Site::with_command(ESCAPE).start();
+    let build = site.build("b");
+    assert_eq!(build["outcome"], "success");
+    let pid = written(&site, "escaped").expect("its number");
+    assert!(!is_alive(&pid), "it outlived its command");
+    let log = site.windlass(&["logs", &build["id"].to_string()]);
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    assert!(log.contains(&format!("left behind were killed: sleep ({pid})")), "{log}");
+}
+
+#[test]
+fn what_a_killed_worker_left_running_ends_when_it_starts_again() {
+    let mut site =
+        Site::with_command("test -e pid && exit 0; echo $$ > pid.new; mv pid.new pid; exec sleep 600")
+            .start();
+    let buildset = site.submit("b");
+    let running = site.running("b").to_string();
+    let worker = site.ok(&["build", &running, "--json"])["worker"].as_str().unwrap().to_owned();
+    let pid = eventually("the program runs", || written(&site, "pid"));
+    // Where it is built again, there is nothing to wait for.
+    let other = if worker == "w1" { "w2" } else { "w1" };
+    std::fs::create_dir_all(site.path(&format!("{other}/builds/b/build"))).unwrap();
+    std::fs::write(site.path(&format!("{other}/builds/b/build/pid")), "0").unwrap();
+    site.end(&worker, false);
+    assert!(is_alive(&pid), "a worker that is killed can't take anything along");
+    site.start_worker(&worker);
+    eventually("the program is gone", || (!is_alive(&pid)).then_some(()));
+    assert_eq!(site.outcome(buildset), "success");
+}
+
+#[test]
+fn a_check_shows_what_commands_may_do() {
+    let site = Site::with_command("true");
+    let checked = site.ok(&["check", "--json", site.path("master.toml").to_str().unwrap()]);
+    let grants = checked["grants"].as_array().unwrap();
+    let of_shell = grants.iter().find(|g| g["hook"] == "windlass:shell" && g["capability"] == "exec");
+    assert_eq!(of_shell.unwrap()["granted"], serde_json::json!(["*"]), "{checked}");
+}
