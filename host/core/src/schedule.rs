@@ -55,7 +55,7 @@ use crate::properties::Properties;
 use crate::record::Component;
 use crate::time::Timestamp;
 
-/// Candidates that a policy is offered at once.
+/// Candidates that a policy is offered at once, unless the rules say otherwise.
 pub const WINDOW: usize = 100;
 /// Windows that `next-build` is offered in one pass before the builder rests.
 pub const WINDOWS_A_PASS: u32 = 10;
@@ -84,7 +84,7 @@ pub struct StartId(u64);
 pub struct AskId(u64);
 
 /// What scheduling goes by: the part of the configuration that it needs, and the policies as resolved.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// By name.
     pub builders: BTreeMap<String, Arc<Builder>>,
@@ -96,6 +96,21 @@ pub struct Rules {
     pub components: BTreeMap<(HookKind, String), Component>,
     /// Properties that every build gets.
     pub properties: Properties,
+    /// Candidates that a policy is offered at once.
+    pub window: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules {
+            builders: BTreeMap::new(),
+            workers: Vec::new(),
+            prioritize_builders: None,
+            components: BTreeMap::new(),
+            properties: Properties::default(),
+            window: WINDOW,
+        }
+    }
 }
 
 impl Rules {

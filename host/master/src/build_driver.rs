@@ -33,8 +33,9 @@ use crate::step_port::Stop;
 use crate::worker_link::Links;
 use crate::world::World;
 
-/// How long a step that was asked to stop may take for it, and its commands thereafter.
-pub(crate) const STOP_GRACE: Duration = Duration::from_secs(60);
+/// How long a step that was asked to stop may take for it, and its commands thereafter. A worker ends a command
+/// that does not heed an interrupt after 15 s.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(20);
 
 /// A build that ends as *retry* is followed by so many more at most. One that brings down each worker
 /// that it runs on would go on for ever, and take the workers with it.

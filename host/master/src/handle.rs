@@ -13,6 +13,9 @@ use crate::reconfig::{self, ReconfigError};
 use crate::running::Running;
 use crate::{build_driver, logs, plugins, status, view, view_build};
 
+/// The most builds of one answer; `before` asks for the next ones.
+const BUILDS_SHOWN: usize = 10_000;
+
 /// The newest changes of a build that its details show; a build of more is rare, its stamps have all.
 const CHANGES_SHOWN: usize = 1_000;
 
@@ -98,7 +101,7 @@ impl Handle {
             builder: filter.builder.clone(),
             worker: filter.worker.clone(),
             complete: filter.complete,
-            limit: filter.limit.unwrap_or(50),
+            limit: filter.limit.unwrap_or(50).min(BUILDS_SHOWN),
             before: filter.before.map(BuildId),
         };
         Ok(self.0.store.builds(&filter)?.iter().map(view::Build::of).collect())

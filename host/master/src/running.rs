@@ -21,8 +21,8 @@ use crate::fatal::Fatal;
 use crate::git_poller::Pollers;
 use crate::intake::Intake;
 use crate::reconfig::Gate;
-use crate::stats::Names;
 use crate::start::{Folders, blocking};
+use crate::stats::Names;
 use crate::worker_link::Links;
 use crate::world::World;
 

@@ -251,10 +251,10 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         links,
         intake,
         pollers,
+        names: Names::default(),
         gate: Gate::default(),
         tasks: TaskTracker::new(),
         asked_down: AtomicBool::new(false),
-        names: Names::default(),
         closing: CancellationToken::new(),
         closed: CancellationToken::new(),
     };

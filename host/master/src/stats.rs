@@ -73,7 +73,7 @@ fn of_builds(running: &[BuildRow]) -> BTreeMap<Digest, String> {
 fn is_used(used: &str, config: &config::Master, running: &[BuildRow]) -> bool {
     let Some(of_builder) = used.strip_prefix("builder ") else { return true };
     let configured = config.builders.iter().map(|builder| &builder.name);
-    configured.chain(running.iter().map(|row| &row.builder)).any(|name| {
-        of_builder.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with([':', ',']))
-    })
+    configured
+        .chain(running.iter().map(|row| &row.builder))
+        .any(|name| of_builder.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with([':', ','])))
 }

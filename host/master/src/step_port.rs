@@ -198,7 +198,8 @@ impl StepState {
             told: 0,
             logs,
             batch: Batch::new(begun),
-            flush_at: None,
+            // Whoever looks for what hangs finds it, also if it never says anything.
+            flush_at: Some(Instant::now() + batch::FLUSH_AFTER),
             timers: BTreeMap::new(),
             next_timer: 0,
             // A build that is being stopped already still runs its steps that always run.

@@ -15,8 +15,8 @@ pub use windlass_config::Plan;
 
 pub use crate::view_log::{LogBytes, LogChunk, LogPiece};
 pub use crate::view_plugin::{
-    Capability, Hook, Plugin, PluginChange, PluginChanges, PluginStats, PluginUsage, PolicyBudget, PolicyStatus,
-    Replaced, UseStats,
+    Capability, Hook, Plugin, PluginChange, PluginChanges, PluginStats, PluginUsage, PolicyBudget,
+    PolicyStatus, Replaced, UseStats,
 };
 
 /// How the master is: `windlass status`.

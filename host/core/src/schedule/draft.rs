@@ -5,7 +5,7 @@ use super::desk::{Asker, Draft, Unasked};
 use super::judge::{Offered, Verdict};
 use super::lane::Entry;
 use super::stage::Stage;
-use super::{Board, StartId, WINDOW};
+use super::{Board, StartId};
 use crate::builder::{OnError, PolicyUse};
 use crate::policy::{Lookups, Question, RequestInfo, SlaveInfo};
 use crate::time::Timestamp;
@@ -40,7 +40,7 @@ impl Board {
         let question = match stage {
             Stage::Pick => {
                 let Some(lane) = self.lanes.get(&name) else { return Err(Advice::GiveUp) };
-                let window = lane.window(start.after, WINDOW);
+                let window = lane.window(start.after, self.rules.window);
                 offered.end = Some(window.last().ok_or(Advice::GiveUp)?.0);
                 offered.requests = window.iter().map(|(_, e)| e.request.id).collect();
                 let requests = window.iter().map(|(_, e)| see(e)).collect();
@@ -50,7 +50,7 @@ impl Board {
                 let Some((_, first)) = self.first(id) else { return Err(Advice::GiveUp) };
                 let request = see(first);
                 offered.names = self.candidates(id);
-                offered.names.truncate(WINDOW);
+                offered.names.truncate(self.rules.window);
                 if offered.names.is_empty() {
                     return Err(Advice::GiveUp);
                 }
@@ -68,7 +68,7 @@ impl Board {
             }
             Stage::Join => {
                 let Some((lane, first)) = self.first(id) else { return Err(Advice::GiveUp) };
-                let others = lane.window(None, WINDOW);
+                let others = lane.window(None, self.rules.window);
                 if others.is_empty() {
                     return Err(Advice::Default);
                 }

@@ -15,7 +15,7 @@ use crate::fatal::is_gone;
 const FLUSH_BYTES: usize = 256 * 1024;
 
 /// So long anything waits for company.
-const FLUSH_AFTER: Duration = Duration::from_millis(50);
+pub(super) const FLUSH_AFTER: Duration = Duration::from_millis(50);
 
 /// So long after they were written, rows that changed again wait for company: a step may change them all the
 /// time, and they may be large.

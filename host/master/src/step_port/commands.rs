@@ -20,6 +20,9 @@ use crate::worker_link::{CommandEvent, CommandFeed, Links, size};
 /// The most commands of one step, over its whole run: a step that wants more is a loop gone wild.
 const MAX_COMMANDS: usize = 10_000;
 
+/// The most bytes of a command's arguments and environment, far below what one message may have.
+const MAX_START: usize = 1024 * 1024;
+
 /// The most commands of one step at a time: a worker is one machine.
 const MAX_AT_ONCE: usize = 256;
 
@@ -156,6 +159,13 @@ impl StepState {
                 .collect(),
             secrets,
         };
+        let bytes =
+            start.args.len() + start.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if bytes > MAX_START {
+            let message =
+                format!("the arguments and the environment of a command may have {MAX_START} bytes");
+            return Err(Failure::new("too-large", message));
+        }
         let component = Component {
             kind: HookKind::SlaveCommand.as_str().to_owned(),
             hook: qualified,
