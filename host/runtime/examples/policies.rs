@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{Config, Engine, Store};
 use windlass_core::builder::{Builder, Merge, OnError, PolicyUse};
 use windlass_core::digest::Digest;
 use windlass_core::id::{BuildId, BuildsetId, Fence, RequestId};
@@ -30,19 +28,9 @@ use windlass_runtime::plugin::Source;
 use windlass_runtime::registry::Generation;
 use windlass_runtime::{Options, Runtime};
 
-mod bindings {
-    #![allow(missing_docs, reason = "generated from wit/, documented there")]
-    wasmtime::component::bindgen!({
-        path: "../../wit",
-        world: "windlass:master/all-hooks",
-        imports: { default: async | trappable },
-        exports: { default: async },
-    });
-}
-use bindings::exports::windlass::master::next_slave;
-use bindings::windlass::master::model;
-
-type Failed = Box<dyn std::error::Error + Send + Sync>;
+#[path = "bare/bare.rs"]
+mod bare;
+use bare::{Bare, Failed, Question, worker};
 
 /// Turns of each kind for each figure, after some that do not count.
 const TURNS: usize = 300;
@@ -73,7 +61,9 @@ async fn measure() -> Result<(), Failed> {
             let question = Question::of(candidates);
             let (mut alone, mut whole) = (Vec::new(), Vec::new());
             for turn in 0..WARM_UP + TURNS {
-                let (a, b) = (bare.ask(hook, &question).await?, way.ask().await?);
+                let began = Instant::now();
+                drop(bare.ask(hook, &question).await?);
+                let (a, b) = (began.elapsed(), way.ask().await?);
                 if turn >= WARM_UP {
                     alone.push(a);
                     whole.push(b);
@@ -102,95 +92,6 @@ impl Spread {
 impl std::fmt::Display for Spread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(&format!("{:.0?} ({:.0?})", self.p50, self.p90))
-    }
-}
-
-/// What the guest is asked, in its own types.
-struct Question {
-    builder: model::BuilderInfo,
-    slaves: Vec<model::SlaveInfo>,
-    request: model::BuildRequest,
-}
-
-impl Question {
-    fn of(candidates: usize) -> Question {
-        let slave = |n| model::SlaveInfo {
-            name: worker(n),
-            running: 0,
-            max_builds: Some(4),
-            connected_since_ms: 1_000,
-            last_built_ms: None,
-            last_outcome: None,
-            load: None,
-            properties: Vec::new(),
-        };
-        Question {
-            builder: model::BuilderInfo {
-                name: "linux".to_owned(),
-                tags: vec!["ci".to_owned()],
-                pending: 1,
-                building: 0,
-                highest_priority: Some(0),
-                oldest_request_ms: Some(1_000),
-            },
-            slaves: (0..candidates).map(slave).collect(),
-            request: model::BuildRequest {
-                id: 12,
-                buildset: 7,
-                builder: "linux".to_owned(),
-                stamps: Vec::new(),
-                priority: 0,
-                submitted_ms: 1_000,
-                waited_for: false,
-                reason: "force".to_owned(),
-                properties: Vec::new(),
-            },
-        }
-    }
-}
-
-fn worker(n: usize) -> String {
-    format!("worker-{n:04}")
-}
-
-/// wasmtime and nothing else.
-struct Bare {
-    engine: Engine,
-    pre: InstancePre<()>,
-    indices: next_slave::GuestIndices,
-}
-
-impl Bare {
-    fn new(bytes: &[u8]) -> Result<Bare, Failed> {
-        // Those of `windlass_runtime`'s engine.
-        let mut config = Config::new();
-        config
-            .epoch_interruption(true)
-            .concurrency_support(false)
-            .cranelift_nan_canonicalization(true)
-            .relaxed_simd_deterministic(true)
-            .wasm_component_model(true);
-        let engine = Engine::new(&config)?;
-        let component = Component::new(&engine, bytes)?;
-        let mut linker = Linker::new(&engine);
-        // No policy calls any of them in this run.
-        linker.define_unknown_imports_as_traps(&component)?;
-        let pre = linker.instantiate_pre(&component)?;
-        let indices = next_slave::GuestIndices::new(&pre)?;
-        Ok(Bare { engine, pre, indices })
-    }
-
-    async fn ask(&self, hook: &str, question: &Question) -> Result<Duration, Failed> {
-        let began = Instant::now();
-        let mut store = Store::new(&self.engine, ());
-        store.set_epoch_deadline(u64::MAX / 2);
-        let instance = self.pre.instantiate_async(&mut store).await?;
-        let guest = self.indices.load(&mut store, &instance)?;
-        let Question { builder, slaves, request } = question;
-        let chosen = guest.call_choose(&mut store, hook, "{}", builder, slaves, request).await?;
-        let took = began.elapsed();
-        chosen.map_err(|failure| format!("{failure:?}"))?.ok_or("it chooses nobody")?;
-        Ok(took)
     }
 }
 
