@@ -5,11 +5,15 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The `windlass` binary of this working tree, in the profile of the tests. Cargo is asked each time,
-/// so that no test ever runs against yesterday's program; it answers at once if nothing changed.
+/// so that no test ever runs against yesterday's program; it answers at once if nothing changed. Measurements name
+/// another one by `WINDLASS_BINARY`.
 #[must_use]
 pub fn windlass() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(binary) = std::env::var_os("WINDLASS_BINARY") {
+            return PathBuf::from(binary);
+        }
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
         let output = Command::new(env!("CARGO"))
             .args(["build", "--package", "windlass", "--message-format", "json", "--manifest-path", manifest])

@@ -138,6 +138,7 @@ const GENERATED: &[(&str, Make)] = &[
         let whole = component("name-clash");
         whole[..whole.len() / 2].to_vec()
     }),
+    ("precompiled", precompiled),
     ("damaged", || {
         let mut whole = component("name-clash");
         let middle = whole.len() / 3;
@@ -147,24 +148,18 @@ const GENERATED: &[(&str, Make)] = &[
     ("too-large", || [b"\0asm\x0d\0\x01\0".as_slice(), &vec![0; 65 << 20]].concat()),
     ("bomb-of-functions", || bomb(&|n| format!("(func (result i32) (i32.const {n}))\n"), 210_000)),
     ("bomb-of-one-function", || {
-        let line = "(local.set 0 (i32.add (i32.mul (local.get 0) (local.get 1)) (i32.load (local.get 0))))\n";
-        bomb(&|_| format!("(func (param i32 i32) {})\n", line.repeat(60_000)), 1)
-    }),
-    ("bomb-of-branches", || {
-        let depth = 5_000;
-        let targets: Vec<String> = (0..depth).map(|n: u32| n.to_string()).collect();
-        let table = format!("(br_table {} (local.get 0))", targets.join(" "));
-        bomb(
-            &|_| {
-                format!(
-                    "(func (param i32) {}{}{})\n",
-                    "(block ".repeat(depth as usize),
-                    table,
-                    ")".repeat(depth as usize)
-                )
-            },
-            1,
-        )
+        // Whatever allocates registers has to think of each of 4,000 variables at each of 40,000 branches.
+        let (locals, branches) = (4_000, 40_000);
+        let branch = |n: usize| {
+            let (to, from) = (1 + n * 7 % locals, 1 + n * 13 % locals);
+            format!(
+                "(if (local.get {from}) (then (local.set {to} (i32.add (local.get {from}) (i32.const {n})))))\n"
+            )
+        };
+        let body: String = (0..branches).map(branch).collect();
+        let keep: String =
+            (1..=locals).map(|n| format!("(i32.store (i32.const 800) (local.get {n}))\n")).collect();
+        bomb(&|_| format!("(func (param i32) (local{}) {body}{keep})\n", " i32".repeat(locals)), 1)
     }),
     ("bomb-of-nesting", || nested(2_000)),
     ("bomb-of-types", || {
@@ -173,10 +168,26 @@ const GENERATED: &[(&str, Make)] = &[
         for n in 0..40 {
             text += &format!("(type $t{} (tuple $t{n} $t{n}))\n", n + 1);
         }
-        text += "(import \"f\" (func (param \"x\" $t40))))";
+        text +=
+            "(import \"windlass:base/log@0.1.0\" (instance $i (export \"write\" (func (param \"x\" $t40)))))
+            (export \"windlass:master/next-slave@0.1.0\" (instance $i))
+            (export \"windlass:base/plugin@0.1.0\" (instance $i)))";
         assembled("bomb-of-types", &text)
     }),
 ];
+
+/// What our own compiler makes of a component, without the header of the cache.
+fn precompiled() -> Vec<u8> {
+    const HEADER: usize = 40;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let cache = dir.path().join("cache");
+    let runtime = windlass_runtime::Runtime::new(windlass_runtime::Options::new(&cache)).expect("an engine");
+    let bytes = component("name-clash").into();
+    runtime.load("name-clash", windlass_runtime::plugin::Source::Bundled, bytes).expect("it behaves");
+    let kept = std::fs::read_dir(cache).expect("it was just made").flatten().map(|entry| entry.path());
+    let kept = kept.filter(|path| path.extension().is_some_and(|end| end == "cwasm")).last();
+    std::fs::read(kept.expect("it was compiled")).expect("it is kept").split_off(HEADER)
+}
 
 /// A policy whose module has functions without end besides.
 fn bomb(function: &dyn Fn(usize) -> String, count: usize) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
 
+pub mod attack;
 pub mod binary;
 pub mod fixtures;
 pub mod hostile;

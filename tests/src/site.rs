@@ -192,6 +192,12 @@ impl Site {
         ended.code().expect("no signal")
     }
 
+    /// The number of a process.
+    #[must_use]
+    pub fn pid(&self, name: &str) -> u32 {
+        self.processes.iter().find(|(n, _)| n == name).expect("it was started").1.id()
+    }
+
     /// Sends a signal to a process.
     pub fn signal(&self, name: &str, signal_: rustix::process::Signal) {
         signal(&self.processes.iter().find(|(n, _)| n == name).expect("it was started").1, signal_);

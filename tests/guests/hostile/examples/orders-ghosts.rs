@@ -1,4 +1,4 @@
-//! Orders builders that do not exist before the others.
+//! Orders builders that do not exist and no others.
 
 use hostile::hook;
 use windlass_sdk::model::BuilderInfo;
@@ -8,9 +8,8 @@ struct Hostile;
 hook!(Hostile, "orders-ghosts", &[]);
 
 impl PrioritizeBuilders for Hostile {
-    fn order(_: NoArgs, builders: Vec<BuilderInfo>) -> Result<Vec<String>, Failure> {
-        let ghosts = (0..9_000).map(|n| format!("ghost-{n}"));
-        Ok(ghosts.chain(builders.into_iter().map(|builder| builder.name)).collect())
+    fn order(_: NoArgs, _: Vec<BuilderInfo>) -> Result<Vec<String>, Failure> {
+        Ok((0..9_000).map(|n| format!("ghost-{n}")).collect())
     }
 }
 

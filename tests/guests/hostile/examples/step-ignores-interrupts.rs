@@ -3,6 +3,7 @@
 use hostile::step;
 
 step!("step-ignores-interrupts", {
+    windlass_sdk::step::summary("waits");
     loop {
         std::hint::black_box(windlass_sdk::step::next_event(None));
     }

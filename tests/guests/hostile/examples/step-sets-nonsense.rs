@@ -9,6 +9,7 @@ step!("step-sets-nonsense", {
         ("n", Value::Number(f64::NAN)),
         ("i", Value::Integer(i64::MAX)),
         ("j", Value::Json("[".repeat(60_000))),
+        ("k", Value::Json("[".repeat(30_000) + &"]".repeat(30_000))),
         ("\x1b[31m", Value::Null),
     ]
     .map(set)

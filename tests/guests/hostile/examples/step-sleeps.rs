@@ -2,4 +2,7 @@
 
 use hostile::{step, told};
 
-step!("step-sleeps", told(windlass_sdk::step::sleep(u32::MAX)));
+step!("step-sleeps", {
+    windlass_sdk::step::summary("waits");
+    told(windlass_sdk::step::sleep(u32::MAX))
+});

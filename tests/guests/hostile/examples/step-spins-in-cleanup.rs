@@ -3,6 +3,7 @@
 use hostile::{spin, step};
 
 step!("step-spins-in-cleanup", {
+    windlass_sdk::step::summary("waits");
     std::hint::black_box(windlass_sdk::step::next_event(None));
     spin()
 });

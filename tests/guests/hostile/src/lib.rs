@@ -74,7 +74,7 @@ macro_rules! hook {
 
 /// `files`, as commands ask for it.
 pub const FILES: &[windlass_sdk::Capability] =
-    &[windlass_sdk::Capability { capability: "files", scope: &["*"], reason: "to get out" }];
+    &[windlass_sdk::Capability { capability: "files", scope: &[], reason: "to get out" }];
 
 /// `exec` of these programs, and `files`.
 #[macro_export]
@@ -82,7 +82,7 @@ macro_rules! exec {
     ($($program:literal),+) => {
         &[
             windlass_sdk::Capability { capability: "exec", scope: &[$($program),+], reason: "to get out" },
-            windlass_sdk::Capability { capability: "files", scope: &["*"], reason: "to get out" },
+            windlass_sdk::Capability { capability: "files", scope: &[], reason: "to get out" },
         ]
     };
 }

@@ -1,0 +1,268 @@
+//! Hostile components against real masters and workers: every row of `docs/sandbox.md` runs here, while builds of
+//! somebody innocent go on beside it, and the user reads what the table says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+use windlass_tests::attack::{ENDLESS, Role, site, those};
+use windlass_tests::hostile::{component, names};
+use windlass_tests::site::{Site, eventually, text};
+
+/// The rows of the table: a component, and what the user reads of it.
+fn documented() -> BTreeMap<String, String> {
+    let page = text(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/sandbox.md")));
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.strip_prefix("| `")?.trim_end_matches('|').split(" | ").collect();
+        let name = cells[0].strip_suffix('`')?.to_owned();
+        Some((name, cells.get(3)?.trim().trim_matches('`').trim().to_owned()))
+    };
+    page.lines().filter_map(row).collect()
+}
+
+/// Whether `said` is as documented, where `…` stands for anything.
+fn says(said: &str, documented: &str) -> bool {
+    let mut rest = said;
+    !documented.is_empty()
+        && documented.split('…').all(|part| match rest.find(part) {
+            Some(at) => {
+                rest = &rest[at + part.len()..];
+                true
+            }
+            None => false,
+        })
+}
+
+/// As the command line shows it, on one line.
+fn shown(said: &str) -> String {
+    let tame = said.chars().map(|c| if c.is_control() { '·' } else { c }).collect::<String>();
+    tame.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Compares what was said with the table, all rows at once.
+fn check(said: &[(String, String)]) {
+    let said: Vec<_> = said.iter().map(|(name, said)| (name, shown(said))).collect();
+    let documented = documented();
+    said.iter().for_each(|(name, said)| println!("{name}\n  said:  {said}"));
+    let wrong: Vec<String> = said
+        .iter()
+        .filter(|(name, said)| !documented.get(*name).is_some_and(|expected| says(said, expected)))
+        .map(|(name, said)| {
+            format!("{name}\n  table: {}\n  said:  {said}", documented.get(*name).map_or("", |d| d))
+        })
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} rows of docs/sandbox.md are not as they say:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn the_table_has_every_hostile_component_and_no_other() {
+    let documented: BTreeSet<String> = documented().into_keys().collect();
+    let built: BTreeSet<String> = names().into_iter().collect();
+    assert!(built.len() >= 40, "{}", built.len());
+    let lacking: Vec<_> = built.difference(&documented).collect();
+    let stale: Vec<_> = documented.difference(&built).collect();
+    assert!(lacking.is_empty() && stale.is_empty(), "not in the table: {lacking:?}; only there: {stale:?}");
+}
+
+/// Builds of somebody innocent, one after the other, for as long as `attack` takes. Answers how many.
+fn beside<T: Send>(site: &Site, attack: impl FnOnce() -> T + Send) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let innocent = scope.spawn(|| {
+            let mut builds = 0;
+            while !over.load(Ordering::Relaxed) || builds < 2 {
+                let build = site.build("innocent");
+                assert_eq!(build["outcome"], "success", "{build}");
+                builds += 1;
+            }
+            builds
+        });
+        let end = SetOnDrop(&over);
+        let answer = attack();
+        drop(end);
+        let builds = innocent.join().expect("the innocent builds go on");
+        println!("{builds} innocent builds went on beside it");
+        answer
+    })
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn what_must_not_load_is_refused_by_name_and_changes_nothing() {
+    let refused = those(|role| role == Role::File);
+    let site = site(&[]).start();
+    let generation = site.ok(&["status", "--json"])["generation"].clone();
+    let said = beside(&site, || {
+        for name in &refused {
+            site.plugin(name, &component(name));
+        }
+        refusal(&site)
+    });
+    assert_eq!(site.ok(&["status", "--json"])["generation"], generation);
+    let said: Vec<(String, String)> = refused
+        .into_iter()
+        .map(|name| {
+            let mut lines = said.lines().filter(|line| line.contains(&format!("`{name}`")));
+            let said = lines.next().unwrap_or(&said).to_owned();
+            (name, said)
+        })
+        .collect();
+    check(&said);
+}
+
+#[test]
+fn hostile_policies_cost_their_own_decisions_and_are_named() {
+    let policies = those(|role| matches!(role, Role::Policy(_)));
+    let mut site = site(&policies).start();
+    // Requests wait for this one, so that there is something to merge.
+    site.end("w2", true);
+    for name in policies.iter().filter(|name| Role::of(name) == Role::Policy("merge_requests")) {
+        (0..3).for_each(|_| drop(site.submit(&format!("b-{name}"))));
+    }
+    site.start_worker("w2");
+    let said = beside(&site, || {
+        let mut asked = Vec::new();
+        for name in &policies {
+            // The master's own has no builder.
+            if Role::of(name) != Role::Policy("prioritize_builders") {
+                asked.push((name, site.submit(&format!("b-{name}"))));
+            }
+        }
+        for (name, buildset) in asked {
+            // Whoever may not decide where a build starts has it wait, for somebody who may.
+            if Role::of(name) != Role::Policy("can_start_build") {
+                assert_eq!(site.outcome(buildset), "success", "{name}");
+            }
+        }
+        let status = site.ok(&["status", "--json"]);
+        let fault = |name: &str| {
+            if name == "describe-chatters" {
+                let said = site.said("master");
+                return said.lines().rfind(|line| line.contains(name)).unwrap_or_default().to_owned();
+            }
+            let uses = status["policies"].as_array().expect("a list");
+            let policy = uses.iter().find(|policy| policy["hook"] == format!("{name}:{name}"));
+            policy.map_or(String::new(), |policy| {
+                policy["last_fault"].as_str().unwrap_or("no fault").to_owned()
+            })
+        };
+        policies.iter().map(|name| (name.clone(), fault(name))).collect::<Vec<_>>()
+    });
+    check(&said);
+}
+
+#[test]
+fn names_that_clash_are_refused_where_they_are_used_and_replace_nothing_bundled() {
+    let mut site = site(&[]);
+    site.plugin("impostor", &component("impostor"));
+    let mut site = site.start();
+    let build = site.build("innocent");
+    let impostor = format!(
+        "{}: {} of {}",
+        build["outcome"].as_str().unwrap(),
+        build["steps"][0]["name"],
+        build["steps"][0]["hook"]
+    );
+    site.plugin("one", &component("name-clash"));
+    site.plugin("two", &component("name-clash"));
+    site.plugin("windlass", &component("name-clash"));
+    site.configure(&Site::builder("b", "true", "next_slave = \"name-clash\""));
+    let own = refusal(&site);
+    assert!(own.contains("`windlass`") && own.contains("the name of the bundled plugins"), "{own}");
+    std::fs::remove_file(site.path("plugins/windlass.wasm")).unwrap();
+    let said = refusal(&site);
+    let line = said.lines().find(|line| line.contains("name-clash")).unwrap_or(&said);
+    check(&[("impostor".to_owned(), impostor), ("name-clash".to_owned(), line.to_owned())]);
+}
+
+/// What a reconfig says that is refused.
+fn refusal(site: &Site) -> String {
+    let output = site.windlass(&["reconfig"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Attacks that run at once: enough to be in each other's way, too.
+const TOGETHER: usize = 8;
+
+#[test]
+fn hostile_steps_and_commands_end_their_own_build_and_are_named() {
+    let hostile = those(|role| matches!(role, Role::Step | Role::Command));
+    let site = site(&hostile);
+    // A hook of the name of a bundled one: nobody who says `shell-command` gets it.
+    site.plugin("impostor", &component("impostor"));
+    let site = site.start();
+    let said = beside(&site, || {
+        let mut said = Vec::new();
+        for some in hostile.chunks(TOGETHER) {
+            let asked: Vec<_> = some.iter().map(|name| (name, site.submit(&format!("b-{name}")))).collect();
+            for name in some.iter().filter(|name| ENDLESS.contains(&name.as_str())) {
+                stop(&site, name);
+            }
+            for (name, buildset) in asked {
+                let began = std::time::Instant::now();
+                site.outcome(buildset);
+                println!("{name} {:?}", began.elapsed());
+                said.push((name.clone(), what_it_says(&site, &site.newest(&format!("b-{name}")))));
+            }
+        }
+        said
+    });
+    check(&said);
+    leaves_nothing(&site);
+}
+
+/// Stops a build that would not end, once its last step runs.
+fn stop(site: &Site, name: &str) {
+    let steps = match Role::of(name) {
+        Role::Command => 2,
+        _ => 1,
+    };
+    let build = site.running(&format!("b-{name}")).to_string();
+    eventually(&format!("the step of {name} runs"), || {
+        let build = site.ok(&["build", &build, "--json"]);
+        build["steps"].as_array().is_some_and(|list| list.len() == steps).then_some(())
+    });
+    let stopped = site.windlass(&["stop", &build]);
+    assert!(stopped.status.success(), "{name}: {stopped:?}");
+}
+
+/// The fault of the last step, or its summary, as a person sees them: by `windlass build`.
+fn what_it_says(site: &Site, build: &Value) -> String {
+    let step = build["steps"].as_array().and_then(|steps| steps.last()).cloned().unwrap_or_default();
+    let shown = site.windlass(&["build", &build["id"].to_string()]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(!shown.contains('\x1b'), "an escape reached the terminal: {shown}");
+    let logs = site.windlass(&["logs", &build["id"].to_string()]);
+    let text = |key: &str| step[key].as_str().unwrap_or_default().to_owned();
+    let mut said =
+        format!("{}: {} {}", build["outcome"].as_str().unwrap_or("running"), text("summary"), text("fault"));
+    let logs = String::from_utf8_lossy(&logs.stdout).into_owned();
+    let last = logs.lines().last().filter(|line| *line != "exit code 0" && !said.contains(line.trim()));
+    said.extend(last.map(|line| format!(" [{}]", line.chars().take(200).collect::<String>())));
+    said
+}
+
+/// No process of a hostile command is left.
+fn leaves_nothing(site: &Site) {
+    for worker in ["w1", "w2"] {
+        for builder in ["children-outlive", "children-fork"] {
+            let path = site.path(&format!("{worker}/builds/b-{builder}/pid"));
+            let Ok(pid) = std::fs::read_to_string(path) else { continue };
+            let alive = || std::path::Path::new(&format!("/proc/{}", pid.trim())).exists();
+            eventually(&format!("the processes of {builder} are gone"), || (!alive()).then_some(()));
+        }
+    }
+}
