@@ -247,20 +247,21 @@ impl Intake {
         let (question, lookups) =
             (Question::CodebaseGenerator { change: change.clone() }, Lookups { now, ..Lookups::default() });
         let reply = self.0.runtime.ask(&found.plugin, &found.hook, args, question, lookups).await;
-        let answer = reply.answer.and_then(|answer| match answer {
-            Answer::Codebase(codebase) => Ok(codebase),
-            other => Err(Fault {
+        let answer = match reply.answer {
+            Ok(Answer::Codebase(codebase)) => Ok(codebase),
+            Ok(other) => Err(Box::new(Fault {
                 plugin: found.plugin.name.clone(),
                 digest: found.plugin.digest,
                 call: HookKind::CodebaseGenerator.function().to_owned(),
                 kind: FaultKind::BadAnswer(format!("{other:?}")),
-            }),
-        });
+            })),
+            Err(fault) => Err(Box::new(fault)),
+        };
         self.health(found.plugin.digest, |health| match &answer {
             Ok(_) => health.answered(now),
             Err(fault) => health.failed(fault, now),
         });
-        answer.map_err(Box::new)
+        answer
     }
 
     /// No suspension outlives a reload; other bytes, and another hook, start afresh.
