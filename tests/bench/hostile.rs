@@ -23,6 +23,9 @@ const WORKERS: [&str; 4] = ["w1", "w2", "w3", "w4"];
 /// Undisturbed, and with a row.
 const WINDOWS: (Duration, Duration) = (Duration::from_millis(1_500), Duration::from_millis(3_000));
 
+/// Between two tries of a row: what is measured is the attack, not how quickly somebody can ask for it.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// Builds of the innocent that wait or run: enough that no worker is ever idle.
 const BACKLOG: u64 = 200;
 
@@ -128,6 +131,7 @@ impl Bench {
                 while Instant::now() < end {
                     // Refused, as it should be.
                     drop(self.post("/api/v1/reconfig", &json!({ "plan": false })));
+                    std::thread::sleep(PAUSE);
                 }
                 std::fs::remove_file(self.site.path(&format!("plugins/{row}.wasm"))).expect("just written");
             }
@@ -136,6 +140,7 @@ impl Bench {
                 while Instant::now() < end {
                     let asked: Vec<u64> = (0..3).map(|_| self.force(&builder)).collect();
                     asked.into_iter().for_each(|buildset| self.wait(buildset, end));
+                    std::thread::sleep(PAUSE);
                 }
             }
             Role::Step | Role::Command => {
@@ -146,6 +151,7 @@ impl Bench {
                         self.stop(&builder);
                     }
                     self.wait(buildset, end);
+                    std::thread::sleep(PAUSE);
                 }
                 if ENDLESS.contains(&row) {
                     self.stop(&builder);

@@ -205,19 +205,26 @@ fn hostile_steps_and_commands_end_their_own_build_and_are_named() {
     site.plugin("impostor", &component("impostor"));
     let site = site.start();
     let said = beside(&site, || {
-        let mut said = Vec::new();
-        for some in hostile.chunks(TOGETHER) {
-            let asked: Vec<_> = some.iter().map(|name| (name, site.submit(&format!("b-{name}")))).collect();
-            for name in some.iter().filter(|name| ENDLESS.contains(&name.as_str())) {
-                stop(&site, name);
-            }
-            for (name, buildset) in asked {
-                let began = std::time::Instant::now();
-                site.outcome(buildset);
-                println!("{name} {:?}", began.elapsed());
-                said.push((name.clone(), what_it_says(&site, &site.newest(&format!("b-{name}")))));
-            }
+        // Those that take their whole budget, or wait for a person, do so beside all the others.
+        let slow = |name: &&String| ENDLESS.contains(&name.as_str()) || name.contains("-spins") || *name == "step-polls";
+        let (slow, quick): (Vec<_>, Vec<_>) = hostile.iter().partition(slow);
+        let ask = |some: &[&String]| -> Vec<(String, u64)> {
+            some.iter().map(|name| ((*name).clone(), site.submit(&format!("b-{name}")))).collect()
+        };
+        let answer = |(name, buildset): (String, u64)| {
+            site.outcome(buildset);
+            let said = what_it_says(&site, &site.newest(&format!("b-{name}")));
+            (name, said)
+        };
+        let asked = ask(&slow);
+        for name in slow.iter().filter(|name| ENDLESS.contains(&name.as_str())) {
+            stop(&site, name);
         }
+        let mut said = Vec::new();
+        for some in quick.chunks(TOGETHER) {
+            said.extend(ask(some).into_iter().map(answer));
+        }
+        said.extend(asked.into_iter().map(answer));
         said
     });
     check(&said);
