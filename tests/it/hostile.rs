@@ -129,7 +129,9 @@ fn hostile_policies_cost_their_own_decisions_and_are_named() {
     // Requests wait for this one, so that there is something to merge.
     site.end("w2", true);
     for name in policies.iter().filter(|name| Role::of(name) == Role::Policy("merge_requests")) {
-        (0..3).for_each(|_| drop(site.submit(&format!("b-{name}"))));
+        for _ in 0..3 {
+            site.submit(&format!("b-{name}"));
+        }
     }
     site.start_worker("w2");
     let said = beside(&site, || {
@@ -165,7 +167,7 @@ fn hostile_policies_cost_their_own_decisions_and_are_named() {
 
 #[test]
 fn names_that_clash_are_refused_where_they_are_used_and_replace_nothing_bundled() {
-    let mut site = site(&[]);
+    let site = site(&[]);
     site.plugin("impostor", &component("impostor"));
     let mut site = site.start();
     let build = site.build("innocent");
