@@ -271,7 +271,7 @@ fn who_was_not_granted_a_secret_is_denied_by_name() {
         "render": ["%", "(secret:key)s"], "add": ["{\"use\":\"shell-command\",\"args\":{\"command\":\"x\",\"env\":{\"A\":\"%", "(secret:key)s\"}}}"],
     }));
     let grants = "[grants.\"keeper:keep\"]\nexec = [\"*\"]\nfiles = [\"*\"]\n";
-    let mut site = site(&format!("{}{grants}", builder("", &[step.clone()]))).start();
+    let mut site = site(&format!("{}{grants}", builder("", std::slice::from_ref(&step)))).start();
     let build = site.build("b");
     let end = property(&build, "end");
     assert!(end.starts_with("denied: `keeper:keep` ("), "{end}");
