@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use windlass_sdk::step::{self, Event, StepResult};
-use windlass_sdk::{BuildStep, Failure, Hook, Outcome};
+use windlass_sdk::{BuildStep, Failure, Hook, Origin, Outcome};
 
 struct Step;
 
@@ -44,7 +44,8 @@ impl BuildStep for Step {
         let mut warnings = 0;
         let ended = loop {
             match step::next_event(None) {
-                Event::Lines(lines) => {
+                // A header says what runs; it is not the program's.
+                Event::Lines(lines) if lines.from_stream != Origin::Header => {
                     warnings += lines.text.lines().filter(|line| line.contains("warning")).count() as u64;
                     step::summary(&format!("{warnings} warnings so far"));
                 }
