@@ -208,7 +208,9 @@ fn hostile_steps_and_commands_end_their_own_build_and_are_named() {
     let site = site.start();
     let said = beside(&site, || {
         // Those that take their whole budget, or wait for a person, do so beside all the others.
-        let slow = |name: &&String| ENDLESS.contains(&name.as_str()) || name.contains("-spins") || *name == "step-polls";
+        let slow = |name: &&String| {
+            ENDLESS.contains(&name.as_str()) || name.contains("-spins") || *name == "step-polls"
+        };
         let (slow, quick): (Vec<_>, Vec<_>) = hostile.iter().partition(slow);
         let ask = |some: &[&String]| -> Vec<(String, u64)> {
             some.iter().map(|name| ((*name).clone(), site.submit(&format!("b-{name}")))).collect()

@@ -122,7 +122,15 @@ mod tests {
     fn a_process_is_seen_with_its_parent_name_and_variables() {
         let mut child = std::process::Command::new("sleep").arg("1000").env("MARK", "m").spawn().unwrap();
         let pid = Pid::from_child(&child);
-        let process = Process::look(pid).unwrap();
+        // For a moment of its exec a process has no variables that others could read.
+        let began = std::time::Instant::now();
+        let process = loop {
+            let process = Process::look(pid).unwrap();
+            if process.variable("MARK").is_some() || began.elapsed().as_secs() > 30 {
+                break process;
+            }
+            std::thread::yield_now();
+        };
         assert_eq!((process.parent.cast_unsigned(), process.ended), (std::process::id(), false));
         assert_eq!(process.variable("MARK").as_deref(), Some("m"));
         assert_eq!(process.variable("MAR"), None);
