@@ -16,7 +16,7 @@ pub(super) struct Pace {
     count: AtomicU64,
 }
 
-/// [`Pace`], as figures.
+/// How quickly the dispatcher handled its newest events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Events since the start; the other figures are over the newest 10,000 of them.
