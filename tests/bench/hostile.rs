@@ -21,7 +21,7 @@ use windlass_web::client::Client;
 const WORKERS: [&str; 4] = ["w1", "w2", "w3", "w4"];
 
 /// Undisturbed, and with a row.
-const WINDOWS: (Duration, Duration) = (Duration::from_millis(800), Duration::from_millis(1_800));
+const WINDOWS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(1_600));
 
 /// Between two tries of a row: what is measured is the attack, not how quickly somebody can ask for it.
 const PAUSE: Duration = Duration::from_millis(200);
