@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::HookKind;
 use crate::properties::Properties;
 use crate::step::Flags;
 
@@ -36,6 +37,23 @@ pub struct Builder {
     pub next_build: Option<PolicyUse>,
     /// The policy that may hold a build back; none: every free worker may start it.
     pub can_start_build: Option<PolicyUse>,
+}
+
+impl Builder {
+    /// Its own policies, by the kind of their hook.
+    pub fn policies(&self) -> impl Iterator<Item = (HookKind, &PolicyUse)> {
+        let merge = match &self.merge_requests {
+            Merge::Policy(policy) => Some(policy),
+            Merge::Never | Merge::Compatible => None,
+        };
+        let uses = [
+            (HookKind::NextBuild, self.next_build.as_ref()),
+            (HookKind::CanStartBuild, self.can_start_build.as_ref()),
+            (HookKind::NextSlave, self.next_slave.as_ref()),
+            (HookKind::MergeRequests, merge),
+        ];
+        uses.into_iter().filter_map(|(kind, policy)| Some((kind, policy?)))
+    }
 }
 
 /// Whether requests are joined.

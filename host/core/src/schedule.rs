@@ -47,7 +47,7 @@ pub use board::Board;
 pub use claim::{Claim, Given, Numbers};
 pub use status::{BuilderStatus, PolicyStatus, Status, WorkerStatus};
 
-use crate::builder::{Builder, Merge, PolicyUse};
+use crate::builder::{Builder, PolicyUse};
 use crate::decision::Decision;
 use crate::outcome::Outcome;
 use crate::policy::{Answer, Fault, HookKind, Lookup, Lookups, Question, Usage};
@@ -118,17 +118,7 @@ impl Rules {
     pub fn uses(&self) -> impl Iterator<Item = (HookKind, &PolicyUse, Option<&str>)> {
         let master = self.prioritize_builders.as_ref().map(|p| (HookKind::PrioritizeBuilders, p, None));
         let builders = self.builders.values().flat_map(|builder| {
-            let merge = match &builder.merge_requests {
-                Merge::Policy(policy) => Some(policy),
-                Merge::Never | Merge::Compatible => None,
-            };
-            let uses = [
-                (HookKind::NextBuild, builder.next_build.as_ref()),
-                (HookKind::CanStartBuild, builder.can_start_build.as_ref()),
-                (HookKind::NextSlave, builder.next_slave.as_ref()),
-                (HookKind::MergeRequests, merge),
-            ];
-            uses.into_iter().filter_map(|(kind, policy)| Some((kind, policy?, Some(builder.name.as_str()))))
+            builder.policies().map(|(kind, policy)| (kind, policy, Some(builder.name.as_str())))
         });
         master.into_iter().chain(builders)
     }

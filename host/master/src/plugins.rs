@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use windlass_config::{Catalog, HookFacts, config};
-use windlass_core::builder::{Merge, OnError, PolicyUse};
+use windlass_core::builder::{OnError, PolicyUse};
 use windlass_core::digest::Digest;
 use windlass_core::persist::Persist;
 use windlass_core::policy::HookKind;
@@ -148,20 +148,9 @@ pub(crate) fn policies(config: &config::Master) -> Vec<Use<'_>> {
         .into_iter()
         .filter_map(|(kind, used)| Some(Use::policy("master".to_owned(), None, kind, used?)));
     let builders = config.builders.iter().flat_map(|builder| {
-        let merge = match &builder.merge_requests {
-            Merge::Policy(used) => Some(used),
-            Merge::Never | Merge::Compatible => None,
-        };
-        let uses = [
-            (HookKind::NextBuild, builder.next_build.as_ref()),
-            (HookKind::CanStartBuild, builder.can_start_build.as_ref()),
-            (HookKind::NextSlave, builder.next_slave.as_ref()),
-            (HookKind::MergeRequests, merge),
-        ];
         let place = format!("builder {}", builder.name);
-        uses.into_iter().filter_map(move |(kind, used): (HookKind, Option<&PolicyUse>)| {
-            Some(Use::policy(place.clone(), Some(&builder.name), kind, used?))
-        })
+        let used = move |(kind, used)| Use::policy(place.clone(), Some(&builder.name), kind, used);
+        builder.policies().map(used)
     });
     master.chain(builders).collect()
 }
