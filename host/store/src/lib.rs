@@ -17,6 +17,8 @@ mod counting;
 mod crash_tests;
 mod encode;
 mod fault;
+#[cfg(test)]
+mod format_tests;
 mod ids;
 mod lock;
 mod logs;

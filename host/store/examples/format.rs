@@ -1,0 +1,179 @@
+//! Writes a small store of the present format into a folder: what `tests/formats/` keeps of each one.
+//!
+//! `cargo run -p windlass-store --example format FOLDER`. What the rows are stands in
+//! `src/format_tests.rs`, which opens the store of every format and finds them all.
+
+use std::path::Path;
+
+use redb::Database;
+use windlass_core::change::{Change, SourceStamp};
+use windlass_core::digest::Digest;
+use windlass_core::id::{BuildId, BuildsetId, ChangeId, Fence, LogId, MasterId, RequestId, StepId};
+use windlass_core::outcome::Outcome;
+use windlass_core::persist::Persist;
+use windlass_core::record::{BuildRow, LogRow, StepRow};
+use windlass_core::request::{Buildset, Completed, Request};
+use windlass_core::time::Timestamp;
+use windlass_core::value::Origin;
+use windlass_store::{Options, Store};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = std::env::args().nth(1).ok_or("which folder?")?;
+    let folder = Path::new(&folder);
+    let store = Store::open(folder, Options::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    for batch in batches() {
+        runtime.block_on(store.commit(batch))?;
+    }
+    drop(store);
+    // A new database has room for much; what is kept should be small.
+    Database::open(folder.join("store.redb"))?.compact()?;
+    std::fs::remove_file(folder.join("store.lock"))?;
+    std::fs::remove_dir_all(folder.join("cas"))?;
+    Ok(())
+}
+
+/// Request 1 is done, 2 was given back and waits, 3 is held by a running build, 4 to 6 wait.
+fn batches() -> Vec<Vec<Persist>> {
+    vec![
+        vec![Persist::AddChange(change(1)), state("scheduler/ci", "last", b"1")],
+        vec![buildset(1, &[(1, "check", 0), (2, "docs", 5)]), buildset(2, &[(3, "check", -3)])],
+        vec![claim(1, 1), Persist::PutBuild(build(1, 1, None)), step(1, 1, None), log(1, 1, false)],
+        vec![append(1, 1, 0, Origin::Header, "make\n"), append(1, 1, 5, Origin::Stdout, "one\ntwo\n")],
+        vec![
+            step(1, 1, ended(Outcome::Failure)),
+            log(1, 1, true),
+            Persist::PutBuild(build(1, 1, ended(Outcome::Failure))),
+            Persist::Complete {
+                requests: vec![RequestId(1)],
+                fence: Fence(1),
+                outcome: Outcome::Failure,
+                at: Timestamp(9_000),
+            },
+        ],
+        vec![claim(2, 2), Persist::PutBuild(build(2, 2, None))],
+        vec![
+            Persist::PutBuild(build(2, 2, ended(Outcome::Retry))),
+            Persist::Unclaim { requests: vec![RequestId(2)], fence: Fence(2) },
+        ],
+        vec![claim(3, 3), Persist::PutBuild(build(3, 3, None)), step(2, 3, None), log(2, 3, false)],
+        vec![append(2, 3, 0, Origin::Stderr, "still going\n")],
+        vec![buildset(3, &[(4, "check", 10), (5, "check", 0), (6, "docs", 0)]), buildset(4, &[])],
+    ]
+}
+
+fn ended(outcome: Outcome) -> Option<Completed> {
+    Some(Completed { outcome, at: Timestamp(9_000) })
+}
+
+fn change(id: u64) -> Change {
+    Change {
+        id: ChangeId(id),
+        author: "ana".into(),
+        committer: None,
+        comments: "change of old".into(),
+        codebase: String::new(),
+        project: "p".into(),
+        repository: "r".into(),
+        branch: Some("main".into()),
+        revision: Some("abc".into()),
+        category: None,
+        revlink: None,
+        files: vec!["a".into()],
+        when: Timestamp(900),
+        properties: Default::default(),
+    }
+}
+
+fn state(owner: &str, key: &str, value: &[u8]) -> Persist {
+    Persist::PutState { owner: owner.into(), key: key.into(), value: Some(value.to_vec()) }
+}
+
+/// A buildset of requests: id, builder, priority.
+fn buildset(id: u64, requests: &[(u64, &str, i32)]) -> Persist {
+    let submitted = Timestamp(1_000 * id);
+    let request = |(request, builder, priority): &(u64, &str, i32)| Request {
+        id: RequestId(*request),
+        buildset: BuildsetId(id),
+        builder: (*builder).to_owned(),
+        priority: *priority,
+        version: 1,
+        submitted,
+        waited_for: *request == 6,
+        claim: None,
+        last_fence: Fence(0),
+        complete: None,
+    };
+    Persist::AddBuildset {
+        requests: requests.iter().map(request).collect(),
+        buildset: Buildset {
+            id: BuildsetId(id),
+            reason: "of old".into(),
+            submitter: "force".into(),
+            stamps: vec![SourceStamp {
+                repository: "r".into(),
+                branch: Some("main".into()),
+                changes: vec![ChangeId(1)],
+                ..SourceStamp::default()
+            }],
+            properties: Default::default(),
+            submitted,
+            requests: requests.iter().map(|(request, ..)| RequestId(*request)).collect(),
+            complete: None,
+        },
+    }
+}
+
+fn claim(request: u64, fence: u64) -> Persist {
+    let (requests, at) = (vec![RequestId(request)], Timestamp(5_000));
+    Persist::Claim { requests, master: MasterId(1), fence: Fence(fence), at }
+}
+
+/// Build, request and fence have the same number here.
+fn build(id: u64, request: u64, complete: Option<Completed>) -> BuildRow {
+    BuildRow {
+        id: BuildId(id),
+        number: id,
+        builder: if request == 2 { "docs" } else { "check" }.into(),
+        requests: vec![RequestId(request)],
+        fence: Fence(id),
+        worker: "w1".into(),
+        stamps: Vec::new(),
+        reason: "of old".into(),
+        generation: 1,
+        plugins: [("windlass".to_owned(), Digest::of(b"windlass"))].into(),
+        components: Vec::new(),
+        properties: Default::default(),
+        started: Timestamp(5_000),
+        complete,
+        summary: String::new(),
+    }
+}
+
+fn step(id: u64, build: u64, complete: Option<Completed>) -> Persist {
+    let step = StepRow {
+        id: StepId(id),
+        build: BuildId(build),
+        position: 0,
+        name: "make".into(),
+        hook: "windlass:shell-command".into(),
+        digest: Digest::of(b"windlass"),
+        started: Timestamp(5_100),
+        complete,
+        summary: String::new(),
+        urls: Vec::new(),
+        fault: None,
+    };
+    Persist::PutStep { fence: Fence(build), step }
+}
+
+fn log(id: u64, build: u64, finished: bool) -> Persist {
+    let step = StepId(id);
+    let log = LogRow { id: LogId(id), build: BuildId(build), step, name: "stdio".into(), finished };
+    Persist::PutLog { fence: Fence(build), log }
+}
+
+fn append(log: u64, build: u64, offset: u64, origin: Origin, data: &'static str) -> Persist {
+    let (fence, build, log) = (Fence(build), BuildId(build), LogId(log));
+    Persist::AppendLog { fence, build, log, offset, origin, data: data.into() }
+}

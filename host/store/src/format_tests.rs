@@ -1,0 +1,92 @@
+//! Stores of every format that ever was, as files: each is opened, brought up to date, and found whole.
+//!
+//! `tests/formats/N` was written by `examples/format.rs` when N was the present format, and is never
+//! written again.
+
+use std::fs;
+use std::path::Path;
+
+use windlass_core::id::{BuildId, BuildsetId, ChangeId, LogId, RequestId};
+use windlass_core::outcome::Outcome;
+
+use crate::test_rows::*;
+use crate::{Options, Store};
+
+/// A copy of the store of this format, which may be written.
+fn copy_of(format: u64) -> tempfile::TempDir {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats").join(format.to_string());
+    let copy = tempfile::tempdir().unwrap();
+    fs::create_dir(copy.path().join("logs")).unwrap();
+    for file in ["store.redb", "logs/seg-000001.log"] {
+        fs::copy(kept.join(file), copy.path().join(file)).unwrap();
+    }
+    copy
+}
+
+fn finds_all(store: &Store) {
+    let places: Vec<_> = (1..=6u64)
+        .map(|id| {
+            let row = store.request(RequestId(id)).unwrap().unwrap();
+            (
+                row.builder,
+                row.priority,
+                row.claim.map(|claim| claim.fence.0),
+                row.last_fence.0,
+                row.waited_for,
+            )
+        })
+        .collect();
+    let row =
+        |builder: &str, priority, fence, last, waited| (builder.to_owned(), priority, fence, last, waited);
+    assert_eq!(
+        places,
+        [
+            row("check", 0, Some(1), 1, false),
+            row("docs", 5, None, 2, false),
+            row("check", -3, Some(3), 3, false),
+            row("check", 10, None, 0, false),
+            row("check", 0, None, 0, false),
+            row("docs", 0, None, 0, true),
+        ]
+    );
+    let complete = store.request(RequestId(1)).unwrap().unwrap().complete.unwrap();
+    assert_eq!((complete.outcome, complete.at.0), (Outcome::Failure, 9_000));
+    let pending: Vec<_> = store.pending_requests().unwrap().iter().map(|row| row.id.0).collect();
+    assert_eq!(pending, [2, 4, 5, 6]);
+    assert_eq!(store.claimed_requests(ME).unwrap().len(), 1);
+
+    let outcomes: Vec<_> = (1..=3u64)
+        .map(|id| store.build(BuildId(id)).unwrap().unwrap().complete.map(|complete| complete.outcome))
+        .collect();
+    assert_eq!(outcomes, [Some(Outcome::Failure), Some(Outcome::Retry), None]);
+    assert_eq!(store.running_builds().unwrap().len(), 1);
+    assert_eq!(store.steps(BuildId(1)).unwrap()[0].complete.unwrap().outcome, Outcome::Failure);
+    assert!(store.log(LogId(1)).unwrap().unwrap().finished);
+    let text = |log| {
+        let pieces = store.read_log(LogId(log), 0, usize::MAX).unwrap();
+        String::from_utf8(pieces.iter().flat_map(|piece| piece.data.to_vec()).collect()).unwrap()
+    };
+    assert_eq!((text(1), text(2)), ("make\none\ntwo\n".to_owned(), "still going\n".to_owned()));
+
+    let buildset = |id| store.buildset(BuildsetId(id)).unwrap().unwrap();
+    assert_eq!(buildset(1).stamps[0].changes, [ChangeId(1)]);
+    assert_eq!(buildset(1).complete, None);
+    assert_eq!(buildset(4).complete.unwrap().outcome, Outcome::Success);
+    assert_eq!(store.change(ChangeId(1)).unwrap().unwrap().comments, "change of old");
+    assert_eq!(store.state("scheduler/ci", "last").unwrap().unwrap(), b"1");
+    assert_eq!((store.ids().next_fence().0, store.ids().next_build_number("check")), (4, 4));
+}
+
+#[tokio::test]
+async fn a_store_of_every_format_opens_with_all_that_it_had_and_goes_on() {
+    for format in 1..=crate::tables::FORMAT {
+        let folder = copy_of(format);
+        let store = Store::open(folder.path(), Options::default()).unwrap();
+        finds_all(&store);
+        drop(store);
+        let store = Store::open(folder.path(), Options::default()).unwrap();
+        finds_all(&store);
+        store.commit(vec![claim(&[4], 9), build(9, &[4], 9)]).await.unwrap();
+        assert_eq!(store.running_builds().unwrap().len(), 2, "format {format}");
+    }
+}
