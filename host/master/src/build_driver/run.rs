@@ -257,12 +257,14 @@ impl Driver<'_> {
             };
             if over {
                 let what = deadline.map_or("its build was given up", |(_, what)| what);
-                break exception(format!("step `{}` of {} {what}", resolved.hook, resolved.plugin.name));
+                let (plugin, digest) = (&resolved.plugin.name, resolved.plugin.digest.short());
+                let call = HookKind::BuildStep.function();
+                break exception(format!("plugin `{plugin}` ({digest}) failed in `{call}`: {what}"));
             }
             let (grace, what) = match &*self.stop.borrow() {
                 Stop::No => continue,
-                Stop::Cancel(_) => (parts.stop_grace, "did not stop when it was asked to"),
-                Stop::Shutdown => (SHUTDOWN_GRACE, "was cut off: the master shut down"),
+                Stop::Cancel(_) => (parts.stop_grace, "it did not stop when it was asked to"),
+                Stop::Shutdown => (SHUTDOWN_GRACE, "it was cut off: the master shut down"),
             };
             self.heed_stop();
             // Another word brings the end nearer, and never farther away.
