@@ -20,6 +20,8 @@ macro_rules! ids {
 ids! {
     /// A change to a source repository.
     ChangeId, "change-";
+    /// A builder, by its name: the store gives each name a number for good.
+    BuilderId, "builder-";
     /// A set of requests that were submitted together.
     BuildsetId, "buildset-";
     /// A request to run one builder.

@@ -3,10 +3,12 @@
 //! Rows are immutable but for the claim and the completion: a changed priority is a new `version`,
 //! so that the record of a decision can name exactly what it saw.
 
+use std::cmp::Reverse;
+
 use serde::{Deserialize, Serialize};
 
 use crate::change::SourceStamp;
-use crate::id::{BuildsetId, Fence, MasterId, RequestId};
+use crate::id::{BuildId, BuildsetId, Fence, MasterId, RequestId};
 use crate::outcome::Outcome;
 use crate::properties::Properties;
 use crate::time::Timestamp;
@@ -30,6 +32,18 @@ pub struct Buildset {
     pub requests: Vec<RequestId>,
     /// Once all requests are complete: the worst outcome, and when.
     pub complete: Option<Completed>,
+    /// The build that submitted it, if one did.
+    #[serde(default)]
+    pub parent: Option<Parent>,
+}
+
+/// The build that submitted a buildset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The build.
+    pub build: BuildId,
+    /// What the buildset is to it, in its words: `Triggered from`, `rebuilt from`.
+    pub relationship: String,
 }
 
 /// A request to run one builder.
@@ -51,10 +65,30 @@ pub struct Request {
     pub waited_for: bool,
     /// Who holds it.
     pub claim: Option<Claim>,
-    /// The largest fence that any claim of it carried; none smaller is accepted again.
+    /// The largest fence that any claim of it carried, or that took one away; none smaller is accepted
+    /// again.
     pub last_fence: Fence,
     /// How it ended.
     pub complete: Option<Completed>,
+}
+
+/// Where a request stands in the default order within its builder: priority, then age, then id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    /// Larger is sooner.
+    pub priority: Reverse<i32>,
+    /// When it was submitted.
+    pub submitted: Timestamp,
+    /// Its number.
+    pub id: RequestId,
+}
+
+impl Turn {
+    /// Where `request` stands.
+    #[must_use]
+    pub fn of(request: &Request) -> Turn {
+        Turn { priority: Reverse(request.priority), submitted: request.submitted, id: request.id }
+    }
 }
 
 /// Who holds a request.

@@ -76,6 +76,7 @@ impl Order {
             submitted: now,
             requests: requests.iter().map(|r| r.id).collect(),
             complete: None,
+            parent: None,
         };
         Submission { buildset, requests }
     }

@@ -215,6 +215,7 @@ fn order(id: u64) -> (Request, Buildset) {
         submitted: Timestamp(1_000),
         requests: vec![RequestId(id)],
         complete: None,
+        parent: None,
     };
     (request, buildset)
 }

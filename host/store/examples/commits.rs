@@ -141,6 +141,7 @@ async fn submit(store: &Store, builds: u64) -> Result<Vec<Request>, windlass_sto
             submitted: Timestamp(1),
             requests: vec![request.id],
             complete: None,
+            parent: None,
         };
         all.push((buildset, request));
     }

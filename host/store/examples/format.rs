@@ -120,6 +120,7 @@ fn buildset(id: u64, requests: &[(u64, &str, i32)]) -> Persist {
             submitted,
             requests: requests.iter().map(|(request, ..)| RequestId(*request)).collect(),
             complete: None,
+            parent: None,
         },
     }
 }

@@ -38,6 +38,7 @@ pub(crate) fn buildset(id: u64, requests: &[u64]) -> Persist {
             submitted,
             requests: requests.iter().copied().map(RequestId).collect(),
             complete: None,
+            parent: None,
         },
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn buildset(id: u64) -> Buildset {
         submitted: Timestamp(id),
         requests: vec![RequestId(id)],
         complete: None,
+        parent: None,
     }
 }
 

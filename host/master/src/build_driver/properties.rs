@@ -83,6 +83,7 @@ mod tests {
             submitted: Timestamp(0),
             requests: Vec::new(),
             complete: None,
+            parent: None,
         }
     }
 

@@ -150,6 +150,7 @@ impl Bench {
             submitted: Timestamp(0),
             requests: vec![RequestId(1)],
             complete: None,
+            parent: None,
         };
         let claim = Persist::Claim {
             requests: vec![RequestId(1)],

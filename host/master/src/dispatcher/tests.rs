@@ -130,6 +130,7 @@ fn wish(store: &Store, builder: &str, now: Timestamp) -> (Buildset, Request) {
         submitted: now,
         requests: vec![id],
         complete: None,
+        parent: None,
     };
     let request = Request {
         id,
