@@ -1,6 +1,7 @@
 //! Questions to policies and their answers, as values. The records match `windlass:master/model`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -219,14 +220,14 @@ impl Answer {
 }
 
 /// What a policy may look up while it decides (`windlass:master/decision`).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lookups {
     /// The moment of the decision.
     pub now: Timestamp,
     /// Properties of requests, by id.
     pub requests: BTreeMap<u64, Vec<Pair>>,
     /// Properties of workers, by name.
-    pub slaves: BTreeMap<String, Vec<Pair>>,
+    pub slaves: BTreeMap<String, Arc<Vec<Pair>>>,
 }
 
 /// A look-up that a policy made, with its answer, for the record.

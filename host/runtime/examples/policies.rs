@@ -142,10 +142,11 @@ impl Way {
         for effect in self.board.decide(now) {
             match effect {
                 Effect::Ask(ask) => {
-                    self.tasks.spawn(answer(self.runtime.clone(), Arc::clone(&self.generation), ask))
+                    let answer = answer(self.runtime.clone(), Arc::clone(&self.generation), ask);
+                    self.tasks.spawn_on(answer, self.runtime.policy_threads());
                 }
                 other => return Err(format!("{other:?} where a question was due").into()),
-            };
+            }
         }
         let (id, reply) = self.tasks.join_next().await.ok_or("a question was asked")??;
         self.board.answered(id, reply, now);

@@ -36,6 +36,11 @@ impl Guests {
         Ok(Guests { quick: Threads::start(name.to_owned(), threads, false)?, slow: None })
     }
 
+    /// The threads on which a call begins.
+    pub(crate) fn threads(&self) -> &Handle {
+        &self.quick.handle
+    }
+
     /// Calls that compute, on the slow threads.
     pub(crate) fn computing(&self) -> usize {
         self.slow.as_ref().map_or(0, |slow| slow.handle.metrics().num_alive_tasks())

@@ -90,6 +90,13 @@ impl Runtime {
         })
     }
 
+    /// Where policies run. Whoever asks in a task of their own spawns it there: on another thread it would only
+    /// pass the question on, and the answer back.
+    #[must_use]
+    pub fn policy_threads(&self) -> &tokio::runtime::Handle {
+        self.inner.policies.threads()
+    }
+
     /// Runs a step to its end. Dropping the future ends it: its instance and its port are dropped.
     /// `used` says where the step stands, for the meters: `builder ci, step 2 (compile)`.
     pub async fn run_step(

@@ -38,7 +38,8 @@ pub struct Board {
     /// Which builders may use a worker.
     served: BTreeMap<String, Vec<String>>,
     pub(super) running: BTreeMap<BuildId, Running>,
-    history: BTreeMap<(String, String), LastBuilt>,
+    /// When workers last built, by builder.
+    history: BTreeMap<String, BTreeMap<String, LastBuilt>>,
     /// Look-ups of history under way, by builder.
     pub(super) awaited: BTreeMap<String, BTreeSet<String>>,
     /// Requests that left the board while a scan is under way: what it saw of them is old.
@@ -153,7 +154,7 @@ impl Board {
                 }
             }
             // A build that ended meanwhile is newer.
-            let known = self.history.entry((builder, worker)).or_default();
+            let known = self.history.entry(builder).or_default().entry(worker).or_default();
             *known = (*known).max_by_time(last);
         }
     }
@@ -204,8 +205,8 @@ impl Board {
             }
             return;
         };
-        let key = (running.builder.clone(), running.worker.clone());
-        self.history.insert(key, Some((at, outcome)));
+        let history = self.history.entry(running.builder.clone()).or_default();
+        history.insert(running.worker.clone(), Some((at, outcome)));
         let lane = self.lanes.entry(running.builder.clone()).or_default();
         lane.building = lane.building.saturating_sub(1);
         if outcome == Outcome::Retry {
@@ -285,8 +286,9 @@ impl Board {
         self.starts.values().filter(|s| s.stage == Stage::Claim).count()
     }
 
-    pub(super) fn last_built(&self, builder: &str, worker: &str) -> LastBuilt {
-        self.history.get(&(builder.to_owned(), worker.to_owned())).copied().flatten()
+    /// When each worker last built for a builder, as far as that was looked up.
+    pub(super) fn history_of(&self, builder: &str) -> Option<&BTreeMap<String, LastBuilt>> {
+        self.history.get(builder)
     }
 
     /// Gives a slot back and wakes those who may want it.
@@ -319,7 +321,8 @@ impl Board {
             for worker in builder.workers.iter().filter(|w| self.slots.is_connected(w)) {
                 let key = (builder.name.clone(), worker.clone());
                 let awaited = self.awaited.get(&builder.name).is_some_and(|a| a.contains(worker));
-                if !awaited && !self.history.contains_key(&key) {
+                let known = self.history.get(&key.0).is_some_and(|known| known.contains_key(&key.1));
+                if !awaited && !known {
                     self.awaited.entry(key.0.clone()).or_default().insert(key.1.clone());
                     wanted.push(key);
                 }

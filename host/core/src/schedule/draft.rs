@@ -24,8 +24,9 @@ pub(super) enum Advice {
 }
 
 impl Board {
-    /// The question of the present stage; `Err`: there is nothing to ask about.
-    pub(super) fn draft(&self, id: StartId) -> Result<Draft, Advice> {
+    /// The question of the present stage; `Err`: there is nothing to ask about. `candidates` are the start's, where
+    /// the question is about workers.
+    pub(super) fn draft(&self, id: StartId, candidates: Vec<String>) -> Result<Draft, Advice> {
         let Some(start) = self.starts.get(&id) else { return Err(Advice::GiveUp) };
         let (stage, name) = (start.stage, start.spec.name.clone());
         let builder = self.builder_info(&name);
@@ -49,16 +50,21 @@ impl Board {
             Stage::Allow | Stage::Place => {
                 let Some((_, first)) = self.first(id) else { return Err(Advice::GiveUp) };
                 let request = see(first);
-                offered.names = self.candidates(id);
+                offered.names = candidates;
                 offered.names.truncate(self.rules.window);
                 if offered.names.is_empty() {
                     return Err(Advice::GiveUp);
                 }
-                let slaves: Vec<SlaveInfo> =
-                    offered.names.iter().filter_map(|w| self.slave_info(&name, w, &start.worker)).collect();
-                for worker in &offered.names {
-                    lookups.slaves.insert(worker.clone(), self.slots.properties(worker));
-                }
+                let built = self.history_of(&name);
+                let info = |worker: &String| {
+                    let info = self.slots.info(worker, u32::from(*worker == start.worker))?;
+                    let last = built.and_then(|built| built.get(worker).copied().flatten());
+                    let (last_built, last_outcome) = last.unzip();
+                    Some(SlaveInfo { last_built, last_outcome, ..info })
+                };
+                let slaves: Vec<SlaveInfo> = offered.names.iter().filter_map(info).collect();
+                let properties = |worker: &String| (worker.clone(), self.slots.properties(worker));
+                lookups.slaves = offered.names.iter().map(properties).collect();
                 match stage {
                     Stage::Allow => Question::CanStartBuild { builder, slaves, request },
                     Stage::Pick | Stage::Place | Stage::Join | Stage::Ready | Stage::Claim => {
@@ -83,12 +89,6 @@ impl Board {
             Stage::Ready | Stage::Claim => return Err(Advice::Default),
         };
         Ok(Draft { asker: Asker::Start(id), builder: Some(name), question, lookups, offered, seen })
-    }
-
-    fn slave_info(&self, builder: &str, worker: &str, own: &str) -> Option<SlaveInfo> {
-        let info = self.slots.info(worker, u32::from(worker == own))?;
-        let last = self.last_built(builder, worker);
-        Some(SlaveInfo { last_built: last.map(|(at, _)| at), last_outcome: last.map(|(_, how)| how), ..info })
     }
 }
 

@@ -180,12 +180,7 @@ impl Lane {
     }
 
     /// Notes that a request was offered these workers in vain; the others of `all` are news to it.
-    pub(super) fn refused(
-        &mut self,
-        id: RequestId,
-        offered: BTreeSet<String>,
-        all: &[String],
-    ) -> Vec<String> {
+    pub(super) fn refused(&mut self, id: RequestId, offered: Vec<String>, all: &[String]) -> Vec<String> {
         let Some(entry) = self.entries.get_mut(&id) else { return Vec::new() };
         entry.refused.extend(offered);
         all.iter().filter(|w| !entry.refused.contains(*w)).cloned().collect()

@@ -1,6 +1,7 @@
 //! The workers' slots: who is connected, what runs where, who has room.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{WorkerRule, WorkerStatus};
 use crate::policy::SlaveInfo;
@@ -14,6 +15,8 @@ struct Worker {
     rule: Option<WorkerRule>,
     since: Option<Timestamp>,
     facts: Vec<Pair>,
+    /// What policies may look up: its configured properties and what it said itself.
+    properties: Arc<Vec<Pair>>,
     load: Option<f64>,
     used: u32,
     by_builder: BTreeMap<String, u32>,
@@ -22,6 +25,28 @@ struct Worker {
 }
 
 impl Worker {
+    fn is_connected(&self) -> bool {
+        self.since.is_some() && self.rule.is_some()
+    }
+
+    /// Builds, reported load in thousandths, how recently it was chosen. One slot of the asker's own does not
+    /// count.
+    fn burden(&self, own: bool) -> (u32, u64, u64) {
+        let load = self.load.filter(|l| l.is_finite()).unwrap_or(0.0).clamp(0.0, 1e9);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped above")]
+        let load = (load * 1_000.0) as u64;
+        (self.used.saturating_sub(u32::from(own)), load, self.last_used)
+    }
+
+    fn settle_properties(&mut self) {
+        let mut pairs = self.facts.clone();
+        if let Some(rule) = &self.rule {
+            pairs.retain(|p| rule.properties.get(&p.name).is_none());
+            pairs.extend(rule.properties.pairs());
+        }
+        self.properties = Arc::new(pairs);
+    }
+
     fn has_room(&self, builder: &str) -> bool {
         let Some(rule) = &self.rule else { return false };
         self.since.is_some()
@@ -48,6 +73,7 @@ impl Slots {
             self.workers.entry(rule.name.clone()).or_default().rule = Some(rule.clone());
         }
         self.workers.retain(|_, w| w.rule.is_some() || w.since.is_some() || w.used > 0);
+        self.workers.values_mut().for_each(Worker::settle_properties);
     }
 
     pub(super) fn up(&mut self, name: &str, since: Timestamp, facts: Vec<Pair>) {
@@ -55,6 +81,7 @@ impl Slots {
         worker.since = Some(since);
         worker.facts = facts;
         worker.load = None;
+        worker.settle_properties();
     }
 
     pub(super) fn down(&mut self, name: &str) {
@@ -70,7 +97,7 @@ impl Slots {
     }
 
     pub(super) fn is_connected(&self, name: &str) -> bool {
-        self.workers.get(name).is_some_and(|w| w.since.is_some() && w.rule.is_some())
+        self.workers.get(name).is_some_and(Worker::is_connected)
     }
 
     pub(super) fn has_room(&self, name: &str, builder: &str) -> bool {
@@ -81,24 +108,23 @@ impl Slots {
     /// smaller reported load, then the one that was left alone longest. A slot of `mine` is the asker's
     /// own: it counts as free.
     pub(super) fn with_room<'a>(&self, names: &'a [String], builder: &str, mine: &str) -> Vec<&'a String> {
-        let room = |n: &&String| self.has_room(n, builder) || (*n == mine && self.is_connected(n));
-        let mut found: Vec<_> = names.iter().filter(room).collect();
-        found.sort_by_cached_key(|name| self.burden(name, u32::from(*name == mine)));
-        found
+        let room = |name: &'a String| {
+            let worker = self.workers.get(name)?;
+            let own = name == mine;
+            (worker.has_room(builder) || (own && worker.is_connected())).then(|| (worker.burden(own), name))
+        };
+        let mut found: Vec<_> = names.iter().filter_map(room).collect();
+        found.sort_by_key(|(burden, _)| *burden);
+        found.into_iter().map(|(_, name)| name).collect()
     }
 
     /// The least-loaded of `names` that has room.
     pub(super) fn best<'a>(&self, names: &'a [String], builder: &str) -> Option<&'a String> {
-        names.iter().filter(|n| self.has_room(n, builder)).min_by_key(|name| self.burden(name, 0))
-    }
-
-    /// Builds, reported load in thousandths, how recently it was chosen.
-    fn burden(&self, name: &str, mine: u32) -> (u32, u64, u64) {
-        let Some(worker) = self.workers.get(name) else { return (u32::MAX, 0, 0) };
-        let load = worker.load.filter(|l| l.is_finite()).unwrap_or(0.0).clamp(0.0, 1e9);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped above")]
-        let load = (load * 1_000.0) as u64;
-        (worker.used.saturating_sub(mine), load, worker.last_used)
+        let room = |name: &'a String| {
+            let worker = self.workers.get(name).filter(|worker| worker.has_room(builder))?;
+            Some((worker.burden(false), name))
+        };
+        names.iter().filter_map(room).min_by_key(|(burden, _)| *burden).map(|(_, name)| name)
     }
 
     /// Takes a slot. False: there is none.
@@ -158,15 +184,9 @@ impl Slots {
         })
     }
 
-    /// What policies may look up of a worker: its configured properties and what it said itself.
-    pub(super) fn properties(&self, name: &str) -> Vec<Pair> {
-        let Some(worker) = self.workers.get(name) else { return Vec::new() };
-        let mut pairs = worker.facts.clone();
-        if let Some(rule) = &worker.rule {
-            pairs.retain(|p| rule.properties.get(&p.name).is_none());
-            pairs.extend(rule.properties.pairs());
-        }
-        pairs
+    /// What policies may look up of a worker.
+    pub(super) fn properties(&self, name: &str) -> Arc<Vec<Pair>> {
+        self.workers.get(name).map(|worker| Arc::clone(&worker.properties)).unwrap_or_default()
     }
 
     pub(super) fn status(&self, order: &[WorkerRule]) -> Vec<WorkerStatus> {

@@ -1,6 +1,5 @@
 //! The way of one start: pick, allow, place, join, claim. Each stage follows its policy or the default.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::claim::{Claim, Given};
@@ -48,7 +47,7 @@ pub(super) struct Start {
     acted: Vec<Component>,
     decisions: Vec<DecisionId>,
     /// Workers that it could have been given when its policies were asked.
-    offered: BTreeSet<String>,
+    offered: Vec<String>,
     /// How often the present stage was asked again.
     again: u32,
     /// `next-build` is offered what comes after this.
@@ -94,7 +93,7 @@ impl Board {
             request: None,
             joined: Vec::new(),
             allowed: None,
-            offered: BTreeSet::new(),
+            offered: Vec::new(),
             acted: Vec::new(),
             decisions: Vec::new(),
             again: 0,
@@ -164,15 +163,16 @@ impl Board {
                 Stage::Ready => return self.hand_out(id),
                 Stage::Claim => return,
             };
+            let mut candidates = Vec::new();
             if policy.is_some() && matches!(start.stage, Stage::Allow | Stage::Place) {
-                let candidates = self.candidates(id);
+                candidates = self.candidates(id);
                 if let Some(start) = self.starts.get_mut(&id) {
-                    start.offered.extend(candidates);
+                    start.offered.extend_from_slice(&candidates);
                 }
             }
             let advice = match policy {
                 None => Advice::Default,
-                Some(policy) => match self.draft(id) {
+                Some(policy) => match self.draft(id, candidates) {
                     Err(advice) => advice,
                     Ok(draft) => match self.desk.ask(&self.rules, &policy, draft, now) {
                         Ok(ask) => {

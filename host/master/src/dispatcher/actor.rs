@@ -58,6 +58,11 @@ type Happened = std::time::Instant;
 /// What a task of ours brings back, and when.
 type Ended = (Happened, Done);
 
+/// Ended just now.
+fn stamped(done: Done) -> Ended {
+    (Happened::now(), done)
+}
+
 /// What woke the task.
 enum Woke {
     Event((Happened, Event)),
@@ -276,24 +281,21 @@ impl Actor {
     fn ask(&mut self, ask: Ask) {
         let (policies, generation) = (self.parts.policies.clone(), self.parts.world.generation.clone());
         let (id, purpose) = (ask.id, Purpose::Ask(ask.id, ask.component.clone()));
-        self.spawn(purpose, async move { Done::Replied(id, policies.ask(generation, ask).await) });
+        let threads = policies.threads();
+        let asked = async move { stamped(Done::Replied(id, policies.ask(generation, ask).await)) };
+        let task = self.tasks.spawn_on(asked, &threads);
+        self.purposes.insert(task.id(), purpose);
     }
 
     /// Does something beside the task.
     fn spawn(&mut self, purpose: Purpose, work: impl Future<Output = Done> + Send + 'static) {
-        let task = self.tasks.spawn(async move {
-            let done = work.await;
-            (Happened::now(), done)
-        });
+        let task = self.tasks.spawn(async move { stamped(work.await) });
         self.purposes.insert(task.id(), purpose);
     }
 
     /// Asks the store beside the task.
     fn look_up(&mut self, purpose: Purpose, work: impl FnOnce() -> Done + Send + 'static) {
-        let task = self.tasks.spawn_blocking(|| {
-            let done = work();
-            (Happened::now(), done)
-        });
+        let task = self.tasks.spawn_blocking(|| stamped(work()));
         self.purposes.insert(task.id(), purpose);
     }
 

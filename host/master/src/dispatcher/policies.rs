@@ -17,6 +17,8 @@ pub trait Policies: Send + Sync + 'static {
     fn find(&self, generation: &Generation, kind: HookKind, hook: &str) -> Result<Component, String>;
     /// Asks. However it goes wrong, there is a reply.
     async fn ask(&self, generation: Arc<Generation>, ask: Ask) -> Reply;
+    /// Where [`Policies::ask`] is to run.
+    fn threads(&self) -> tokio::runtime::Handle;
     /// A decision was made without this component's answer, in this use of it.
     fn fell_back(&self, digest: Digest, used: &str);
 }
@@ -39,6 +41,10 @@ impl Policies for Runtime {
             }
             Err(error) => broken(&ask.component, error.to_string()),
         }
+    }
+
+    fn threads(&self) -> tokio::runtime::Handle {
+        self.policy_threads().clone()
     }
 
     fn fell_back(&self, digest: Digest, used: &str) {

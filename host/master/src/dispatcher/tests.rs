@@ -46,6 +46,10 @@ impl Policies for Scripted {
         }
     }
 
+    fn threads(&self) -> tokio::runtime::Handle {
+        tokio::runtime::Handle::current()
+    }
+
     fn fell_back(&self, _digest: Digest, _used: &str) {}
 }
 

@@ -30,7 +30,7 @@ impl decision::Host for State {
 
     async fn slave_property(&mut self, slave: String, name: String) -> wasmtime::Result<Option<wit::Value>> {
         let decision = self.decision(NAME)?;
-        let found = find(decision.lookups.slaves.get(&slave), &name);
+        let found = find(decision.lookups.slaves.get(&slave).map(|pairs| &**pairs), &name);
         decision.record(format!("slave-property {slave} {name}"), found)
     }
 }

@@ -1,5 +1,6 @@
 //! Policies that decide, and policies that do not.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use windlass_core::policy::{Answer, FaultKind, Lookup, Lookups};
@@ -39,7 +40,7 @@ async fn every_look_up_is_recorded_with_its_answer() {
     let lookups = Lookups {
         now: Timestamp(42),
         requests: [(12, vec![pair("branch", "main")])].into(),
-        slaves: [("w1".to_owned(), vec![pair("os", "linux")])].into(),
+        slaves: [("w1".to_owned(), Arc::new(vec![pair("os", "linux")]))].into(),
     };
     let reply = host.runtime.ask(&plugin, "property", "{}", question(3), lookups).await;
     let Ok(Answer::Slave(Some(text))) = reply.answer else { panic!("{:?}", reply.answer) };
