@@ -6,7 +6,8 @@
 //! - vocabulary: [`id`], [`time`], [`digest`], [`value`], [`outcome`], [`properties`]
 //! - what is to be built: [`change`], [`request`], [`builder`]; with which values: [`render`], [`secret`]
 //! - what was built: [`record`], and [`persist`], the one enum of durable effects
-//! - decisions: [`claim`], [`lock`], [`merge`], [`schedule`], [`build`], [`step`], [`tree_timer`]
+//! - decisions: [`claim`], [`master`] (whose claims are overdue), [`lock`], [`merge`], [`schedule`],
+//!   [`build`], [`step`], [`tree_timer`]
 //! - what plugins may do: [`capability`]
 //! - policies: [`policy`] (questions and answers), [`health`], [`decision`] (the record of one)
 
@@ -22,6 +23,7 @@ pub mod digest;
 pub mod health;
 pub mod id;
 pub mod lock;
+pub mod master;
 pub mod merge;
 pub mod outcome;
 pub mod persist;

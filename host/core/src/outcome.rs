@@ -44,6 +44,26 @@ impl Outcome {
         if self.rank() >= other.rank() { self } else { other }
     }
 
+    /// Its number in what is stored, and wherever Buildbot's numbers are expected: they are the same.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Outcome::Success => 0,
+            Outcome::Warnings => 1,
+            Outcome::Failure => 2,
+            Outcome::Skipped => 3,
+            Outcome::Exception => 4,
+            Outcome::Retry => 5,
+            Outcome::Cancelled => 6,
+        }
+    }
+
+    /// The outcome with this number.
+    #[must_use]
+    pub fn of_code(code: u8) -> Option<Outcome> {
+        Outcome::ALL.into_iter().find(|outcome| outcome.code() == code)
+    }
+
     /// The word for people and machines.
     #[must_use]
     pub fn as_str(self) -> &'static str {

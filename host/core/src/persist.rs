@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::Change;
 use crate::id::{BuildId, BuildsetId, Fence, LogId, MasterId, RequestId};
+use crate::master::{Master, Overdue};
 use crate::outcome::Outcome;
 use crate::record::{BuildRow, LogRow, StepRow};
 use crate::request::{Buildset, Request};
@@ -40,6 +41,23 @@ pub enum Persist {
         /// The fence of the claim.
         fence: Fence,
     },
+    /// Renews the claim of all of these requests, or of none: each must be held under `fence`.
+    Renew {
+        /// The requests.
+        requests: Vec<RequestId>,
+        /// The fence of the claim.
+        fence: Fence,
+        /// The claim's new moment.
+        at: Timestamp,
+    },
+    /// Gives all of these requests another priority, or none: each must exist and not be complete. A row
+    /// that changes gets a new version.
+    SetPriority {
+        /// The requests.
+        requests: Vec<RequestId>,
+        /// Larger is sooner.
+        priority: i32,
+    },
     /// Completes requests that are held under `fence`. A buildset whose last request this is gets the
     /// worst outcome of all.
     Complete {
@@ -49,6 +67,26 @@ pub enum Persist {
         fence: Fence,
         /// How they ended.
         outcome: Outcome,
+        /// When.
+        at: Timestamp,
+    },
+    /// Puts a master's row, new or changed. Its name must be its own.
+    PutMaster(Master),
+    /// A master says that it is there.
+    Heartbeat {
+        /// The master.
+        master: MasterId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Takes overdue claims away, as the first effect of its batch: their requests wait again, their running builds end as *retry* with
+    /// their steps, and their logs are finished. `fence` is minted for it as for a claim, and refuses every
+    /// later write of these builds.
+    Expire {
+        /// Which claims.
+        overdue: Overdue,
+        /// Larger than any fence that their requests have seen.
+        fence: Fence,
         /// When.
         at: Timestamp,
     },
@@ -99,6 +137,10 @@ pub enum Persist {
 pub struct Committed {
     /// Buildsets that are complete now, with their outcome.
     pub buildsets: Vec<(BuildsetId, Outcome)>,
+    /// Requests whose claim was taken away as overdue.
+    pub freed: Vec<RequestId>,
+    /// Running builds that ended as *retry* with it.
+    pub cut_off: Vec<BuildId>,
 }
 
 /// Why a commit was refused; nothing of it was written.
@@ -108,7 +150,9 @@ pub enum Refusal {
     #[error("{0} cannot be claimed: it is held, complete, or does not exist")]
     AlreadyClaimed(RequestId),
     /// The request is not held under this fence.
-    #[error("{request} is not held under {fence}")]
+    #[error(
+        "{request} is not held under {fence}: it is complete, was given back, claimed anew, or never claimed"
+    )]
     NotClaimed {
         /// The request.
         request: RequestId,
@@ -128,6 +172,39 @@ pub enum Refusal {
     /// *Retry* does not complete a request: it is given back instead.
     #[error("{0} cannot be completed with retry: it has to be given back")]
     RetryIsNoEnd(RequestId),
+    /// The request is complete, or does not exist.
+    #[error("{0} cannot be changed: it is complete, or does not exist")]
+    NotOpen(RequestId),
+    /// A new request under a number that another one has.
+    #[error("{0} exists already")]
+    Exists(RequestId),
+    /// A new buildset under a number that another one has.
+    #[error("{0} exists already")]
+    BuildsetExists(BuildsetId),
+    /// An expiry that is not the first effect of its batch.
+    #[error("taking claims away must come first in its batch")]
+    ExpiryNotFirst,
+    /// A master that has no row.
+    #[error("{0} does not exist")]
+    UnknownMaster(MasterId),
+    /// A master's name that another one has.
+    #[error("{master} cannot be called `{name}`: {by} is")]
+    NameTaken {
+        /// Who wants it.
+        master: MasterId,
+        /// The name.
+        name: String,
+        /// Who has it.
+        by: MasterId,
+    },
+    /// The claims of a master that said something since.
+    #[error("the claims of {master} do not expire: it was there at {last_active} ms")]
+    MasterAlive {
+        /// The master.
+        master: MasterId,
+        /// When it was heard last, in milliseconds since 1970.
+        last_active: u64,
+    },
     /// A write of a step or a log of a build that has no row.
     #[error("{0} does not exist")]
     UnknownBuild(BuildId),

@@ -113,6 +113,35 @@ pub struct LogPiece {
     pub data: bytes::Bytes,
 }
 
+/// The rows of a build that ends as *retry* because it was cut off: those that this changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CutOff {
+    /// The build.
+    pub build: BuildRow,
+    /// Steps that ran.
+    pub steps: Vec<StepRow>,
+    /// Logs that were not finished.
+    pub logs: Vec<LogRow>,
+}
+
+impl CutOff {
+    /// Ends a running build with what ran of it; `why` is one line for people.
+    #[must_use]
+    pub fn new(build: BuildRow, steps: Vec<StepRow>, logs: Vec<LogRow>, at: Timestamp, why: &str) -> CutOff {
+        let (complete, summary) = (Some(Completed { outcome: Outcome::Retry, at }), why.to_owned());
+        let ran = steps.into_iter().filter(|step| step.complete.is_none());
+        CutOff {
+            steps: ran.map(|step| StepRow { complete, summary: summary.clone(), ..step }).collect(),
+            logs: logs
+                .into_iter()
+                .filter(|log| !log.finished)
+                .map(|log| LogRow { finished: true, ..log })
+                .collect(),
+            build: BuildRow { complete, summary, ..build },
+        }
+    }
+}
+
 /// What a build ends with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BuildEnd {

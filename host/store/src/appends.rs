@@ -47,7 +47,7 @@ impl Appends {
         if let Some(append) = self.logs.get(&log) {
             return Ok(append.tail.length + append.added);
         }
-        let last = last_piece(&tables.log_pieces, log)?;
+        let last = last_piece(tables.log_pieces.read()?, log)?;
         let length = last.map_or(0, |(offset, piece)| offset + u64::from(piece.length));
         let tail = Tail { length, last };
         self.logs.insert(log, Append { tail, added: 0, data: Vec::new() });
@@ -138,7 +138,7 @@ fn continues(last: &Piece, new: &Piece) -> bool {
 
 fn put(tables: &mut Tables<'_>, log: LogId, last: Option<Last>) -> Result<(), ReadError> {
     if let Some((offset, piece)) = last {
-        tables.log_pieces.insert((log.0, offset), encode::piece(&piece).as_slice())?;
+        tables.log_pieces.write()?.insert((log.0, offset), encode::piece(&piece).as_slice())?;
     }
     Ok(())
 }
@@ -159,6 +159,6 @@ pub(crate) fn last_piece(
 
 /// Returns the segment and its committed end, if the log has it for itself.
 fn owned_segment(tables: &Tables<'_>, log: LogId, segment: u64) -> Result<Option<(u64, u64)>, ReadError> {
-    let row = tables.segments.get(segment)?.map(|row| row.value());
+    let row = tables.segments.read()?.get(segment)?.map(|row| row.value());
     Ok(row.filter(|(_, owner)| *owner == log.0).map(|(end, _)| (segment, end)))
 }

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use redb::ReadableTable;
 use windlass_core::claim::{self, Progress, Rows};
-use windlass_core::id::{BuildId, BuildsetId, Fence, LogId, RequestId};
+use windlass_core::id::{BuildId, BuildsetId, Fence, LogId, MasterId, RequestId};
+use windlass_core::master::Master;
 use windlass_core::persist::{Committed, Persist, Refusal};
-use windlass_core::record::BuildRow;
-use windlass_core::request::{Completed, Request};
+use windlass_core::record::{BuildRow, CutOff};
+use windlass_core::request::{Buildset, Completed, Request, Turn};
 
 use crate::appends::Appends;
 use crate::encode::{self, BuildsetState, Live};
@@ -70,6 +71,8 @@ pub(crate) struct Group<'t> {
     /// Builds that were written, and logs that were finished, for those who watch.
     pub(crate) builds: BTreeSet<BuildId>,
     pub(crate) finished: Vec<LogId>,
+    /// How many more of a builder's requests wait than before.
+    pub(crate) waiting: BTreeMap<String, i64>,
 }
 
 /// What is left of a group whose tables are closed: what to tell after the commit.
@@ -80,43 +83,52 @@ pub(crate) struct Closed {
     pub(crate) finished: Vec<LogId>,
 }
 
+/// Which of the three tables a request lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(crate) enum Place {
     Waiting,
     Held,
     Done,
 }
 
-fn place(request: &Request) -> Place {
-    if request.complete.is_some() {
-        Place::Done
-    } else if claim::is_pending(request) {
-        Place::Waiting
-    } else {
-        Place::Held
+impl Place {
+    pub(crate) fn of(request: &Request) -> Place {
+        if request.complete.is_some() {
+            Place::Done
+        } else if claim::is_pending(request) {
+            Place::Waiting
+        } else {
+            Place::Held
+        }
     }
 }
 
 /// What a batch would change, while it is checked.
 #[derive(Default)]
-struct Staged {
-    requests: Rows,
-    /// Where each looked-up request lies now; none: it is new.
-    places: BTreeMap<RequestId, Place>,
-    changed: BTreeSet<RequestId>,
-    buildsets: BTreeMap<BuildsetId, BuildsetState>,
+pub(crate) struct Staged {
+    pub(crate) requests: Rows,
+    /// Where each looked-up request lies now, and its turn there; none: it is new.
+    pub(crate) places: BTreeMap<RequestId, (Place, Turn)>,
+    pub(crate) changed: BTreeSet<RequestId>,
+    pub(crate) buildsets: BTreeMap<BuildsetId, BuildsetState>,
     live: BTreeMap<BuildId, Live>,
+    pub(crate) masters: BTreeMap<MasterId, Master>,
+    pub(crate) cut_off: Vec<CutOff>,
     /// Lengths of logs that this batch appends to.
     logs: BTreeMap<LogId, u64>,
     log_bytes: u64,
-    committed: Committed,
+    pub(crate) committed: Committed,
 }
 
 impl Group<'_> {
     /// Puts a batch in, whole, or returns why nothing of it goes in.
     pub(crate) fn add(&mut self, batch: &[Persist]) -> Result<Committed, Stop> {
         let mut staged = Staged::default();
-        for persist in batch {
+        for (i, persist) in batch.iter().enumerate() {
+            // What it takes away is what is stored, not what the batch is about to change.
+            if i > 0 && matches!(persist, Persist::Expire { .. }) {
+                return Err(Refusal::ExpiryNotFirst.into());
+            }
             self.check(persist, &mut staged)?;
         }
         if staged.log_bytes > 0 {
@@ -127,40 +139,38 @@ impl Group<'_> {
 
     /// Closes the tables, so that the transaction can be committed.
     pub(crate) fn close(self) -> Closed {
-        let Group { tables: _, appends, marks, room: _, builds, finished } = self;
+        let Group { tables: _, appends, marks, room: _, builds, finished, waiting: _ } = self;
         Closed { appends, marks, builds, finished }
     }
 
     fn check(&mut self, persist: &Persist, staged: &mut Staged) -> Result<(), Stop> {
         match persist {
             Persist::AddChange(_) | Persist::PutState { .. } => {}
-            Persist::AddBuildset { buildset, requests } => {
-                let mut progress = Progress::new(requests.len());
-                for request in requests {
-                    if let Some(complete) = &request.complete {
-                        progress.add(complete.outcome);
-                    }
-                    staged.requests.insert(request.id, request.clone());
-                    staged.changed.insert(request.id);
-                }
-                let complete =
-                    progress.outcome().map(|outcome| Completed { outcome, at: buildset.submitted });
-                if let Some(complete) = complete {
-                    staged.committed.buildsets.push((buildset.id, complete.outcome));
-                }
-                staged.buildsets.insert(buildset.id, BuildsetState { progress, complete });
-            }
+            Persist::AddBuildset { buildset, requests } => self.check_new(buildset, requests, staged)?,
             Persist::Claim { requests, master, fence, at } => {
-                self.look_up(requests, staged)?;
+                self.look_up(requests, Place::Waiting, staged)?;
                 claim::claim(&mut staged.requests, requests, *master, *fence, *at)?;
                 staged.changed.extend(requests);
             }
             Persist::Unclaim { requests, fence } => {
-                self.look_up(requests, staged)?;
+                self.look_up(requests, Place::Held, staged)?;
                 staged.changed.extend(claim::unclaim(&mut staged.requests, requests, *fence));
             }
+            Persist::Renew { requests, fence, at } => {
+                self.look_up(requests, Place::Held, staged)?;
+                claim::renew(&mut staged.requests, requests, *fence, *at)?;
+                staged.changed.extend(requests);
+            }
+            Persist::SetPriority { requests, priority } => {
+                self.look_up(requests, Place::Waiting, staged)?;
+                claim::prioritize(&mut staged.requests, requests, *priority)?;
+                staged.changed.extend(requests);
+            }
+            Persist::PutMaster(master) => self.check_name(master, staged)?,
+            Persist::Heartbeat { master, at } => self.master(*master, staged)?.heard(*at),
+            Persist::Expire { overdue, fence, at } => self.check_expiry(overdue, *fence, *at, staged)?,
             Persist::Complete { requests, fence, outcome, at } => {
-                self.look_up(requests, staged)?;
+                self.look_up(requests, Place::Held, staged)?;
                 claim::complete(&mut staged.requests, requests, *fence, *outcome, *at)?;
                 staged.changed.extend(requests);
                 for id in requests {
@@ -174,7 +184,7 @@ impl Group<'_> {
                 }
             }
             Persist::PutBuild(row) => {
-                self.look_up(&row.requests, staged)?;
+                self.look_up(&row.requests, Place::Held, staged)?;
                 claim::may_write(&staged.requests, row.id, &row.requests, row.fence)?;
                 let live = Live { fence: row.fence, requests: row.requests.clone() };
                 staged.live.insert(row.id, live);
@@ -214,26 +224,64 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Takes the requests that exist into `staged`.
-    fn look_up(&self, requests: &[RequestId], staged: &mut Staged) -> Result<(), ReadError> {
-        let tables = &self.tables;
+    /// Checks that a new buildset and its requests are new.
+    fn check_new(&self, buildset: &Buildset, requests: &[Request], staged: &mut Staged) -> Result<(), Stop> {
+        let known = staged.buildsets.contains_key(&buildset.id)
+            || self.marks.may_have_buildset(buildset.id)
+                && self.tables.buildset_states.read()?.get(buildset.id.0)?.is_some();
+        if known {
+            return Err(Refusal::BuildsetExists(buildset.id).into());
+        }
+        let mut progress = Progress::new(requests.len());
+        for request in requests {
+            if self.marks.may_have_request(request.id) {
+                self.look_up(&[request.id], Place::Waiting, staged)?;
+            }
+            if staged.requests.contains_key(&request.id) {
+                return Err(Refusal::Exists(request.id).into());
+            }
+            if let Some(complete) = &request.complete {
+                progress.add(complete.outcome);
+            }
+            staged.requests.insert(request.id, request.clone());
+            staged.changed.insert(request.id);
+        }
+        let complete = progress.outcome().map(|outcome| Completed { outcome, at: buildset.submitted });
+        if let Some(complete) = complete {
+            staged.committed.buildsets.push((buildset.id, complete.outcome));
+        }
+        staged.buildsets.insert(buildset.id, BuildsetState { progress, complete });
+        Ok(())
+    }
+
+    /// Takes the requests that exist into `staged`; most of them are expected in `first`.
+    pub(crate) fn look_up(
+        &self,
+        requests: &[RequestId],
+        first: Place,
+        staged: &mut Staged,
+    ) -> Result<(), ReadError> {
+        let order = match first {
+            Place::Waiting => [Place::Waiting, Place::Held, Place::Done],
+            Place::Held => [Place::Held, Place::Waiting, Place::Done],
+            Place::Done => [Place::Done, Place::Held, Place::Waiting],
+        };
         for id in requests {
             if staged.requests.contains_key(id) {
                 continue;
             }
-            // A build's own requests are held; those to be claimed wait.
-            let found = if let Some(row) = tables.held.get(id.0)? {
-                Some((Place::Held, encode::to_request("held", id.0, row.value())?))
-            } else if let Some(row) = tables.waiting.get(id.0)? {
-                Some((Place::Waiting, encode::to_request("waiting", id.0, row.value())?))
-            } else if let Some(row) = tables.done.get(id.0)? {
-                Some((Place::Done, encode::to_request("done", id.0, row.value())?))
-            } else {
-                None
-            };
-            if let Some((place, request)) = found {
-                staged.places.insert(*id, place);
-                staged.requests.insert(*id, request);
+            for place in order {
+                let (name, table) = match place {
+                    Place::Waiting => ("waiting", &self.tables.waiting),
+                    Place::Held => ("held", &self.tables.held),
+                    Place::Done => ("done", &self.tables.done),
+                };
+                if let Some(row) = table.read()?.get(id.0)? {
+                    let request = encode::to_request(name, id.0, row.value())?;
+                    staged.places.insert(*id, (place, Turn::of(&request)));
+                    staged.requests.insert(*id, request);
+                    break;
+                }
             }
         }
         Ok(())
@@ -245,7 +293,7 @@ impl Group<'_> {
         staged: &'s mut Staged,
     ) -> Result<&'s mut BuildsetState, ReadError> {
         if let Entry::Vacant(vacant) = staged.buildsets.entry(id) {
-            let row = self.tables.buildset_states.get(id.0)?.ok_or_else(|| ReadError::Row {
+            let row = self.tables.buildset_states.read()?.get(id.0)?.ok_or_else(|| ReadError::Row {
                 table: "buildset_states",
                 key: id.0.to_string(),
                 why: "it is missing, though a request of the buildset exists".to_owned(),
@@ -258,9 +306,9 @@ impl Group<'_> {
     /// Checks a write of a build's step or log.
     fn check_fence(&self, build: BuildId, fence: Fence, staged: &mut Staged) -> Result<(), Stop> {
         if let Entry::Vacant(vacant) = staged.live.entry(build) {
-            let live = if let Some(row) = self.tables.live.get(build.0)? {
+            let live = if let Some(row) = self.tables.live.read()?.get(build.0)? {
                 encode::to_live(build.0, row.value())?
-            } else if let Some(row) = self.tables.builds.get(build.0)? {
+            } else if let Some(row) = self.tables.builds.read()?.get(build.0)? {
                 let row: BuildRow = encode::unpack("builds", build.0, row.value())?;
                 Live { fence: row.fence, requests: row.requests }
             } else {
@@ -272,111 +320,7 @@ impl Group<'_> {
         if fence != live.fence {
             return Err(Refusal::StaleFence { build, offered: fence, current: live.fence }.into());
         }
-        self.look_up(&live.requests, staged)?;
+        self.look_up(&live.requests, Place::Held, staged)?;
         Ok(claim::may_write(&staged.requests, build, &live.requests, fence)?)
     }
-
-    fn write(&mut self, batch: &[Persist], staged: Staged) -> Result<Committed, ReadError> {
-        for persist in batch {
-            self.write_one(persist)?;
-        }
-        let tables = &mut self.tables;
-        for id in &staged.changed {
-            let row = &staged.requests[id];
-            let (from, to) = (staged.places.get(id), place(row));
-            if let Some(from) = from
-                && *from != to
-            {
-                match from {
-                    Place::Waiting => tables.waiting.remove(id.0)?,
-                    Place::Held => tables.held.remove(id.0)?,
-                    Place::Done => tables.done.remove(id.0)?,
-                };
-            }
-            let bytes = encode::request(row);
-            match to {
-                Place::Waiting => tables.waiting.insert(id.0, bytes.as_slice())?,
-                Place::Held => tables.held.insert(id.0, bytes.as_slice())?,
-                Place::Done => tables.done.insert(id.0, bytes.as_slice())?,
-            };
-        }
-        for (id, state) in &staged.buildsets {
-            tables.buildset_states.insert(id.0, encode::buildset_state(state).as_slice())?;
-        }
-        Ok(staged.committed)
-    }
-
-    fn write_one(&mut self, persist: &Persist) -> Result<(), ReadError> {
-        let tables = &mut self.tables;
-        match persist {
-            Persist::AddChange(change) => {
-                self.marks.change(change.id);
-                tables.changes.insert(change.id.0, encode::pack(change).as_slice())?;
-            }
-            Persist::AddBuildset { buildset, requests } => {
-                self.marks.buildset(buildset.id);
-                requests.iter().for_each(|request| self.marks.request(request.id));
-                tables.buildsets.insert(buildset.id.0, encode::pack(buildset).as_slice())?;
-            }
-            Persist::Claim { fence, .. } => self.marks.fence(*fence),
-            // The requests' rows are written together, after all of the batch.
-            Persist::Unclaim { .. } | Persist::Complete { .. } => {}
-            Persist::PutBuild(row) => {
-                self.marks.build(row.id);
-                self.marks.fence(row.fence);
-                self.builds.insert(row.id);
-                put_build(tables, row)?;
-            }
-            Persist::PutStep { step, .. } => {
-                self.marks.step(step.id);
-                self.builds.insert(step.build);
-                tables.steps.insert((step.build.0, step.id.0), encode::pack(step).as_slice())?;
-            }
-            Persist::PutLog { log, .. } => {
-                self.marks.log(log.id);
-                self.builds.insert(log.build);
-                if log.finished {
-                    self.finished.push(log.id);
-                }
-                if tables.logs.insert(log.id.0, encode::pack(log).as_slice())?.is_none() {
-                    tables.logs_by_build.insert((log.build.0, log.id.0), ())?;
-                }
-            }
-            Persist::AppendLog { log, origin, data, .. } => {
-                self.marks.log(*log);
-                if !data.is_empty() {
-                    self.appends.push(*log, *origin, data.clone());
-                }
-            }
-            Persist::PutState { owner, key, value } => {
-                let key = (owner.as_str(), key.as_str());
-                match value {
-                    Some(value) => tables.state.insert(key, value.as_slice())?,
-                    None => tables.state.remove(key)?,
-                };
-            }
-        }
-        Ok(())
-    }
-}
-
-fn put_build(tables: &mut Tables<'_>, row: &BuildRow) -> Result<(), ReadError> {
-    let (id, builder, worker) = (row.id.0, row.builder.as_str(), row.worker.as_str());
-    let is_new = tables.builds.insert(id, encode::pack(row).as_slice())?.is_none();
-    if row.complete.is_some() {
-        tables.live.remove(id)?;
-    } else {
-        let live = Live { fence: row.fence, requests: row.requests.clone() };
-        tables.live.insert(id, encode::live(&live).as_slice())?;
-    }
-    if is_new {
-        tables.by_builder.insert((builder, id), ())?;
-        tables.by_worker.insert((worker, id), ())?;
-        tables.by_pair.insert((builder, worker, id), ())?;
-        let last = tables.build_numbers.get(builder)?.map_or(0, |last| last.value());
-        if row.number > last {
-            tables.build_numbers.insert(builder, row.number)?;
-        }
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use windlass_core::claim::Progress;
 use windlass_core::id::{BuildsetId, Fence, MasterId, RequestId};
 use windlass_core::outcome::Outcome;
-use windlass_core::request::{Claim, Completed, Request};
+use windlass_core::request::{Claim, Completed, Request, Turn};
 use windlass_core::time::Timestamp;
 use windlass_core::value::Origin;
 
@@ -71,22 +71,6 @@ fn damaged(table: &'static str, key: impl std::fmt::Debug) -> ReadError {
     }
 }
 
-fn outcome_byte(outcome: Outcome) -> u8 {
-    match outcome {
-        Outcome::Success => 0,
-        Outcome::Warnings => 1,
-        Outcome::Failure => 2,
-        Outcome::Skipped => 3,
-        Outcome::Exception => 4,
-        Outcome::Retry => 5,
-        Outcome::Cancelled => 6,
-    }
-}
-
-fn outcome(byte: u8) -> Option<Outcome> {
-    Outcome::ALL.into_iter().find(|outcome| outcome_byte(*outcome) == byte)
-}
-
 const WAITED_FOR: u8 = 1;
 const CLAIMED: u8 = 2;
 const COMPLETE: u8 = 4;
@@ -112,7 +96,7 @@ pub(crate) fn request(row: &Request) -> Vec<u8> {
         bytes.extend_from_slice(&claim.at.0.to_le_bytes());
     }
     if let Some(complete) = &row.complete {
-        bytes.push(outcome_byte(complete.outcome));
+        bytes.push(complete.outcome.code());
         bytes.extend_from_slice(&complete.at.0.to_le_bytes());
     }
     bytes.extend_from_slice(row.builder.as_bytes());
@@ -142,13 +126,20 @@ pub(crate) fn to_request(table: &'static str, id: u64, bytes: &[u8]) -> Result<R
             complete: if flags & COMPLETE == 0 {
                 None
             } else {
-                let outcome = outcome(from.u8()?)?;
+                let outcome = Outcome::of_code(from.u8()?)?;
                 Some(Completed { outcome, at: Timestamp(from.u64()?) })
             },
             builder: std::str::from_utf8(from.0).ok()?.to_owned(),
         })
     };
     decode().ok_or_else(|| damaged(table, id))
+}
+
+/// A request's turn as a key that sorts like it: builder, then priority, the largest first, then age, id.
+pub(crate) fn turn(builder: &str, turn: Turn) -> (&str, u32, u64, u64) {
+    // With the sign flipped integers sort as bits do; the complement turns them round.
+    let rank = !(turn.priority.0.cast_unsigned() ^ (1 << 31));
+    (builder, rank, turn.submitted.0, turn.id.0)
 }
 
 /// How far a buildset is.
@@ -162,7 +153,7 @@ pub(crate) fn buildset_state(state: &BuildsetState) -> [u8; 19] {
     let mut bytes = [0; 19];
     bytes[0] = VERSION;
     bytes[1..9].copy_from_slice(&state.progress.open.to_le_bytes());
-    bytes[9] = outcome_byte(state.progress.worst);
+    bytes[9] = state.progress.worst.code();
     if let Some(complete) = state.complete {
         bytes[10] = 1;
         bytes[11..19].copy_from_slice(&complete.at.0.to_le_bytes());
@@ -174,7 +165,7 @@ pub(crate) fn to_buildset_state(id: u64, bytes: &[u8]) -> Result<BuildsetState, 
     let decode = || {
         let mut from = Reader(bytes);
         from.version()?;
-        let progress = Progress { open: from.u64()?, worst: outcome(from.u8()?)? };
+        let progress = Progress { open: from.u64()?, worst: Outcome::of_code(from.u8()?)? };
         let (ended, at) = (from.u8()? == 1, Timestamp(from.u64()?));
         let complete = ended.then_some(Completed { outcome: progress.worst, at });
         Some(BuildsetState { progress, complete })
@@ -299,6 +290,23 @@ mod tests {
         }
         let error = unpack::<u64>("builds", 4, &[200, 1]).unwrap_err();
         assert!(error.to_string().contains("unknown version 200"), "{error}");
+    }
+
+    #[test]
+    fn turns_sort_as_their_keys_do() {
+        let turn_of = |priority, submitted, id| Turn {
+            priority: std::cmp::Reverse(priority),
+            submitted: Timestamp(submitted),
+            id: RequestId(id),
+        };
+        let mut turns = Vec::new();
+        for priority in [i32::MIN, -7, -1, 0, 1, 300, i32::MAX] {
+            turns.extend([turn_of(priority, 2, 1), turn_of(priority, 1, 9), turn_of(priority, 1, 3)]);
+        }
+        let mut by_key = turns.clone();
+        by_key.sort_by_key(|one| turn("b", *one));
+        turns.sort();
+        assert_eq!(by_key, turns);
     }
 
     #[test]

@@ -30,6 +30,12 @@ pub enum ReadError {
     },
 }
 
+/// A row that another one speaks of is not there.
+pub(crate) fn missing(table: &'static str, key: impl std::fmt::Display) -> ReadError {
+    let why = "it is missing, though another row speaks of it".to_owned();
+    ReadError::Row { table, key: key.to_string(), why }
+}
+
 macro_rules! from_redb {
     ($($error:ident)*) => {$(
         impl From<redb::$error> for ReadError {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::ReadableTable;
-use windlass_core::id::{BuildId, BuildsetId, ChangeId, Fence, LogId, RequestId, StepId};
+use windlass_core::id::{BuildId, BuildsetId, ChangeId, Fence, LogId, MasterId, RequestId, StepId};
 
 use crate::fault::ReadError;
 use crate::tables::{Snapshot, Tables};
@@ -42,10 +42,20 @@ macro_rules! counters {
                 self.$field = self.$field.max(id.0);
             })*
 
+            /// Whether any row may have this number already.
+            pub(crate) fn may_have_request(&self, id: RequestId) -> bool {
+                id.0 <= self.request
+            }
+
+            /// Whether any row may have this number already.
+            pub(crate) fn may_have_buildset(&self, id: BuildsetId) -> bool {
+                id.0 <= self.buildset
+            }
+
             /// Writes those that grew since `before`.
             pub(crate) fn write(&self, tables: &mut Tables<'_>, before: &Marks) -> Result<(), ReadError> {
                 $(if self.$field > before.$field {
-                    tables.counters.insert(stringify!($field), self.$field)?;
+                    tables.counters.write()?.insert(stringify!($field), self.$field)?;
                 })*
                 Ok(())
             }
@@ -73,6 +83,8 @@ counters! {
     step next_step: StepId;
     /// Returns the next log's id.
     log next_log: LogId;
+    /// Returns the next master's id.
+    master next_master: MasterId;
     /// Returns a fence larger than all before it.
     fence next_fence: Fence;
 }

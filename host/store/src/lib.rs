@@ -16,6 +16,7 @@ mod counting;
 #[cfg(test)]
 mod crash_tests;
 mod encode;
+mod expiry;
 mod fault;
 #[cfg(test)]
 mod format_tests;
@@ -23,6 +24,10 @@ mod ids;
 mod lock;
 mod logs;
 mod open;
+mod pending;
+#[cfg(test)]
+mod pending_tests;
+mod put;
 mod query;
 mod segments;
 mod tables;
@@ -30,6 +35,7 @@ mod tables;
 mod test_rows;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod watches;
 mod writer;
 
@@ -45,6 +51,7 @@ pub use cas::{Cas, CasError};
 pub use fault::ReadError;
 pub use ids::Ids;
 pub use open::{OpenError, Options};
+pub use pending::Pending;
 pub use query::BuildFilter;
 pub use watches::LogProgress;
 pub use writer::{CommitError, Full, Stats};

@@ -15,7 +15,8 @@ use crate::fault::ReadError;
 use crate::ids::{Ids, Marks};
 use crate::lock::{Lock, NotLocked};
 use crate::segments::{MakeDurable, Segments};
-use crate::tables::{FORMAT, Snapshot, Tables};
+use crate::tables::{self, FORMAT, META, Snapshot, Tables};
+use crate::upgrade::upgrade;
 use crate::watches::Watches;
 use crate::writer::{self, Counters, Queue, Writer};
 use crate::{CasError, Shared, Store};
@@ -153,12 +154,9 @@ fn open(
         .set_cache_size(options.cache_bytes)
         .create_with_backend(backend)
         .map_err(|error| broken(error.into()))?;
-    match format(&database).map_err(&broken)? {
-        FORMAT => {}
-        // Older formats are brought up to date here, one arm each.
-        found => {
-            return Err(OpenError::NewerFormat { folder: folder.to_owned(), found, known: FORMAT });
-        }
+    let found = prepare_tables(&database).map_err(&broken)?;
+    if found > FORMAT {
+        return Err(OpenError::NewerFormat { folder: folder.to_owned(), found, known: FORMAT });
     }
     let Seeds { ids, marks, segments } = seeds(&database).map_err(&broken)?;
 
@@ -199,19 +197,25 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
     move |source| OpenError::Io { action, path: path.to_owned(), source }
 }
 
-/// Returns the format of the database; a new one gets all tables and ours.
-fn format(database: &Database) -> Result<u64, ReadError> {
+/// Makes the tables that are missing and brings an older format up to date. Returns the format that was
+/// found; a newer one than ours is left alone.
+fn prepare_tables(database: &Database) -> Result<u64, ReadError> {
     let transaction = writer::begin(database)?;
-    let found = transaction.open_table(crate::tables::META)?.get("format")?.map(|format| format.value());
+    let found = transaction.open_table(META)?.get("format")?.map(|format| format.value());
     match found {
-        Some(found) => {
+        Some(found) if found > FORMAT || (found == FORMAT && tables::are_all_there(&transaction)?) => {
             transaction.abort()?;
             Ok(found)
         }
-        None => {
-            Tables::open(&transaction)?.meta.insert("format", FORMAT)?;
+        Some(_) | None => {
+            // A new store is of format 0: there is nothing to bring up to date.
+            let found = found.unwrap_or(0);
+            let mut tables = Tables::new(&transaction);
+            tables.make()?;
+            upgrade(&mut tables, found)?;
+            drop(tables);
             transaction.commit()?;
-            Ok(FORMAT)
+            Ok(found)
         }
     }
 }

@@ -1,25 +1,69 @@
 //! The tables of the database, and the version of their format.
 
-use redb::{ReadOnlyTable, ReadTransaction, Table, TableDefinition, WriteTransaction};
+use std::cell::OnceCell;
+
+use redb::{
+    Key, ReadOnlyTable, ReadTransaction, Table, TableDefinition, TableHandle, Value, WriteTransaction,
+};
 
 use crate::fault::ReadError;
 
-/// The version of all encodings below. A change of any raises it, and `open` learns to read the old.
-pub(crate) const FORMAT: u64 = 1;
+/// The version of all encodings below. A change of any raises it, and `upgrade` learns to read the old.
+/// A table that starts empty needs no new format: it is made when a store is opened.
+pub(crate) const FORMAT: u64 = 2;
+
+/// A table of a write transaction, opened when it is first asked for: each one that is open has its root
+/// written by the commit, changed or not, and most batches touch few.
+pub(crate) struct Lazy<'t, K: Key + 'static, V: Value + 'static> {
+    transaction: &'t WriteTransaction,
+    definition: TableDefinition<'static, K, V>,
+    table: OnceCell<Table<'t, K, V>>,
+}
+
+impl<'t, K: Key + 'static, V: Value + 'static> Lazy<'t, K, V> {
+    fn new(transaction: &'t WriteTransaction, definition: TableDefinition<'static, K, V>) -> Self {
+        Lazy { transaction, definition, table: OnceCell::new() }
+    }
+
+    /// The table, to look into.
+    pub(crate) fn read(&self) -> Result<&Table<'t, K, V>, ReadError> {
+        match self.table.get() {
+            Some(table) => Ok(table),
+            None => {
+                let table = self.transaction.open_table(self.definition)?;
+                Ok(self.table.get_or_init(|| table))
+            }
+        }
+    }
+
+    /// The table, to change it.
+    pub(crate) fn write(&mut self) -> Result<&mut Table<'t, K, V>, ReadError> {
+        self.read()?;
+        Ok(self.table.get_mut().expect("it was opened above"))
+    }
+}
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $field:ident $constant:ident: $key:ty => $value:ty;)*) => {
         $($(#[$doc])* pub(crate) const $constant: TableDefinition<'static, $key, $value> =
             TableDefinition::new(stringify!($field));)*
 
-        /// All tables, open for one write transaction.
+        const NAMES: &[&str] = &[$(stringify!($field)),*];
+
+        /// All tables of one write transaction.
         pub(crate) struct Tables<'t> {
-            $($(#[$doc])* pub(crate) $field: Table<'t, $key, $value>,)*
+            $($(#[$doc])* pub(crate) $field: Lazy<'t, $key, $value>,)*
         }
 
         impl<'t> Tables<'t> {
-            pub(crate) fn open(transaction: &'t WriteTransaction) -> Result<Tables<'t>, ReadError> {
-                Ok(Tables { $($field: transaction.open_table($constant)?,)* })
+            pub(crate) fn new(transaction: &'t WriteTransaction) -> Tables<'t> {
+                Tables { $($field: Lazy::new(transaction, $constant),)* }
+            }
+
+            /// Makes those that are not there yet.
+            pub(crate) fn make(&self) -> Result<(), ReadError> {
+                $(self.$field.read()?;)*
+                Ok(())
             }
         }
 
@@ -33,6 +77,12 @@ macro_rules! tables {
             })*
         }
     };
+}
+
+/// Whether this version's tables are all there.
+pub(crate) fn are_all_there(transaction: &WriteTransaction) -> Result<bool, ReadError> {
+    let there: Vec<String> = transaction.list_tables()?.map(|table| table.name().to_owned()).collect();
+    Ok(NAMES.iter().all(|name| there.iter().any(|there| there == name)))
 }
 
 tables! {
@@ -52,6 +102,16 @@ tables! {
     held HELD: u64 => &'static [u8];
     /// Requests that are complete.
     done DONE: u64 => &'static [u8];
+    /// Builder, and the turn of a request that waits: priority (largest first), submitted, request id.
+    pending PENDING: (&'static str, u32, u64, u64) => ();
+    /// Builder -> how many of its requests wait; no row where none does.
+    pending_counts PENDING_COUNTS: &'static str => u64;
+    /// Builder, request id: all requests that it ever had.
+    requests_by_builder REQUESTS_BY_BUILDER: (&'static str, u64) => ();
+    /// Builder -> its number, from 1, given with its first request and never taken away.
+    builder_ids BUILDER_IDS: &'static str => u64;
+    /// Master id -> packed `Master`.
+    masters MASTERS: u64 => &'static [u8];
     /// Build id -> packed `BuildRow`.
     builds BUILDS: u64 => &'static [u8];
     /// Running builds: build id -> fence and requests, all that a write of it is checked against.

@@ -1,6 +1,7 @@
 //! The writer thread: a group is all that waited while the last one was committed; each batch of it
 //! goes in whole or not at all.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -240,12 +241,13 @@ impl Writer {
             refused,
         };
         let mut group = Group {
-            tables: Tables::open(&transaction)?,
+            tables: Tables::new(&transaction),
             appends: Appends::default(),
             marks: self.marks,
             room,
             builds: Default::default(),
             finished: Vec::new(),
+            waiting: BTreeMap::new(),
         };
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -279,10 +281,10 @@ impl Writer {
             };
             group.appends.index(&mut group.tables, &written.placed)?;
             for (segment, end, owner) in &written.ends {
-                group.tables.segments.insert(segment, (*end, *owner))?;
+                group.tables.segments.write()?.insert(segment, (*end, *owner))?;
             }
         }
-        group.marks.write(&mut group.tables, &self.marks)?;
+        group.write_sums(&self.marks)?;
         let Closed { appends, marks, builds, finished } = group.close();
         transaction.commit()?;
 

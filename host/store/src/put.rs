@@ -1,0 +1,210 @@
+//! Writing a batch that was checked: its rows, and every index over them.
+
+use std::collections::BTreeMap;
+
+use redb::{ReadableTable, ReadableTableMetadata};
+use windlass_core::id::RequestId;
+use windlass_core::persist::{Committed, Persist};
+use windlass_core::record::{BuildRow, LogRow, StepRow};
+use windlass_core::request::{Request, Turn};
+
+use crate::batch::{Group, Place, Staged};
+use crate::encode::{self, Live};
+use crate::fault::ReadError;
+use crate::ids::Marks;
+use crate::tables::Tables;
+
+impl Group<'_> {
+    /// Writes what `batch` says and what checking it has `staged`.
+    pub(crate) fn write(&mut self, batch: &[Persist], staged: Staged) -> Result<Committed, ReadError> {
+        for persist in batch {
+            self.write_one(persist)?;
+        }
+        for id in &staged.changed {
+            let row = &staged.requests[id];
+            put_request(&mut self.tables, row, staged.places.get(id).copied(), &mut self.waiting)?;
+        }
+        for (id, state) in &staged.buildsets {
+            self.tables.buildset_states.write()?.insert(id.0, encode::buildset_state(state).as_slice())?;
+        }
+        for master in staged.masters.values() {
+            self.marks.master(master.id);
+            self.tables.masters.write()?.insert(master.id.0, encode::pack(master).as_slice())?;
+        }
+        for cut in &staged.cut_off {
+            self.put_build(&cut.build)?;
+            cut.steps.iter().try_for_each(|step| self.put_step(step))?;
+            cut.logs.iter().try_for_each(|log| self.put_log(log))?;
+        }
+        Ok(staged.committed)
+    }
+
+    /// Writes what is the same for all batches of the group: the largest numbers, and how many wait.
+    pub(crate) fn write_sums(&mut self, before: &Marks) -> Result<(), ReadError> {
+        self.marks.write(&mut self.tables, before)?;
+        add_counts(&mut self.tables, &std::mem::take(&mut self.waiting))
+    }
+
+    fn write_one(&mut self, persist: &Persist) -> Result<(), ReadError> {
+        let tables = &mut self.tables;
+        match persist {
+            Persist::AddChange(change) => {
+                self.marks.change(change.id);
+                tables.changes.write()?.insert(change.id.0, encode::pack(change).as_slice())?;
+            }
+            Persist::AddBuildset { buildset, requests } => {
+                self.marks.buildset(buildset.id);
+                requests.iter().for_each(|request| self.marks.request(request.id));
+                tables.buildsets.write()?.insert(buildset.id.0, encode::pack(buildset).as_slice())?;
+            }
+            Persist::Claim { fence, .. } | Persist::Expire { fence, .. } => self.marks.fence(*fence),
+            // Rows of requests and masters are written together, after all of the batch.
+            Persist::Unclaim { .. }
+            | Persist::Renew { .. }
+            | Persist::SetPriority { .. }
+            | Persist::Complete { .. }
+            | Persist::PutMaster(_)
+            | Persist::Heartbeat { .. } => {}
+            Persist::PutBuild(row) => {
+                self.marks.build(row.id);
+                self.marks.fence(row.fence);
+                self.put_build(row)?;
+            }
+            Persist::PutStep { step, .. } => self.put_step(step)?,
+            Persist::PutLog { log, .. } => self.put_log(log)?,
+            Persist::AppendLog { log, origin, data, .. } => {
+                self.marks.log(*log);
+                if !data.is_empty() {
+                    self.appends.push(*log, *origin, data.clone());
+                }
+            }
+            Persist::PutState { owner, key, value } => {
+                let key = (owner.as_str(), key.as_str());
+                match value {
+                    Some(value) => tables.state.write()?.insert(key, value.as_slice())?,
+                    None => tables.state.write()?.remove(key)?,
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn put_build(&mut self, row: &BuildRow) -> Result<(), ReadError> {
+        self.builds.insert(row.id);
+        let tables = &mut self.tables;
+        let (id, builder, worker) = (row.id.0, row.builder.as_str(), row.worker.as_str());
+        let is_new = tables.builds.write()?.insert(id, encode::pack(row).as_slice())?.is_none();
+        if row.complete.is_some() {
+            tables.live.write()?.remove(id)?;
+        } else {
+            let live = Live { fence: row.fence, requests: row.requests.clone() };
+            tables.live.write()?.insert(id, encode::live(&live).as_slice())?;
+        }
+        if is_new {
+            tables.by_builder.write()?.insert((builder, id), ())?;
+            tables.by_worker.write()?.insert((worker, id), ())?;
+            tables.by_pair.write()?.insert((builder, worker, id), ())?;
+            let numbers = tables.build_numbers.write()?;
+            let last = numbers.get(builder)?.map_or(0, |last| last.value());
+            if row.number > last {
+                numbers.insert(builder, row.number)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_step(&mut self, step: &StepRow) -> Result<(), ReadError> {
+        self.marks.step(step.id);
+        self.builds.insert(step.build);
+        self.tables.steps.write()?.insert((step.build.0, step.id.0), encode::pack(step).as_slice())?;
+        Ok(())
+    }
+
+    fn put_log(&mut self, log: &LogRow) -> Result<(), ReadError> {
+        self.marks.log(log.id);
+        self.builds.insert(log.build);
+        if log.finished {
+            self.finished.push(log.id);
+        }
+        if self.tables.logs.write()?.insert(log.id.0, encode::pack(log).as_slice())?.is_none() {
+            self.tables.logs_by_build.write()?.insert((log.build.0, log.id.0), ())?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts a request where it belongs, and its turn into the index if it waits. `counts` learns how many more
+/// of its builder wait.
+pub(crate) fn put_request(
+    tables: &mut Tables<'_>,
+    row: &Request,
+    before: Option<(Place, Turn)>,
+    counts: &mut BTreeMap<String, i64>,
+) -> Result<(), ReadError> {
+    let (id, to) = (row.id.0, Place::of(row));
+    match before {
+        None => {
+            tables.requests_by_builder.write()?.insert((row.builder.as_str(), id), ())?;
+            number_builder(tables, &row.builder)?;
+        }
+        Some((from, _)) if from != to => remove(tables, from, row.id)?,
+        Some(_) => {}
+    }
+    let bytes = encode::request(row);
+    match to {
+        Place::Waiting => tables.waiting.write()?.insert(id, bytes.as_slice())?,
+        Place::Held => tables.held.write()?.insert(id, bytes.as_slice())?,
+        Place::Done => tables.done.write()?.insert(id, bytes.as_slice())?,
+    };
+    let waited = before.and_then(|(from, turn)| (from == Place::Waiting).then_some(turn));
+    let waits = (to == Place::Waiting).then(|| Turn::of(row));
+    if waited != waits {
+        let pending = tables.pending.write()?;
+        if let Some(turn) = waited {
+            pending.remove(encode::turn(&row.builder, turn))?;
+        }
+        if let Some(turn) = waits {
+            pending.insert(encode::turn(&row.builder, turn), ())?;
+        }
+        let change = i64::from(waits.is_some()) - i64::from(waited.is_some());
+        match counts.get_mut(&row.builder) {
+            Some(count) => *count += change,
+            None => drop(counts.insert(row.builder.clone(), change)),
+        }
+    }
+    Ok(())
+}
+
+/// Adds to the numbers of those that wait.
+pub(crate) fn add_counts(tables: &mut Tables<'_>, changes: &BTreeMap<String, i64>) -> Result<(), ReadError> {
+    for (builder, change) in changes.iter().filter(|(_, change)| **change != 0) {
+        let counts = tables.pending_counts.write()?;
+        let before = counts.get(builder.as_str())?.map_or(0, |count| count.value());
+        let now = before.checked_add_signed(*change).expect("BUG: fewer requests waited than were taken");
+        if now == 0 {
+            counts.remove(builder.as_str())?;
+        } else {
+            counts.insert(builder.as_str(), now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a builder its number, if it has none.
+pub(crate) fn number_builder(tables: &mut Tables<'_>, builder: &str) -> Result<(), ReadError> {
+    let numbers = tables.builder_ids.write()?;
+    if numbers.get(builder)?.is_none() {
+        let next = numbers.len()? + 1;
+        numbers.insert(builder, next)?;
+    }
+    Ok(())
+}
+
+fn remove(tables: &mut Tables<'_>, from: Place, id: RequestId) -> Result<(), ReadError> {
+    match from {
+        Place::Waiting => tables.waiting.write()?.remove(id.0)?,
+        Place::Held => tables.held.write()?.remove(id.0)?,
+        Place::Done => tables.done.write()?.remove(id.0)?,
+    };
+    Ok(())
+}
