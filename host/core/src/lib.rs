@@ -4,7 +4,8 @@
 //! daemon drive this crate alike. Time, ids and random bits come in as arguments.
 //!
 //! - vocabulary: [`id`], [`time`], [`digest`], [`value`], [`outcome`], [`properties`]
-//! - what is to be built: [`change`], [`request`], [`builder`]; with which values: [`render`], [`secret`]
+//! - what is to be built: [`change`], [`request`] (as readers see it: [`request_record`]), [`builder`];
+//!   with which values: [`render`], [`secret`]
 //! - what was built: [`record`], and [`persist`], the one enum of durable effects
 //! - decisions: [`claim`], [`master`] (whose claims are overdue), [`lock`], [`merge`], [`schedule`],
 //!   [`build`], [`step`], [`tree_timer`]
@@ -32,6 +33,7 @@ pub mod properties;
 pub mod record;
 pub mod render;
 pub mod request;
+pub mod request_record;
 pub mod schedule;
 pub mod secret;
 pub mod step;

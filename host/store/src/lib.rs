@@ -12,6 +12,8 @@
 mod appends;
 mod batch;
 mod cas;
+#[cfg(test)]
+mod conformance_tests;
 mod counting;
 #[cfg(test)]
 mod crash_tests;
@@ -29,6 +31,7 @@ mod pending;
 mod pending_tests;
 mod put;
 mod query;
+mod requests;
 mod segments;
 mod tables;
 #[cfg(test)]
