@@ -1,5 +1,6 @@
 //! Builders, their steps, and the policies that they use.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use windlass_core::builder::{Builder, Merge, OnError, PolicyUse, StepSpec};
@@ -11,6 +12,7 @@ use windlass_core::value::{MAX_INTEGER, Value};
 use crate::args::{self, Templates};
 use crate::catalog::{Hook, HookFacts, Hooks};
 use crate::diagnostic::Report;
+use crate::locks::{self, Locks, Use};
 use crate::names::Names;
 use crate::node::{Node, Tree};
 use crate::secrets::{self, Listed};
@@ -67,7 +69,9 @@ impl Policies {
 pub(crate) struct Surroundings<'a> {
     pub(crate) hooks: &'a Hooks<'a>,
     pub(crate) policies: &'a Policies,
+    pub(crate) locks: &'a mut Locks,
     pub(crate) workers: &'a mut Names,
+    pub(crate) worker_locks: &'a BTreeMap<String, Vec<Use>>,
     pub(crate) builders: &'a mut Names,
     pub(crate) builddirs: &'a mut Names,
     pub(crate) secrets: &'a mut Names,
@@ -145,14 +149,22 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
     let next_build = policy(NEXT_BUILD, HookKind::NextBuild, &policies.next_build, report);
     let can_start_build = policy(CAN_START_BUILD, HookKind::CanStartBuild, &policies.can_start_build, report);
 
-    let steps = match section.take(&["steps"], report) {
-        Some(field) => field
-            .sections("a step", report)
-            .into_iter()
-            .filter_map(|section| read_step(section, hooks, Some(&mut listed), report))
-            .collect(),
-        None => Vec::new(),
-    };
+    let on: Vec<&str> = workers.iter().map(String::as_str).collect();
+    let uses = section.take(&["locks"], report).map(|f| around.locks.read_uses(f, report));
+    let uses = uses.unwrap_or_default();
+    around.locks.check_counts(&uses, on.iter().copied(), report);
+
+    let mut steps = Vec::new();
+    for section in list_of(section.take(&["steps"], report), report) {
+        let read = read_step(section, hooks, around.locks, Some(&mut listed), report);
+        let Some((step, step_uses)) = read else { continue };
+        around.locks.check_counts(&step_uses, on.iter().copied(), report);
+        locks::check_held(&step_uses, &uses, "its builder", report);
+        for (worker, held) in on.iter().filter_map(|w| Some((w, around.worker_locks.get(*w)?))) {
+            locks::check_held(&step_uses, held, &format!("a build on worker `{worker}`"), report);
+        }
+        steps.push(step);
+    }
     section.finish(report);
     Builder {
         name,
@@ -163,6 +175,7 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         properties,
         env,
         secrets,
+        locks: locks::accesses(uses),
         steps,
         merge_requests,
         next_slave,
@@ -188,13 +201,18 @@ fn safe_name(name: &str) -> String {
     name.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect()
 }
 
-/// Reads one of `[[builders.steps]]`.
+fn list_of<'a>(field: Option<Field<'a>>, report: &mut Report) -> Vec<Section<'a>> {
+    field.map(|f| f.sections("a step", report)).unwrap_or_default()
+}
+
+/// Reads one of `[[builders.steps]]`; the uses of locks come with their places.
 pub(crate) fn read_step(
     mut section: Section<'_>,
     hooks: &Hooks<'_>,
+    locks: &mut Locks,
     listed: Option<&mut Listed<'_>>,
     report: &mut Report,
-) -> Option<StepSpec> {
+) -> Option<(StepSpec, Vec<Use>)> {
     let named = section.need(&["use"], report);
     let name = section.take(&["name"], report).and_then(|f| f.name(report));
     let args = section.take(&["args"], report);
@@ -205,6 +223,7 @@ pub(crate) fn read_step(
     let warn_on_failure = flag(&["warn_on_failure"], report);
     let warn_on_warnings = flag(&["warn_on_warnings"], report);
     let always_run = flag(&["always_run"], report);
+    let uses = section.take(&["locks"], report).map(|f| locks.read_uses(f, report)).unwrap_or_default();
     section.finish(report);
 
     let hook = named?.name(report)?;
@@ -224,7 +243,8 @@ pub(crate) fn read_step(
         always_run: always_run.unwrap_or(usual.always_run),
     };
     let own_name = facts.qualified.rsplit(':').next().unwrap_or(hook);
-    Some(StepSpec { name: name.unwrap_or(own_name).to_owned(), hook: facts.qualified.clone(), args, flags })
+    let (name, hook) = (name.unwrap_or(own_name).to_owned(), facts.qualified.clone());
+    Some((StepSpec { name, hook, args, flags, locks: locks::accesses(uses.clone()) }, uses))
 }
 
 /// Buildbot's defaults, but for what the step says of itself.
@@ -341,12 +361,8 @@ pub(crate) fn read_properties(field: Field<'_>, source: &str, report: &mut Repor
     properties
 }
 
-fn read_env(
-    field: Field<'_>,
-    listed: &mut Listed<'_>,
-    report: &mut Report,
-) -> std::collections::BTreeMap<String, String> {
-    let mut env = std::collections::BTreeMap::new();
+fn read_env(field: Field<'_>, listed: &mut Listed<'_>, report: &mut Report) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
     for entry in field.table(report) {
         if entry.name.is_empty() || entry.name.contains(['=', '\0']) {
             report.error("bad-value", entry.key, "this cannot be the name of an environment variable");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use windlass_core::builder::{Builder, PolicyUse};
 pub use windlass_core::change::ChangeFilter;
+use windlass_core::lock::{Access, Lock};
 use windlass_core::properties::Properties;
 
 /// A checked `master.toml`.
@@ -17,6 +18,8 @@ pub struct Master {
     pub fixed: Fixed,
     /// Properties that every build gets.
     pub properties: Properties,
+    /// Locks, by name.
+    pub locks: BTreeMap<String, Lock>,
     /// The workers that may connect.
     pub workers: Vec<Worker>,
     /// The builders.
@@ -81,6 +84,8 @@ pub struct Worker {
     pub max_builds: Option<u32>,
     /// Properties that its builds get.
     pub properties: Properties,
+    /// What each of its builds holds, beside the locks of its builder.
+    pub locks: Vec<Access>,
 }
 
 /// A poller of a git repository.

@@ -15,6 +15,7 @@ pub mod token;
 mod args;
 mod builder;
 mod grants;
+mod locks;
 mod master;
 mod names;
 mod node;
@@ -25,12 +26,15 @@ mod unfold;
 mod unit;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use windlass_core::builder::StepSpec;
+use windlass_core::lock::Lock;
 
 use catalog::Hooks;
 use diagnostic::Report;
+use locks::Locks;
 use node::{Node, Tree};
 use section::Section;
 
@@ -85,9 +89,13 @@ fn check<T>(path: &Path, text: &str, read: impl FnOnce(&Node, &mut Report) -> T)
     Checked { config, warnings }
 }
 
-/// Returns the step of `add-steps`: JSON with the keys that a step has in `master.toml`. The error
-/// lists all that is wrong.
-pub fn step_from_json(json: &str, catalog: &dyn Catalog) -> Result<StepSpec, String> {
+/// Returns the step of `add-steps`: JSON with the keys that a step has in `master.toml`; it may use these locks.
+/// The error lists all that is wrong.
+pub fn step_from_json(
+    json: &str,
+    catalog: &dyn Catalog,
+    locks: &BTreeMap<String, Lock>,
+) -> Result<StepSpec, String> {
     let json: serde_json::Value =
         serde_json::from_str(json).map_err(|e| format!("the step is not JSON: {e}"))?;
     let node = Node::from_json(json);
@@ -95,10 +103,11 @@ pub fn step_from_json(json: &str, catalog: &dyn Catalog) -> Result<StepSpec, Str
         return Err("the step is not a JSON object".into());
     }
     let mut report = Report::default();
-    let step =
-        builder::read_step(Section::new("a step", &(0..0), &node), &Hooks::new(catalog), None, &mut report);
+    let (hooks, mut locks) = (Hooks::new(catalog), Locks::known(locks));
+    let section = Section::new("a step", &(0..0), &node);
+    let step = builder::read_step(section, &hooks, &mut locks, None, &mut report);
     match step {
-        Some(step) if !report.failed() => Ok(step),
+        Some((step, _)) if !report.failed() => Ok(step),
         Some(_) | None => Err(report.messages().join("; ")),
     }
 }

@@ -1,5 +1,6 @@
 //! Reads `master.toml`: every section once, in the order in which they build on each other.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use windlass_core::policy::HookKind;
@@ -10,6 +11,7 @@ use crate::catalog::Hooks;
 use crate::config::{Fixed, Logs, Master, Worker};
 use crate::diagnostic::Report;
 use crate::grants::{self, Grants};
+use crate::locks::{self, Locks, Use};
 use crate::names::Names;
 use crate::node::Node;
 use crate::schedule::{read_interval, read_poller, read_scheduler};
@@ -28,11 +30,17 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         .take(&["properties"], report)
         .map_or_else(Properties::default, |f| read_properties(f, "Config", report));
 
+    let mut locks = Locks::read(section.take(&["locks"], report), report);
     let mut worker_names = Names::new("worker");
     let mut workers = Vec::new();
+    let mut worker_locks = BTreeMap::new();
     for worker in list(&mut section, &["workers", "slaves"], "a worker", report) {
-        workers.push(read_worker(worker, &mut worker_names, report));
+        let (worker, uses) = read_worker(worker, &mut worker_names, &mut locks, report);
+        locks.check_counts(&uses, [worker.name.as_str()], report);
+        worker_locks.insert(worker.name.clone(), uses);
+        workers.push(worker);
     }
+    locks.check_workers(&worker_names, report);
 
     let mut secret_names = Names::new("secret");
     let secrets = section
@@ -49,7 +57,9 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
     let mut around = Surroundings {
         hooks,
         policies: &policies,
+        locks: &mut locks,
         workers: &mut worker_names,
+        worker_locks: &worker_locks,
         builders: &mut builder_names,
         builddirs: &mut builddirs,
         secrets: &mut secret_names,
@@ -84,11 +94,15 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         for (name, span) in secret_names.unused() {
             report.warning("unused-secret", span, format!("no builder lists the secret `{name}`"));
         }
+        for (name, span) in locks.unused() {
+            report.warning("unused-lock", span, format!("nothing uses the lock `{name}`"));
+        }
     }
     Master {
         title: title.and_then(|f| f.text(report)).unwrap_or("Windlass").to_owned(),
         fixed,
         properties,
+        locks: locks.locks,
         workers,
         builders,
         prioritize_builders: policies.prioritize_builders,
@@ -147,11 +161,17 @@ fn read_address<'a>(field: Field<'a>, report: &mut Report) -> Option<&'a str> {
 }
 
 /// Reads one of `[[workers]]`.
-fn read_worker(mut section: Section<'_>, names: &mut Names, report: &mut Report) -> Worker {
+fn read_worker(
+    mut section: Section<'_>,
+    names: &mut Names,
+    locks: &mut Locks,
+    report: &mut Report,
+) -> (Worker, Vec<Use>) {
     let name = section.need(&["name"], report);
     let token_hash = section.need(&["token_hash"], report);
     let max_builds = section.take(&["max_builds"], report);
     let properties = section.take(&["properties"], report);
+    let uses = section.take(&["locks"], report).map(|f| locks.read_uses(f, report)).unwrap_or_default();
     section.finish(report);
     if let Some((field, text)) = name.and_then(|f| Some((f, f.text(report)?))) {
         check_worker_name(field, text, report);
@@ -169,12 +189,14 @@ fn read_worker(mut section: Section<'_>, names: &mut Names, report: &mut Report)
         Some(text.to_owned())
     });
     let max_builds = max_builds.and_then(|f| f.integer(1, u32::MAX.into(), report));
-    Worker {
+    let worker = Worker {
         name: name.and_then(|f| f.node.as_text()).unwrap_or_default().to_owned(),
         token_hash: token_hash.unwrap_or_default(),
         max_builds: max_builds.map(|n| u32::try_from(n).expect("its range was checked")),
         properties: properties.map_or_else(Properties::default, |f| read_properties(f, "Worker", report)),
-    }
+        locks: locks::accesses(uses.clone()),
+    };
+    (worker, uses)
 }
 
 /// Buildbot's rule: an identifier of at most 50 characters, and none of three reserved ones.

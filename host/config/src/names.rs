@@ -32,13 +32,18 @@ impl Names {
     pub(crate) fn mean(&mut self, name: &str, span: &Span, report: &mut Report) {
         match self.given.get_mut(name) {
             Some((_, used)) => *used = true,
-            None => {
-                report.error("unknown-name", span, format!("there is no {} `{name}`", self.what)).near(
-                    name,
-                    self.given.keys().map(String::as_str),
-                    "",
-                );
-            }
+            None => self.check(name, span, report),
+        }
+    }
+
+    /// Reports a name that nobody has; one that somebody has counts as meant no more than before.
+    pub(crate) fn check(&self, name: &str, span: &Span, report: &mut Report) {
+        if !self.given.contains_key(name) {
+            report.error("unknown-name", span, format!("there is no {} `{name}`", self.what)).near(
+                name,
+                self.given.keys().map(String::as_str),
+                "",
+            );
         }
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use windlass_core::builder::{Builder, Merge, OnError, PolicyUse};
+use windlass_core::lock::{Access, Mode};
 use windlass_core::properties::Properties;
 
 use crate::config::{GitPoller, Master, Scheduler, SchedulerKind, Worker};
@@ -24,7 +25,7 @@ pub struct Plan {
 pub struct Change {
     /// How.
     pub how: How,
-    /// `setting`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `grant`,
+    /// `setting`, `lock`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `grant`,
     /// `secret`.
     pub what: String,
     /// Its name.
@@ -123,6 +124,8 @@ pub fn diff(old: &Master, new: &Master) -> Plan {
     }
 
     compare("setting", &settings(old), &settings(new), &mut plan.changes);
+    let locks = |m: &Master| m.locks.iter().map(|(name, lock)| (name.clone(), json!(lock))).collect();
+    compare("lock", &locks(old), &locks(new), &mut plan.changes);
     let by_name = |list: &[Worker]| list.iter().map(|w| (w.name.clone(), worker(w))).collect();
     compare("worker", &by_name(&old.workers), &by_name(&new.workers), &mut plan.changes);
     compare("policy", &policies(old), &policies(new), &mut plan.changes);
@@ -211,7 +214,7 @@ fn worker(worker: &Worker) -> Json {
     let token: String = worker.token_hash.chars().take("blake3:".len() + 8).collect();
     json!({
         "token_hash": format!("{token}…"), "max_builds": worker.max_builds,
-        "properties": properties(&worker.properties),
+        "properties": properties(&worker.properties), "locks": locks(&worker.locks),
     })
 }
 
@@ -231,13 +234,14 @@ fn builder(builder: &Builder) -> Json {
             name = format!("{}_{number}", step.name);
             number += 1;
         }
-        steps.insert(name, json!({ "use": step.hook, "args": parsed(&step.args), "flags": step.flags }));
+        let (args, locks) = (parsed(&step.args), locks(&step.locks));
+        steps.insert(name, json!({ "use": step.hook, "args": args, "flags": step.flags, "locks": locks }));
     }
     let order: Vec<&str> = builder.steps.iter().map(|step| step.name.as_str()).collect();
     json!({
         "description": builder.description, "tags": builder.tags, "workers": builder.workers,
         "builddir": builder.builddir, "properties": properties(&builder.properties), "env": builder.env,
-        "secrets": builder.secrets, "order of steps": order, "steps": steps, "merge_requests": merge,
+        "secrets": builder.secrets, "locks": locks(&builder.locks), "order of steps": order, "steps": steps, "merge_requests": merge,
         "next_slave": optional(&builder.next_slave), "next_build": optional(&builder.next_build),
         "can_start_build": optional(&builder.can_start_build),
     })
@@ -257,6 +261,16 @@ fn scheduler(scheduler: &Scheduler) -> Json {
     let (Json::Object(all_entries), Json::Object(kind)) = (&mut all, kind) else { return all };
     all_entries.extend(kind);
     all
+}
+
+/// As in the file; nothing where there are none.
+fn locks(uses: &[Access]) -> Json {
+    let one = |access: &Access| match access.mode {
+        Mode::Counting(1) => json!(access.lock),
+        Mode::Counting(count) => json!({ "lock": access.lock, "count": count }),
+        Mode::Exclusive => json!({ "lock": access.lock, "mode": "exclusive" }),
+    };
+    if uses.is_empty() { Json::Null } else { uses.iter().map(one).collect() }
 }
 
 /// A hook without arguments is its name; otherwise a table, as in the file.

@@ -43,7 +43,6 @@ const HINTS: &[(&str, &str)] = &[
     ("next_worker", POLICY),
     ("next_build", POLICY),
     ("can_start_build", POLICY),
-    ("locks", "locks are not supported yet"),
     ("default_properties", "default properties are not supported yet; `properties` are"),
     ("do_step_if", "conditions are not supported yet"),
     ("hide_step_if", "conditions are not supported yet"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lock::Access;
 use crate::policy::HookKind;
 use crate::properties::Properties;
 use crate::step::Flags;
@@ -27,6 +28,8 @@ pub struct Builder {
     pub env: BTreeMap<String, String>,
     /// The secrets that its builds may use, by name; no build of another builder may.
     pub secrets: Vec<String>,
+    /// What each of its builds holds from its start to its end.
+    pub locks: Vec<Access>,
     /// The steps, in order.
     pub steps: Vec<StepSpec>,
     /// How requests are joined when a build starts.
@@ -100,12 +103,15 @@ pub struct StepSpec {
     pub args: String,
     /// What its outcome does to the build.
     pub flags: Flags,
+    /// What it holds while it runs.
+    pub locks: Vec<Access>,
 }
 
 impl StepSpec {
     /// What it takes up, roughly.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.name.len() + self.hook.len() + self.args.len()
+        let locks: usize = self.locks.iter().map(|access| access.lock.len()).sum();
+        self.name.len() + self.hook.len() + self.args.len() + locks
     }
 }

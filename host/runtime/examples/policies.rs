@@ -186,6 +186,7 @@ fn builder(hook: &str, workers: usize) -> Builder {
         properties: Properties::default(),
         env: Default::default(),
         secrets: Default::default(),
+        locks: Vec::new(),
         steps: Vec::new(),
         merge_requests: Merge::Never,
         next_slave: Some(next_slave),

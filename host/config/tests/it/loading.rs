@@ -1,5 +1,6 @@
 //! What good files become.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use windlass_config::config::{ChangeFilter, SchedulerKind};
@@ -7,6 +8,7 @@ use windlass_config::{
     check_master, hash_token, load_master, load_worker, peek_master, step_from_json, template,
 };
 use windlass_core::builder::{Merge, OnError, PolicyUse};
+use windlass_core::lock::{Access, Kind, Lock, Mode};
 use windlass_core::step::Flags;
 use windlass_core::value::Value;
 
@@ -186,18 +188,67 @@ fn what_is_not_said_has_a_default() {
 }
 
 #[test]
+fn locks_are_read_with_their_uses() {
+    let master = load(
+        r#"
+[locks]
+db = {}
+disk = { kind = "slave", maxCount = 2, maxCountForWorker = { w1 = 4 } }
+[[workers]]
+name = "w1"
+token_hash = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+locks = { lock = "disk", count = 3 }
+[[builders]]
+name = "b"
+workers = "w1"
+locks = ["db", { lock = "disk", mode = "counting", count = 0 }]
+[[builders]]
+name = "c"
+workers = "w1"
+[[builders.steps]]
+use = "shell-command"
+args = { command = "true" }
+locks = [{ lock = "db", mode = "exclusive" }]
+"#,
+    );
+    let lock = |kind, max, own: &[(&str, u32)]| Lock {
+        kind,
+        max,
+        max_for_worker: own.iter().map(|(worker, max)| ((*worker).to_owned(), *max)).collect(),
+    };
+    assert_eq!(master.locks["db"], lock(Kind::Master, 1, &[]));
+    assert_eq!(master.locks["disk"], lock(Kind::Worker, 2, &[("w1", 4)]));
+    let of = |lock: &str, mode| Access { lock: lock.to_owned(), mode };
+    assert_eq!(master.workers[0].locks, [of("disk", Mode::Counting(3))]);
+    assert_eq!(master.builders[0].locks, [of("db", Mode::Counting(1)), of("disk", Mode::Counting(0))]);
+    assert_eq!(master.builders[1].steps[0].locks, [of("db", Mode::Exclusive)]);
+}
+
+#[test]
+fn a_step_from_json_uses_locks_that_are_there() {
+    let locks = load("[locks.db]\n").locks;
+    let step = |json| step_from_json(json, &Hooks, &locks);
+    let good = step(r#"{ "use": "mkdir", "locks": ["db"] }"#).unwrap();
+    assert_eq!(good.locks[0].lock, "db");
+    let bad = step(r#"{ "use": "mkdir", "locks": ["bd"] }"#);
+    assert_eq!(bad.unwrap_err(), "there is no lock `bd`");
+}
+
+#[test]
 fn a_step_from_json_is_read_as_one_from_toml() {
     let step = step_from_json(
         r#"{ "use": "shell-command", "name": "x", "args": { "command": ["a"], "timeout": "%(prop:t)s", "max_time": null }, "alwaysRun": true, "warnOnFailure": null }"#,
         &Hooks,
+        &BTreeMap::new(),
     )
     .unwrap();
+    let error = |json| step_from_json(json, &Hooks, &BTreeMap::new()).unwrap_err();
     assert_eq!(step.args, r#"{"command":["a"],"max_time":null,"timeout":"%(prop:t)s"}"#);
     assert_eq!((step.name.as_str(), step.flags.always_run), ("x", true));
     assert_eq!(
-        step_from_json(r#"{ "use": "shell-command", "hatOnFailure": true }"#, &Hooks).unwrap_err(),
+        error(r#"{ "use": "shell-command", "hatOnFailure": true }"#),
         "a step has no setting `hatOnFailure`; `shell-command`: the argument `command` is missing"
     );
-    assert_eq!(step_from_json("[]", &Hooks).unwrap_err(), "the step is not a JSON object");
-    assert!(step_from_json("{", &Hooks).unwrap_err().starts_with("the step is not JSON: "));
+    assert_eq!(error("[]"), "the step is not a JSON object");
+    assert!(error("{").starts_with("the step is not JSON: "));
 }

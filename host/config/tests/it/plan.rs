@@ -90,6 +90,26 @@ fn what_needs_a_restart_is_refused() {
 }
 
 #[test]
+fn locks_and_their_uses_are_shown() {
+    let plan = plan(|text| {
+        let text =
+            text.replace("timeout = 10 }", "timeout = 10 }\nlocks = { lock = 'db', mode = 'exclusive' }");
+        let text =
+            text.replace("next_slave = ", "locks = ['disk', { lock = 'cpu', count = 2 }]\nnext_slave = ");
+        format!("{text}[locks]\ndb = {{}}\ncpu = {{ max = 4 }}\ndisk = {{ kind = 'worker' }}\n")
+    });
+    assert_eq!(
+        plan.to_string(),
+        r#"+ lock `cpu`
++ lock `db`
++ lock `disk`
+~ builder `tests`
+    locks: (not set) -> ["disk",{"count":2,"lock":"cpu"}]
+    steps.shell-command.locks: (not set) -> [{"lock":"db","mode":"exclusive"}]"#
+    );
+}
+
+#[test]
 fn limit_of_all_logs_needs_a_restart_and_that_of_one_log_does_not() {
     let plan = plan(|text| format!("{text}[logs]\nmax_bytes = '1 GiB'\nmax_log_bytes = '1 MiB'\n"));
     assert_eq!(

@@ -31,6 +31,7 @@ fn spec(name: &str) -> StepSpec {
         hook: "windlass:shell-command".to_owned(),
         args: "{}".to_owned(),
         flags: Flags::default(),
+        locks: Vec::new(),
     }
 }
 

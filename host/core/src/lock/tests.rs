@@ -397,6 +397,16 @@ impl Model {
         self.wants.insert(ticket, wants);
     }
 
+    /// A maximum changed: those who have some of a smaller one now came in time.
+    fn remade(&mut self) {
+        let waiting = self.wants.iter().filter(|(ticket, _)| !self.held.contains(ticket));
+        for (ticket, wants) in waiting {
+            let shares = |t: &&Ticket| self.wants[*t].iter().any(|h| wants.iter().any(|w| w.key == h.key));
+            let holders: Vec<Ticket> = self.held.iter().filter(shares).copied().collect();
+            self.before.entry(*ticket).or_default().extend(holders);
+        }
+    }
+
     fn gone(&mut self, ticket: Ticket) {
         self.wants.remove(&ticket);
         self.held.remove(&ticket);
@@ -495,6 +505,7 @@ proptest! {
                 }
                 Op::Max(lock, max) => {
                     model.max.insert(NAMES[lock].to_owned(), max);
+                    model.remade();
                     let now: Vec<(&str, u32)> = model.max.iter().map(|(n, m)| (n.as_str(), *m)).collect();
                     woken = table.configure(&locks(&now));
                 }
@@ -507,18 +518,13 @@ proptest! {
         }
         // When everybody gives back in turn, everybody is served: each release serves, or there is nobody left.
         while !model.wants.is_empty() {
-            let mut served: Vec<Ticket> = called.iter().copied().collect();
-            called.clear();
-            for ticket in served.drain(..) {
+            while let Some(ticket) = called.pop_first() {
                 let woken = table.take(ticket, model.wants[&ticket].clone(), NOW);
                 model.granted(ticket);
                 woken.granted.iter().for_each(|ticket| model.granted(*ticket));
                 called.extend(woken.called);
             }
-            let Some(ticket) = model.held.first().copied() else {
-                prop_assert!(!called.is_empty(), "nobody holds anything, and somebody waits");
-                continue;
-            };
+            let ticket = model.held.first().copied().expect("nobody holds anything, and somebody waits");
             model.gone(ticket);
             let woken = table.release(ticket);
             woken.granted.iter().for_each(|ticket| model.granted(*ticket));

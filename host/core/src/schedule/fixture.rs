@@ -48,6 +48,7 @@ pub(crate) fn builder(name: &str, workers: &[&str]) -> Builder {
         properties: Properties::default(),
         env: std::collections::BTreeMap::new(),
         secrets: Vec::new(),
+        locks: Vec::new(),
         steps: Vec::new(),
         merge_requests: Merge::Never,
         next_slave: None,

@@ -42,6 +42,7 @@ pub(super) fn builder(steps: Vec<StepSpec>) -> Builder {
         properties: Properties::default(),
         env: BTreeMap::new(),
         secrets: Vec::new(),
+        locks: Vec::new(),
         steps,
         merge_requests: Merge::Never,
         next_slave: None,
@@ -187,6 +188,7 @@ fn master() -> config::Master {
         title: "test".to_owned(),
         fixed: config::Fixed { listen: String::new(), state_dir: "s".into(), plugins_dir: "p".into() },
         properties: Properties::default(),
+        locks: BTreeMap::new(),
         workers: Vec::new(),
         builders: Vec::new(),
         prioritize_builders: None,
@@ -206,6 +208,7 @@ fn shell(name: &str) -> StepSpec {
         hook: "windlass:shell-command".to_owned(),
         args: r#"{"command":["echo","%(prop:buildername)s"]}"#.to_owned(),
         flags: Flags::default(),
+        locks: Vec::new(),
     }
 }
 

@@ -81,6 +81,7 @@ fn builder(name: &str, workers: &[&str]) -> Builder {
         properties: Properties::default(),
         env: std::collections::BTreeMap::new(),
         secrets: Vec::new(),
+        locks: Vec::new(),
         steps: Vec::new(),
         merge_requests: Merge::Never,
         next_slave: None,
@@ -99,6 +100,7 @@ fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<Wo
         token_hash: String::new(),
         max_builds: Some(*max),
         properties: Properties::default(),
+        locks: Vec::new(),
     };
     let config = config::Master {
         title: "test".to_owned(),
@@ -108,6 +110,7 @@ fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<Wo
             plugins_dir: "plugins".into(),
         },
         properties: Properties::default(),
+        locks: std::collections::BTreeMap::new(),
         workers: workers.iter().map(worker).collect(),
         builders,
         prioritize_builders: None,

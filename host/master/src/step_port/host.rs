@@ -187,7 +187,8 @@ impl StepPort for Port {
                 let message = format!("a step may be described in {MAX_STEP_JSON} bytes");
                 return Err(Failure::new("too-large", message));
             }
-            let spec = windlass_config::step_from_json(json, &Pinned(&state.context.generation));
+            let (pinned, locks) = (Pinned(&state.context.generation), &state.context.config.locks);
+            let spec = windlass_config::step_from_json(json, &pinned, locks);
             let spec = spec.map_err(|message| Failure::new("bad-argument", message))?;
             let args: serde_json::Value = serde_json::from_str(&spec.args).expect("it was just written");
             let own = &state.context.own_templates;
