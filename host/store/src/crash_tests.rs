@@ -4,128 +4,85 @@
 //! The database lies on a backend that stops being durable at the n-th sync, the log segments on real
 //! files whose durable length is noted at each sync, counted in the same order. What "the machine" has
 //! after the crash is the durable image of both; with the header's newest write on top, which is the
-//! unkindest cut for redb's two commit slots.
+//! unkindest cut for redb's two commit slots. What is opened again must be, row by row, what a healthy
+//! store was after the last acknowledged batch, or after the one that was on its way.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use bytes::Bytes;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
-use windlass_core::id::{BuildId, LogId, RequestId};
+use windlass_core::id::{Fence, LogId, MasterId, RequestId};
+use windlass_core::master::{Master, Overdue};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
+use windlass_core::time::Timestamp;
 
+use crate::test_disk::{Backend, Disk, open};
 use crate::test_rows::*;
 use crate::{Options, Store};
 
-#[derive(Debug, Default)]
-struct Disk {
-    /// The database as the process sees it.
-    live: Vec<u8>,
-    /// As it is after a crash.
-    durable: Vec<u8>,
-    /// What was written since the last sync.
-    dirty: Vec<std::ops::Range<usize>>,
-    last_header: Vec<u8>,
-    /// Durable lengths of log segments.
-    segments: HashMap<PathBuf, u64>,
-    syncs: u64,
-    crash_at: Option<u64>,
-}
-
-impl Disk {
-    /// Counts a sync; returns whether it still reaches the disk.
-    fn sync(&mut self) -> bool {
-        self.syncs += 1;
-        self.crash_at.is_none_or(|crash| self.syncs < crash)
-    }
-
-    fn crashed(&self) -> bool {
-        self.crash_at.is_some_and(|crash| self.syncs >= crash)
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Backend(Arc<Mutex<Disk>>);
-
-impl StorageBackend for Backend {
-    fn len(&self) -> Result<u64, io::Error> {
-        Ok(self.0.lock().unwrap().live.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        let disk = self.0.lock().unwrap();
-        let from = disk.live.get(offset as usize..offset as usize + out.len());
-        out.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        self.0.lock().unwrap().live.resize(len as usize, 0);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> Result<(), io::Error> {
-        let mut disk = self.0.lock().unwrap();
-        if disk.sync() {
-            let Disk { live, durable, dirty, .. } = &mut *disk;
-            durable.resize(live.len(), 0);
-            for range in dirty.drain(..).filter(|range| range.end <= live.len()) {
-                durable[range.clone()].copy_from_slice(&live[range]);
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        let mut disk = self.0.lock().unwrap();
-        let range = offset as usize..offset as usize + data.len();
-        disk.live[range.clone()].copy_from_slice(data);
-        disk.dirty.push(range);
-        if offset == 0 && !disk.crashed() {
-            disk.last_header = data.to_vec();
-        }
-        Ok(())
-    }
-}
-
-/// Opens a store on `backend` whose log segments count their syncs there too.
-fn open(backend: Backend, folder: &Path) -> Store {
-    let disk = backend.0.clone();
-    let make_durable = Arc::new(move |file: &File, path: &Path| {
-        let length = file.metadata()?.len();
-        let mut disk = disk.lock().unwrap();
-        if disk.sync() {
-            disk.segments.insert(path.to_owned(), length);
-        }
-        Ok(())
-    });
-    Store::open_for_crash(backend, folder, Options::default(), make_durable).unwrap()
-}
-
-/// Batches of which each leaves a trace of its own, by number.
+/// Every kind of write, a batch each.
 fn script() -> Vec<Vec<Persist>> {
+    let mut script = builds();
+    script.extend(masters());
+    script
+}
+
+/// Builds from request to end, with logs.
+fn builds() -> Vec<Vec<Persist>> {
     let mut script = vec![vec![buildset(1, &[1, 2, 3, 4])]];
-    let mut offsets = [0u64; 5];
     for build_id in 1..=4u64 {
         let fence = build_id;
         script.push(vec![claim(&[build_id], fence), build(build_id, &[build_id], fence)]);
         script.push(vec![step(build_id, build_id, 0, fence), log(build_id, build_id, false, fence)]);
         // The third log moves into a segment of its own.
         let size = if build_id == 3 { 300_000 } else { 100 };
-        for _ in 0..4 {
-            let offset = &mut offsets[build_id as usize];
-            script.push(vec![append(build_id, build_id, fence, *offset, content(build_id, *offset, size))]);
-            *offset += size;
+        for offset in [0, size, 2 * size, 3 * size] {
+            script.push(vec![append(build_id, build_id, fence, offset, content(build_id, offset, size))]);
         }
         let end = Outcome::Success;
         script.push(vec![ended(build_id, &[build_id], fence, end), complete(&[build_id], fence, end)]);
     }
     script
+}
+
+/// Two masters, one of which dies with a build of two requests; priorities, renewals, claims given back.
+fn masters() -> Vec<Vec<Persist>> {
+    let other = MasterId(2);
+    let master = |id: MasterId, name: &str| {
+        Persist::PutMaster(Master { id, name: name.into(), active: true, last_active: Timestamp(1) })
+    };
+    let claim_by = |master, requests: &[u64], fence| Persist::Claim {
+        requests: ids(requests),
+        master,
+        fence: Fence(fence),
+        at: Timestamp(2),
+    };
+    let expire = |overdue, fence| vec![Persist::Expire { overdue, fence: Fence(fence), at: Timestamp(90) }];
+    let put = |value: Option<Vec<u8>>| Persist::PutState { owner: "o".into(), key: "k".into(), value };
+    let unclaim = |requests: &[u64], fence| Persist::Unclaim { requests: ids(requests), fence: Fence(fence) };
+    vec![
+        vec![master(ME, "a"), master(other, "b")],
+        vec![buildset(2, &[5, 6, 7, 8, 9]), put(Some(vec![1]))],
+        vec![Persist::SetPriority { requests: ids(&[6, 9]), priority: 5 }],
+        vec![claim_by(other, &[5, 6], 5), build(5, &[5, 6], 5)],
+        vec![step(5, 5, 0, 5), log(5, 5, false, 5)],
+        vec![append(5, 5, 5, 0, content(5, 0, 100))],
+        vec![claim_by(ME, &[7], 6), build(6, &[7], 6), step(6, 6, 0, 6)],
+        vec![Persist::Heartbeat { master: ME, at: Timestamp(60) }],
+        vec![Persist::Renew { requests: ids(&[7]), fence: Fence(6), at: Timestamp(60) }],
+        vec![Persist::SetPriority { requests: ids(&[5, 8]), priority: -3 }],
+        expire(Overdue::Master { master: other, silent_since: Timestamp(50) }, 7),
+        vec![claim(&[6, 9], 8), build(7, &[6, 9], 8), put(None)],
+        vec![unclaim(&[6, 9], 8), ended(7, &[6, 9], 8, Outcome::Retry)],
+        vec![claim(&[5, 9], 9), build(8, &[5, 9], 9)],
+        vec![ended(8, &[5, 9], 9, Outcome::Failure), complete(&[5, 9], 9, Outcome::Failure)],
+        vec![claim(&[8], 10), build(9, &[8], 10)],
+        expire(Overdue::Claims { before: Timestamp(70) }, 11),
+    ]
 }
 
 /// Bytes that tell their log and place.
@@ -172,44 +129,20 @@ fn after_the_crash(disk: &Disk, folder: &Path) -> (tempfile::TempDir, Store) {
     (survived, store)
 }
 
-/// How many batches of the script the store has; panics if it has anything but a beginning of it.
-fn has(store: &Store) -> usize {
-    let request = |id: u64| store.request(RequestId(id)).unwrap();
-    let mut count = 0;
-    let mut ended = false;
-    let mut next = |there: bool| {
-        assert!(!(there && ended), "batch {count} is missing, a later one is there");
-        ended |= !there;
-        count += usize::from(there);
-    };
-    next(request(1).is_some());
-    for id in 1..=4 {
-        let (row, build) = (request(id), store.build(BuildId(id)).unwrap());
-        let claimed = row.as_ref().is_some_and(|row| row.claim.is_some());
-        assert_eq!(claimed, build.is_some(), "a claim and its build are one batch");
-        next(claimed);
-        next(store.log(LogId(id)).unwrap().is_some());
-        let size = if id == 3 { 300_000 } else { 100 };
-        let length = store.log_len(LogId(id)).unwrap();
-        assert_eq!(length % size, 0, "half an append");
-        (1..=4).for_each(|n| next(length >= n * size));
-        let read = store.read_log(LogId(id), 0, usize::MAX).unwrap();
+/// All that the store has, as text: the rows of all tables, and the bytes of logs.
+fn all(store: &Store) -> Vec<String> {
+    let mut all = store.snapshot().unwrap().dump();
+    for log in 1..=5 {
         let mut end = 0;
-        for piece in &read {
-            assert_eq!(piece.offset, end, "log {id} has a gap or an overlap");
+        for piece in store.read_log(LogId(log), 0, usize::MAX).unwrap() {
+            assert_eq!(piece.offset, end, "log {log} has a gap or an overlap");
             end += piece.data.len() as u64;
-            assert!(
-                piece.data == content(id, piece.offset, piece.data.len() as u64),
-                "log {id} has other bytes"
-            );
+            let right = piece.data == content(log, piece.offset, piece.data.len() as u64);
+            assert!(right, "log {log} has other bytes");
         }
-        assert_eq!(end, length);
-        let complete = row.is_some_and(|row| row.complete.is_some());
-        let build_complete = build.is_some_and(|row| row.complete.is_some());
-        assert_eq!(complete, build_complete, "a request and its build end in one batch");
-        next(complete);
+        all.push(format!("log {log} has {end} bytes"));
     }
-    count
+    all
 }
 
 #[tokio::test]
@@ -218,10 +151,17 @@ async fn a_crash_at_any_sync_loses_no_acknowledged_write_and_doubles_none() {
     let backend = Backend::default();
     let store = open(backend.clone(), folder.path());
     let opened = backend.0.lock().unwrap().syncs;
-    run(&store, &backend.0).await;
+    // After each batch, what a store has that nothing happened to.
+    let mut healthy = vec![all(&store)];
+    for batch in script() {
+        store.commit(batch).await.unwrap();
+        healthy.push(all(&store));
+        assert_eq!(store.verify().unwrap(), [""; 0]);
+    }
     store.close();
     let total = backend.0.lock().unwrap().syncs;
-    assert!(total > opened + 60, "{opened} {total}");
+    assert!(total > opened + 90, "{opened} {total}");
+    assert!(store.request(RequestId(8)).unwrap().unwrap().claim.is_none(), "the script came to its end");
 
     for crash in opened + 1..=total {
         let folder = tempfile::tempdir().unwrap();
@@ -230,19 +170,15 @@ async fn a_crash_at_any_sync_loses_no_acknowledged_write_and_doubles_none() {
         backend.0.lock().unwrap().crash_at = Some(crash);
         let acknowledged = run(&store, &backend.0).await;
         let (_survived, store) = after_the_crash(&backend.0.lock().unwrap(), folder.path());
-        let there = has(&store);
-        assert!(
-            there >= acknowledged,
-            "crash at {crash}: {acknowledged} were acknowledged, {there} are there"
-        );
-        assert!(
-            there <= acknowledged + 1,
-            "crash at {crash}: {there} are there, {acknowledged} were acknowledged"
-        );
+        let there = all(&store);
+        let there = (acknowledged..=acknowledged + 1).find(|done| healthy.get(*done) == Some(&there));
+        let there =
+            there.unwrap_or_else(|| panic!("crash at {crash}: not what {acknowledged} batches leave"));
+        assert_eq!(store.verify().unwrap(), [""; 0], "crash at {crash}");
         // The rest of the script goes through where it was cut off, and the store ends whole.
         for batch in script().into_iter().skip(there) {
             store.commit(batch).await.unwrap();
         }
-        assert_eq!(has(&store), script().len(), "crash at {crash}");
+        assert!(Some(&all(&store)) == healthy.last(), "crash at {crash}");
     }
 }

@@ -35,10 +35,13 @@ mod requests;
 mod segments;
 mod tables;
 #[cfg(test)]
+mod test_disk;
+#[cfg(test)]
 mod test_rows;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod verify;
 mod watches;
 mod writer;
 

@@ -54,7 +54,10 @@ impl Group<'_> {
             }
             Persist::AddBuildset { buildset, requests } => {
                 self.marks.buildset(buildset.id);
-                requests.iter().for_each(|request| self.marks.request(request.id));
+                for request in requests {
+                    self.marks.request(request.id);
+                    self.marks.fence(request.last_fence);
+                }
                 tables.buildsets.write()?.insert(buildset.id.0, encode::pack(buildset).as_slice())?;
             }
             Persist::Claim { fence, .. } | Persist::Expire { fence, .. } => self.marks.fence(*fence),

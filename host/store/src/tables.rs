@@ -75,6 +75,18 @@ macro_rules! tables {
             pub(crate) fn $field(&self) -> Result<ReadOnlyTable<$key, $value>, ReadError> {
                 Ok(self.0.open_table($constant)?)
             })*
+
+            /// All rows of all tables, as text.
+            #[cfg(test)]
+            pub(crate) fn dump(&self) -> Vec<String> {
+                use redb::ReadableTable;
+                let mut rows = Vec::new();
+                $(for row in self.$field().unwrap().iter().unwrap() {
+                    let (key, value) = row.unwrap();
+                    rows.push(format!("{} {:?}: {:?}", stringify!($field), key.value(), value.value()));
+                })*
+                rows
+            }
         }
     };
 }

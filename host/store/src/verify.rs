@@ -1,0 +1,259 @@
+//! Whether a store agrees with itself: every index with its table, every sum with what it sums.
+//!
+//! It reads everything, so it is for tests and for people who doubt, not for every start.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use redb::ReadableTable;
+use windlass_core::claim::Progress;
+use windlass_core::record::{BuildRow, LogRow, StepRow};
+use windlass_core::request::{Buildset, Request, Turn};
+
+use crate::Store;
+use crate::batch::Place;
+use crate::encode::{self, unpack};
+use crate::fault::ReadError;
+use crate::tables::Snapshot;
+
+/// So many flaws are told.
+const TOLD: usize = 100;
+
+impl Store {
+    /// Reads all rows and returns what does not fit together, in words; nothing: all is well. A row that
+    /// cannot be read is an error.
+    pub fn verify(&self) -> Result<Vec<String>, ReadError> {
+        let snapshot = self.snapshot()?;
+        let mut flaws = Flaws(Vec::new());
+        let requests = requests(&snapshot, &mut flaws)?;
+        waiting(&snapshot, &requests, &mut flaws)?;
+        buildsets(&snapshot, &requests, &mut flaws)?;
+        builds(&snapshot, &requests, &mut flaws)?;
+        steps_and_logs(&snapshot, &mut flaws)?;
+        numbers(&snapshot, &requests, &mut flaws)?;
+        flaws.0.truncate(TOLD);
+        Ok(flaws.0)
+    }
+}
+
+struct Flaws(Vec<String>);
+
+impl Flaws {
+    fn tell(&mut self, flaw: impl FnOnce() -> String) {
+        // More than are told only say that there are more.
+        if self.0.len() <= TOLD {
+            self.0.push(flaw());
+        }
+    }
+
+    /// Both must have the same elements.
+    fn same<T: Ord + std::fmt::Debug>(&mut self, what: &str, is: &BTreeSet<T>, should: &BTreeSet<T>) {
+        is.difference(should).for_each(|extra| self.tell(|| format!("{what} has {extra:?} for nothing")));
+        should.difference(is).for_each(|lost| self.tell(|| format!("{what} lacks {lost:?}")));
+    }
+}
+
+type Requests = BTreeMap<u64, (Place, Request)>;
+
+fn requests(snapshot: &Snapshot, flaws: &mut Flaws) -> Result<Requests, ReadError> {
+    let mut requests = Requests::new();
+    for (place, name, table) in [
+        (Place::Waiting, "waiting", snapshot.waiting()?),
+        (Place::Held, "held", snapshot.held()?),
+        (Place::Done, "done", snapshot.done()?),
+    ] {
+        for row in table.iter()? {
+            let (id, row) = row?;
+            let id = id.value();
+            let row = encode::to_request(name, id, row.value())?;
+            if Place::of(&row) != place {
+                flaws.tell(|| format!("request {id} does not belong in `{name}`"));
+            }
+            if row.claim.is_some_and(|claim| claim.fence > row.last_fence) {
+                flaws.tell(|| format!("request {id} is claimed under a fence that it has not seen"));
+            }
+            if requests.insert(id, (place, row)).is_some() {
+                flaws.tell(|| format!("request {id} is in two tables"));
+            }
+        }
+    }
+    Ok(requests)
+}
+
+fn waiting(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Result<(), ReadError> {
+    let owned =
+        |(builder, rank, submitted, id): (&str, u32, u64, u64)| (builder.to_owned(), rank, submitted, id);
+    let mut index = BTreeSet::new();
+    for row in snapshot.pending()?.iter()? {
+        index.insert(owned(row?.0.value()));
+    }
+    let waits = || requests.values().filter(|(place, _)| *place == Place::Waiting).map(|(_, row)| row);
+    let turns = waits().map(|row| owned(encode::turn(&row.builder, Turn::of(row)))).collect();
+    flaws.same("`pending`", &index, &turns);
+
+    let mut counts = BTreeSet::new();
+    for row in snapshot.pending_counts()?.iter()? {
+        let (builder, count) = row?;
+        counts.insert((builder.value().to_owned(), count.value()));
+    }
+    let mut counted: BTreeMap<String, u64> = BTreeMap::new();
+    waits().for_each(|row| *counted.entry(row.builder.clone()).or_default() += 1);
+    flaws.same("`pending_counts`", &counts, &counted.into_iter().collect());
+
+    let mut of_builders = BTreeSet::new();
+    for row in snapshot.requests_by_builder()?.iter()? {
+        let key = row?.0;
+        let (builder, id) = key.value();
+        of_builders.insert((builder.to_owned(), id));
+    }
+    let all = requests.iter().map(|(id, (_, row))| (row.builder.clone(), *id)).collect();
+    flaws.same("`requests_by_builder`", &of_builders, &all);
+
+    let mut numbers = BTreeMap::new();
+    for row in snapshot.builder_ids()?.iter()? {
+        let (builder, number) = row?;
+        if let Some(other) = numbers.insert(number.value(), builder.value().to_owned()) {
+            flaws.tell(|| format!("builders `{other}` and `{}` have one number", builder.value()));
+        }
+    }
+    let named: BTreeSet<String> = numbers.into_values().collect();
+    let builders: BTreeSet<String> = requests.values().map(|(_, row)| row.builder.clone()).collect();
+    flaws.same("`builder_ids`", &named, &builders);
+    Ok(())
+}
+
+fn buildsets(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Result<(), ReadError> {
+    let states = snapshot.buildset_states()?;
+    let mut members = BTreeSet::new();
+    for row in snapshot.buildsets()?.iter()? {
+        let (id, row) = row?;
+        let id = id.value();
+        let buildset: Buildset = unpack("buildsets", id, row.value())?;
+        let Some(state) = states.get(id)? else {
+            flaws.tell(|| format!("buildset {id} has no state"));
+            continue;
+        };
+        let state = encode::to_buildset_state(id, state.value())?;
+        let mut progress = Progress::new(buildset.requests.len());
+        for request in &buildset.requests {
+            members.insert((id, request.0));
+            match requests.get(&request.0) {
+                Some((_, row)) => row.complete.iter().for_each(|complete| progress.add(complete.outcome)),
+                None => flaws.tell(|| format!("buildset {id} has {request}, which is not there")),
+            }
+        }
+        if state.progress != progress || state.complete.map(|complete| complete.outcome) != progress.outcome()
+        {
+            flaws.tell(|| format!("buildset {id} says {state:?}, its requests {progress:?}"));
+        }
+    }
+    let of_requests = requests.iter().map(|(id, (_, row))| (row.buildset.0, *id)).collect();
+    flaws.same("the buildsets together", &members, &of_requests);
+    Ok(())
+}
+
+fn builds(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Result<(), ReadError> {
+    let mut rows: BTreeMap<u64, BuildRow> = BTreeMap::new();
+    for row in snapshot.builds()?.iter()? {
+        let (id, row) = row?;
+        rows.insert(id.value(), unpack("builds", id.value(), row.value())?);
+    }
+    let mut live = BTreeSet::new();
+    for row in snapshot.live()?.iter()? {
+        let (id, row) = row?;
+        let row = encode::to_live(id.value(), row.value())?;
+        live.insert((id.value(), row.fence, row.requests));
+    }
+    let running = rows.values().filter(|row| row.complete.is_none());
+    let running: BTreeSet<_> = running.map(|row| (row.id.0, row.fence, row.requests.clone())).collect();
+    flaws.same("`live`", &live, &running);
+    for (build, fence, served) in &running {
+        let older =
+            served.iter().filter(|id| requests.get(&id.0).is_none_or(|(_, row)| row.last_fence < *fence));
+        older.for_each(|id| {
+            flaws.tell(|| format!("build {build} runs for {id}, which has not seen its {fence}"))
+        });
+    }
+
+    let (mut by_builder, mut by_worker, mut by_pair) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for row in snapshot.by_builder()?.iter()? {
+        let key = row?.0;
+        by_builder.insert((key.value().0.to_owned(), key.value().1));
+    }
+    for row in snapshot.by_worker()?.iter()? {
+        let key = row?.0;
+        by_worker.insert((key.value().0.to_owned(), key.value().1));
+    }
+    for row in snapshot.by_pair()?.iter()? {
+        let key = row?.0;
+        let (builder, worker, id) = key.value();
+        by_pair.insert((builder.to_owned(), worker.to_owned(), id));
+    }
+    let all = || rows.values().map(|row| (row.builder.clone(), row.worker.clone(), row.id.0));
+    flaws.same("`by_builder`", &by_builder, &all().map(|(builder, _, id)| (builder, id)).collect());
+    flaws.same("`by_worker`", &by_worker, &all().map(|(_, worker, id)| (worker, id)).collect());
+    flaws.same("`by_pair`", &by_pair, &all().collect());
+
+    let numbers = snapshot.build_numbers()?;
+    for row in rows.values() {
+        if numbers.get(row.builder.as_str())?.is_none_or(|last| last.value() < row.number) {
+            flaws.tell(|| format!("{} has a number that its builder has not reached", row.id));
+        }
+    }
+    Ok(())
+}
+
+fn steps_and_logs(snapshot: &Snapshot, flaws: &mut Flaws) -> Result<(), ReadError> {
+    let builds = snapshot.builds()?;
+    for row in snapshot.steps()?.iter()? {
+        let (key, row) = row?;
+        let step: StepRow = unpack("steps", key.value(), row.value())?;
+        if builds.get(step.build.0)?.is_none() || key.value() != (step.build.0, step.id.0) {
+            flaws.tell(|| format!("{} is a step of no build", step.id));
+        }
+    }
+    let (mut indexed, mut rows) = (BTreeSet::new(), BTreeSet::new());
+    for row in snapshot.logs_by_build()?.iter()? {
+        indexed.insert(row?.0.value());
+    }
+    for row in snapshot.logs()?.iter()? {
+        let (id, row) = row?;
+        let log: LogRow = unpack("logs", id.value(), row.value())?;
+        rows.insert((log.build.0, id.value()));
+    }
+    flaws.same("`logs_by_build`", &indexed, &rows);
+
+    let segments = snapshot.segments()?;
+    let mut end = (0, 0);
+    for row in snapshot.log_pieces()?.iter()? {
+        let (key, row) = row?;
+        let (log, offset) = key.value();
+        let piece = encode::to_piece(key.value(), row.value())?;
+        if offset != if end.0 == log { end.1 } else { 0 } {
+            flaws.tell(|| format!("log {log} has a gap or an overlap at {offset}"));
+        }
+        end = (log, offset + u64::from(piece.length));
+        let last = piece.position + u64::from(piece.length);
+        if segments.get(piece.segment)?.is_none_or(|segment| segment.value().0 < last) {
+            flaws.tell(|| format!("log {log} has bytes beyond the end of segment {}", piece.segment));
+        }
+    }
+    Ok(())
+}
+
+/// No row has a number that might be given out again.
+fn numbers(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Result<(), ReadError> {
+    let counters = snapshot.counters()?;
+    let mut check = |kind: &str, largest: u64| -> Result<(), ReadError> {
+        if counters.get(kind)?.map_or(0, |mark| mark.value()) < largest {
+            flaws.tell(|| format!("{kind} {largest} is beyond its counter"));
+        }
+        Ok(())
+    };
+    check("request", requests.keys().next_back().copied().unwrap_or(0))?;
+    check("buildset", snapshot.buildsets()?.last()?.map_or(0, |(id, _)| id.value()))?;
+    check("change", snapshot.changes()?.last()?.map_or(0, |(id, _)| id.value()))?;
+    check("build", snapshot.builds()?.last()?.map_or(0, |(id, _)| id.value()))?;
+    check("log", snapshot.logs()?.last()?.map_or(0, |(id, _)| id.value()))?;
+    check("master", snapshot.masters()?.last()?.map_or(0, |(id, _)| id.value()))?;
+    check("fence", requests.values().map(|(_, row)| row.last_fence.0).max().unwrap_or(0))
+}
