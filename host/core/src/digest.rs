@@ -35,11 +35,21 @@ impl Digest {
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
     }
+
+    /// Digit by digit: a build's row holds the digests of all plugins, and formatting each byte showed in profiles.
+    fn hex(&self) -> [u8; 64] {
+        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+        let mut hex = [0; 64];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        hex
+    }
 }
 
 impl std::fmt::Display for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+        f.write_str(std::str::from_utf8(&self.hex()).expect("hex digits are text"))
     }
 }
 
@@ -68,7 +78,7 @@ impl std::str::FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(std::str::from_utf8(&self.hex()).expect("hex digits are text"))
     }
 }
 
@@ -87,5 +97,7 @@ mod tests {
         let digest = Digest::of(b"windlass");
         assert_eq!(digest.to_string().parse(), Ok(digest));
         assert_eq!("xyz".parse::<Digest>(), Err(NotADigest));
+        assert_eq!(Digest([0x0f; 32]).to_string(), "0f".repeat(32));
+        assert_eq!(serde_json::to_value(digest).ok(), Some(digest.to_string().into()));
     }
 }
