@@ -105,20 +105,20 @@ pub fn prioritize(rows: &mut Rows, requests: &[RequestId], priority: i32) -> Res
     Ok(())
 }
 
-/// Takes away every claim of `rows` that is `overdue`, with all others under the same fence, and returns
-/// them by fence. The requests have seen `fence` then, so that whoever held them is refused by number from
-/// now on, even before somebody else claims them.
+/// Takes away every claim of `rows` that is `overdue`, with all that its master holds under the same fence,
+/// and returns the requests by that fence. They have seen `fence` then, so that whoever held them is refused
+/// by number from now on, even before somebody else claims them.
 pub fn expire(
     rows: &mut Rows,
     overdue: impl Fn(&Claim) -> bool,
     fence: Fence,
 ) -> Result<BTreeMap<Fence, Vec<RequestId>>, Refusal> {
     let held = |row: &Request| holder(row).copied();
-    let fences: BTreeSet<Fence> =
-        rows.values().filter_map(held).filter(&overdue).map(|claim| claim.fence).collect();
+    let claims: BTreeSet<(MasterId, Fence)> =
+        rows.values().filter_map(held).filter(&overdue).map(|claim| (claim.master, claim.fence)).collect();
     let mut freed: BTreeMap<Fence, Vec<RequestId>> = BTreeMap::new();
     for row in rows.values() {
-        if let Some(claim) = held(row).filter(|claim| fences.contains(&claim.fence)) {
+        if let Some(claim) = held(row).filter(|claim| claims.contains(&(claim.master, claim.fence))) {
             if fence <= row.last_fence {
                 return Err(Refusal::OldFence { request: row.id, offered: fence, newest: row.last_fence });
             }

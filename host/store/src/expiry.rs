@@ -71,7 +71,9 @@ impl Group<'_> {
         }
         for row in self.tables.live.read()?.iter()? {
             let (id, live) = row?;
-            if freed.contains_key(&encode::to_live(id.value(), live.value())?.fence) {
+            let live = encode::to_live(id.value(), live.value())?;
+            let freed = freed.get(&live.fence);
+            if freed.is_some_and(|freed| freed.iter().any(|id| live.requests.contains(id))) {
                 let (build, steps, logs) = self.whole(BuildId(id.value()))?;
                 staged.committed.cut_off.push(build.id);
                 staged.cut_off.push(CutOff::new(build, steps, logs, at, &why));

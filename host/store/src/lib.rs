@@ -21,6 +21,8 @@ mod encode;
 mod expiry;
 mod fault;
 #[cfg(test)]
+mod fence_tests;
+#[cfg(test)]
 mod format_tests;
 mod ids;
 mod lock;
