@@ -87,6 +87,11 @@ impl StepState {
         } else if std::mem::take(&mut self.dirty) {
             (self.rows_due, self.next_rows) = (false, now + ROWS_AFTER);
             let (fence, step) = (self.context.build.fence, self.context.step.clone());
+            // Rows are whole: what waits of the same two is older. A step that starts a command begins like that.
+            self.batch.rows.retain(|row| match row {
+                Persist::PutStep { step: older, .. } => older.id != step.id,
+                other => !matches!(other, Persist::PutBuild(_)),
+            });
             self.batch.rows.push(Persist::PutStep { fence, step });
             self.batch.rows.push(Persist::PutBuild(self.context.build.clone()));
         }
