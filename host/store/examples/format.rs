@@ -9,10 +9,11 @@ use redb::Database;
 use windlass_core::change::{Change, SourceStamp};
 use windlass_core::digest::Digest;
 use windlass_core::id::{BuildId, BuildsetId, ChangeId, Fence, LogId, MasterId, RequestId, StepId};
+use windlass_core::master::Master;
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::record::{BuildRow, LogRow, StepRow};
-use windlass_core::request::{Buildset, Completed, Request};
+use windlass_core::request::{Buildset, Completed, Parent, Request};
 use windlass_core::time::Timestamp;
 use windlass_core::value::Origin;
 use windlass_store::{Options, Store};
@@ -36,6 +37,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Request 1 is done, 2 was given back and waits, 3 is held by a running build, 4 to 6 wait.
 fn batches() -> Vec<Vec<Persist>> {
     vec![
+        vec![Persist::PutMaster(Master {
+            id: MasterId(1),
+            name: "a".into(),
+            active: true,
+            last_active: Timestamp(900),
+        })],
         vec![Persist::AddChange(change(1)), state("scheduler/ci", "last", b"1")],
         vec![buildset(1, &[(1, "check", 0), (2, "docs", 5)]), buildset(2, &[(3, "check", -3)])],
         vec![claim(1, 1), Persist::PutBuild(build(1, 1, None)), step(1, 1, None), log(1, 1, false)],
@@ -120,7 +127,7 @@ fn buildset(id: u64, requests: &[(u64, &str, i32)]) -> Persist {
             submitted,
             requests: requests.iter().map(|(request, ..)| RequestId(*request)).collect(),
             complete: None,
-            parent: None,
+            parent: (id == 3).then(|| Parent { build: BuildId(1), relationship: "rebuilt from".into() }),
         },
     }
 }

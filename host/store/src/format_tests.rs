@@ -8,6 +8,8 @@ use std::path::Path;
 
 use windlass_core::id::{BuildId, BuildsetId, ChangeId, LogId, RequestId};
 use windlass_core::outcome::Outcome;
+use windlass_core::request::Parent;
+use windlass_core::request_record::Wanted;
 
 use crate::test_rows::*;
 use crate::{Options, Store};
@@ -23,7 +25,7 @@ fn copy_of(format: u64) -> tempfile::TempDir {
     copy
 }
 
-fn finds_all(store: &Store) {
+fn finds_all(store: &Store, format: u64) {
     let places: Vec<_> = (1..=6u64)
         .map(|id| {
             let row = store.request(RequestId(id)).unwrap().unwrap();
@@ -74,6 +76,20 @@ fn finds_all(store: &Store) {
     assert_eq!(buildset(4).complete.unwrap().outcome, Outcome::Success);
     assert_eq!(store.change(ChangeId(1)).unwrap().unwrap().comments, "change of old");
     assert_eq!(store.state("scheduler/ci", "last").unwrap().unwrap(), b"1");
+    let in_line: Vec<_> = store.pending_heads(9).unwrap().into_iter().collect();
+    let in_line: Vec<_> = in_line
+        .iter()
+        .map(|(builder, head)| (builder.as_str(), head.iter().map(|(row, _)| row.id.0).collect()))
+        .collect();
+    assert_eq!(in_line, [("check", vec![4, 5]), ("docs", vec![2, 6])]);
+    assert_eq!(store.pending_counts().unwrap(), [("check".into(), 2), ("docs".into(), 2)].into());
+    assert_eq!(store.request_records(&Wanted::default()).unwrap().len(), 6);
+    assert_eq!(store.verify().unwrap(), [""; 0]);
+    if format >= 2 {
+        let parent = Parent { build: BuildId(1), relationship: "rebuilt from".into() };
+        assert_eq!(buildset(3).parent, Some(parent));
+        assert_eq!(store.masters().unwrap()[0].name, "a");
+    }
     assert_eq!((store.ids().next_fence().0, store.ids().next_build_number("check")), (4, 4));
 }
 
@@ -82,10 +98,10 @@ async fn a_store_of_every_format_opens_with_all_that_it_had_and_goes_on() {
     for format in 1..=crate::tables::FORMAT {
         let folder = copy_of(format);
         let store = Store::open(folder.path(), Options::default()).unwrap();
-        finds_all(&store);
+        finds_all(&store, format);
         drop(store);
         let store = Store::open(folder.path(), Options::default()).unwrap();
-        finds_all(&store);
+        finds_all(&store, format);
         store.commit(vec![claim(&[4], 9), build(9, &[4], 9)]).await.unwrap();
         assert_eq!(store.running_builds().unwrap().len(), 2, "format {format}");
     }

@@ -19,6 +19,8 @@ mod counting;
 mod crash_tests;
 mod encode;
 mod expiry;
+#[cfg(test)]
+mod expiry_tests;
 mod fault;
 #[cfg(test)]
 mod fence_tests;
