@@ -97,13 +97,22 @@ fn base64(data: &[u8]) -> String {
     data.chunks(3).map(digits).collect()
 }
 
-/// Where any of these bytes contain a secret, or a line of one, as it is or in base64.
+/// As a URL and as a text in JSON hold it.
+fn escaped(value: &str) -> [Vec<u8>; 2] {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let percent = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    let json = Value::from(value).to_string();
+    [value.bytes().map(percent).collect::<String>().into(), json[1..json.len() - 1].into()]
+}
+
+/// Where any of these bytes contain a secret, or a line of one, as it is or as it is usually written.
 fn leaks(what: &str, bytes: &[u8]) -> Vec<String> {
     let lines = KEY.lines().filter(|line| line.starts_with(['M', 'Q']));
     let values = [TOKEN, KEY].into_iter().chain(lines).map(|v| v.as_bytes().to_vec());
     let encoded = [TOKEN, KEY].into_iter().map(|value| base64(value.as_bytes()).into_bytes());
     values
         .chain(encoded)
+        .chain([TOKEN, KEY].into_iter().flat_map(escaped))
         .filter(|value| bytes.windows(value.len()).any(|window| window == value.as_slice()))
         .map(|value| format!("{what} has {}", String::from_utf8_lossy(&value)))
         .collect()
@@ -225,6 +234,46 @@ fn output_is_masked_however_it_comes_and_nothing_is_kept_after_a_kill() {
     assert_eq!(leaks("the log", log.as_bytes()), [""; 0]);
     std::fs::remove_file(site.path("w1/builds/b/kept")).unwrap();
     assert_nothing_said(&site, &build);
+    assert_nothing_leaked(&site);
+}
+
+#[test]
+fn a_leak_is_found_however_it_is_written() {
+    let json = json!({ "log": format!("a {TOKEN} b") }).to_string();
+    assert_eq!(leaks("json", json.as_bytes()).len(), 1);
+    assert_eq!(leaks("url", b"u:tok3n%2Fwith%2Bodd%3D%22chars%22%20%26%20more@h").len(), 1);
+    assert_eq!(leaks("log", format!("a {TOKEN} b").as_bytes()).len(), 1);
+}
+
+/// Symptom: a value stood in clear in the log of the next build. Cause: a command masked only what it or an
+/// earlier command of its build was given. Cure: each command masks all that its builder lists.
+#[test]
+fn what_an_earlier_build_left_is_masked_for_a_command_that_was_given_nothing() {
+    let look = json!({ "use": "shell-command", "args": { "command": "cat ../left || true" } });
+    let site = site(&builder("", &[look, shell("printf %s \"$TOKEN\" > ../left")])).start();
+    assert_eq!(site.build("b")["outcome"], "success");
+    let build = site.build("b");
+    assert!(logs(&site, &build).contains("<token>"), "{}", logs(&site, &build));
+    std::fs::remove_file(site.path("w1/builds/b/left")).unwrap();
+    assert_nothing_said(&site, &build);
+    assert_nothing_leaked(&site);
+}
+
+#[test]
+fn a_value_that_is_replaced_while_a_build_runs_is_masked_to_its_end() {
+    let write = "printf %s \"$TOKEN\" > ../left; until test -e ../../../go; do sleep 0.05; done";
+    let site = site(&builder("", &[shell(write), shell("cat ../left; printf ' %s' \"$TOKEN\"")])).start();
+    let buildset = site.submit("b");
+    let left = site.path("w1/builds/b/left");
+    windlass_tests::site::eventually("the first step has written the value", || {
+        std::fs::read_to_string(&left).ok().filter(|text| text == TOKEN)
+    });
+    secret(&site.path("secret-token"), "another value");
+    std::fs::write(site.path("w1/go"), "").unwrap();
+    assert_eq!(site.outcome(buildset), "success");
+    let build = site.newest("b");
+    assert!(logs(&site, &build).contains("<token> <token>"), "{}", logs(&site, &build));
+    std::fs::remove_file(left).unwrap();
     assert_nothing_leaked(&site);
 }
 

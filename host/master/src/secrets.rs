@@ -1,12 +1,12 @@
-//! Where the values of secrets are: looked for when a configuration is checked, read when a command
-//! needs them, and held by nobody in between.
+//! Where the values of secrets are: looked for when a configuration is checked, read when a build sends a
+//! command, and held by that build alone, until it ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::{Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use windlass_config::config::{self, Secret, SecretSource};
 use windlass_config::{Catalog, HookFacts, Severity, Unusable};
@@ -18,13 +18,15 @@ use windlass_protocol::message::{self, SecretValue};
 use windlass_runtime::registry::{Generation, Resolved};
 use windlass_store::Store;
 
-use crate::plugins::Hooks;
+use crate::plugins::{BadPlugin, Hooks};
 use crate::start::{StartError, blocking};
 
 /// What a configuration is checked against: the plugins, and the secrets as they are now.
 pub(crate) struct Surroundings<'a> {
     /// Answers for hooks.
     pub generation: &'a Generation,
+    /// Plugins that are there and cannot be loaded: nobody knows what they offer.
+    pub bad: &'a [BadPlugin],
     /// Of the configuration file: paths begin there.
     pub directory: &'a Path,
     /// Whether this process has the environment that the master has.
@@ -33,7 +35,18 @@ pub(crate) struct Surroundings<'a> {
 
 impl Catalog for Surroundings<'_> {
     fn hook(&self, kind: HookKind, name: &str) -> Result<HookFacts, String> {
-        Hooks(self.generation).hook(kind, name)
+        let found = Hooks(self.generation).hook(kind, name);
+        found.map_err(|missing| match (name.split_once(':'), self.bad) {
+            (_, []) => missing,
+            (Some((plugin, _)), bad) => match bad.iter().any(|bad| bad.name == plugin) {
+                true => format!("plugin `{plugin}` cannot be loaded"),
+                false => missing,
+            },
+            (None, bad) => {
+                let names = bad.iter().map(|bad| format!("`{}`", bad.name)).collect::<Vec<_>>().join(", ");
+                format!("{missing}; what cannot be loaded may have it: {names}")
+            }
+        })
     }
 
     fn secret(&self, mut secret: Secret) -> Result<Secret, Unusable> {
@@ -115,13 +128,12 @@ fn from_file(path: &Path) -> Result<Vec<u8>, Problem> {
     Ok(value)
 }
 
-/// Reads the value of a secret for a command.
-async fn read(config: &config::Master, name: &str) -> Result<SecretValue, Failure> {
-    let Some(secret) = config.secrets.get(name).cloned() else {
+/// Reads the value of a secret for a build.
+fn read(config: &config::Master, name: &str) -> Result<SecretValue, Failure> {
+    let Some(secret) = config.secrets.get(name) else {
         return Err(Failure::new("not-found", format!("there is no secret `{name}` in the configuration")));
     };
-    let read = blocking(move || value(&secret)).await;
-    read.map(|value| SecretValue(value.into())).map_err(|problem| {
+    value(secret).map(|value| SecretValue(value.into())).map_err(|problem| {
         let mut failure = Failure::new("io", format!("the secret `{name}` {problem}"));
         failure.detail = Some(problem.help());
         failure
@@ -163,55 +175,70 @@ pub(crate) fn take_out(child: &mut tokio::process::Command) {
     }
 }
 
+/// The most bytes of a builder's secrets in all: they travel with each of its commands, and its workers look
+/// for all of them in all output.
+pub(crate) const MAX_VALUES: usize = 1024 * 1024;
+
+/// How many values of one secret a build remembers beside the newest one.
+const FORMER: usize = 4;
+
 /// The secrets of one build.
 #[derive(Debug)]
 pub(crate) struct BuildSecrets {
     /// Of those that its builder lists.
     pub placeholders: Placeholders,
-    /// Those that a command of it was given: later ones may come upon them, in a file or in a log, and
-    /// mask them too.
-    given: Mutex<BTreeSet<String>>,
+    /// What this build read, by name, the newest value first: one that is replaced meanwhile still lies in
+    /// files and logs that it wrote.
+    values: Mutex<BTreeMap<String, VecDeque<SecretValue>>>,
 }
 
 impl BuildSecrets {
     pub fn new(placeholders: Placeholders) -> BuildSecrets {
-        BuildSecrets { placeholders, given: Mutex::default() }
+        BuildSecrets { placeholders, values: Mutex::default() }
     }
 
-    /// What travels beside a command: the secrets whose placeholders occur in what it gets, and those
-    /// that the build has used before. The value of one that it is not granted stays here; the worker says
-    /// so if it is about to be used.
-    pub async fn beside<'t>(
-        &self,
-        command: &Resolved,
-        config: &config::Master,
-        texts: impl IntoIterator<Item = &'t str> + Clone,
+    /// What travels beside every command of the build: all secrets of its builder, since any output may hold
+    /// any of them, in a file that an earlier build left or from a command that runs beside it. Which of
+    /// them the command may use is the worker's to say, from the grants that travel with it.
+    pub async fn beside(
+        self: &Arc<Self>,
+        config: &Arc<config::Master>,
     ) -> Result<Vec<message::Secret>, Failure> {
-        let rights = Rights::of(command, config);
-        let mut named: BTreeSet<&str> =
-            self.placeholders.within(texts).into_iter().map(|(name, _)| name).collect();
-        let needed = named.clone();
-        let given = {
-            let mut given = self.given.lock().expect("no holder of this lock panics");
-            given.extend(named.iter().filter(|name| rights.cover(name)).map(|name| (*name).to_owned()));
-            given.clone()
-        };
-        named.extend(given.iter().map(String::as_str));
+        if self.placeholders.iter().next().is_none() {
+            return Ok(Vec::new());
+        }
+        let (secrets, config) = (Arc::clone(self), Arc::clone(config));
+        blocking(move || secrets.read(&config)).await
+    }
+
+    /// One that the build never read and cannot read fails the command, whether it needs it or not: it could
+    /// not be masked.
+    fn read(&self, config: &config::Master) -> Result<Vec<message::Secret>, Failure> {
         let mut secrets = Vec::new();
-        for name in named {
-            let value = match given.contains(name) {
-                true => match read(config, name).await {
-                    Ok(value) => Some(value),
-                    Err(failure) if needed.contains(name) => return Err(failure),
-                    Err(failure) => {
-                        tracing::warn!(%failure, "a secret that was used before cannot be masked any more");
-                        continue;
-                    }
-                },
-                false => None,
+        let mut values = self.values.lock().expect("no holder of this lock panics");
+        for (name, placeholder) in self.placeholders.iter() {
+            let known = values.entry(name.to_owned()).or_default();
+            let value = match (read(config, name), known.front()) {
+                (Ok(value), _) => value,
+                (Err(failure), None) => return Err(failure),
+                (Err(failure), Some(last)) => {
+                    tracing::warn!(%failure, "a build goes on with the value that it read last");
+                    last.clone()
+                }
             };
-            let placeholder = self.placeholders.get(name).expect("only listed names are given").to_owned();
-            secrets.push(message::Secret { name: name.to_owned(), placeholder, value });
+            if known.front() != Some(&value) {
+                known.retain(|former| *former != value);
+                known.push_front(value.clone());
+                known.truncate(1 + FORMER);
+            }
+            let former = known.iter().skip(1).cloned().collect();
+            let (name, placeholder) = (name.to_owned(), placeholder.to_owned());
+            secrets.push(message::Secret { name, placeholder, value, former });
+        }
+        let bytes: usize = values.values().flatten().map(|value| value.0.len()).sum();
+        if bytes > MAX_VALUES {
+            let message = format!("the secrets of a builder may have {MAX_VALUES} bytes in all, not {bytes}");
+            return Err(Failure::new("too-large", message));
         }
         Ok(secrets)
     }
@@ -340,7 +367,7 @@ mod tests {
         let directory = Path::new("/nowhere");
         let generation = Generation::new(0, Vec::new());
         let look = |source, is_master| {
-            let around = Surroundings { generation: &generation, directory, is_master };
+            let around = Surroundings { generation: &generation, bad: &[], directory, is_master };
             around.secret(Secret { source, strip: true }).unwrap_err()
         };
         let missing = look(SecretSource::File("key".into()), false);

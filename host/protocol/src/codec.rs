@@ -196,9 +196,9 @@ mod tests {
                 Secret {
                     name: "key".into(),
                     placeholder: "windlass_secret_0".into(),
-                    value: Some(SecretValue(b"a\xffb".as_slice().into())),
+                    value: SecretValue(b"a\xffb".as_slice().into()),
+                    former: vec![SecretValue(b"before".as_slice().into())],
                 },
-                Secret { name: "withheld".into(), placeholder: "windlass_secret_1".into(), value: None },
             ],
         })
     }

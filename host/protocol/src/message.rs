@@ -203,7 +203,8 @@ pub struct Start {
     pub env: Vec<(String, String)>,
     /// Capabilities that the master's configuration grants: name and scope.
     pub grants: Vec<(String, Vec<String>)>,
-    /// The secrets whose placeholders occur in `args` or `env`. Kept in memory alone, on both sides.
+    /// All that its builder lists: the command may use those that it is granted, and what it says is masked
+    /// with all. Kept in memory alone, on both sides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
 }
@@ -215,8 +216,11 @@ pub struct Secret {
     pub name: String,
     /// What stands for it in texts.
     pub placeholder: String,
-    /// None: the command was not granted it, and the value stays where it is.
-    pub value: Option<SecretValue>,
+    /// What a process gets.
+    pub value: SecretValue,
+    /// Values that the build used before this one: masked, and given to nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<SecretValue>,
 }
 
 /// The bytes of a secret. Shown to nobody: neither a log nor a failed test prints them.

@@ -27,7 +27,7 @@ use crate::machine::Machine;
 use crate::options::Event;
 use crate::outgoing::Outgoing;
 use crate::port::{Context, GRACE, Port};
-use crate::secret::Secrets;
+use crate::secret;
 use crate::spool::{CommandSpool, Spool};
 
 /// What commands are made of.
@@ -93,6 +93,7 @@ impl Commands {
             entries: HashMap::new(),
             runs: JoinSet::new(),
             names: HashMap::new(),
+            secrets: secret::Known::default(),
             behind: Vec::new(),
             leaving: None,
         };
@@ -179,6 +180,7 @@ struct Owner {
     entries: HashMap<CommandUid, Entry>,
     runs: JoinSet<Ended>,
     names: HashMap<Id, CommandUid>,
+    secrets: secret::Known,
     /// Commands whose directory is still in use by one that nobody wants any more.
     behind: Vec<(CommandUid, Arc<Plugin>)>,
     leaving: Option<Leaving>,
@@ -383,7 +385,7 @@ impl Owner {
             plugin.capabilities.iter().map(|asked| (asked.capability.as_str(), asked.scope.as_slice()));
         let granted = start.grants.iter().map(|(name, scope)| (name.as_str(), scope.as_slice()));
         let bundled = self.parts.components.is_bundled(&start.digest);
-        let secrets = Secrets::new(start.secrets.clone());
+        let secrets = self.secrets.take(start.secrets.clone());
         let (hook, digest) = (entry.hook.clone(), start.digest.short());
         let context = Arc::new(Context {
             runtime: Handle::current(),

@@ -38,13 +38,9 @@ impl Input {
         }
         let secrets = self.context.secrets.as_ref().filter(|secrets| secrets.occur_in(data));
         let Some(secrets) = secrets else { return try_write(&self.pipe, data) };
-        let put = secrets.put(data, &self.context.grants).inspect_err(|_| {
+        let put = secrets.put(data, &self.context.grants, MAX_PIECE).inspect_err(|_| {
             self.context.denials.fetch_add(1, Ordering::Relaxed);
         })?;
-        if put.len() > MAX_PIECE {
-            let message = format!("a piece of input may have {MAX_PIECE} bytes with its secrets");
-            return Err(Failure::new("too-large", message));
-        }
         let written = try_write(&self.pipe, &put)?;
         if written < put.len() {
             let pipe = self.pipe.try_clone().map_err(|error| closed(&error))?;

@@ -2,10 +2,11 @@
 //!
 //! A value goes into values of environment variables and into standard input, where no other process
 //! finds it by looking at a command line. A placeholder anywhere else is refused: what came of it would be
-//! a surprise for whoever wrote it.
+//! a surprise for whoever wrote it. Whether the command may use a secret at all is asked here, at the put;
+//! all of them are masked.
 
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use aho_corasick::AhoCorasick;
 use windlass_core::value::{Completion, Failure, Pair, Value};
@@ -15,6 +16,32 @@ use windlass_runtime::port::SpawnOptions;
 use crate::child::Plan;
 use crate::grant::Grants;
 use crate::mask::Mask;
+
+/// The most bytes of the input of a child with its secrets.
+const MAX_INPUT: usize = 1024 * 1024;
+
+/// The most bytes of all its variables with secrets: Linux takes no more.
+const MAX_VARIABLES: usize = 2 * 1024 * 1024;
+
+/// The secrets of commands that run. Those of one build have the same ones, and share what finds them.
+#[derive(Debug, Default)]
+pub struct Known(Vec<Weak<Secrets>>);
+
+impl Known {
+    /// What came with a command; none: it came without.
+    pub fn take(&mut self, list: Vec<Secret>) -> Option<Arc<Secrets>> {
+        if list.is_empty() {
+            return None;
+        }
+        self.0.retain(|known| known.strong_count() > 0);
+        let known = self.0.iter().filter_map(Weak::upgrade).find(|known| known.list == list);
+        known.or_else(|| {
+            let secrets = Secrets::new(list)?;
+            self.0.push(Arc::downgrade(&secrets));
+            Some(secrets)
+        })
+    }
+}
 
 /// The secrets of one command that has some.
 #[derive(Debug)]
@@ -31,11 +58,13 @@ impl Secrets {
         if list.is_empty() || list.iter().any(|secret| secret.placeholder.is_empty()) {
             return None;
         }
-        let value = |secret: &Secret| secret.value.as_ref().map(|value| value.0.clone());
-        let values: Vec<_> = list.iter().filter_map(|s| Some((s.name.as_str(), value(s)?))).collect();
+        let values = list.iter().flat_map(|secret| {
+            let values = std::iter::once(&secret.value).chain(&secret.former);
+            values.map(|value| (secret.name.as_str(), value.0.as_ref()))
+        });
         // Placeholders differ from build to build; a log shall not.
         let texts = list.iter().map(|secret| (secret.name.as_str(), secret.placeholder.as_str()));
-        let mask = Mask::new(values.iter().map(|(name, value)| (*name, value.as_ref())), texts);
+        let mask = Mask::new(values, texts);
         let placeholders = list.iter().map(|secret| &secret.placeholder);
         let search = AhoCorasick::new(placeholders).expect("placeholders are few and short");
         Some(Arc::new(Secrets { mask: Arc::new(mask), search, list }))
@@ -93,36 +122,46 @@ impl Secrets {
 
     /// Puts values into the environment and the input of a child, as far as the command may use them.
     pub fn put_into(&self, plan: &mut Plan, grants: &Grants) -> Result<(), Failure> {
+        let mut room = MAX_VARIABLES;
         for (name, value) in &mut plan.variables {
             if self.named_in(value.as_bytes()).is_none() {
                 continue;
             }
-            let put = self.put(value.as_bytes(), grants)?;
+            let put = self.put(value.as_bytes(), grants, room)?;
+            room -= put.len();
             if put.contains(&0) {
                 let message = format!("a secret in the variable `{}` contains a NUL", name.display());
                 return Err(Failure::new("bad-argument", message));
             }
             *value = std::ffi::OsString::from_vec(put);
         }
-        if let Some(input) = &mut plan.input {
-            *input = self.put(input, grants)?;
+        if let Some(input) = &mut plan.input
+            && self.occur_in(input)
+        {
+            *input = self.put(input, grants, MAX_INPUT)?;
         }
         Ok(())
     }
 
-    /// A text with the values of its placeholders.
-    pub fn put(&self, text: &[u8], grants: &Grants) -> Result<Vec<u8>, Failure> {
-        let mut out = Vec::with_capacity(text.len());
+    /// A text with the values of its placeholders. One that would come to more than `most` bytes is refused
+    /// before it takes any memory: a text may repeat a placeholder as often as it likes.
+    pub fn put(&self, text: &[u8], grants: &Grants, most: usize) -> Result<Vec<u8>, Failure> {
+        let secret = |found: &aho_corasick::Match| &self.list[found.pattern().as_usize()];
+        let mut len = text.len();
+        for found in self.search.find_iter(text) {
+            let Secret { name, value, .. } = secret(&found);
+            grants.secret(name)?;
+            len = len - found.len() + value.0.len();
+        }
+        if len > most {
+            let message = format!("with its secrets this comes to {len} bytes, where {most} have room");
+            return Err(Failure::new("too-large", message));
+        }
+        let mut out = Vec::with_capacity(len);
         let mut at = 0;
         for found in self.search.find_iter(text) {
-            let secret = &self.list[found.pattern().as_usize()];
-            grants.secret(&secret.name)?;
-            let value = secret.value.as_ref().ok_or_else(|| {
-                let message = format!("the master did not send the value of the secret `{}`", secret.name);
-                Failure::new("denied", message)
-            })?;
             out.extend_from_slice(&text[at..found.start()]);
-            out.extend_from_slice(&value.0);
+            out.extend_from_slice(&secret(&found).value.0);
             at = found.end();
         }
         out.extend_from_slice(&text[at..]);
@@ -165,13 +204,20 @@ mod tests {
 
     use super::*;
 
-    fn secrets() -> Arc<Secrets> {
-        let secret = |name: &str, value: Option<&'static str>| Secret {
+    fn list() -> Vec<Secret> {
+        let value = |text: &'static str| SecretValue(text.into());
+        let long = SecretValue(vec![b'k'; 32 * 1024].into());
+        let secret = |name: &str, value, former| Secret {
             name: name.to_owned(),
             placeholder: format!("windlass_secret_{name}"),
-            value: value.map(|value| SecretValue(value.into())),
+            value,
+            former,
         };
-        Secrets::new(vec![secret("key", Some("hunter2")), secret("withheld", None)]).unwrap()
+        vec![secret("key", value("hunter2"), vec![value("hunter1")]), secret("long", long, vec![])]
+    }
+
+    fn secrets() -> Arc<Secrets> {
+        Secrets::new(list()).unwrap()
     }
 
     fn grants(scope: &str) -> Grants {
@@ -198,13 +244,45 @@ mod tests {
     #[test]
     fn values_stand_where_their_placeholders_stood() {
         let put = |text: &str| {
-            secrets().put(text.as_bytes(), &grants("*")).map(|put| String::from_utf8(put).unwrap())
+            secrets().put(text.as_bytes(), &grants("*"), 100).map(|put| String::from_utf8(put).unwrap())
         };
         assert_eq!(put("a windlass_secret_key,windlass_secret_key"), Ok("a hunter2,hunter2".into()));
         assert_eq!(put("windlass_secret_other"), Ok("windlass_secret_other".into()));
-        assert_eq!(put("windlass_secret_withheld").unwrap_err().code, "denied");
-        let denied = secrets().put(b"windlass_secret_key", &grants("other")).unwrap_err();
+        let denied = secrets().put(b"windlass_secret_key", &grants("other"), 100).unwrap_err();
         assert!(denied.message.contains("may not use the secret `key`"), "{denied}");
+    }
+
+    /// Symptom: a step filled a worker's memory. Cause: a placeholder of 48 bytes that is repeated becomes
+    /// 32 KiB each time. Cure: what comes of it is counted before it is made.
+    #[test]
+    fn a_placeholder_that_is_repeated_fills_no_memory() {
+        let repeated = |count: usize| "windlass_secret_long".repeat(count);
+        let put = |count, most| secrets().put(repeated(count).as_bytes(), &grants("*"), most);
+        assert_eq!(put(32, MAX_INPUT).unwrap().len(), MAX_INPUT);
+        let refused = put(33, MAX_INPUT).unwrap_err();
+        assert_eq!(refused.code, "too-large");
+        assert!(refused.message.contains("1081344 bytes, where 1048576"), "{refused}");
+        assert_eq!(put(1_000_000, MAX_INPUT).unwrap_err().code, "too-large");
+    }
+
+    #[test]
+    fn values_that_were_replaced_are_masked_and_put_nowhere() {
+        assert_eq!(secrets().mask().text("hunter1 hunter2"), "<key> <key>");
+        assert_eq!(secrets().put(b"windlass_secret_key", &grants("*"), 100).unwrap(), b"hunter2");
+    }
+
+    #[test]
+    fn commands_of_one_build_share_what_finds_their_secrets() {
+        let mut known = Known::default();
+        let one = known.take(list()).unwrap();
+        assert!(Arc::ptr_eq(&one, &known.take(list()).unwrap()));
+        let mut other = list();
+        other[0].placeholder.push('x');
+        assert!(!Arc::ptr_eq(&one, &known.take(other).unwrap()));
+        drop(one);
+        assert!(known.take(Vec::new()).is_none());
+        known.take(list()).unwrap();
+        assert_eq!(known.0.len(), 1, "those of commands that have ended are forgotten");
     }
 
     #[test]

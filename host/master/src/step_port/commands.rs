@@ -1,7 +1,6 @@
 //! The remote commands of a step: started, watched, interrupted, ended.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use windlass_core::build::record;
@@ -10,18 +9,22 @@ use windlass_core::policy::HookKind;
 use windlass_core::record::Component;
 use windlass_core::render::{Scope, render};
 use windlass_core::value::Failure;
+use windlass_protocol::codec::MAX_MESSAGE;
 use windlass_protocol::message::{CommandUid, Start, Update};
 use windlass_runtime::port::StepEvent;
 
 use super::lines::Lines;
 use super::{End, StepContext, StepState, uid};
+use crate::secrets::MAX_VALUES;
 use crate::worker_link::{CommandEvent, CommandFeed, Links, size};
 
 /// The most commands of one step, over its whole run: a step that wants more is a loop gone wild.
 const MAX_COMMANDS: usize = 10_000;
 
-/// The most bytes of a command's arguments and environment, far below what one message may have.
+/// The most bytes of a command's arguments, environment and grants. With as much for secrets it is far below
+/// what one message may have: a start that is made can be sent.
 const MAX_START: usize = 1024 * 1024;
+const _: () = assert!(MAX_START + MAX_VALUES <= MAX_MESSAGE / 2);
 
 /// The most commands of one step at a time: a worker is one machine.
 const MAX_AT_ONCE: usize = 256;
@@ -137,9 +140,7 @@ impl StepState {
         let ordinal = u32::try_from(self.commands.len()).expect("there are at most MAX_COMMANDS");
         let uid = uid::derive(&self.context.build, self.context.step.id, ATTEMPT, ordinal);
         let env = self.environment()?;
-        let texts = std::iter::once(args).chain(env.iter().map(|(_, value)| value.as_str()));
-        let (build, config) = (Arc::clone(&self.context.secrets), Arc::clone(&self.context.config));
-        let secrets = build.beside(&resolved, &config, texts).await?;
+        let secrets = self.context.secrets.beside(&self.context.config).await?;
         let start = Start {
             command: uid.clone(),
             hook: resolved.hook,
@@ -159,11 +160,10 @@ impl StepState {
                 .collect(),
             secrets,
         };
-        let bytes =
-            start.args.len() + start.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        if bytes > MAX_START {
-            let message =
-                format!("the arguments and the environment of a command may have {MAX_START} bytes");
+        if said(&start) > MAX_START {
+            let message = format!(
+                "the arguments, the environment and the grants of a command may have {MAX_START} bytes"
+            );
             return Err(Failure::new("too-large", message));
         }
         let component = Component {
@@ -332,6 +332,13 @@ impl StepState {
         }
         self.events.push_back(event);
     }
+}
+
+/// The bytes of a start whose number others decide. Secrets have a bound of their own.
+fn said(start: &Start) -> usize {
+    let env = start.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    let scopes = start.grants.iter().flat_map(|(_, scope)| scope).map(String::len).sum::<usize>();
+    start.args.len() + env + scopes
 }
 
 /// What an event counts for while it waits. An end waits, too, and is never refused.

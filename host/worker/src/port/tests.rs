@@ -211,7 +211,8 @@ async fn input_is_given_at_once_or_bit_by_bit() {
 #[tokio::test]
 async fn a_secret_that_does_not_fit_into_the_pipe_arrives_whole_and_what_follows_waits() {
     let value = SecretValue(vec![b'k'; 32 * 1024].into());
-    let secret = Secret { name: "key".into(), placeholder: "windlass_secret_0".into(), value: Some(value) };
+    let secret =
+        Secret { name: "key".into(), placeholder: "windlass_secret_0".into(), value, former: vec![] };
     let mut world = world_with(tempfile::tempdir().unwrap(), "*", vec![secret]);
     let mut options = sh("wc -c");
     options.input = None;
@@ -229,7 +230,8 @@ async fn what_the_host_tells_of_a_child_names_secrets_and_shows_none() {
     let secret = |name: &str, value: &'static str| Secret {
         name: name.into(),
         placeholder: format!("windlass_secret_{name}"),
-        value: Some(SecretValue(value.into())),
+        value: SecretValue(value.into()),
+        former: vec![],
     };
     let secrets = vec![secret("key", "hunter2")];
     let mut world = world_with(tempfile::tempdir().unwrap(), "*", secrets);
