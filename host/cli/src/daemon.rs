@@ -14,6 +14,8 @@ use crate::place::{MASTER_FILE, WORKER_FILE, file_in, read};
 
 /// `windlass master`: runs until SIGINT or SIGTERM; SIGHUP reconfigures.
 pub async fn master(path: &Path) -> Result<Exit, Failed> {
+    // Builds on this machine may run as the same user.
+    windlass_worker::conceal();
     let config = file_in(path, MASTER_FILE);
     read(&config)?;
     let mut signals = Signals::listen()?;

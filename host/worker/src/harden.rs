@@ -1,24 +1,33 @@
-//! What a worker's process does to itself before it runs programs of strangers under its own user.
+//! What a daemon's process does to itself before programs of strangers run under its own user.
 
 use std::os::fd::BorrowedFd;
 
 use rustix::io::FdFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
-/// Makes this process fit to be a worker and nothing else. What the kernel refuses is said and survived.
-pub fn harden() {
-    let refused = |what: &str, error: rustix::io::Errno| tracing::warn!(%error, "failed to {what}");
-    // Builds have the same user: they may not trace this process, nor read its memory, where the token is.
+/// Keeps other processes of the same user out of this one, where tokens and secrets are: builds may be among
+/// them. What the kernel refuses is said and survived.
+pub fn conceal() {
+    // They may not trace it, nor read its memory or its environment.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .unwrap_or_else(|error| refused("keep builds from looking into the worker", error));
+        .unwrap_or_else(|error| refused("keep builds from looking into this process", error));
+    // A crash writes none of it to disk. Inherited by builds, who may raise it again: theirs shall not fill it.
+    let core = rustix::process::getrlimit(Resource::Core);
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: core.maximum })
+        .unwrap_or_else(|error| refused("switch off core dumps", error));
+}
+
+/// Makes this process fit to be a worker and nothing else.
+pub(crate) fn harden() {
+    conceal();
     // Whatever a build leaves behind becomes a child of this process, and is found.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .unwrap_or_else(|error| refused("adopt what builds leave behind", error));
-    // Inherited by builds, who may raise it again: a crash shall not fill the disk.
-    let core = rustix::process::getrlimit(Resource::Core);
-    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: core.maximum })
-        .unwrap_or_else(|error| refused("switch off core dumps of builds", error));
     keep_files();
+}
+
+fn refused(what: &str, error: rustix::io::Errno) {
+    tracing::warn!(%error, "failed to {what}");
 }
 
 /// Children get what the worker gives them, not what whoever started the worker had open.

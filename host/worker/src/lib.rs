@@ -44,4 +44,5 @@ mod tree;
 mod work;
 
 pub use agent::run;
+pub use harden::conceal;
 pub use options::{Event, Exit, Options, WorkerError};
