@@ -86,12 +86,12 @@ pub async fn worker(path: &Path) -> Result<Exit, Failed> {
     options.on_event = std::sync::Arc::new(tell);
     options.alone = true;
     options.compiler = crate::compile::compiler();
-    let run = windlass_worker::run(checked, options);
-    tokio::pin!(run);
+    // In a task: here, on the first thread, each message of the link would have to wake another thread.
+    let mut run = tokio::spawn(windlass_worker::run(checked, options));
     loop {
         tokio::select! {
             ended = &mut run => {
-                ended.context("the worker stopped")?;
+                ended.context("the worker panicked")?.context("the worker stopped")?;
                 return Ok(Exit::Success);
             }
             asked = signals.next() => match asked {
