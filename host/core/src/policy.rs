@@ -142,14 +142,14 @@ pub struct RequestInfo {
 }
 
 /// What a policy is asked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each is the function of the interface of the same name in wit/")]
 pub enum Question {
     MergeRequests { builder: BuilderInfo, first: RequestInfo, others: Vec<RequestInfo> },
     PrioritizeBuilders { builders: Vec<BuilderInfo> },
-    NextSlave { builder: BuilderInfo, slaves: Vec<SlaveInfo>, request: RequestInfo },
+    NextSlave { builder: BuilderInfo, slaves: Arc<Vec<SlaveInfo>>, request: RequestInfo },
     NextBuild { builder: BuilderInfo, requests: Vec<RequestInfo> },
-    CanStartBuild { builder: BuilderInfo, slaves: Vec<SlaveInfo>, request: RequestInfo },
+    CanStartBuild { builder: BuilderInfo, slaves: Arc<Vec<SlaveInfo>>, request: RequestInfo },
     CodebaseGenerator { change: Change },
 }
 
@@ -165,6 +165,18 @@ impl Question {
             | Question::CanStartBuild { builder, .. } => used_by(Some(&builder.name), kind),
             Question::PrioritizeBuilders { .. } | Question::CodebaseGenerator { .. } => used_by(None, kind),
         }
+    }
+
+    /// The builders or workers that it offers.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let (builders, slaves): (&[BuilderInfo], &[SlaveInfo]) = match self {
+            Question::PrioritizeBuilders { builders } => (builders, &[]),
+            Question::NextSlave { slaves, .. } | Question::CanStartBuild { slaves, .. } => (&[], slaves),
+            Question::MergeRequests { .. }
+            | Question::NextBuild { .. }
+            | Question::CodebaseGenerator { .. } => (&[], &[]),
+        };
+        builders.iter().map(|b| b.name.as_str()).chain(slaves.iter().map(|s| s.name.as_str()))
     }
 
     /// The hook that answers it.
@@ -226,8 +238,8 @@ pub struct Lookups {
     pub now: Timestamp,
     /// Properties of requests, by id.
     pub requests: BTreeMap<u64, Vec<Pair>>,
-    /// Properties of workers, by name.
-    pub slaves: BTreeMap<String, Arc<Vec<Pair>>>,
+    /// Properties of workers, by name: of all of them, so that no question makes a copy.
+    pub slaves: Arc<BTreeMap<String, Arc<Vec<Pair>>>>,
 }
 
 /// A look-up that a policy made, with its answer, for the record.

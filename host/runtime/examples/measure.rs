@@ -143,5 +143,5 @@ fn question(slaves: usize) -> Question {
         reason: "force".to_owned(),
         properties: Vec::new(),
     };
-    Question::NextSlave { builder, slaves: (0..slaves).map(slave).collect(), request }
+    Question::NextSlave { builder, slaves: std::sync::Arc::new((0..slaves).map(slave).collect()), request }
 }

@@ -18,7 +18,7 @@ use crate::bindings::master::exports::windlass::base::plugin as wit;
 use crate::bindings::master::windlass::base::types as base;
 use crate::bounds;
 use crate::charge::{Budget, Counters};
-use crate::convert::list;
+use crate::convert::{each, list};
 use crate::hooks::Indices;
 use crate::load::{Problem, TRIAL_CPU_MS, TRIAL_WALL};
 use crate::plugin::Plugin;
@@ -270,7 +270,7 @@ async fn decide(
         }
         Question::NextSlave { builder, slaves, request } => {
             let guest = indices.next_slave.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
-            let (builder, slaves, request) = (builder.into(), list(slaves), request.into());
+            let (builder, slaves, request) = (builder.into(), each(&slaves), request.into());
             Answer::Slave(guest.call_choose(store, hook, args, &builder, &slaves, &request).await??)
         }
         Question::NextBuild { builder, requests } => {
@@ -280,7 +280,7 @@ async fn decide(
         }
         Question::CanStartBuild { builder, slaves, request } => {
             let guest = indices.can_start_build.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
-            let (builder, slaves, request) = (builder.into(), list(slaves), request.into());
+            let (builder, slaves, request) = (builder.into(), each(&slaves), request.into());
             Answer::Names(guest.call_allow(store, hook, args, &builder, &slaves, &request).await??)
         }
         Question::CodebaseGenerator { change } => {

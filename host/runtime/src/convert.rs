@@ -15,6 +15,11 @@ pub(crate) fn list<A, B: From<A>>(items: Vec<A>) -> Vec<B> {
     items.into_iter().map(B::from).collect()
 }
 
+/// Converts each element of what others share.
+pub(crate) fn each<'a, A, B: From<&'a A>>(items: &'a [A]) -> Vec<B> {
+    items.iter().map(B::from).collect()
+}
+
 impl From<Value> for base::Value {
     /// Numbers that some guests do not have travel as JSON text.
     fn from(value: Value) -> base::Value {
@@ -191,17 +196,17 @@ impl From<BuilderInfo> for model::BuilderInfo {
     }
 }
 
-impl From<SlaveInfo> for model::SlaveInfo {
-    fn from(slave: SlaveInfo) -> model::SlaveInfo {
+impl From<&SlaveInfo> for model::SlaveInfo {
+    fn from(slave: &SlaveInfo) -> model::SlaveInfo {
         model::SlaveInfo {
-            name: slave.name,
+            name: slave.name.clone(),
             running: slave.running,
             max_builds: slave.max_builds,
             connected_since_ms: slave.connected_since.0,
             last_built_ms: slave.last_built.map(|at| at.0),
             last_outcome: slave.last_outcome.map(base::Outcome::from),
             load: slave.load,
-            properties: list(slave.properties),
+            properties: list(slave.properties.clone()),
         }
     }
 }

@@ -38,8 +38,6 @@ pub struct Board {
     /// Which builders may use a worker.
     served: BTreeMap<String, Vec<String>>,
     pub(super) running: BTreeMap<BuildId, Running>,
-    /// When workers last built, by builder.
-    history: BTreeMap<String, BTreeMap<String, LastBuilt>>,
     /// Look-ups of history under way, by builder.
     pub(super) awaited: BTreeMap<String, BTreeSet<String>>,
     /// Requests that left the board while a scan is under way: what it saw of them is old.
@@ -61,7 +59,7 @@ impl Board {
     /// Goes by other rules from the next decision on. Starts under way go on with the policies they began
     /// with and build by the new rules; requests of builders that are gone stay pending.
     pub fn configure(&mut self, rules: Rules) {
-        self.slots.configure(&rules.workers);
+        self.slots.configure(&rules);
         self.desk.reloaded(&rules);
         self.served.clear();
         for builder in rules.builders.values() {
@@ -154,8 +152,7 @@ impl Board {
                 }
             }
             // A build that ended meanwhile is newer.
-            let known = self.history.entry(builder).or_default().entry(worker).or_default();
-            *known = (*known).max_by_time(last);
+            self.slots.built(&builder, &worker, last);
         }
     }
 
@@ -205,8 +202,7 @@ impl Board {
             }
             return;
         };
-        let history = self.history.entry(running.builder.clone()).or_default();
-        history.insert(running.worker.clone(), Some((at, outcome)));
+        self.slots.built(&running.builder, &running.worker, Some((at, outcome)));
         let lane = self.lanes.entry(running.builder.clone()).or_default();
         lane.building = lane.building.saturating_sub(1);
         if outcome == Outcome::Retry {
@@ -286,19 +282,15 @@ impl Board {
         self.starts.values().filter(|s| s.stage == Stage::Claim).count()
     }
 
-    /// When each worker last built for a builder, as far as that was looked up.
-    pub(super) fn history_of(&self, builder: &str) -> Option<&BTreeMap<String, LastBuilt>> {
-        self.history.get(builder)
-    }
-
     /// Gives a slot back and wakes those who may want it.
     pub(super) fn free(&mut self, worker: &str, builder: &str) {
         self.slots.release(worker, builder);
         self.dirty.insert(builder.to_owned());
+        let Some(no) = self.slots.number(worker) else { return };
         for name in self.served.get(worker).into_iter().flatten() {
             let Some(lane) = self.lanes.get_mut(name) else { continue };
-            if lane.is_waiting_for_slot(worker) {
-                lane.wake_for_slot(worker, WOKEN_BY_A_SLOT);
+            if lane.is_waiting_for_slot(no) {
+                lane.wake_for_slot(no, WOKEN_BY_A_SLOT);
                 self.dirty.insert(name.clone());
             }
         }
@@ -318,13 +310,10 @@ impl Board {
             if builder.next_slave.is_none() && builder.can_start_build.is_none() {
                 continue;
             }
-            for worker in builder.workers.iter().filter(|w| self.slots.is_connected(w)) {
-                let key = (builder.name.clone(), worker.clone());
-                let awaited = self.awaited.get(&builder.name).is_some_and(|a| a.contains(worker));
-                let known = self.history.get(&key.0).is_some_and(|known| known.contains_key(&key.1));
-                if !awaited && !known {
-                    self.awaited.entry(key.0.clone()).or_default().insert(key.1.clone());
-                    wanted.push(key);
+            for worker in self.slots.unknown(&builder.name) {
+                let awaited = self.awaited.entry(builder.name.clone()).or_default();
+                if awaited.insert(worker.to_owned()) {
+                    wanted.push((builder.name.clone(), worker.to_owned()));
                 }
             }
         }
@@ -339,18 +328,5 @@ fn retry_after(retries: u32) -> u64 {
     match retries {
         0 | 1 => 0,
         n => 1_000_u64.saturating_mul(1 << (n - 2).min(16)).min(LONGEST_RETRY_MS),
-    }
-}
-
-trait ByTime {
-    fn max_by_time(self, other: Self) -> Self;
-}
-
-impl ByTime for LastBuilt {
-    fn max_by_time(self, other: LastBuilt) -> LastBuilt {
-        match (self, other) {
-            (Some(a), Some(b)) => Some(if a.0 >= b.0 { a } else { b }),
-            (one, None) | (None, one) => one,
-        }
     }
 }

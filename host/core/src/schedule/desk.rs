@@ -2,6 +2,7 @@
 //! each decision.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::judge::{Offered, Verdict, judge};
 use super::tally::{Tallies, Tally};
@@ -257,7 +258,7 @@ impl Desk {
 fn snapshots(question: Question) -> (Vec<SlaveInfo>, Vec<BuilderInfo>) {
     match question {
         Question::NextSlave { builder, slaves, .. } | Question::CanStartBuild { builder, slaves, .. } => {
-            (slaves, vec![builder])
+            (Arc::unwrap_or_clone(slaves), vec![builder])
         }
         Question::MergeRequests { builder, .. } | Question::NextBuild { builder, .. } => {
             (Vec::new(), vec![builder])

@@ -1,13 +1,16 @@
 //! The question that a start has in its present stage. Drafting one changes nothing: whether it is asked
 //! is the desk's to say. And what a start follows, with an answer or without.
 
+use std::sync::Arc;
+
 use super::desk::{Asker, Draft, Unasked};
 use super::judge::{Offered, Verdict};
 use super::lane::Entry;
+use super::slots::Member;
 use super::stage::Stage;
 use super::{Board, StartId};
 use crate::builder::{OnError, PolicyUse};
-use crate::policy::{Lookups, Question, RequestInfo, SlaveInfo};
+use crate::policy::{Lookups, Question, RequestInfo};
 use crate::time::Timestamp;
 
 /// What a stage is to follow.
@@ -26,7 +29,7 @@ pub(super) enum Advice {
 impl Board {
     /// The question of the present stage; `Err`: there is nothing to ask about. `candidates` are the start's, where
     /// the question is about workers.
-    pub(super) fn draft(&self, id: StartId, candidates: Vec<String>) -> Result<Draft, Advice> {
+    pub(super) fn draft(&self, id: StartId, mut candidates: Vec<Member>) -> Result<Draft, Advice> {
         let Some(start) = self.starts.get(&id) else { return Err(Advice::GiveUp) };
         let (stage, name) = (start.stage, start.spec.name.clone());
         let builder = self.builder_info(&name);
@@ -50,21 +53,13 @@ impl Board {
             Stage::Allow | Stage::Place => {
                 let Some((_, first)) = self.first(id) else { return Err(Advice::GiveUp) };
                 let request = see(first);
-                offered.names = candidates;
-                offered.names.truncate(self.rules.window);
-                if offered.names.is_empty() {
+                if candidates.is_empty() {
                     return Err(Advice::GiveUp);
                 }
-                let built = self.history_of(&name);
-                let info = |worker: &String| {
-                    let info = self.slots.info(worker, u32::from(*worker == start.worker))?;
-                    let last = built.and_then(|built| built.get(worker).copied().flatten());
-                    let (last_built, last_outcome) = last.unzip();
-                    Some(SlaveInfo { last_built, last_outcome, ..info })
-                };
-                let slaves: Vec<SlaveInfo> = offered.names.iter().filter_map(info).collect();
-                let properties = |worker: &String| (worker.clone(), self.slots.properties(worker));
-                lookups.slaves = offered.names.iter().map(properties).collect();
+                candidates.truncate(self.rules.window);
+                let mine = self.slots.number(&start.worker);
+                let slaves = Arc::new(candidates.into_iter().map(|m| self.slots.info(m, mine)).collect());
+                lookups.slaves = self.slots.properties();
                 match stage {
                     Stage::Allow => Question::CanStartBuild { builder, slaves, request },
                     Stage::Pick | Stage::Place | Stage::Join | Stage::Ready | Stage::Claim => {

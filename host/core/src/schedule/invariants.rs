@@ -24,7 +24,7 @@ impl Board {
     fn check_builders(&self, now: Timestamp) {
         let ordering: Vec<_> = self.desk.asks().filter(|a| a.asker == Asker::Round).collect();
         assert_eq!(ordering.len(), usize::from(self.ordering), "the order is being asked, or not");
-        let ordered = |name: &String| ordering.iter().any(|a| a.offered.names.contains(name));
+        let ordered = |name: &String| ordering.iter().any(|a| a.question.names().any(|n| n == name));
         let left_out = |name: &String| self.left_out.as_ref().is_some_and(|(_, names)| names.contains(name));
         for (name, lane) in &self.lanes {
             if self.can_begin(name) && !self.closed {

@@ -7,13 +7,12 @@ use super::lane::Key;
 use crate::id::RequestId;
 use crate::policy::{Answer, Question};
 
-/// What a policy was offered.
+/// What a policy was offered, as far as its question does not say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offered {
     pub(super) requests: Vec<RequestId>,
     /// The last of them, where they are a window of what waits.
     pub(super) end: Option<Key>,
-    pub(super) names: Vec<String>,
 }
 
 /// An answer that makes sense.
@@ -35,14 +34,14 @@ pub(super) fn judge(
     let mut ignored = Vec::new();
     let verdict = match (asked, answer) {
         (Question::PrioritizeBuilders { .. }, Answer::Names(names)) => {
-            Verdict::Order(known(names, offered, "builder", &mut ignored)?)
+            Verdict::Order(known(names, asked, "builder", &mut ignored)?)
         }
         (Question::CanStartBuild { .. }, Answer::Names(names)) => {
-            Verdict::Allow(known(names, offered, "worker", &mut ignored)?)
+            Verdict::Allow(known(names, asked, "worker", &mut ignored)?)
         }
         (Question::NextSlave { .. }, Answer::Slave(None)) => Verdict::Place(None),
         (Question::NextSlave { .. }, Answer::Slave(Some(name))) => {
-            if !offered.names.contains(&name) {
+            if !asked.names().any(|offered| offered == name) {
                 return Err(format!("worker `{}` was not offered", clip(&name)));
             }
             Verdict::Place(Some(name))
@@ -85,11 +84,11 @@ pub(super) fn judge(
 /// The names that were offered, each once, in the order of the answer.
 fn known(
     names: Vec<String>,
-    offered: &Offered,
+    asked: &Question,
     what: &str,
     ignored: &mut Vec<String>,
 ) -> Result<Vec<String>, String> {
-    let offered: BTreeSet<&str> = offered.names.iter().map(String::as_str).collect();
+    let offered: BTreeSet<&str> = asked.names().collect();
     let (mut seen, answered) = (BTreeSet::new(), names.len());
     let mut kept = Vec::new();
     for name in names {
@@ -119,17 +118,33 @@ fn clip(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{BuilderInfo, RequestInfo};
+    use std::sync::Arc;
 
-    fn builder() -> BuilderInfo {
+    use crate::policy::{BuilderInfo, RequestInfo, SlaveInfo};
+
+    fn builder(name: &str) -> BuilderInfo {
         BuilderInfo {
-            name: "b".to_owned(),
+            name: name.to_owned(),
             tags: Vec::new(),
             pending: 1,
             building: 0,
             highest_priority: None,
             oldest_request: None,
         }
+    }
+
+    fn slaves(names: &[&str]) -> Arc<Vec<SlaveInfo>> {
+        let slave = |name: &&str| SlaveInfo {
+            name: (*name).to_owned(),
+            running: 0,
+            max_builds: None,
+            connected_since: crate::time::Timestamp(1),
+            last_built: None,
+            last_outcome: None,
+            load: None,
+            properties: Vec::new(),
+        };
+        Arc::new(names.iter().map(slave).collect())
     }
 
     fn request() -> RequestInfo {
@@ -152,18 +167,19 @@ mod tests {
 
     fn check(question: Question, answer: Answer, expected: Result<(Verdict, usize), &str>) {
         let requests = vec![RequestId(1), RequestId(2)];
-        let offered = Offered { requests, end: None, names: names(&["w1", "w2"]) };
+        let offered = Offered { requests, end: None };
         let found = judge(&question, &offered, answer).map(|(verdict, ignored)| (verdict, ignored.len()));
         assert_eq!(found, expected.map_err(str::to_owned));
     }
 
     #[test]
     fn answers_are_judged_by_what_was_offered() {
-        let order = || Question::PrioritizeBuilders { builders: Vec::new() };
-        let slave = || Question::NextSlave { builder: builder(), slaves: Vec::new(), request: request() };
-        let build = || Question::NextBuild { builder: builder(), requests: Vec::new() };
-        let allow = || Question::CanStartBuild { builder: builder(), slaves: Vec::new(), request: request() };
-        let merge = || Question::MergeRequests { builder: builder(), first: request(), others: Vec::new() };
+        let (b, workers) = (|| builder("b"), || slaves(&["w1", "w2"]));
+        let order = || Question::PrioritizeBuilders { builders: vec![builder("w1"), builder("w2")] };
+        let slave = || Question::NextSlave { builder: b(), slaves: workers(), request: request() };
+        let build = || Question::NextBuild { builder: b(), requests: Vec::new() };
+        let allow = || Question::CanStartBuild { builder: b(), slaves: workers(), request: request() };
+        let merge = || Question::MergeRequests { builder: b(), first: request(), others: Vec::new() };
 
         check(order(), Answer::Names(names(&["w2", "x", "w2"])), Ok((Verdict::Order(names(&["w2"])), 1)));
         check(order(), Answer::Names(Vec::new()), Ok((Verdict::Order(Vec::new()), 0)));

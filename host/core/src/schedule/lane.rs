@@ -10,6 +10,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::StartId;
+use super::slots::WorkerNo;
 use crate::id::RequestId;
 use crate::merge;
 use crate::request::{Buildset, Request};
@@ -39,7 +40,7 @@ enum Place {
     /// Until a moment, or until one of these workers has a slot if that comes first.
     Held {
         until: Timestamp,
-        wants: Vec<String>,
+        wants: Vec<WorkerNo>,
     },
     Taken(StartId),
 }
@@ -53,7 +54,7 @@ pub(super) struct Entry {
     pub(super) retries: u32,
     alike: Option<u64>,
     /// Workers that it was offered in vain since its last hold was over.
-    refused: BTreeSet<String>,
+    refused: BTreeSet<WorkerNo>,
     place: Place,
 }
 
@@ -74,7 +75,7 @@ pub(super) struct Lane {
     ages: BTreeSet<(Timestamp, RequestId)>,
     held: BTreeSet<(Timestamp, Key)>,
     /// Held ones by the worker that they want a slot of.
-    wanting: BTreeMap<String, BTreeSet<Key>>,
+    wanting: BTreeMap<WorkerNo, BTreeSet<Key>>,
     /// Why the newest held one is held.
     pub(super) held_why: String,
     /// Builds that run or are being claimed.
@@ -180,14 +181,20 @@ impl Lane {
     }
 
     /// Notes that a request was offered these workers in vain; the others of `all` are news to it.
-    pub(super) fn refused(&mut self, id: RequestId, offered: Vec<String>, all: &[String]) -> Vec<String> {
+    pub(super) fn refused(
+        &mut self,
+        id: RequestId,
+        offered: Vec<WorkerNo>,
+        mut all: Vec<WorkerNo>,
+    ) -> Vec<WorkerNo> {
         let Some(entry) = self.entries.get_mut(&id) else { return Vec::new() };
         entry.refused.extend(offered);
-        all.iter().filter(|w| !entry.refused.contains(*w)).cloned().collect()
+        all.retain(|worker| !entry.refused.contains(worker));
+        all
     }
 
     /// Holds a request until a moment, or until one of the workers `wants` has a slot if that comes first.
-    pub(super) fn hold(&mut self, id: RequestId, until: Timestamp, wants: Vec<String>, why: &str) {
+    pub(super) fn hold(&mut self, id: RequestId, until: Timestamp, wants: Vec<WorkerNo>, why: &str) {
         self.unplace(id);
         let Some(key) = self.place(id, Place::Held { until, wants: wants.clone() }) else { return };
         self.held.insert((until, key));
@@ -232,9 +239,9 @@ impl Lane {
     }
 
     /// Lets at most `limit` of those wait again that want a slot of this worker.
-    pub(super) fn wake_for_slot(&mut self, worker: &str, limit: usize) {
+    pub(super) fn wake_for_slot(&mut self, worker: WorkerNo, limit: usize) {
         for _ in 0..limit {
-            let Some(key) = self.wanting.get(worker).and_then(BTreeSet::first).copied() else { break };
+            let Some(key) = self.wanting.get(&worker).and_then(BTreeSet::first).copied() else { break };
             self.put_back(key.id);
         }
     }
@@ -259,8 +266,8 @@ impl Lane {
     }
 
     /// Whether a request waits, or is held until this worker has a slot.
-    pub(super) fn is_waiting_for_slot(&self, worker: &str) -> bool {
-        self.has_waiting() || self.wanting.contains_key(worker)
+    pub(super) fn is_waiting_for_slot(&self, worker: WorkerNo) -> bool {
+        self.has_waiting() || self.wanting.contains_key(&worker)
     }
 
     /// Its moment has come: it may be offered every worker again.

@@ -1,15 +1,16 @@
 //! The slot that a start sits on until its claim: which others it could have, and how it moves.
 
+use super::slots::Member;
 use super::stage::{Stage, Start};
 use super::{Board, StartId};
 
 impl Board {
     /// Workers that could take the start now, its own included, in the default order.
-    pub(super) fn candidates(&self, id: StartId) -> Vec<String> {
+    pub(super) fn candidates(&self, id: StartId) -> Vec<Member> {
         let Some(start) = self.starts.get(&id) else { return Vec::new() };
-        let found = self.slots.with_room(&start.spec.workers, &start.spec.name, &start.worker);
-        let allowed = |w: &String| start.allowed.as_ref().is_none_or(|allowed| allowed.contains(w));
-        found.into_iter().filter(|w| allowed(w)).cloned().collect()
+        let mut found = self.slots.with_room(&start.spec.name, &start.worker);
+        found.retain(|member| start.may_have(member.worker));
+        found
     }
 
     /// Moves a start to another worker's slot. If that is reserved by a start that is not settled either,
@@ -29,7 +30,7 @@ impl Board {
         }
         let unsettled = |s: &Start| matches!(s.stage, Stage::Pick | Stage::Allow | Stage::Place);
         let could = |s: &Start| {
-            s.spec.workers.contains(&from) && s.allowed.as_ref().is_none_or(|allowed| allowed.contains(&from))
+            s.spec.workers.contains(&from) && self.slots.number(&from).is_some_and(|from| s.may_have(from))
         };
         let other = self.starts.iter().find(|(_, s)| s.worker == to && unsettled(s) && could(s));
         let Some((other, their_name)) = other.map(|(id, s)| (*id, s.spec.name.clone())) else { return false };

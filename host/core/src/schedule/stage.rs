@@ -1,5 +1,6 @@
 //! The way of one start: pick, allow, place, join, claim. Each stage follows its policy or the default.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::claim::{Claim, Given};
@@ -7,6 +8,7 @@ use super::desk::{Asked, Desk, Unasked};
 use super::draft::{Advice, instead, unasked};
 use super::judge::Verdict;
 use super::lane::{Entry, Key, Rest};
+use super::slots::WorkerNo;
 use super::{
     ASKED_AGAIN, Board, Effect, HOLD_MS, MERGE_BOUND, REFUSALS_A_PASS, REST_MS, Reply, StartId,
     WINDOWS_A_PASS,
@@ -43,11 +45,11 @@ pub(super) struct Start {
     pub(super) request: Option<RequestId>,
     pub(super) joined: Vec<RequestId>,
     /// What `can-start-build` allowed; none: it was not asked.
-    pub(super) allowed: Option<Vec<String>>,
+    allowed: Option<BTreeSet<WorkerNo>>,
     acted: Vec<Component>,
     decisions: Vec<DecisionId>,
     /// Workers that it could have been given when its policies were asked.
-    offered: Vec<String>,
+    offered: Vec<WorkerNo>,
     /// How often the present stage was asked again.
     again: u32,
     /// `next-build` is offered what comes after this.
@@ -60,6 +62,11 @@ impl Start {
     /// Its requests; the first is the one that it began for.
     pub(super) fn requests(&self) -> impl Iterator<Item = RequestId> + '_ {
         self.request.into_iter().chain(self.joined.iter().copied())
+    }
+
+    /// Whether its policies let it have this worker.
+    pub(super) fn may_have(&self, worker: WorkerNo) -> bool {
+        self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&worker))
     }
 
     /// Whether it may serve other requests, too.
@@ -80,7 +87,7 @@ impl Board {
     /// Begins a start: takes the least-loaded slot and goes as far as the first policy. False: no slot.
     pub(super) fn begin(&mut self, name: &str, now: Timestamp) -> bool {
         let Some(spec) = self.rules.builders.get(name).cloned() else { return false };
-        let Some(worker) = self.slots.best(&spec.workers, name).cloned() else { return false };
+        let Some(worker) = self.slots.best(name).map(str::to_owned) else { return false };
         if !self.slots.reserve(&worker, name) {
             return false;
         }
@@ -167,7 +174,7 @@ impl Board {
             if policy.is_some() && matches!(start.stage, Stage::Allow | Stage::Place) {
                 candidates = self.candidates(id);
                 if let Some(start) = self.starts.get_mut(&id) {
-                    start.offered.extend_from_slice(&candidates);
+                    start.offered.extend(candidates.iter().map(|member| member.worker));
                 }
             }
             let advice = match policy {
@@ -219,7 +226,7 @@ impl Board {
                 self.hold(id, &why, now)
             }
             (Stage::Allow, Advice::Verdict(Verdict::Allow(names))) => {
-                start.allowed = Some(names.clone());
+                start.allowed = Some(names.iter().filter_map(|name| self.slots.number(name)).collect());
                 start.enter(Stage::Place);
                 Done::Allowed(names)
             }
@@ -240,11 +247,11 @@ impl Board {
             }
             (Stage::Place, Advice::Default) => {
                 let own = start.worker.clone();
-                let own_will_do = start.allowed.as_ref().is_none_or(|allowed| allowed.contains(&own));
+                let own_will_do = self.slots.number(&own).is_some_and(|own| start.may_have(own));
                 let best = if own_will_do && self.slots.is_connected(&own) {
                     Some(own)
                 } else {
-                    self.candidates(id).first().cloned()
+                    self.candidates(id).first().map(|member| self.slots.name(member.worker).to_owned())
                 };
                 match best {
                     Some(worker) if self.move_to(id, &worker) => {
@@ -331,8 +338,7 @@ impl Board {
         let Some(start) = self.starts.get_mut(&id) else { return Done::Stale };
         let (name, request, offered) =
             (start.spec.name.clone(), start.request, std::mem::take(&mut start.offered));
-        let all =
-            start.spec.workers.iter().filter(|w| self.slots.is_connected(w)).cloned().collect::<Vec<_>>();
+        let all = self.slots.connected(&name).collect();
         self.give_up(id);
         let Some(lane) = self.lanes.get_mut(&name) else { return Done::Stale };
         let rest = |ms| Some(Rest { until: now.plus_ms(ms), why: why.to_owned() });
@@ -340,8 +346,8 @@ impl Board {
         match request {
             None => lane.rest = rest(HOLD_MS),
             Some(request) => {
-                let wants = lane.refused(request, offered, &all);
-                if wants.iter().any(|w| self.slots.has_room(w, &name)) {
+                let wants = lane.refused(request, offered, all);
+                if wants.iter().any(|no| self.slots.has_room(*no, &name)) {
                     // A slot came free while the policy thought: the next question offers it.
                     done = Done::Stale;
                 } else {

@@ -33,10 +33,10 @@ impl Board {
 
     /// Why the requests of a builder wait.
     fn why(&self, name: &str, lane: &Lane) -> Option<String> {
-        let Some(spec) = self.rules.builders.get(name) else {
+        if !self.rules.builders.contains_key(name) {
             return Some("no such builder in the configuration".to_owned());
-        };
-        if !spec.workers.iter().any(|w| self.slots.is_connected(w)) {
+        }
+        if self.slots.connected(name).next().is_none() {
             return Some("none of its workers is connected".to_owned());
         }
         if let Some(rest) = &lane.rest {
@@ -51,7 +51,7 @@ impl Board {
         if self.left_out.as_ref().is_some_and(|(_, names)| names.contains(name)) {
             return Some("the order of builders leaves it out".to_owned());
         }
-        if !spec.workers.iter().any(|w| self.slots.has_room(w, name)) {
+        if !self.slots.any_room(name) {
             return Some("all its workers are busy".to_owned());
         }
         None

@@ -32,7 +32,7 @@ impl Board {
                             builders: ready.iter().map(|name| self.builder_info(name)).collect(),
                         },
                         lookups: Lookups::default(),
-                        offered: Offered { names: ready.clone(), ..Offered::default() },
+                        offered: Offered::default(),
                         seen: Vec::new(),
                     };
                     match self.desk.ask(&self.rules, &policy, draft, now) {
@@ -57,7 +57,7 @@ impl Board {
     /// The order of builders arrived, or the want of one.
     pub(super) fn ordered(&mut self, asked: Asked, reply: Reply, now: Timestamp) {
         self.ordering = false;
-        let offered = asked.offered.names.clone();
+        let offered: Vec<String> = asked.question.names().map(str::to_owned).collect();
         let judged = Desk::judged(&asked, &reply);
         self.desk.went(&asked, judged.as_ref().err().map(|f| &**f), now);
         match judged {
@@ -131,7 +131,7 @@ impl Board {
 
     /// Whether a build of this builder could begin now.
     pub(super) fn can_begin(&self, name: &str) -> bool {
-        let (Some(lane), Some(spec)) = (self.lanes.get(name), self.rules.builders.get(name)) else {
+        let Some(lane) = self.lanes.get(name).filter(|_| self.rules.builders.contains_key(name)) else {
             return false;
         };
         lane.has_waiting()
@@ -139,7 +139,7 @@ impl Board {
             && lane.rest.is_none()
             && !self.awaited.contains_key(name)
             && !self.joining.contains(name)
-            && spec.workers.iter().any(|w| self.slots.has_room(w, name))
+            && self.slots.any_room(name)
     }
 
     pub(super) fn builder_info(&self, name: &str) -> BuilderInfo {

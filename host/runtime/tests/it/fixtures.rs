@@ -98,5 +98,5 @@ pub fn question(slaves: usize) -> Question {
         reason: "force".to_owned(),
         properties: Vec::new(),
     };
-    Question::NextSlave { builder, slaves: (0..slaves).map(slave).collect(), request }
+    Question::NextSlave { builder, slaves: Arc::new((0..slaves).map(slave).collect()), request }
 }

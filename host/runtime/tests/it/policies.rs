@@ -40,7 +40,7 @@ async fn every_look_up_is_recorded_with_its_answer() {
     let lookups = Lookups {
         now: Timestamp(42),
         requests: [(12, vec![pair("branch", "main")])].into(),
-        slaves: [("w1".to_owned(), Arc::new(vec![pair("os", "linux")]))].into(),
+        slaves: Arc::new([("w1".to_owned(), Arc::new(vec![pair("os", "linux")]))].into()),
     };
     let reply = host.runtime.ask(&plugin, "property", "{}", question(3), lookups).await;
     let Ok(Answer::Slave(Some(text))) = reply.answer else { panic!("{:?}", reply.answer) };
