@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::judge::{Offered, Verdict, judge};
-use super::tally::{Tallies, Tally};
+use super::tally::Tallies;
 use super::{Ask, AskId, PolicyStatus, Reply, Rules, StartId};
 use crate::builder::PolicyUse;
 use crate::decision::{Decision, Done};
@@ -95,9 +95,9 @@ impl Desk {
     ) -> Result<Ask, Unasked> {
         let (kind, builder) = (draft.question.kind(), draft.builder.as_deref());
         let component = rules.components.get(&(kind, policy.hook.clone()));
-        let tally = self.tallies.of(kind, &policy.hook, builder, component.map(|c| c.digest));
+        let tally = self.tallies.asked(kind, &policy.hook, builder, component.map(|c| c.digest));
         let Some(component) = component else {
-            tally.into_iter().for_each(Tally::missed);
+            tally.missed();
             return Err(Unasked::Unknown);
         };
         let health = self
@@ -105,7 +105,7 @@ impl Desk {
             .entry((kind, component.hook.clone()))
             .or_insert_with(|| Health::new(component.digest));
         if !health.may_ask(now) {
-            tally.into_iter().for_each(Tally::skip);
+            tally.skip();
             let until = health.suspended_until.unwrap_or(now);
             return Err(Unasked::Suspended { until, component: component.clone() });
         }
@@ -176,7 +176,7 @@ impl Desk {
             }
         }
         let builder = asked.builder.as_deref();
-        if let Some(tally) = self.tallies.of(kind, &asked.policy.hook, builder, Some(digest)) {
+        if let Some(tally) = self.tallies.answered(kind, &asked.policy.hook, builder, digest) {
             match fault {
                 None => tally.answers += 1,
                 Some(fault) => tally.failed(fault),

@@ -43,18 +43,33 @@ impl Tallies {
         self.0.get(&(kind, hook.to_owned(), builder.map(str::to_owned))).cloned().unwrap_or_default()
     }
 
-    /// The tally of a use of these bytes. One that speaks of other bytes is not given out: what is to be counted
-    /// was asked of a plugin that has been replaced since.
-    pub(super) fn of(
+    /// The tally of a use that is asked now, or would be: it speaks of these bytes, as the rules do.
+    pub(super) fn asked(
         &mut self,
         kind: HookKind,
         hook: &str,
         builder: Option<&str>,
         digest: Option<Digest>,
+    ) -> &mut Tally {
+        let key = (kind, hook.to_owned(), builder.map(str::to_owned));
+        let tally = self.0.entry(key).or_default();
+        if tally.digest != digest {
+            *tally = Tally { digest, ..Tally::default() };
+        }
+        tally
+    }
+
+    /// The tally of a use that was asked. None: what is to be counted was asked of a plugin that has been
+    /// replaced since.
+    pub(super) fn answered(
+        &mut self,
+        kind: HookKind,
+        hook: &str,
+        builder: Option<&str>,
+        digest: Digest,
     ) -> Option<&mut Tally> {
         let key = (kind, hook.to_owned(), builder.map(str::to_owned));
-        let tally = self.0.entry(key).or_insert_with(|| Tally { digest, ..Tally::default() });
-        (tally.digest == digest).then_some(tally)
+        self.0.get_mut(&key).filter(|tally| tally.digest == Some(digest))
     }
 }
 

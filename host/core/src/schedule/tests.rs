@@ -228,6 +228,25 @@ fn a_policy_picks_the_worker_and_its_component_is_on_record() {
     assert_eq!(table.commit(), started(&[("w2", &[1])]));
 }
 
+/// Symptom: after a reload, nothing of a policy was counted any more. Cause: the late reply of the old bytes made a
+/// tally for them. Cure: only what is asked by the present rules has a tally.
+#[test]
+fn a_reply_of_bytes_that_were_replaced_counts_for_nothing_and_keeps_nothing_from_being_counted() {
+    let choosy = || Builder { next_slave: Some(policy("choose")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(9))], vec![choosy()]);
+    table.submit([request(1, "a")]);
+    table.configure(vec![choosy()], None, "two");
+    table.answer(Answer::Slave(Some("w".to_owned())));
+    let counts = |table: &Table| {
+        let policy = table.board.status(table.now).policies.remove(0);
+        (policy.answers, policy.faults, policy.last_fault.is_some())
+    };
+    assert_eq!(counts(&table), (0, 0, false), "the new bytes have answered nothing");
+    table.submit([request(2, "a")]);
+    table.fail();
+    assert_eq!(counts(&table), (0, 1, true));
+}
+
 #[test]
 fn a_builder_that_waits_for_its_policy_stops_no_other() {
     let choosy = Builder { next_slave: Some(policy("choose")), ..builder("a", &["w"]) };
