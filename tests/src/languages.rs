@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use windlass_build::Builder;
+use windlass_core::text::chain;
 
 use crate::fixtures::target_dir;
 
@@ -40,11 +41,6 @@ fn build(project: &Path) -> Vec<u8> {
         Ok(built) => fs::read(&built[0].path).expect("the component was just built"),
         Err(error) => panic!("{}\n{}", chain(&error), said.join("\n")),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn guests() -> PathBuf {

@@ -7,7 +7,7 @@ use windlass_config::Diagnostics;
 use windlass_master::Grant;
 
 use crate::exit::{Exit, Failed};
-use crate::output::{GOOD, paint, tame, tame_log};
+use crate::output::{GOOD, paint, tame, tame_lines};
 use crate::place::{MASTER_FILE, WORKER_FILE, file_in, read};
 use crate::query::print_json;
 
@@ -57,7 +57,7 @@ fn report(
         return Ok(if faulty { Exit::Invalid } else { Exit::Success });
     }
     for fault in &plugins {
-        eprintln!("{}\n", tame_log(fault));
+        eprintln!("{}\n", tame_lines(fault));
     }
     for diagnostics in [warnings, errors].into_iter().flatten() {
         draw(diagnostics);

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_worker::Event;
 
 use crate::exit::{Exit, Failed};
-use crate::output::{GOOD, paint, tame_log};
+use crate::output::{GOOD, paint, tame_lines};
 use crate::place::{MASTER_FILE, WORKER_FILE, file_in, read};
 
 /// `windlass master`: runs until SIGINT or SIGTERM; SIGHUP reconfigures.
@@ -68,7 +68,7 @@ pub async fn master(path: &Path) -> Result<Exit, Failed> {
 /// What is wrong with a configuration or plugin has its own exit code.
 pub fn start_failed(error: windlass_master::StartError) -> Failed {
     for detail in error.details() {
-        eprintln!("{}\n", tame_log(&detail));
+        eprintln!("{}\n", tame_lines(&detail));
     }
     let exit = if error.is_invalid() { Exit::Invalid } else { Exit::Outside };
     Failed { exit, error: error.into() }

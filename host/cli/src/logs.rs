@@ -7,7 +7,7 @@ use windlass_master::view;
 use windlass_web::client::Client;
 
 use crate::exit::{Exit, Failed};
-use crate::output::{FAINT, HEADING, paint, tame, tame_log};
+use crate::output::{FAINT, HEADING, paint, tame, tame_lines};
 use crate::query::{encode, print_json};
 
 /// Which logs to print.
@@ -113,10 +113,10 @@ fn print_pieces(pieces: &[view::LogPiece]) -> std::io::Result<()> {
         match (terminal, piece.origin) {
             (false, _) => std::io::stdout().lock().write_all(&piece.data.0)?,
             (true, Origin::Header) => {
-                write!(out, "{}", paint(FAINT, tame_log(&String::from_utf8_lossy(&piece.data.0))))?;
+                write!(out, "{}", paint(FAINT, tame_lines(&String::from_utf8_lossy(&piece.data.0))))?;
             }
             (true, Origin::Stdout | Origin::Stderr) => {
-                write!(out, "{}", tame_log(&String::from_utf8_lossy(&piece.data.0)))?;
+                write!(out, "{}", tame_lines(&String::from_utf8_lossy(&piece.data.0)))?;
             }
         }
     }

@@ -25,7 +25,7 @@ use clap::Parser as _;
 
 use args::{Cli, Command};
 use exit::{Exit, Failed};
-use output::{BAD, paint, tame_log};
+use output::{BAD, paint, tame_lines};
 
 /// How long the end may take once all is said.
 const ENDING: std::time::Duration = std::time::Duration::from_secs(1);
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(Failed { exit, error }) => {
             // Names that a plugin gave itself may stand in it.
-            anstream::eprintln!("{} {}", paint(BAD, "error:"), tame_log(&format!("{error:#}")));
+            anstream::eprintln!("{} {}", paint(BAD, "error:"), tame_lines(&format!("{error:#}")));
             if exit == Exit::NoMaster {
                 anstream::eprintln!("start one with `windlass master`, or name its directory with `--dir`");
             }

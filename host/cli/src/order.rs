@@ -10,7 +10,7 @@ use windlass_web::client::{Client, ClientError};
 
 use crate::args;
 use crate::exit::{Exit, Failed};
-use crate::output::{BAD, FAINT, GOOD, HEADING, WARN, outcome_style, outcome_word, paint, tame, tame_log};
+use crate::output::{BAD, FAINT, GOOD, HEADING, WARN, outcome_style, outcome_word, paint, tame, tame_lines};
 use crate::progress::{Progress, content};
 use crate::query::print_json;
 
@@ -94,7 +94,7 @@ pub async fn reconfig(client: &Client, plan: bool, json: bool) -> Result<Exit, F
         }
         Err(ClientError::Refused(refused)) => {
             for detail in &refused.details {
-                eprintln!("{}\n", tame_log(detail));
+                eprintln!("{}\n", tame_lines(detail));
             }
             return Err(ClientError::Refused(refused).into());
         }

@@ -1,8 +1,10 @@
 //! What people see: tables, colours, durations. Colours go through `anstream`, which leaves them out
-//! where NO_COLOR is set or nobody looks. Text from outside loses its control characters here.
+//! where NO_COLOR is set or nobody looks. Cells lose what a terminal would obey.
 
 use anstyle::{AnsiColor, Style};
 use windlass_core::outcome::Outcome;
+use windlass_core::text::acts;
+pub use windlass_core::text::{tame, tame_lines};
 
 /// The style of headings.
 pub const HEADING: Style = Style::new().bold();
@@ -39,25 +41,6 @@ pub fn outcome_word(outcome: Option<Outcome>) -> &'static str {
 #[must_use]
 pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
-}
-
-/// Text from outside on one line: control characters, and with them every escape sequence, become `·`.
-#[must_use]
-pub fn tame(text: &str) -> String {
-    text.chars().map(|c| if acts(c) { '·' } else { c }).collect()
-}
-
-/// Log text from outside: line ends and tabs stay, other control characters become `·`.
-#[must_use]
-pub fn tame_log(text: &str) -> String {
-    text.chars().map(|c| if acts(c) && c != '\n' && c != '\t' { '·' } else { c }).collect()
-}
-
-/// Whether a terminal does something at it instead of showing it: control characters, and those that turn
-/// the direction of the text round them, so that it reads as something else.
-fn acts(c: char) -> bool {
-    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || turns
 }
 
 /// A value as JSON, on several lines. A terminal shows it as it is: JSON lets some control characters stand.
@@ -168,10 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn escape_sequences_from_outside_do_not_reach_the_terminal() {
-        assert_eq!(tame("a\x1b[31mred\nb"), "a·[31mred·b");
-        assert_eq!(tame_log("a\tb\x07\n"), "a\tb·\n");
-        assert_eq!(tame("\u{9b}31m a\u{202e}b"), "·31m a·b");
+    fn escape_sequences_in_json_are_escaped_once_more() {
         assert_eq!(json(&"\u{9b}31m\x7f\n"), r#""\u009b31m\u007f\n""#);
     }
 

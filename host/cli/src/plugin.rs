@@ -83,9 +83,3 @@ impl Loader {
         self.runtime.load(&file.name, file.source, file.bytes.into())
     }
 }
-
-/// An error with all that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use miette::{LabeledSpan, NamedSource, SourceCode};
 use serde::Serialize;
+use windlass_core::text::tame_lines;
 
 /// Everything that is wrong in one file; never empty. `miette` draws it; [`Diagnostics::render`]
 /// writes it plainly, for logs and for the API.
@@ -234,9 +235,6 @@ impl Report {
         message: String,
     ) -> &mut Finding {
         let labels = vec![(span.clone(), String::new())];
-        // The words of a plugin's schema may stand in it, and terminals obey control characters.
-        let tame = |c: char| if c.is_control() && c != '\n' { '·' } else { c };
-        let message = message.chars().map(tame).collect();
         self.found.push(Finding { code, severity, message, labels, help: None });
         self.found.last_mut().expect("one was pushed")
     }
@@ -248,7 +246,7 @@ impl Report {
 
     /// All messages of errors, for a text without places.
     pub(crate) fn messages(&self) -> Vec<String> {
-        self.found.iter().map(|f| f.message.clone()).collect()
+        self.found.iter().map(|f| tame_lines(&f.message)).collect()
     }
 
     /// Errors and warnings of a file, in its order.
@@ -301,11 +299,12 @@ impl Finding {
         Diagnostic {
             code: self.code,
             severity: self.severity,
-            message: self.message,
-            help: self.help,
+            // The words of a plugin's schema may stand in all of them, and terminals obey.
+            message: tame_lines(&self.message),
+            help: self.help.as_deref().map(tame_lines),
             line,
             column,
-            labels: self.labels,
+            labels: self.labels.into_iter().map(|(span, label)| (span, tame_lines(&label))).collect(),
             source: source.clone(),
         }
     }

@@ -10,6 +10,7 @@
 //! - decisions: [`claim`], [`master`] (whose claims are overdue), [`lock`], [`merge`], [`schedule`],
 //!   [`build`], [`step`], [`tree_timer`]
 //! - what plugins may do: [`capability`]
+//! - what people read: [`text`]
 //! - policies: [`policy`] (questions and answers), [`health`], [`decision`] (the record of one)
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -37,6 +38,7 @@ pub mod request_record;
 pub mod schedule;
 pub mod secret;
 pub mod step;
+pub mod text;
 pub mod time;
 pub mod tree_timer;
 pub mod value;

@@ -22,6 +22,7 @@ use windlass_core::id::{BuildId, RequestId};
 use windlass_core::outcome::Outcome;
 use windlass_core::record::BuildRow;
 use windlass_core::secret::Seal;
+pub(crate) use windlass_core::text::chain;
 use windlass_runtime::Runtime;
 use windlass_store::Store;
 
@@ -217,18 +218,6 @@ pub(crate) fn changes(store: &Store, build: &BuildRow, limit: usize) -> Vec<Chan
         }
     };
     newest.into_iter().filter_map(find).collect()
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use windlass_config::config::GitPoller;
 use windlass_core::change::Change;
 use windlass_core::digest::Digest;
 use windlass_core::persist::Persist;
+use windlass_core::text::chain;
 use windlass_core::value::Value;
 use windlass_store::{ReadError, Store};
 
@@ -397,11 +398,6 @@ fn pause_ms(failures: u32, interval_ms: u64) -> u64 {
         0 => interval_ms,
         n => FIRST_RETRY_MS.saturating_mul(1 << (n - 1).min(20)).min(interval_ms),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use windlass_core::digest::Digest;
 use windlass_core::persist::Persist;
 use windlass_core::policy::HookKind;
 use windlass_core::record::BuildRow;
+pub(crate) use windlass_core::text::chain;
 use windlass_runtime::plugin::{BUNDLED, Plugin, Source};
 use windlass_runtime::registry::{self, Candidate, Generation};
 use windlass_runtime::{Meter, Runtime};
@@ -212,10 +213,4 @@ pub(crate) fn full_name(plugin: &Plugin) -> String {
         Source::Bundled => format!("{BUNDLED}:{}", plugin.name),
         Source::File(_) | Source::Master => plugin.name.clone(),
     }
-}
-
-/// An error with all that caused it, each once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -8,6 +8,7 @@ use axum::{Json, Router};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use windlass_core::text::chain;
 use windlass_master::{ForceError, Handle, LogError, PollError, QueryError, ReconfigError, StopError, view};
 
 use crate::error::ApiError;
@@ -181,17 +182,6 @@ async fn reconfig(State(api): State<Api>, body: Bytes) -> Result<Json<view::Reco
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body)
         .map_err(|e| ApiError::new("bad-argument", format!("the body cannot be read: {e}")))
-}
-
-/// The text of an error and of all that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl From<QueryError> for ApiError {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 use windlass_core::digest::Digest;
+pub use windlass_core::text::chain;
 use windlass_core::value::Failure;
 use windlass_runtime::Runtime;
 use windlass_runtime::plugin::{Plugin, Source};
@@ -249,17 +250,6 @@ fn load_file(runtime: &Runtime, name: &str, path: &Path, digest: Digest) -> Work
             Worked::NotHere
         }
     }
-}
-
-/// An error with all its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use windlass_build::{BuildError, Builder, Component};
 
 use super::{File, Loader};
 use crate::exit::{Exit, Failed};
-use crate::output::{FAINT, GOOD, paint, tame, tame_log};
+use crate::output::{FAINT, GOOD, paint, tame, tame_lines};
 use crate::query::print_json;
 
 /// `windlass plugin build`.
@@ -58,7 +58,7 @@ fn failed(error: BuildError, said: &[String]) -> Failed {
     match error {
         BuildError::Failed { command, output } => {
             for line in output.lines().filter(|line| !said.iter().any(|s| s == line)) {
-                eprintln!("{}", tame_log(line));
+                eprintln!("{}", tame_lines(line));
             }
             let program = command.split(' ').take(2).map(|word| word.rsplit('/').next().unwrap_or(word));
             let program = program.collect::<Vec<_>>().join(" ");

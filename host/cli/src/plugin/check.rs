@@ -6,12 +6,13 @@ use anstream::println;
 use serde::Serialize;
 use windlass_core::digest::Digest;
 use windlass_core::policy::HookKind;
+use windlass_core::text::chain;
 use windlass_runtime::plugin::{Hook, Plugin, Source};
 use windlass_runtime::{Verdict, compat, registry};
 
-use super::{File, Loader, build, chain};
+use super::{File, Loader, build};
 use crate::exit::{Exit, Failed};
-use crate::output::{BAD, FAINT, GOOD, WARN, paint, size, tame, tame_log};
+use crate::output::{BAD, FAINT, GOOD, WARN, paint, size, tame, tame_lines};
 use crate::query::print_json;
 
 /// What is known of one file.
@@ -173,10 +174,10 @@ fn show(report: &Report) {
         println!("{} {file} {}", paint(GOOD, "good:"), paint(FAINT, tame(&what)));
     }
     for error in &report.errors {
-        println!("{} {file}: {}", paint(BAD, "error:"), tame_log(error));
+        println!("{} {file}: {}", paint(BAD, "error:"), tame_lines(error));
     }
     for warning in &report.warnings {
-        println!("{} {file}: {}", paint(WARN, "warning:"), tame_log(warning));
+        println!("{} {file}: {}", paint(WARN, "warning:"), tame_lines(warning));
     }
     for HostSays { host, loads, says } in &report.hosts {
         let word = if *loads { "takes it" } else { "refuses it" };

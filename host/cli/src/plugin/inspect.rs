@@ -9,7 +9,7 @@ use windlass_runtime::plugin::{Hook, Plugin};
 use super::anatomy::{Anatomy, anatomy};
 use super::{File, Loader};
 use crate::exit::{Exit, Failed};
-use crate::output::{FAINT, HEADING, WARN, paint, size, tame, tame_log};
+use crate::output::{FAINT, HEADING, WARN, paint, size, tame, tame_lines};
 use crate::query::print_json;
 
 /// `windlass plugin inspect`: loads a component as a master would.
@@ -74,7 +74,7 @@ fn show(plugin: &Plugin, made: &Anatomy) {
     for hook in &plugin.hooks {
         println!("\n{} {}: {}", hook.kind, paint(HEADING, tame(&hook.name)), tame(&hook.summary));
         match &hook.args_schema {
-            Some(schema) => println!("{}", paint(FAINT, tame_log(&format!("{schema:#}")))),
+            Some(schema) => println!("{}", paint(FAINT, tame_lines(&format!("{schema:#}")))),
             None => println!("{}", paint(FAINT, "takes no arguments")),
         }
         for option in &hook.options {

@@ -10,7 +10,7 @@ use windlass_core::value::{Pair, Value};
 
 pub struct Hooks;
 
-const KNOWN: [(HookKind, &str, &str); 20] = [
+const KNOWN: [(HookKind, &str, &str); 21] = [
     (HookKind::SlaveCommand, "windlass", "shell"),
     (HookKind::SlaveCommand, "windlass", "mkdir"),
     (HookKind::SlaveCommand, "windlass", "rmdir"),
@@ -31,6 +31,7 @@ const KNOWN: [(HookKind, &str, &str); 20] = [
     (HookKind::CodebaseGenerator, "windlass", "by-repository"),
     (HookKind::BuildStep, "mine", "broken-schema"),
     (HookKind::BuildStep, "mine", "deploy"),
+    (HookKind::BuildStep, "mine", "loud"),
 ];
 
 impl Catalog for Hooks {
@@ -85,6 +86,13 @@ fn schema(hook: &str) -> Option<Json> {
             "properties": {
                 "repositories": { "type": "object", "additionalProperties": { "type": "string" } },
                 "default": { "type": "string" },
+            },
+        }),
+        "mine:loud" => json!({
+            "type": "object", "additionalProperties": false,
+            "properties": {
+                "color\u{1b}]0;OWNED\u{7}": { "type": "string" },
+                "path": { "type": "string", "x-no-secrets": "\u{1b}[2Jit is a \u{202e}path" },
             },
         }),
         "mine:broken-schema" => json!({ "type": "nonsense" }),

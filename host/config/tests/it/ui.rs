@@ -75,3 +75,18 @@ fn miette_sees_each_error_with_its_span() {
     assert_eq!((label.offset(), label.len()), (0, 5));
     assert_eq!(related[0].help().unwrap().to_string(), "did you mean `title`?");
 }
+
+/// Symptom: `check` let a plugin set the title of a terminal and clear it. Cause: messages were tamed, help was
+/// not. Cure: all that a diagnostic says is.
+#[test]
+fn what_a_plugin_writes_into_its_schema_does_nothing_to_a_terminal() {
+    let text = "[secrets]\nkey = { file = \"key\" }\n[[builders]]\nname = \"b\"\nworkers = [\"w\"]\nsecrets = [\"key\"]\n\
+                [[builders.steps]]\nuse = \"mine:loud\"\nargs = { colour = \"red\", path = \"%(secret:key)s\" }\n";
+    let errors = check_master(Path::new("a.toml"), text, &Hooks).config.unwrap_err();
+    let shown = errors.render();
+    assert!(shown.contains("OWNED") && shown.contains("it is a "), "{shown}");
+    for all in [shown, errors.to_json().to_string()] {
+        let acts: Vec<char> = all.chars().filter(|c| *c != '\n' && windlass_core::text::acts(*c)).collect();
+        assert!(acts.is_empty() && !all.contains("\\u001b"), "{all:?}");
+    }
+}

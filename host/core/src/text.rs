@@ -1,0 +1,48 @@
+//! Texts for people: whole chains of errors, and words from outside that do nothing to a terminal.
+
+/// An error with all that caused it: `failed to read `x`: no such file`.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Text from outside on one line: control characters, and with them every escape sequence, become `·`.
+#[must_use]
+pub fn tame(text: &str) -> String {
+    text.chars().map(|c| if acts(c) { '·' } else { c }).collect()
+}
+
+/// Text from outside on several lines: line ends and tabs stay, other control characters become `·`.
+#[must_use]
+pub fn tame_lines(text: &str) -> String {
+    text.chars().map(|c| if acts(c) && c != '\n' && c != '\t' { '·' } else { c }).collect()
+}
+
+/// Whether a terminal does something at it instead of showing it: control characters, and those that turn
+/// the direction of the text round them, so that it reads as something else.
+#[must_use]
+pub fn acts(c: char) -> bool {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_from_outside_do_not_reach_the_terminal() {
+        assert_eq!(tame("a\x1b[31mred\nb"), "a·[31mred·b");
+        assert_eq!(tame_lines("a\tb\x07\n"), "a\tb·\n");
+        assert_eq!(tame("\u{9b}31m a\u{202e}b"), "·31m a·b");
+    }
+
+    #[test]
+    fn an_error_is_shown_with_its_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("failed to read `x`")]
+        struct Outer(#[source] std::fmt::Error);
+        assert_eq!(chain(&Outer(std::fmt::Error)), format!("failed to read `x`: {}", std::fmt::Error));
+    }
+}
