@@ -27,6 +27,7 @@ use crate::group::{Group, name_of};
 use crate::machine::Machine;
 use crate::mask::{Mask, Masker};
 use crate::output::{Delivered, Gathered};
+use crate::pace::{self, Pace};
 use crate::spool::CommandSpool;
 
 /// How long processes that outlive the child may keep its pipes open before they are killed: a `tee`
@@ -172,6 +173,7 @@ pub fn start(
         max_lines: plan.max_lines,
         kill_at: None,
         leftover: None,
+        pace: Pace::new(now.into_std()),
         grace: plan.grace,
         stop_signal: plan.stop_signal,
         log: plan.log,
@@ -271,6 +273,7 @@ pub struct Watcher {
     max_lines: Option<u64>,
     kill_at: Option<Instant>,
     leftover: Option<(Instant, Leftover)>,
+    pace: Pace,
     grace: Duration,
     stop_signal: Signal,
     log: Option<String>,
@@ -366,6 +369,7 @@ impl Watcher {
         limits
             .chain(self.kill_at)
             .chain(self.leftover.map(|(at, _)| at))
+            .chain(self.pace.next_look().map(Instant::from_std))
             .chain(self.gathered.due(Instant::now()))
             .min()
     }
@@ -389,8 +393,19 @@ impl Watcher {
         if passed(self.kill_at) {
             self.kill();
         }
+        if passed(self.pace.next_look().map(Instant::from_std)) {
+            self.look_at_pace(now);
+        }
         if let Some((_, what)) = self.leftover.filter(|(at, _)| *at <= now) {
             self.on_leftover(what, now);
+        }
+    }
+
+    fn look_at_pace(&mut self, now: Instant) {
+        let leader = self.guard.group.leader();
+        let seen = if self.ended { pace::Seen::default() } else { pace::look(leader) };
+        if let Some(nice) = self.pace.on_look(seen, now.into_std()) {
+            self.guard.group.give_way(nice);
         }
     }
 

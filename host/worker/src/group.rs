@@ -5,7 +5,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, getpriority_pgrp, kill_process_group, setpriority_pgrp};
 
 use crate::machine::Machine;
 
@@ -33,6 +33,21 @@ impl Group {
         let reaped = self.reaped.lock().expect("nobody panics while holding the lock of a group");
         if !*reaped {
             self.send(signal);
+        }
+    }
+
+    /// Lowers the priority of every process of the group, and of all that they start from now on. One that gives
+    /// way more already stays as it is, and so do the others with it.
+    pub fn give_way(&self, nice: i32) {
+        let reaped = self.reaped.lock().expect("nobody panics while holding the lock of a group");
+        if *reaped || getpriority_pgrp(Some(self.leader)).is_ok_and(|now| now >= nice) {
+            return;
+        }
+        match setpriority_pgrp(Some(self.leader), nice) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => {
+                tracing::debug!(leader = ?self.leader, %error, "a process group keeps its priority")
+            }
         }
     }
 
@@ -91,6 +106,24 @@ const NAMES: &[(&str, Signal)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_that_gives_way_never_comes_back() {
+        use std::os::unix::process::CommandExt;
+        let orphans = crate::orphans::Orphans::new("a", false);
+        let machine = Arc::new(Machine::new(Default::default(), "/nowhere".into(), orphans));
+        let mut child =
+            std::process::Command::new("sleep").arg("1000").process_group(0).spawn().expect("it starts");
+        let group = Group::of(&child, machine);
+        let nice = || getpriority_pgrp(Some(group.leader())).expect("it lives");
+        group.give_way(12);
+        let gave_way = nice();
+        assert!(gave_way >= 12, "{gave_way}");
+        group.give_way(10);
+        assert_eq!(nice(), gave_way);
+        group.reap(&mut child).expect("ours to wait for");
+        group.give_way(19);
+    }
 
     #[test]
     fn signals_have_names_both_ways() {

@@ -36,6 +36,7 @@ mod options;
 mod orphans;
 mod outgoing;
 mod output;
+mod pace;
 mod port;
 mod proc;
 mod secret;

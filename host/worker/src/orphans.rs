@@ -18,8 +18,10 @@ use crate::proc::{self, Process};
 /// How long a command's end tries to find and kill all that it left behind.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
-/// Between two looks whether killed processes are gone.
+/// Between two looks whether killed processes are gone, at least; and as a multiple of what a look takes: all that
+/// there are may be hundreds, and nobody else is to feel that they are looked at.
 const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE_FOR_LOOK: u32 = 9;
 
 /// How often to look again at an orphan that shows no environment, before it counts as unmarked.
 const UNSURE: usize = 5;
@@ -207,6 +209,7 @@ fn end_all(find: impl Fn() -> Vec<Process>) -> Ended {
     let mut ended = Ended::default();
     let deadline = Instant::now() + MAX_TIME;
     loop {
+        let began = Instant::now();
         let known =
             |p: &Process, list: &BTreeMap<i32, String>| list.contains_key(&p.pid.as_raw_nonzero().get());
         let roots: Vec<Process> = find().into_iter().filter(|p| !known(p, &ended.left)).collect();
@@ -250,7 +253,7 @@ fn end_all(find: impl Fn() -> Vec<Process>) -> Ended {
             ended.left.extend(find().into_iter().map(|p| (p.pid.as_raw_nonzero().get(), p.name)));
             return ended;
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(PAUSE.max(began.elapsed() * PAUSE_FOR_LOOK));
     }
 }
 
