@@ -4,13 +4,15 @@
 //! known what it becomes, and then [`check_args`] looks again.
 
 use jsonschema::error::ValidationErrorKind as Kind;
-use jsonschema::{ValidationError, Validator};
+use jsonschema::{Draft, ValidationError, Validator};
 use serde_json::Value;
+use windlass_core::policy::HookKind;
 use windlass_core::render::{self, Template};
+use windlass_core::schema;
 
+use crate::catalog::{Catalog, Hooks};
 use crate::diagnostic::Report;
 use crate::node::{Node, Span, Tree};
-use crate::unfold;
 
 /// Whether templates are rendered before the plugin sees its arguments.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,11 +23,13 @@ pub(crate) enum Templates {
     Plain,
 }
 
-/// Checks rendered arguments (JSON text) against their hook's schema once more, before a run. The
-/// error lists all that is wrong.
-pub fn check_args(schema: Option<&Value>, args: &str) -> Result<(), String> {
+/// Checks rendered arguments (JSON text) of a hook once more, before a run. The error lists all that is
+/// wrong.
+pub fn check_args(kind: HookKind, name: &str, args: &str, catalog: &dyn Catalog) -> Result<(), String> {
     let args: Value = serde_json::from_str(args).map_err(|e| format!("the arguments are not JSON: {e}"))?;
-    let problems: Vec<String> = Schema::compile(schema)?
+    let hook = Hooks::new(catalog).find(kind, name)?;
+    let allowed = hook.schema.as_ref().map_err(Clone::clone)?;
+    let problems: Vec<String> = allowed
         .problems(&args, Templates::Plain)
         .into_iter()
         .map(|p| if p.at.is_empty() { p.message } else { format!("at `{}`: {}", p.at, p.message) })
@@ -83,6 +87,9 @@ pub(crate) fn check_templates(node: &Node, report: &mut Report) {
     }
 }
 
+/// The most that is told of one table of arguments. A schema may find something at every turn.
+const MAX_PROBLEMS: usize = 100;
+
 /// Something that a schema does not allow.
 struct Problem {
     /// As a JSON pointer.
@@ -95,6 +102,11 @@ struct Problem {
 }
 
 impl Problem {
+    /// Of the arguments as a whole.
+    fn of_all(message: String) -> Problem {
+        Problem { at: String::new(), message, is_of_type: false, unexpected: None }
+    }
+
     fn unexpected(at: &str, name: &str, known: &[String]) -> Problem {
         let message = format!("there is no argument `{name}`");
         let unexpected = Some((name.to_owned(), known.to_vec()));
@@ -129,11 +141,12 @@ impl Schema {
         match schema.filter(|schema| !takes_nothing(schema)) {
             None => Ok(Schema::Nothing),
             Some(json) => {
-                unfold::check(json)?;
+                schema::check(json).map_err(|why| format!("it {why}"))?;
                 // An engine without backtracking: a pattern takes the time that its text and the value's allow.
-                let patterns = jsonschema::PatternOptions::regex();
-                let validator = jsonschema::options().with_pattern_options(patterns).build(json);
-                let validator = validator.map_err(|e| e.to_string())?;
+                let patterns = jsonschema::PatternOptions::regex().size_limit(schema::MAX_COMPILED);
+                let options =
+                    jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns);
+                let validator = options.build(json).map_err(|e| e.to_string())?;
                 Ok(Schema::Some { json: json.clone(), validator: Box::new(validator) })
             }
         }
@@ -147,12 +160,21 @@ impl Schema {
                 problems.extend(names.map(|name| Problem::unexpected("", name, &[])));
             }
             Schema::Some { json, validator } => {
-                for error in validator.iter_errors(args) {
+                if let Err(why) = schema::weigh(json, args) {
+                    return vec![Problem::of_all(why)];
+                }
+                let mut errors = validator.iter_errors(args);
+                while problems.len() < MAX_PROBLEMS
+                    && let Some(error) = errors.next()
+                {
                     if templates == Templates::Plain || !is_excused(&error) {
                         describe(&error, json, &mut problems);
                     }
                 }
                 problems.sort_by(|a, b| a.at.cmp(&b.at));
+                if errors.next().is_some() {
+                    problems.push(Problem::of_all("there is more that is wrong".to_owned()));
+                }
             }
         }
         problems
@@ -228,24 +250,4 @@ fn known_arguments(error: &ValidationError<'_>, schema: &Value) -> Vec<String> {
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     let properties = schema.pointer(parent).and_then(|s| s.get("properties")).and_then(Value::as_object);
     properties.map(|p| p.keys().cloned().collect()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rendered_arguments_are_checked_again() {
-        let schema = serde_json::json!({
-            "type": "object", "required": ["command"], "additionalProperties": false,
-            "properties": { "command": { "type": "array" }, "jobs": { "type": "integer", "minimum": 1 } },
-        });
-        assert_eq!(check_args(Some(&schema), r#"{"command":[],"jobs":2}"#), Ok(()));
-        assert_eq!(
-            check_args(Some(&schema), r#"{"jobs":"x"}"#).unwrap_err(),
-            "the argument `command` is missing; at `/jobs`: this value is not of type \"integer\""
-        );
-        assert_eq!(check_args(None, "{}"), Ok(()));
-        assert_eq!(check_args(None, r#"{"a":1}"#).unwrap_err(), "there is no argument `a`");
-    }
 }

@@ -1,7 +1,7 @@
 //! Builders, their steps, and the policies that they use.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use windlass_core::builder::{Builder, Merge, OnError, PolicyUse, StepSpec};
 use windlass_core::policy::HookKind;
@@ -320,7 +320,7 @@ fn find_hook(
     kind: HookKind,
     hooks: &Hooks<'_>,
     report: &mut Report,
-) -> Option<Rc<Hook>> {
+) -> Option<Arc<Hook>> {
     match hooks.find(kind, hook) {
         Ok(found) => Some(found),
         Err(message) => {

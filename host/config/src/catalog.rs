@@ -1,9 +1,8 @@
 //! What a configuration must know of its surroundings: of the plugins that are loaded, and whether
 //! secrets can be had.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use windlass_core::policy::HookKind;
 use windlass_core::value::Pair;
@@ -17,6 +16,11 @@ pub trait Catalog {
     /// Returns the hook `name` of `kind`: `plugin:hook`, or a name that one plugin alone offers.
     /// An error is a sentence for the person who wrote the name, with near misses.
     fn hook(&self, kind: HookKind, name: &str) -> Result<HookFacts, String>;
+
+    /// What earlier checks with these same hooks know of them.
+    fn known(&self) -> Known {
+        Known::default()
+    }
 
     /// Looks whether the value of a secret can be had now. What is returned is what the checked
     /// configuration keeps: with a path that no longer depends on where the file is.
@@ -49,10 +53,21 @@ pub struct HookFacts {
     pub options: Vec<Pair>,
 }
 
-/// A catalog in which each hook is looked up, and its schema compiled, once for a file.
+/// Hooks of one catalog that were looked up already, each with its schema compiled: that costs more than all
+/// the rest of a step. Clones share what they know.
+#[derive(Clone, Default)]
+pub struct Known(Arc<Mutex<BTreeMap<(HookKind, String), Arc<Hook>>>>);
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Known(…)")
+    }
+}
+
+/// A catalog in which each hook is looked up, and its schema compiled, once.
 pub(crate) struct Hooks<'a> {
     catalog: &'a dyn Catalog,
-    known: RefCell<BTreeMap<(HookKind, String), Rc<Hook>>>,
+    known: Known,
 }
 
 /// A hook that the catalog has.
@@ -64,22 +79,23 @@ pub(crate) struct Hook {
 
 impl<'a> Hooks<'a> {
     pub(crate) fn new(catalog: &'a dyn Catalog) -> Hooks<'a> {
-        Hooks { catalog, known: RefCell::default() }
+        Hooks { catalog, known: catalog.known() }
     }
 
     pub(crate) fn secret(&self, secret: Secret) -> Result<Secret, Unusable> {
         self.catalog.secret(secret)
     }
 
-    pub(crate) fn find(&self, kind: HookKind, name: &str) -> Result<Rc<Hook>, String> {
+    pub(crate) fn find(&self, kind: HookKind, name: &str) -> Result<Arc<Hook>, String> {
         let key = (kind, name.to_owned());
-        if let Some(hook) = self.known.borrow().get(&key) {
-            return Ok(hook.clone());
+        let mut known = self.known.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hook) = known.get(&key) {
+            return Ok(Arc::clone(hook));
         }
         let facts = self.catalog.hook(kind, name)?;
         let schema = Schema::compile(facts.schema.as_ref());
-        let hook = Rc::new(Hook { facts, schema });
-        self.known.borrow_mut().insert(key, hook.clone());
+        let hook = Arc::new(Hook { facts, schema });
+        known.insert(key, Arc::clone(&hook));
         Ok(hook)
     }
 }

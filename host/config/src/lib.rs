@@ -22,7 +22,6 @@ mod node;
 mod schedule;
 mod secrets;
 mod section;
-mod unfold;
 mod unit;
 mod worker;
 
@@ -39,7 +38,7 @@ use node::{Node, Tree};
 use section::Section;
 
 pub use args::check_args;
-pub use catalog::{Catalog, HookFacts, Unusable};
+pub use catalog::{Catalog, HookFacts, Known, Unusable};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use plan::{Plan, diff};
 pub use token::{hash_token, verify_token};

@@ -9,7 +9,7 @@
 //! - what was built: [`record`], and [`persist`], the one enum of durable effects
 //! - decisions: [`claim`], [`master`] (whose claims are overdue), [`lock`], [`merge`], [`schedule`],
 //!   [`build`], [`step`], [`tree_timer`]
-//! - what plugins may do: [`capability`]
+//! - what plugins may do: [`capability`]; what checking their arguments costs: [`schema`]
 //! - what people read: [`text`]
 //! - policies: [`policy`] (questions and answers), [`health`], [`decision`] (the record of one)
 
@@ -36,6 +36,7 @@ pub mod render;
 pub mod request;
 pub mod request_record;
 pub mod schedule;
+pub mod schema;
 pub mod secret;
 pub mod step;
 pub mod text;

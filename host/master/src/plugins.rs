@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use windlass_config::{Catalog, HookFacts, config};
+use windlass_config::{Catalog, HookFacts, Known, config};
 use windlass_core::builder::{OnError, PolicyUse};
 use windlass_core::digest::Digest;
 use windlass_core::persist::Persist;
@@ -31,6 +31,23 @@ impl Catalog for Hooks<'_> {
             schema: hook.args_schema.clone(),
             options: hook.options.clone(),
         })
+    }
+}
+
+/// The hooks of a build's own generation, for steps that it adds.
+pub(crate) struct Pinned<'a> {
+    pub(crate) generation: &'a Generation,
+    /// What the build looked up already.
+    pub(crate) known: &'a Known,
+}
+
+impl Catalog for Pinned<'_> {
+    fn hook(&self, kind: HookKind, name: &str) -> Result<HookFacts, String> {
+        Hooks(self.generation).hook(kind, name)
+    }
+
+    fn known(&self) -> Known {
+        self.known.clone()
     }
 }
 

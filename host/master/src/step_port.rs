@@ -79,6 +79,8 @@ pub(crate) struct StepContext {
     pub(crate) events: Events,
     pub(crate) config: Arc<config::Master>,
     pub(crate) generation: Arc<Generation>,
+    /// Those of the generation that the build looked up already.
+    pub(crate) hooks: windlass_config::Known,
     pub(crate) builder: Arc<Builder>,
     /// Of the build.
     pub(crate) secrets: Arc<BuildSecrets>,

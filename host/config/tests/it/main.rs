@@ -7,3 +7,4 @@ mod loading;
 mod plan;
 mod robust;
 mod ui;
+mod unbounded;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use windlass_config::config;
+use windlass_config::{Known, config};
 use windlass_core::build::{Action, Build, Effects, Event, StepEnded};
 use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::digest::Digest;
@@ -25,6 +25,7 @@ use super::properties::{self, Sources};
 use super::{Builds, MAX_RETRIES, SHUTDOWN_GRACE, chain, changes};
 use crate::dispatcher::{BuildEnded, BuildStart};
 use crate::fatal::is_gone;
+use crate::plugins::Pinned;
 use crate::secrets::{BuildSecrets, OwnTemplates};
 use crate::step_port::{self, Remains, StepContext, Stop, acknowledge};
 use crate::view;
@@ -103,7 +104,8 @@ async fn drive(
     build.set_last_try((retries >= MAX_RETRIES).then_some(retries + 1));
     let secrets = Placeholders::new(&parts.seal, build.row().id, &builder.secrets);
     let secrets = Arc::new(BuildSecrets::new(secrets));
-    let mut driver = Driver { builds, config, builder, generation, secrets, stop, build };
+    let mut driver =
+        Driver { builds, config, builder, generation, hooks: Known::default(), secrets, stop, build };
     driver.heed_stop();
     let mut effects = driver.on(Event::Started);
     loop {
@@ -155,6 +157,8 @@ struct Driver<'a> {
     config: Arc<config::Master>,
     builder: Arc<Builder>,
     generation: Arc<Generation>,
+    /// Those that were looked up already.
+    hooks: Known,
     secrets: Arc<BuildSecrets>,
     stop: watch::Receiver<Stop>,
     build: Build,
@@ -233,6 +237,7 @@ impl Driver<'_> {
             events: parts.events.clone(),
             config: Arc::clone(&self.config),
             generation: Arc::clone(&self.generation),
+            hooks: self.hooks.clone(),
             builder: Arc::clone(&self.builder),
             secrets: Arc::clone(&self.secrets),
             own_templates: OwnTemplates::of(resolved, &self.config, &self.secrets.placeholders),
@@ -289,8 +294,8 @@ impl Driver<'_> {
             format!("failed to render the arguments of step `{}`: {}", spec.name, chain(&error))
         })?;
         if args != spec.args {
-            let hook = resolved.plugin.hook(HookKind::BuildStep, &resolved.hook);
-            windlass_config::check_args(hook.and_then(|hook| hook.args_schema.as_ref()), &args)
+            let pinned = Pinned { generation: &self.generation, known: &self.hooks };
+            windlass_config::check_args(HookKind::BuildStep, &resolved.qualified(), &args, &pinned)
                 .map_err(|why| format!("the arguments of step `{}`, once rendered: {why}", spec.name))?;
         }
         Ok(args)

@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
-use windlass_config::{Catalog, HookFacts};
 use windlass_core::build::MAX_STEPS;
 use windlass_core::builder::StepSpec;
 use windlass_core::change::{Change, SourceStamp};
@@ -13,12 +12,12 @@ use windlass_core::render::{RenderError, Scope, render, secrets_of_json};
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Completion, Failure, MAX_INTEGER, Origin, Pair, Value};
 use windlass_runtime::port::{BasePort, BuildInfo, Level, StepEvent, StepPort, Submission, TestResult};
-use windlass_runtime::registry::Generation;
 
 use super::commands::cost;
 use super::logs::Appended;
 use super::turn::Turn;
 use super::{End, Port, StepState};
+use crate::plugins::Pinned;
 use crate::view;
 
 /// The most properties of a build, and the largest name and value that a step may set.
@@ -49,18 +48,6 @@ const MAX_READ: usize = 64 * 1024;
 
 /// The most changes of `changes`.
 const MAX_CHANGES: usize = 1_000;
-
-/// The hooks of a build's own generation, for steps that it adds.
-struct Pinned<'a>(&'a Generation);
-
-impl Catalog for Pinned<'_> {
-    fn hook(&self, kind: HookKind, name: &str) -> Result<HookFacts, String> {
-        let resolved = self.0.resolve(kind, name).map_err(|error| error.to_string())?;
-        let qualified = resolved.qualified();
-        let hook = resolved.plugin.hook(kind, &resolved.hook).expect("`resolve` found it in this plugin");
-        Ok(HookFacts { qualified, schema: hook.args_schema.clone(), options: hook.options.clone() })
-    }
-}
 
 impl Port {
     /// Tells whoever reads the build about a denial, whatever the guest makes of it.
@@ -183,11 +170,15 @@ impl StepPort for Port {
         }
         let mut added = Vec::with_capacity(steps.len());
         for json in &steps {
+            // Each is checked for some tenths of a second at the most; others have their turns in between.
+            tokio::task::yield_now().await;
+            let state = self.state();
             if json.len() > MAX_STEP_JSON {
                 let message = format!("a step may be described in {MAX_STEP_JSON} bytes");
                 return Err(Failure::new("too-large", message));
             }
-            let (pinned, locks) = (Pinned(&state.context.generation), &state.context.config.locks);
+            let pinned = Pinned { generation: &state.context.generation, known: &state.context.hooks };
+            let locks = &state.context.config.locks;
             let spec = windlass_config::step_from_json(json, &pinned, locks);
             let spec = spec.map_err(|message| Failure::new("bad-argument", message))?;
             let args: serde_json::Value = serde_json::from_str(&spec.args).expect("it was just written");
@@ -199,7 +190,7 @@ impl StepPort for Port {
             }
             added.push(spec);
         }
-        state.added.extend(added);
+        self.state().added.extend(added);
         Ok(())
     }
 
