@@ -157,7 +157,7 @@ pub struct WorkerFile {
     /// Its directory: builds, components, spool. Relative to the configuration's directory.
     pub base_dir: PathBuf,
     /// Capabilities that this worker permits: hook (qualified, `plugin:*` or `*`) to capability to
-    /// scope. Empty: the bundled components may do what they ask for, and no other anything.
+    /// scope. What is not named may do what it asks for if it is bundled, and else nothing.
     pub allow: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     /// Names of the worker's own environment that children inherit.
     pub inherit_env: Vec<String>,

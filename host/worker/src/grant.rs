@@ -11,7 +11,7 @@ use crate::glob::name_matches;
 /// A scope that stands for everything.
 const ANY: &str = "*";
 
-/// `[allow]` of `worker.toml`: hook (qualified or `*`) to capability to scope.
+/// `[allow]` of `worker.toml`: hook (qualified, `plugin:*` or `*`) to capability to scope.
 pub type Allow = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
 /// What one side of the agreement permits: capability to scope.
@@ -40,8 +40,8 @@ pub enum Exec {
 }
 
 impl Grants {
-    /// Puts the three sides together. An `allow` without any entry permits the bundled components what
-    /// they ask for, and nobody else anything.
+    /// Puts the three sides together. Where no entry of `allow` names the hook, a bundled component may do
+    /// what it asks for, and any other nothing.
     pub fn new<'a>(
         hook: String,
         digest: String,
@@ -51,14 +51,11 @@ impl Grants {
         bundled: bool,
     ) -> Grants {
         let plugin = hook.split_once(':').map_or(hook.as_str(), |(plugin, _)| plugin);
-        let allowed = if allow.is_empty() {
-            (!bundled).then(Scopes::new)
-        } else {
-            let all_of_it = format!("{plugin}:{ANY}");
-            let entries =
-                [ANY, all_of_it.as_str(), hook.as_str()].into_iter().filter_map(|key| allow.get(key));
-            Some(scopes(entries.flatten().map(|(name, scope)| (name.as_str(), scope.as_slice()))))
-        };
+        let all_of_it = format!("{plugin}:{ANY}");
+        let entries: Vec<_> = [ANY, &all_of_it, &hook].into_iter().filter_map(|key| allow.get(key)).collect();
+        let is_unnamed = entries.is_empty();
+        let entries = entries.into_iter().flatten().map(|(name, scope)| (name.as_str(), scope.as_slice()));
+        let allowed = (!bundled || !is_unnamed).then(|| scopes(entries));
         Grants { asked: scopes(asked), granted: scopes(granted), allowed, hook, digest }
     }
 
@@ -128,11 +125,17 @@ impl Grants {
             ),
             Side::Master => (
                 "the master does not grant it",
-                format!("add `{capability} = [\"{wanted}\"]` to [grants.\"{hook}\"] in master.toml"),
+                format!(
+                    "add `{capability} = [\"{wanted}\"]` to [grants.\"{hook}\"] in master.toml, then run \
+                     `windlass reconfig`"
+                ),
             ),
             Side::Worker => (
                 "this worker does not allow it",
-                format!("add `{capability} = [\"{wanted}\"]` to [allow.\"{hook}\"] in worker.toml"),
+                format!(
+                    "add `{capability} = [\"{wanted}\"]` to [allow.\"{hook}\"] in worker.toml, then start the \
+                     worker again"
+                ),
             ),
         };
         let digest = &self.digest;
@@ -209,7 +212,7 @@ mod tests {
         for key in ["*", "lint:*", "lint:check"] {
             assert_eq!(check("*", "*", &allow(&[(key, "git")]), false, "git"), None, "{key}");
         }
-        assert_eq!(check("*", "*", &allow(&[("lint:other", "*")]), true, "git"), Some("worker"));
+        assert_eq!(check("*", "*", &allow(&[("lint:other", "*")]), false, "git"), Some("worker"));
         assert_eq!(check("*", "*", &allow(&[("lint:check", "make"), ("*", "git")]), false, "git"), None);
     }
 
@@ -218,6 +221,19 @@ mod tests {
         assert_eq!(check("*", "*", &Allow::new(), true, "git"), None);
         assert_eq!(check("*", "-", &Allow::new(), true, "git"), Some("master"));
         assert_eq!(check("*", "*", &Allow::new(), false, "git"), Some("worker"));
+    }
+
+    /// Symptom: whoever allowed a command of his own lost all bundled ones. Cause: any `[allow]` was all that
+    /// was allowed. Cure: as in `[grants]`, a bundled one keeps what it asks for until something names it.
+    #[test]
+    fn what_is_allowed_to_others_takes_nothing_from_the_bundled_components() {
+        assert_eq!(check("*", "*", &allow(&[("mine:mine", "git")]), true, "make"), None);
+        for key in ["*", "lint:*", "lint:check"] {
+            assert_eq!(check("*", "*", &allow(&[(key, "git")]), true, "git"), None, "{key}");
+            assert_eq!(check("*", "*", &allow(&[(key, "git")]), true, "make"), Some("worker"), "{key}");
+        }
+        let nothing = Allow::from([("lint:*".to_owned(), BTreeMap::new())]);
+        assert_eq!(check("*", "*", &nothing, true, "git"), Some("worker"));
     }
 
     #[test]
