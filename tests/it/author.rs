@@ -201,6 +201,22 @@ fn check_reports_every_error_of_every_file_and_what_is_doubtful() {
     }
 }
 
+/// Symptom: components in Python and JavaScript were written in nothing, or in Rust. Cause: their tools name what
+/// the interpreter was made with. Cure: who carries an interpreter was written in its language.
+#[test]
+fn inspect_names_the_language_of_what_an_interpreter_runs() {
+    let desk = Desk::new("js");
+    for (project, language, tool) in
+        [("js/all", "JavaScript", "componentize-qjs"), ("python/all", "Python", "componentize-py")]
+    {
+        std::fs::write(desk.path("a.wasm"), windlass_tests::languages::component(project)).unwrap();
+        let inspected = desk.windlass(&["plugin", "inspect", "a.wasm", "--json"]);
+        let shown: Value = serde_json::from_slice(&inspected.stdout).unwrap();
+        assert_eq!(shown["languages"], serde_json::json!([language]), "{shown}");
+        assert!(shown["tools"].to_string().contains(tool), "{shown}");
+    }
+}
+
 #[test]
 fn inspect_shows_what_made_a_component_and_what_it_starts_with() {
     let desk = Desk::new("c");
@@ -213,5 +229,6 @@ fn inspect_shows_what_made_a_component_and_what_it_starts_with() {
     assert_eq!(shown["capabilities"][0]["capability"], "exec", "{shown}");
     assert!(shown["imports"].to_string().contains("windlass:worker/process@"), "{shown}");
     assert!((65_536..4 << 20).contains(&shown["initial_memory"].as_u64().unwrap()), "{shown}");
+    assert_eq!(shown["languages"], serde_json::json!(["C"]), "{shown}");
     assert!(Path::new(&desk.path("c-slave-command.wasm")).exists());
 }
