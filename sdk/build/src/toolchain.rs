@@ -13,6 +13,9 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 /// The sources of its standard library, from the `rust-web-src` package.
 const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library";
 
+/// The command that installs rustup with its newest toolchain.
+pub(crate) const RUSTUP: &str = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh";
+
 /// A compiler with a standard library for wasm, and the linker that makes components.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolchain {
@@ -45,6 +48,15 @@ pub enum ToolchainError {
          (in a checkout of windlass, `cargo xtask setup` does what fits)"
     )]
     NoStd,
+    /// There is no Rust at all, or rustup without a toolchain.
+    #[error(
+        "{found}; components in any language are linked by rustup's `wasm-component-ld`; get it by\n  \
+         {RUSTUP}\n(where rustup is there already: rustup default stable)"
+    )]
+    NoRust {
+        /// What was found, or not.
+        found: String,
+    },
     /// The compiler could not be asked.
     #[error("failed to run `{program}`")]
     Run {
@@ -63,7 +75,10 @@ pub enum ToolchainError {
         output: String,
     },
     /// The toolchain has no linker for components.
-    #[error("no wasm-component-ld in `{folder}`: it comes with the toolchains of rustup, from 1.81 on")]
+    #[error(
+        "no wasm-component-ld in `{folder}`: Debian's Rust comes without it, rustup's has it from 1.81 on; get it \
+         by\n  {RUSTUP}\n(beside Debian's, whose packages may stay)"
+    )]
     NoLinker {
         /// Where it should be.
         folder: PathBuf,
@@ -144,12 +159,18 @@ fn ask(rustc: &Path, args: &[&str]) -> Result<String, ToolchainError> {
     let program = rustc.display().to_string();
     let mut command = Command::new(rustc);
     environment::clean(&mut command);
-    let output = command
-        .args(args)
-        .output()
-        .map_err(|source| ToolchainError::Run { program: program.clone(), source })?;
+    let output = command.args(args).output().map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => ToolchainError::NoRust { found: format!("`{program}` is not there") },
+        _ => ToolchainError::Run { program: program.clone(), source },
+    })?;
     if !output.status.success() {
         let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        // Rustup stands in for every tool, also where it has nothing to run.
+        if output.contains("rustup could not choose") || output.contains("no default is configured") {
+            return Err(ToolchainError::NoRust {
+                found: format!("`{program}` is rustup's, which has no toolchain"),
+            });
+        }
         return Err(ToolchainError::Failed { program, output });
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())

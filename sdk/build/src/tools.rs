@@ -77,7 +77,7 @@ pub fn folder(tool: &str, version: &str) -> Option<PathBuf> {
 #[must_use]
 pub fn install(language: Language) -> String {
     match language {
-        Language::Rust => "https://rustup.rs".to_owned(),
+        Language::Rust => crate::toolchain::RUSTUP.to_owned(),
         Language::C => {
             "apt-get install -y --no-install-recommends clang   (Debian, as root; elsewhere any clang from 14 on that \
              knows wasm32)"
