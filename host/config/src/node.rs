@@ -50,7 +50,12 @@ impl Node {
         for error in &errors {
             let end = text.len();
             let span = error.span().unwrap_or(end..end);
-            report.error("syntax", &span, error.message().trim());
+            let message = error.message().trim();
+            let finding = report.error("syntax", &span, message);
+            // What the parser took for one, as it begins with its letter.
+            if message.starts_with("invalid boolean") {
+                finding.help("a text needs quotes");
+            }
         }
         if !errors.is_empty() {
             return None;

@@ -52,6 +52,8 @@ const HINTS: &[(&str, &str)] = &[
     ("www", "pages are not supported yet"),
     ("services", "reporters are not supported yet"),
     ("secrets_providers", "write `[secrets]`, as `NAME = { file = \"PATH\" }`"),
+    ("allow", "what may happen on a worker stands in its worker.toml"),
+    ("grants", "grants stand in master.toml; what may happen on this worker stands in `[allow]`"),
     ("workername", "write `workers = [\"NAME\"]`"),
 ];
 
