@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use windlass_build::Language;
 
@@ -13,7 +13,7 @@ use windlass_build::Language;
 #[derive(Debug, Parser)]
 #[command(name = "windlass", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 pub struct Cli {
-    /// The master's directory: where master.toml and its state are
+    /// The master's directory: where master.toml and its state are, for commands that concern a master
     #[arg(long, global = true, value_name = "DIR", env = "WINDLASS_DIR", default_value = ".")]
     pub dir: PathBuf,
     /// Print JSON for machines instead of text for people
@@ -101,6 +101,11 @@ pub enum Command {
     Build {
         /// Its number
         build: u64,
+    },
+    /// Withdraw a request that no build serves yet
+    Cancel {
+        /// Its number, as `force` prints it
+        request: u64,
     },
     /// Stop a running build; it ends as cancelled
     Stop {
@@ -233,11 +238,15 @@ pub struct NewPlugin {
     #[arg(long, value_parser = languages())]
     pub lang: Language,
     /// The kind of hook
-    #[arg(long, value_parser = PossibleValuesParser::new(crate::plugin::kinds()))]
+    #[arg(long, value_parser = hooks())]
     pub hook: String,
     /// The folder to make [default: NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+fn hooks() -> PossibleValuesParser {
+    PossibleValuesParser::new(crate::plugin::kinds().map(|(kind, does)| PossibleValue::new(kind).help(does)))
 }
 
 fn languages() -> impl TypedValueParser<Value = Language> {

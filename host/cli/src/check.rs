@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anstream::{eprintln, println};
 use windlass_config::Diagnostics;
-use windlass_master::Grant;
+use windlass_master::{Faults, Grant};
 
 use crate::exit::{Exit, Failed};
-use crate::output::{GOOD, paint, tame, tame_lines};
+use crate::output::{BAD, GOOD, paint, tame, tame_lines};
 use crate::place::{MASTER_FILE, WORKER_FILE, file_in, read};
 use crate::query::print_json;
 
@@ -18,15 +18,13 @@ pub async fn check(path: &Path, json: bool) -> Result<Exit, Failed> {
     if is_worker {
         let file = file_in(path, WORKER_FILE);
         let checked = windlass_config::check_worker(&file, &read(&file)?);
-        return report(
-            &file,
-            checked.config.err(),
-            checked.warnings,
-            Vec::new(),
-            "a worker's configuration",
-            &[],
-            json,
-        );
+        let faults = checked.config.err().map(Faults::from);
+        return report(&file, faults, checked.warnings, "a worker's configuration", &[], json);
+    }
+    if path.extension().is_some_and(|ending| ending == "wasm") {
+        let shown = path.display();
+        let why = format!("`{shown}` is no configuration; `windlass plugin check {shown}` checks components");
+        return Err(Failed { exit: Exit::Refused, error: anyhow::Error::msg(why) });
     }
     let file = file_in(path, MASTER_FILE);
     read(&file)?;
@@ -35,34 +33,31 @@ pub async fn check(path: &Path, json: bool) -> Result<Exit, Failed> {
         .await
         .map_err(crate::daemon::start_failed)?;
     let what = format!("{} builders, {} plugins", checked.builders, checked.plugins);
-    report(&file, checked.errors, checked.warnings, checked.plugin_errors, &what, &checked.grants, json)
+    report(&file, checked.faults, checked.warnings, &what, &checked.grants, json)
 }
 
 fn report(
     file: &Path,
-    errors: Option<Diagnostics>,
+    faults: Option<Faults>,
     warnings: Option<Diagnostics>,
-    plugins: Vec<String>,
     what: &str,
     grants: &[Grant],
     json: bool,
 ) -> Result<Exit, Failed> {
-    let faulty = errors.is_some() || !plugins.is_empty();
     if json {
-        let list = |d: &Option<Diagnostics>| d.as_ref().map_or(serde_json::json!([]), Diagnostics::to_json);
+        let none = || serde_json::json!([]);
         print_json(&serde_json::json!({
-            "file": file, "errors": list(&errors), "warnings": list(&warnings), "plugins": plugins,
-            "grants": grants,
+            "file": file, "errors": faults.as_ref().map_or_else(none, Faults::to_json),
+            "warnings": warnings.as_ref().map_or_else(none, Diagnostics::to_json), "grants": grants,
         }));
-        return Ok(if faulty { Exit::Invalid } else { Exit::Success });
+        return Ok(if faults.is_some() { Exit::Invalid } else { Exit::Success });
     }
-    for fault in &plugins {
-        eprintln!("{}\n", tame_lines(fault));
-    }
-    for diagnostics in [warnings, errors].into_iter().flatten() {
-        draw(diagnostics);
-    }
-    if faulty {
+    warnings.into_iter().for_each(draw);
+    if let Some(Faults { plugins, config }) = faults {
+        for bad in &plugins {
+            eprintln!("{} {}\n", paint(BAD, "error:"), tame_lines(&bad.message));
+        }
+        config.into_iter().for_each(draw);
         return Ok(Exit::Invalid);
     }
     println!("{} {}: {what}", paint(GOOD, "good:"), file.display());

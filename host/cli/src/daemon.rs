@@ -68,7 +68,7 @@ pub async fn master(path: &Path) -> Result<Exit, Failed> {
 /// What is wrong with a configuration or plugin has its own exit code.
 pub fn start_failed(error: windlass_master::StartError) -> Failed {
     for detail in error.details() {
-        eprintln!("{}\n", tame_lines(&detail));
+        eprintln!("{}\n", tame_lines(detail.trim_end()));
     }
     let exit = if error.is_invalid() { Exit::Invalid } else { Exit::Outside };
     Failed { exit, error: error.into() }

@@ -53,7 +53,9 @@ fn main() -> ExitCode {
             // Names that a plugin gave itself may stand in it.
             anstream::eprintln!("{} {}", paint(BAD, "error:"), tame_lines(&format!("{error:#}")));
             if exit == Exit::NoMaster {
-                anstream::eprintln!("start one with `windlass master`, or name its directory with `--dir`");
+                anstream::eprintln!(
+                    "name the master's directory with `--dir DIR` or WINDLASS_DIR; `windlass master DIR` starts one"
+                );
             }
             exit.into()
         }
@@ -90,6 +92,7 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
             query::builds(&client()?, filter, json).await
         }
         Command::Build { build } => query::build(&client()?, build, json).await,
+        Command::Cancel { request } => order::cancel(&client()?, request, json).await,
         Command::Stop { build, reason } => order::stop(&client()?, build, &reason).await,
         Command::Logs { build, step, log, follow } => {
             logs::logs(&client()?, &logs::Wanted { build, step, log, follow }, json).await

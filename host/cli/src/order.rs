@@ -1,4 +1,4 @@
-//! Orders to a running master: `force`, `stop`, `reconfig`, `poll`.
+//! Orders to a running master: `force`, `cancel`, `stop`, `reconfig`, `poll`.
 
 use std::collections::BTreeMap;
 
@@ -30,20 +30,35 @@ pub async fn force(client: &Client, order: args::Force, json: bool) -> Result<Ex
         if json {
             print_json(&forced);
         } else {
-            println!("submitted as buildset {}; `windlass builds` shows what becomes of it", forced.buildset);
+            println!(
+                "submitted as {}; `windlass status` shows what it waits for, `windlass builds` what becomes of it",
+                named(&forced)
+            );
         }
         return Ok(Exit::Success);
     }
     let mut progress = Progress::listen(client, json).await?;
     let forced: view::Forced = client.post("/api/v1/force", &body).await?;
     progress.only(&forced.requests);
-    let done = progress.until_done(client, forced.buildset).await?;
+    let done = progress.until_done(client, forced.buildset).await.map_err(|failed| {
+        let kept = format!(
+            "no more news of {}, which is built even if its master has to start again",
+            named(&forced)
+        );
+        Failed { error: failed.error.context(kept), ..failed }
+    })?;
     if json {
         print_json(&done);
     } else {
         println!("{}", paint(outcome_style(done.outcome), outcome_word(done.outcome)));
     }
     Ok(if content(done.outcome) { Exit::Success } else { Exit::Unsuccessful })
+}
+
+/// `request 5`.
+fn named(forced: &view::Forced) -> String {
+    let numbers: Vec<String> = forced.requests.iter().map(u64::to_string).collect();
+    format!("request {}", numbers.join(", "))
 }
 
 /// `NAME=VALUE`, where a value that is JSON keeps its type.
@@ -57,6 +72,18 @@ fn properties(given: &[String]) -> Result<BTreeMap<String, serde_json::Value>, F
         Ok((name.to_owned(), value))
     };
     given.iter().map(property).collect()
+}
+
+/// `windlass cancel`.
+pub async fn cancel(client: &Client, request: u64, json: bool) -> Result<Exit, Failed> {
+    let path = format!("/api/v1/requests/{request}/cancel");
+    let done: serde_json::Value = client.post(&path, &serde_json::json!({})).await?;
+    if json {
+        print_json(&done);
+    } else {
+        println!("request {request} is withdrawn");
+    }
+    Ok(Exit::Success)
 }
 
 /// `windlass stop`.
@@ -83,8 +110,22 @@ pub async fn poll(client: &Client, json: bool) -> Result<Exit, Failed> {
 
 /// `windlass reconfig`.
 pub async fn reconfig(client: &Client, plan: bool, json: bool) -> Result<Exit, Failed> {
-    let answer: Result<view::Reconfigured, ClientError> =
-        client.post("/api/v1/reconfig", &serde_json::json!({ "plan": plan })).await;
+    let body = serde_json::json!({ "plan": plan });
+    let mut answer = std::pin::pin!(client.post("/api/v1/reconfig", &body));
+    let answer: Result<view::Reconfigured, ClientError> = match tokio::time::timeout(
+        std::time::Duration::from_secs(1),
+        &mut answer,
+    )
+    .await
+    {
+        Ok(answer) => answer,
+        Err(_) => {
+            let line = "the master loads new plugins; one that it never had is compiled first, which takes some \
+                            20 s for one in Python";
+            eprintln!("{}", paint(FAINT, line));
+            answer.await
+        }
+    };
     match answer {
         Ok(done) if json => print_json(&done),
         Ok(done) => print_reconfigured(&done),
@@ -94,7 +135,7 @@ pub async fn reconfig(client: &Client, plan: bool, json: bool) -> Result<Exit, F
         }
         Err(ClientError::Refused(refused)) => {
             for detail in &refused.details {
-                eprintln!("{}\n", tame_lines(detail));
+                eprintln!("{}\n", tame_lines(detail.trim_end()));
             }
             return Err(ClientError::Refused(refused).into());
         }

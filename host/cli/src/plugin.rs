@@ -22,8 +22,12 @@ use windlass_web::client::Client;
 use crate::args::Plugin as Order;
 use crate::compile::Cache;
 use crate::exit::{Exit, Failed};
+use crate::output::{FAINT, paint, size, tame};
 
 const PLAIN: Style = Style::new();
+
+/// From this size on, whoever waits for a component to be compiled wants to know.
+const LARGE: usize = 4 << 20;
 
 /// `windlass plugin ...`; only some of them need a master.
 pub async fn plugin(
@@ -80,6 +84,11 @@ impl Loader {
     }
 
     fn load(&self, file: File) -> Result<Arc<Plugin>, LoadError> {
+        if file.bytes.len() > LARGE {
+            let (name, size) = (tame(&file.name), size(file.bytes.len() as u64));
+            let line = format!("loading {name}, {size}: it is compiled the first time, some 20 s");
+            anstream::eprintln!("{}", paint(FAINT, line));
+        }
         self.runtime.load(&file.name, file.source, file.bytes.into())
     }
 }

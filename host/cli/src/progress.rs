@@ -9,6 +9,9 @@ use windlass_web::client::{Client, Lines};
 use crate::exit::Failed;
 use crate::output::{FAINT, HEADING, RUNNING, WARN, duration, outcome_style, paint, tame};
 
+/// How long nothing may happen before somebody who waits is told why.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Follows the events of a master, and prints those of the builds that serve certain requests.
 #[derive(Debug)]
 pub struct Progress {
@@ -44,15 +47,55 @@ impl Progress {
     }
 
     /// Waits until each of these requests was served by a build that has ended, or by none because it
-    /// was cancelled; answers the last build of each.
+    /// was cancelled; answers the last build of each. As long as no build has started, it says why.
     pub async fn until_done(&mut self, client: &Client, buildset: u64) -> Result<view::Buildset, Failed> {
+        let mut said = None;
         loop {
             let state: view::Buildset = client.get(&format!("/api/v1/buildsets/{buildset}")).await?;
             if state.outcome.is_some() {
                 return Ok(state);
             }
-            while !matches!(self.next().await?, Event::BuildFinished(_) | Event::Missed { .. }) {}
+            let is_ahead = |event: &Event| !matches!(event, Event::BuildFinished(_) | Event::Missed { .. });
+            let settled = async {
+                while is_ahead(&self.next().await?) {}
+                Ok::<(), Failed>(())
+            };
+            match tokio::time::timeout(LOOK_AGAIN, settled).await {
+                Ok(settled) => settled?,
+                Err(_) if self.waits(&state) => self.say_why(client, &state, &mut said).await?,
+                Err(_) => {}
+            }
         }
+    }
+
+    /// Whether no build that was seen serves these requests.
+    fn waits(&self, buildset: &view::Buildset) -> bool {
+        let ours = |id: &u64| buildset.requests.iter().any(|request| request.id == *id);
+        !self.builds.values().any(|build| build.requests.iter().any(ours))
+    }
+
+    /// Says what the requests wait for, if that is something else than was said last.
+    async fn say_why(
+        &self,
+        client: &Client,
+        buildset: &view::Buildset,
+        said: &mut Option<String>,
+    ) -> Result<(), Failed> {
+        let status: view::Status = client.get("/api/v1/status").await?;
+        for request in &buildset.requests {
+            let builder = status.builders.iter().find(|builder| builder.name == request.builder);
+            let Some(why) = builder.and_then(|builder| builder.waiting.clone()) else { continue };
+            if said.as_ref() != Some(&why) {
+                let withdraw = match said {
+                    None => format!(" (`windlass cancel {}` withdraws it)", request.id),
+                    Some(_) => String::new(),
+                };
+                let waits = paint(WARN, format_args!("request {} waits:", request.id));
+                self.line(format_args!("{waits} {}{withdraw}", tame(&why)));
+                *said = Some(why);
+            }
+        }
+        Ok(())
     }
 
     /// The builds seen so far, by number.

@@ -164,7 +164,7 @@ pub async fn builds(client: &Client, filter: view::BuildFilter, json: bool) -> R
     if json {
         print_json(&builds);
     } else if builds.is_empty() {
-        println!("no builds");
+        println!("no builds; `windlass status` shows what waits");
     } else {
         print!("{}", builds_table(&builds));
     }

@@ -9,25 +9,21 @@ use windlass_core::policy::HookKind;
 use windlass_runtime::registry::Generation;
 use windlass_runtime::{Compiler, Options, Runtime};
 
-use crate::plugins;
-use crate::secrets::Surroundings;
+use crate::reading::{Faults, Good, Reading};
 use crate::start::{Folders, StartError, blocking};
 
 /// What a check found.
 #[derive(Debug)]
 pub struct Checked {
-    /// How many builders the configuration has; 0 if it has errors.
+    /// How many builders the configuration has; 0 if anything is wrong.
     pub builders: usize,
-    /// How many plugins could be loaded.
+    /// How many plugins there are; 0 if anything is wrong.
     pub plugins: usize,
-    /// What is wrong with the configuration. With plugins that cannot be loaded, it may also complain about
-    /// hooks that they would have offered.
-    pub errors: Option<Diagnostics>,
+    /// What is wrong with the configuration and its plugins.
+    pub faults: Option<Faults>,
     /// What is allowed in the configuration, and probably not meant.
     pub warnings: Option<Diagnostics>,
-    /// What is wrong with plugins; one text for each.
-    pub plugin_errors: Vec<String>,
-    /// What commands ask for, and what of it is granted. Empty if the configuration has errors.
+    /// What commands ask for, and what of it is granted. Empty if anything is wrong.
     pub grants: Vec<Grant>,
 }
 
@@ -86,24 +82,29 @@ pub async fn check(config_path: &Path, cache: &Path, compiler: Compiler) -> Resu
             .iter()
             .map(|b| (b.name.to_owned(), Bytes::from_static(b.bytes)))
             .collect();
-        let load = |folder: &Path| plugins::prepare(&runtime, None, &bundled, folder);
         let nowhere = path.join("none");
-        let (generation, plugin_errors) = match load(folder.as_deref().unwrap_or(&nowhere)) {
-            Ok((generation, _)) => (generation, Vec::new()),
-            // The configuration is still checked, against what can be loaded without the folder.
-            Err(errors) => {
-                (load(&nowhere).map_or_else(|_| Generation::new(0, Vec::new()), |(g, _)| g), errors)
+        let reading = Reading {
+            runtime: &runtime,
+            old: None,
+            bundled: &bundled,
+            folder: folder.as_deref().unwrap_or(&nowhere),
+            path: &path,
+            text: &text,
+            is_master: false,
+        };
+        let (read, warnings) = reading.read();
+        Ok(match read {
+            Ok(Good { config, generation, .. }) => Checked {
+                builders: config.builders.len(),
+                plugins: generation.plugins().count(),
+                faults: None,
+                warnings,
+                grants: grants(&generation, &config),
+            },
+            Err(faults) => {
+                Checked { builders: 0, plugins: 0, faults: Some(faults), warnings, grants: Vec::new() }
             }
-        };
-        let directory = path.parent().unwrap_or(&path);
-        let around = Surroundings { generation: &generation, directory, is_master: false };
-        let checked = windlass_config::check_master(&path, &text, &around);
-        let (builders, grants, errors) = match checked.config {
-            Ok(config) => (config.builders.len(), grants(&generation, &config), None),
-            Err(errors) => (0, Vec::new(), Some(errors)),
-        };
-        let plugins = generation.plugins().count();
-        Ok(Checked { builders, plugins, errors, warnings: checked.warnings, plugin_errors, grants })
+        })
     })
     .await
 }

@@ -150,6 +150,11 @@ impl Dispatcher {
     /// A worker connected.
     pub fn worker_up(&self, worker: WorkerUp) {
         self.tell(Event::WorkerUp(worker));
+    /// A pending request was completed without a build.
+    pub fn withdrawn(&self, builder: &str, request: RequestId) {
+        self.tell(Event::Withdrawn(builder.to_owned(), request));
+    }
+
     }
 
     /// A worker's connection ended.

@@ -11,7 +11,8 @@ use crate::events::Listener;
 use crate::force::{self, ForceError};
 use crate::reconfig::{self, ReconfigError};
 use crate::running::Running;
-use crate::{build_driver, logs, plugins, status, view, view_build};
+use crate::withdraw::{self, WithdrawError};
+use crate::{build_driver, logs, plugins, policies, start, status, view, view_build};
 
 /// The most builds of one answer; `before` asks for the next ones.
 const BUILDS_SHOWN: usize = 10_000;
@@ -223,6 +224,15 @@ impl Handle {
         }
     }
 
+    /// Withdraws a request that no build serves yet: it is complete then, as cancelled. Goes on to its end even
+    /// if nobody waits for the answer.
+    pub async fn withdraw(&self, request: u64) -> Result<(), WithdrawError> {
+        let running = Arc::clone(&self.0);
+        let done =
+            self.0.tasks.spawn(async move { withdraw::withdraw(&running, start::MASTER, request).await });
+        done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
     /// Reads configuration and plugins again and puts them in force, or (`plan_only`) says what that
     /// would change. Goes on to its end even if nobody waits for the answer.
     pub async fn reconfig(&self, plan_only: bool) -> Result<view::Reconfigured, ReconfigError> {
@@ -269,6 +279,32 @@ impl Handle {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.0.fatal.why()
+    }
+
+    /// Names in the log every policy that begins to fail or is suspended, as long as the master runs.
+    pub(crate) fn log_policies(&self) {
+        let (closing, running) = (self.0.closing.clone(), Arc::downgrade(&self.0));
+        let mut boards = self.0.dispatcher.watch();
+        tokio::spawn(async move {
+            let mut before = boards.borrow_and_update().clone();
+            loop {
+                tokio::select! {
+                    changed = boards.changed() => match changed {
+                        Ok(()) => {}
+                        Err(_) => return,
+                    },
+                    () = closing.cancelled() => return,
+                }
+                let after = boards.borrow_and_update().clone();
+                let news = policies::news(&before.policies, &after.policies);
+                if !news.is_empty()
+                    && let Some(running) = running.upgrade()
+                {
+                    policies::log(&news, &running.world.load(), running.clock.now());
+                }
+                before = after;
+            }
+        });
     }
 
     /// Shuts down as soon as something is told that the master cannot live with.

@@ -18,6 +18,7 @@ pub mod intake;
 mod logs;
 mod plugins;
 mod policies;
+mod reading;
 pub mod reconfig;
 mod recovery;
 mod running;
@@ -35,10 +36,14 @@ pub mod world;
 
 mod start;
 mod stats;
+mod withdraw;
 
 pub use check::{Checked, Grant, check};
 pub use events::{Events, Listener};
 pub use force::ForceError;
 pub use handle::{Handle, LogError, PollError, QueryError, StopError};
+pub use plugins::BadPlugin;
+pub use reading::Faults;
 pub use reconfig::ReconfigError;
 pub use start::{Master, Options, StartError, start};
+pub use withdraw::WithdrawError;

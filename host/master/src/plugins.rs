@@ -51,41 +51,53 @@ impl Catalog for Pinned<'_> {
     }
 }
 
-/// Reads the plugins folder and loads what is new in it, beside the bundled plugins. Every error is in
-/// the list. Blocks: call it off the async threads.
-pub(crate) fn prepare(
+/// A file of the plugins folder that cannot be read or loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BadPlugin {
+    /// The plugin that it would be.
+    pub name: String,
+    /// What is wrong, with plugin, digest and reason.
+    pub message: String,
+}
+
+/// What stands in a plugins folder, beside the bundled plugins.
+pub(crate) struct Found {
+    /// All that load.
+    pub generation: Generation,
+    /// Components that the old generation had not.
+    pub bytes: Vec<Bytes>,
+    /// The others. With any of them the generation is no more than what a configuration is checked against.
+    pub bad: Vec<BadPlugin>,
+}
+
+/// Reads the plugins folder and loads what is new in it, beside the bundled plugins. Blocks: call it off the
+/// async threads.
+pub(crate) fn find(
     runtime: &Runtime,
     old: Option<&Generation>,
     bundled: &[(String, Bytes)],
     folder: &Path,
-) -> Result<(Generation, Vec<Bytes>), Vec<String>> {
+) -> Found {
     let bundled = bundled.iter().map(|(name, bytes)| Candidate {
         name: name.clone(),
         source: Source::Bundled,
         bytes: bytes.clone(),
     });
-    let mut errors = Vec::new();
-    let found = match folder.is_dir() {
-        true => registry::scan(folder).unwrap_or_else(|failed| {
-            errors.extend(failed.iter().map(|error| chain(error)));
-            Vec::new()
-        }),
+    let (files, unreadable) = match folder.is_dir() {
+        true => registry::look_through(folder),
         // A folder that is not there has no plugins in it.
-        false => Vec::new(),
+        false => Default::default(),
     };
     let files =
-        found.into_iter().map(|(name, path, bytes)| Candidate { name, source: Source::File(path), bytes });
+        files.into_iter().map(|(name, path, bytes)| Candidate { name, source: Source::File(path), bytes });
     let candidates: Vec<Candidate> = bundled.chain(files).collect();
     let new = |c: &&Candidate| old.is_none_or(|old| old.by_digest(&Digest::of(&c.bytes)).is_none());
     let bytes = candidates.iter().filter(new).map(|c| c.bytes.clone()).collect();
-    match registry::prepare(runtime, old, candidates) {
-        Ok(generation) if errors.is_empty() => Ok((generation, bytes)),
-        Ok(_) => Err(errors),
-        Err(failed) => {
-            errors.extend(failed.iter().map(|error| chain(error)));
-            Err(errors)
-        }
-    }
+    let (generation, refused) = registry::load_all(runtime, old, candidates);
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let unreadable = unreadable.iter().map(|e| BadPlugin { name: stem(&e.path), message: chain(e) });
+    let refused = refused.iter().map(|e| BadPlugin { name: e.plugin.clone(), message: chain(e) });
+    Found { generation, bytes, bad: unreadable.chain(refused).collect() }
 }
 
 /// Keeps the bytes of plugins for as long as a build names them. Blocks.

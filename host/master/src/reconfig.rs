@@ -3,17 +3,17 @@
 //! Read, load what is new, check the configuration against it, compare; keep the bytes and the number
 //! of the generation; swap. Everything that can fail comes before the swap, the swap cannot.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use windlass_config::{Diagnostics, config};
-use windlass_runtime::registry::Generation;
 
 use crate::plugins;
 use crate::policies;
+use crate::reading::{Faults, Good, Reading};
 use crate::running::Running;
-use crate::secrets::{self, Surroundings};
+use crate::secrets;
 use crate::start::blocking;
 use crate::view;
 use crate::world::World;
@@ -30,12 +30,9 @@ pub enum ReconfigError {
         #[source]
         source: std::io::Error,
     },
-    /// The configuration has errors: all of them, with their places in the file.
-    #[error("the configuration has errors; nothing was changed")]
-    Config(#[source] Diagnostics),
-    /// Plugins cannot be loaded; one text for each.
-    #[error("{} cannot be loaded; nothing was changed", plugins(.0.len()))]
-    Plugins(Vec<String>),
+    /// The configuration or plugins are wrong: all that is.
+    #[error("nothing was changed: {0}")]
+    Invalid(Faults),
     /// Settings that need a restart differ.
     #[error("settings that need a restart differ; nothing was changed")]
     Refused(view::Plan),
@@ -55,8 +52,7 @@ impl ReconfigError {
     #[must_use]
     pub fn details(&self) -> Vec<String> {
         match self {
-            ReconfigError::Config(diagnostics) => vec![diagnostics.render()],
-            ReconfigError::Plugins(errors) => errors.clone(),
+            ReconfigError::Invalid(faults) => faults.details(),
             ReconfigError::Refused(plan) => {
                 let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
                 let line = |f: &windlass_config::plan::Field| {
@@ -75,8 +71,7 @@ impl ReconfigError {
     #[must_use]
     pub fn diagnostics(&self) -> serde_json::Value {
         match self {
-            ReconfigError::Config(diagnostics) => diagnostics.to_json(),
-            ReconfigError::Plugins(errors) => serde_json::json!(errors),
+            ReconfigError::Invalid(faults) => faults.to_json(),
             ReconfigError::Refused(plan) => serde_json::json!(plan.refused),
             ReconfigError::Read { .. }
             | ReconfigError::Busy
@@ -84,11 +79,6 @@ impl ReconfigError {
             | ReconfigError::Store(_) => serde_json::Value::Null,
         }
     }
-}
-
-/// `a plugin`, `3 plugins`.
-pub(crate) fn plugins(count: usize) -> String {
-    if count == 1 { "a plugin".to_owned() } else { format!("{count} plugins") }
 }
 
 /// At most one reconfiguration runs, at most one waits.
@@ -141,7 +131,7 @@ pub(crate) async fn reconfigure(
         return Err(ReconfigError::Refused(plan));
     }
     let changed = !plan.is_empty() || !changes.is_empty();
-    let lifted = if plan_only { Vec::new() } else { policies::suspended(running, &old) };
+    let mut lifted = if plan_only { Vec::new() } else { policies::suspended(running, &old) };
     if changed && !plan_only {
         persist(running, &next).await?;
         running.swap(Arc::clone(&next.world)).await;
@@ -153,6 +143,7 @@ pub(crate) async fn reconfigure(
         running.swap(Arc::clone(&old)).await;
     }
     let now = running.world.load_full();
+    lifted.retain(|called| policies::uses(&now.config, called));
     // What was done is done, even if this cannot be told.
     let builds = running.store.running_builds().unwrap_or_else(|error| {
         tracing::error!(error = plugins::chain(&error), "failed to list the running builds");
@@ -186,7 +177,8 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
     let text =
         std::fs::read_to_string(path).map_err(|source| ReconfigError::Read { path: path.clone(), source })?;
     // First what costs nothing: a slip in the file need not wait for compilers.
-    let fixed = windlass_config::peek_master(path, &text).map_err(ReconfigError::Config)?;
+    let fixed =
+        windlass_config::peek_master(path, &text).map_err(|errors| ReconfigError::Invalid(errors.into()))?;
     // A plan shows them beside the rest; else they are the first news, before another plugins folder
     // makes everything look wrong.
     let moved = config::Master { fixed, ..(*old.config).clone() };
@@ -194,24 +186,21 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
     if !refused.refused.is_empty() && !plan_only {
         return Err(ReconfigError::Refused(refused));
     }
-    let (config, generation, bytes, warnings) = load(running, &old.generation, path, &text)?;
-    let world = World { config: Arc::new(config), generation: Arc::new(generation) };
-    Ok(Next { world: Arc::new(world), bytes, warnings })
-}
-
-type Loaded = (config::Master, Generation, Vec<bytes::Bytes>, Vec<String>);
-
-fn load(running: &Running, old: &Generation, path: &Path, text: &str) -> Result<Loaded, ReconfigError> {
-    let folder = &running.folders.plugins;
-    let (generation, bytes) = plugins::prepare(&running.runtime, Some(old), &running.bundled, folder)
-        .map_err(ReconfigError::Plugins)?;
-    let directory = path.parent().unwrap_or(path);
-    let around = Surroundings { generation: &generation, directory, is_master: true };
-    let checked = windlass_config::check_master(path, text, &around);
-    let config = checked.config.map_err(ReconfigError::Config)?;
+    let reading = Reading {
+        runtime: &running.runtime,
+        old: Some(&old.generation),
+        bundled: &running.bundled,
+        folder: &running.folders.plugins,
+        path,
+        text: &text,
+        is_master: true,
+    };
+    let (read, warnings) = reading.read();
+    let Good { config, generation, bytes } = read.map_err(ReconfigError::Invalid)?;
     secrets::hide(&config.secrets);
-    let warnings = checked.warnings.iter().map(Diagnostics::render).collect();
-    Ok((config, generation, bytes, warnings))
+    let world = World { config: Arc::new(config), generation: Arc::new(generation) };
+    let warnings = warnings.iter().map(Diagnostics::render).collect();
+    Ok(Next { world: Arc::new(world), bytes, warnings })
 }
 
 /// The bytes first, then the number: a generation that is named can be had.

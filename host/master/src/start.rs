@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use windlass_config::{Diagnostics, config};
+use windlass_config::config;
 use windlass_core::id::MasterId;
 use windlass_runtime::registry::Generation;
 use windlass_runtime::{Compiler, EngineError, Runtime};
@@ -25,16 +25,17 @@ use crate::git_poller::{self, Pollers};
 use crate::handle::Handle;
 use crate::intake::{self, Intake};
 use crate::plugins;
+use crate::reading::{Faults, Good, Reading};
 use crate::reconfig::Gate;
 use crate::recovery::{self, RecoveryError};
 use crate::running::Running;
-use crate::secrets::{self, Surroundings};
+use crate::secrets;
 use crate::stats::Names;
 use crate::worker_link::{LinkLimits, LinkParts, Links};
 use crate::world::World;
 
 /// In whose name this process claims requests. Several masters over one store are a later thing.
-const MASTER: MasterId = MasterId(1);
+pub(crate) const MASTER: MasterId = MasterId(1);
 
 /// How a master is started.
 #[derive(Clone)]
@@ -78,12 +79,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-    /// The configuration has errors; all of them are in it.
-    #[error("the configuration has errors")]
-    Config(#[source] Diagnostics),
-    /// Plugins cannot be loaded; one text for each.
-    #[error("{} cannot be loaded", crate::reconfig::plugins(.0.len()))]
-    Plugins(Vec<String>),
+    /// The configuration or plugins are wrong: all that is.
+    #[error("{0}")]
+    Invalid(Faults),
     /// A directory of the master cannot be made or made private.
     #[error("failed to prepare the directory `{path}`", path = path.display())]
     Folder {
@@ -127,8 +125,7 @@ impl StartError {
     #[must_use]
     pub fn details(&self) -> Vec<String> {
         match self {
-            StartError::Config(diagnostics) => vec![diagnostics.render()],
-            StartError::Plugins(errors) => errors.clone(),
+            StartError::Invalid(faults) => faults.details(),
             _ => Vec::new(),
         }
     }
@@ -136,7 +133,7 @@ impl StartError {
     /// Whether the configuration or a plugin is at fault, not what surrounds the master.
     #[must_use]
     pub fn is_invalid(&self) -> bool {
-        matches!(self, StartError::Config(_) | StartError::Plugins(_))
+        matches!(self, StartError::Invalid(_))
     }
 }
 
@@ -167,7 +164,8 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         .map_err(|source| StartError::Read { path: config_path.clone(), source })?;
     let text =
         std::fs::read_to_string(&path).map_err(|source| StartError::Read { path: path.clone(), source })?;
-    let fixed = windlass_config::peek_master(&path, &text).map_err(StartError::Config)?;
+    let fixed =
+        windlass_config::peek_master(&path, &text).map_err(|errors| StartError::Invalid(errors.into()))?;
     let folders = Folders::of(&path, &fixed);
     let (events, fatal) = (Events::default(), Fatal::default());
 
@@ -260,6 +258,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     };
     let handle = Handle::new(running);
     handle.heed_fatal();
+    handle.log_policies();
     Ok(Master { handle })
 }
 
@@ -297,14 +296,12 @@ fn prepare(
     let cache = folders.state.join("cache");
     let options = windlass_runtime::Options { compiler, ..windlass_runtime::Options::new(cache) };
     let runtime = Runtime::new(options)?;
-    let (generation, bytes) =
-        plugins::prepare(&runtime, None, bundled, &folders.plugins).map_err(StartError::Plugins)?;
-    let directory = path.parent().unwrap_or(path);
-    let around = Surroundings { generation: &generation, directory, is_master: true };
-    let checked = windlass_config::check_master(path, text, &around);
-    let config = checked.config.map_err(StartError::Config)?;
+    let folder = &folders.plugins;
+    let reading = Reading { runtime: &runtime, old: None, bundled, folder, path, text, is_master: true };
+    let (read, warnings) = reading.read();
+    let Good { config, generation, bytes } = read.map_err(StartError::Invalid)?;
     secrets::hide(&config.secrets);
-    if let Some(warnings) = checked.warnings {
+    if let Some(warnings) = warnings {
         tracing::warn!("{}", warnings.render());
     }
     let limits = windlass_store::Options {

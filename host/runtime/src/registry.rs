@@ -42,7 +42,7 @@ impl Resolved {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     /// Nothing offers it.
-    #[error("no plugin offers a {kind} called `{name}`{}", did_you_mean(.near))]
+    #[error("no plugin offers a {kind} called `{name}`{}", did_you_mean(.near, .other))]
     Unknown {
         /// The kind asked for.
         kind: HookKind,
@@ -51,8 +51,10 @@ pub enum ResolveError {
         /// Qualified names that look like it.
         near: Vec<String>,
     },
+        /// The kind of a hook that is called so.
+        other: Option<HookKind>,
     /// The plugin exists and has no such hook.
-    #[error("plugin `{plugin}` has no {kind} called `{name}`{}", did_you_mean(.near))]
+    #[error("plugin `{plugin}` has no {kind} called `{name}`{}", did_you_mean(.near, .other))]
     NotInPlugin {
         /// The plugin.
         plugin: String,
@@ -63,8 +65,10 @@ pub enum ResolveError {
         /// Qualified names that look like it.
         near: Vec<String>,
     },
+        /// The kind of a hook of it that is called so.
+        other: Option<HookKind>,
     /// No plugin has that name.
-    #[error("there is no plugin `{plugin}`{}", did_you_mean(.near))]
+    #[error("there is no plugin `{plugin}`{}", did_you_mean(.near, &None))]
     NoPlugin {
         /// The name asked for.
         plugin: String,
@@ -83,8 +87,12 @@ pub enum ResolveError {
     },
 }
 
-fn did_you_mean(near: &[String]) -> String {
-    if near.is_empty() { String::new() } else { format!("; did you mean {}?", one_of(near)) }
+fn did_you_mean(near: &[String], other: &Option<HookKind>) -> String {
+    match (near, other) {
+        ([], None) => String::new(),
+        ([], Some(kind)) => format!("; what is called so is a {kind}"),
+        (near, _) => format!("; did you mean {}?", one_of(near)),
+    }
 }
 
 fn one_of(names: &[String]) -> String {
@@ -155,12 +163,13 @@ impl Generation {
 
     fn not_found(&self, kind: HookKind, qualifier: Option<&str>, hook: &str) -> ResolveError {
         let Some(qualifier) = qualifier else {
-            return ResolveError::Unknown { kind, name: hook.to_owned(), near: self.near(kind, None, hook) };
+            let (near, other) = (self.near(kind, None, hook), self.other(None, hook));
+            return ResolveError::Unknown { kind, name: hook.to_owned(), near, other };
         };
         if self.plugins.values().any(|plugin| plugin.qualifier() == qualifier) {
-            let near = self.near(kind, Some(qualifier), hook);
+            let (near, other) = (self.near(kind, Some(qualifier), hook), self.other(Some(qualifier), hook));
             let (plugin, name) = (qualifier.to_owned(), hook.to_owned());
-            return ResolveError::NotInPlugin { plugin, kind, name, near };
+            return ResolveError::NotInPlugin { plugin, kind, name, near, other };
         }
         let mut near: Vec<String> = self
             .plugins
@@ -173,6 +182,15 @@ impl Generation {
     }
 
     /// Names as a configuration would write them, at most three.
+    /// The kind of the first hook with this name, whatever it is.
+    fn other(&self, qualifier: Option<&str>, hook: &str) -> Option<HookKind> {
+        let mut plugins =
+            self.plugins.values().filter(|p| qualifier.is_none_or(|qualifier| p.qualifier() == qualifier));
+        plugins
+            .find_map(|plugin| plugin.hooks.iter().find(|found| found.name == hook))
+            .map(|found| found.kind)
+    }
+
     fn near(&self, kind: HookKind, qualifier: Option<&str>, hook: &str) -> Vec<String> {
         let mut near: Vec<(usize, String)> = Vec::new();
         for plugin in self.plugins.values() {
@@ -239,13 +257,23 @@ pub struct ScanError {
     pub cause: std::io::Error,
 }
 
-/// The `*.wasm` files of a plugins folder, sorted by stem, each with its bytes; errors for every one
-/// that cannot be read. Files whose names begin with a dot are passed over: they are being written.
+/// The `*.wasm` files of a plugins folder, sorted by stem, each with its bytes; or the errors of all that
+/// cannot be read. Files whose names begin with a dot are passed over: they are being written.
 pub fn scan(folder: &Path) -> Result<Vec<(String, PathBuf, Bytes)>, Vec<ScanError>> {
     let failed = |path: &Path, cause| ScanError { path: path.to_owned(), cause };
-    let entries = std::fs::read_dir(folder).map_err(|cause| vec![failed(folder, cause)])?;
+    let (found, errors) = look_through(folder);
+    if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+/// As [`scan`]; those that can be read, and the errors of the others.
+#[must_use]
+pub fn look_through(folder: &Path) -> (Vec<(String, PathBuf, Bytes)>, Vec<ScanError>) {
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for entry in entries {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(cause) => return (found, vec![failed(folder, cause)]),
+    };
         let path = match entry {
             Ok(entry) => entry.path(),
             Err(cause) => {
@@ -264,7 +292,7 @@ pub fn scan(folder: &Path) -> Result<Vec<(String, PathBuf, Bytes)>, Vec<ScanErro
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
-    if errors.is_empty() { Ok(found) } else { Err(errors) }
+    (found, errors)
 }
 
 /// The largest file that is read at all; the limit of components is far below it.
@@ -300,6 +328,17 @@ pub fn prepare(
     runtime: &Runtime,
     old: Option<&Generation>,
     candidates: Vec<Candidate>,
+    let (generation, errors) = load_all(runtime, old, candidates);
+    if errors.is_empty() { Ok(generation) } else { Err(errors) }
+}
+
+/// As [`prepare`]; a generation of those that load, and the errors of the others. With any error it is good for
+/// one thing alone: to see what else is wrong.
+pub fn load_all(
+    runtime: &Runtime,
+    old: Option<&Generation>,
+    candidates: Vec<Candidate>,
+) -> (Generation, Vec<LoadError>) {
 ) -> Result<Generation, Vec<LoadError>> {
     let (mut plugins, mut errors) = (BTreeMap::new(), Vec::new());
     for Candidate { name, source, bytes } in candidates {
@@ -319,8 +358,5 @@ pub fn prepare(
             Err(error) => errors.push(error),
         }
     }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    Ok(Generation { number: old.map_or(1, |old| old.number + 1), plugins })
+    (Generation { number: old.map_or(1, |old| old.number + 1), plugins }, errors)
 }

@@ -9,7 +9,9 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use windlass_core::text::chain;
-use windlass_master::{ForceError, Handle, LogError, PollError, QueryError, ReconfigError, StopError, view};
+use windlass_master::{
+    ForceError, Handle, LogError, PollError, QueryError, ReconfigError, StopError, WithdrawError, view,
+};
 
 use crate::error::ApiError;
 
@@ -31,6 +33,7 @@ pub fn routes(master: Handle, stop: CancellationToken) -> Router {
         .route("/builds/{build}/stop", post(stop_build))
         .route("/builds/{build}/steps/{step}/logs/{log}", get(log))
         .route("/buildsets/{buildset}", get(buildset))
+        .route("/requests/{request}/cancel", post(cancel_request))
         .route("/changes", get(changes))
         .route("/plugins", get(plugins))
         .route("/plugins/stats", get(plugin_stats))
@@ -101,6 +104,14 @@ async fn log(
 
 async fn buildset(State(api): State<Api>, Path(id): Path<u64>) -> Result<Json<view::Buildset>, ApiError> {
     api.master.buildset(id)?.map(Json).ok_or_else(|| ApiError::not_found(format_args!("buildset {id}")))
+}
+
+async fn cancel_request(
+    State(api): State<Api>,
+    Path(request): Path<u64>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    api.master.withdraw(request).await?;
+    Ok(Json(serde_json::json!({})))
 }
 
 /// How many.
@@ -202,6 +213,18 @@ impl From<LogError> for ApiError {
 impl From<StopError> for ApiError {
     fn from(error: StopError) -> ApiError {
         ApiError::new("not-found", chain(&error))
+    }
+}
+
+impl From<WithdrawError> for ApiError {
+    fn from(error: WithdrawError) -> ApiError {
+        let code = match &error {
+            WithdrawError::NotFound(_) | WithdrawError::Complete(..) => "not-found",
+            WithdrawError::Building { .. } | WithdrawError::Starting(_) => "busy",
+            WithdrawError::ShuttingDown => "shutting-down",
+            WithdrawError::Read(_) | WithdrawError::Store(_) => "internal",
+        };
+        ApiError::new(code, chain(&error))
     }
 }
 

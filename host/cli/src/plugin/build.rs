@@ -8,13 +8,20 @@ use windlass_build::{BuildError, Builder, Component};
 
 use super::{File, Loader};
 use crate::exit::{Exit, Failed};
-use crate::output::{FAINT, GOOD, paint, tame, tame_lines};
+use crate::output::{FAINT, GOOD, WARN, paint, tame, tame_lines};
 use crate::query::print_json;
 
 /// `windlass plugin build`.
 pub fn build(project: &Path, out: &Path, target_dir: Option<&Path>, json: bool) -> Result<Exit, Failed> {
+    if out.is_file() || out.extension().is_some_and(|ending| ending == "wasm") {
+        let why = format!("`{}` is to be a folder; the file in it is called as the plugin", out.display());
+        return Err(Failed { exit: Exit::Refused, error: anyhow::Error::msg(why) });
+    }
     let components = compile(project, target_dir)?;
-    std::fs::create_dir_all(out).with_context(|| format!("failed to make `{}`", out.display()))?;
+    if !out.is_dir() {
+        std::fs::create_dir_all(out).with_context(|| format!("failed to make `{}`", out.display()))?;
+        eprintln!("{}", paint(WARN, format_args!("made the folder {}", out.display())));
+    }
     let loader = Loader::start()?;
     let mut built = Vec::new();
     for component in components {

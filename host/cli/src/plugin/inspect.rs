@@ -32,8 +32,23 @@ fn find(file: &str) -> Result<File, Failed> {
     let name = file.strip_prefix("windlass:").unwrap_or(file);
     match windlass_plugins::bundled().iter().find(|b| b.name == name) {
         Some(bundled) if !path.exists() => Ok(File::bundled(bundled)),
+        _ if path.is_dir() => Err(refused(format!(
+            "`{file}` is a folder; `windlass plugin build {file}` makes a component of a project, `windlass plugin \
+             check {file}` looks at all in it"
+        ))),
+        None if !path.exists() => {
+            let bundled: Vec<_> = windlass_plugins::bundled().iter().map(|b| b.name).collect();
+            Err(refused(format!(
+                "there is no file `{file}`, and the bundled components are {}",
+                bundled.join(", ")
+            )))
+        }
         _ => File::read(path),
     }
+}
+
+fn refused(why: String) -> Failed {
+    Failed { exit: Exit::Refused, error: anyhow::Error::msg(why) }
 }
 
 fn as_json(plugin: &Plugin, made: &Anatomy) -> serde_json::Value {

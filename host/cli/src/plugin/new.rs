@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anstream::println;
 use anyhow::Context as _;
 use windlass_build::Language;
+use windlass_core::policy::HookKind;
 
 use crate::args::NewPlugin;
 use crate::exit::{Exit, Failed};
@@ -19,7 +20,11 @@ const PLACEHOLDER: &str = "my-plugin";
 /// The starting point of one kind of hook.
 struct Template {
     kind: &'static str,
-    /// How `master.toml` names it.
+    /// What it does, for whoever has to choose.
+    does: &'static str,
+    /// Where `master.toml` names it.
+    place: &'static str,
+    /// How it does.
     usage: &'static str,
     rust: &'static str,
     c: &'static str,
@@ -28,9 +33,11 @@ struct Template {
 }
 
 macro_rules! templates {
-    ($($kind:literal: $usage:literal),+ $(,)?) => {
+    ($($kind:literal, $does:literal, $place:expr => $usage:literal),+ $(,)?) => {
         &[$(Template {
             kind: $kind,
+            does: $does,
+            place: $place,
             usage: $usage,
             rust: include_str!(concat!("../../templates/rust/", $kind, ".rs")),
             c: include_str!(concat!("../../templates/c/", $kind, ".c")),
@@ -40,18 +47,30 @@ macro_rules! templates {
     };
 }
 
+const OF_BUILDERS: &str = "under a [[builders]], or under [policies] for all of them";
+const OF_THE_MASTER: &str = "under [policies]";
+
 /// The kinds of hooks that this host calls.
 const TEMPLATES: &[Template] = templates! {
-    "next-slave": "next_slave = \"my-plugin:my-plugin\"",
-    "merge-requests": "merge_requests = \"my-plugin:my-plugin\"",
-    "next-build": "next_build = \"my-plugin:my-plugin\"",
-    "can-start-build": "can_start_build = \"my-plugin:my-plugin\"",
-    "prioritize-builders": "[policies]\nprioritize_builders = \"my-plugin:my-plugin\"",
-    "codebase-generator": "[policies]\ncodebase_generator = \"my-plugin:my-plugin\"",
-    "build-step": "[[builders.steps]]\nuse = \"my-plugin:my-plugin\"\nargs = { command = [\"make\"] }",
-    "slave-command": "[grants.\"my-plugin:my-plugin\"]\nexec = [\"*\"]\n\
-                      (and worker.toml allows it: [allow.\"my-plugin:my-plugin\"] with the same line)",
+    "next-slave", "picks the worker of a build", OF_BUILDERS => "next_slave = \"my-plugin:my-plugin\"",
+    "merge-requests", "says which requests one build may serve", OF_BUILDERS =>
+        "merge_requests = \"my-plugin:my-plugin\"",
+    "next-build", "picks the request that a builder builds next", OF_BUILDERS =>
+        "next_build = \"my-plugin:my-plugin\"",
+    "can-start-build", "says whether, and on which workers, a build may start", OF_BUILDERS =>
+        "can_start_build = \"my-plugin:my-plugin\"",
+    "prioritize-builders", "puts builders into an order", OF_THE_MASTER =>
+        "prioritize_builders = \"my-plugin:my-plugin\"",
+    "codebase-generator", "names the codebase of a change", OF_THE_MASTER =>
+        "codebase_generator = \"my-plugin:my-plugin\"",
+    "build-step", "is a step of a build", "behind the [[builders]] that is to have it" =>
+        "[[builders.steps]]\nuse = \"my-plugin:my-plugin\"\nargs = { command = [\"make\"] }",
+    "slave-command", "does something on a worker, for a step that starts it", "at its end" =>
+        "[grants.\"my-plugin:my-plugin\"]\nexec = [\"*\"]",
 };
+
+/// What else a command needs.
+const OF_COMMANDS: &str = "[allow.\"my-plugin:my-plugin\"]\nexec = [\"*\"]";
 
 macro_rules! embedded {
     ($($name:literal: $path:literal),+ $(,)?) => { &[$(($name, include_str!($path))),+] };
@@ -74,9 +93,9 @@ const SDK: &[(&str, &str)] = embedded! {
 /// Where the SDK says which versions of its dependencies it wants.
 const VERSIONS: &str = include_str!("../../../../Cargo.toml");
 
-/// The kinds of hooks that there are templates for.
-pub fn kinds() -> impl Iterator<Item = &'static str> {
-    TEMPLATES.iter().map(|template| template.kind)
+/// The kinds of hooks that there are templates for, each with what it does.
+pub fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TEMPLATES.iter().map(|template| (template.kind, template.does))
 }
 
 /// `windlass plugin new`.
@@ -96,7 +115,7 @@ pub fn new(order: &NewPlugin, json: bool) -> Result<Exit, Failed> {
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
         print_json(&serde_json::json!({ "folder": folder, "files": names }));
     } else {
-        tell(&folder, &files, &template.usage.replace(PLACEHOLDER, &order.name));
+        tell(&folder, &files, template, &order.name);
     }
     Ok(Exit::Success)
 }
@@ -153,7 +172,7 @@ fn check_name(name: &str) -> Result<(), Failed> {
     let word =
         |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     if name.len() > 64 || !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.split('-').all(word) {
-        return Err(refused(format!("`{name}` is not in kebab-case, as `least-loaded` is")));
+        return Err(refused(format!("`{name}` is not in kebab-case, as `least-loaded` is{}", meant(name))));
     }
     // Names that a toolchain or the host has taken: nothing of this kind can be called so.
     const TAKEN: [&str; 9] =
@@ -162,6 +181,16 @@ fn check_name(name: &str) -> Result<(), Failed> {
         return Err(refused(format!("`{name}` is taken; pick another name")));
     }
     Ok(())
+}
+
+/// What whoever gave that name may have meant.
+fn meant(name: &str) -> String {
+    if let Some((_, last)) = name.rsplit_once('/') {
+        return format!("; `{last} --out {name}` makes it in another folder");
+    }
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let kebab = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
+    if check_name(&kebab).is_ok() { format!("; did you mean `{kebab}`?") } else { String::new() }
 }
 
 fn refused(why: String) -> Failed {
@@ -174,17 +203,32 @@ fn write(path: &Path, text: &str) -> Result<(), Failed> {
     write_new(path, text, 0o644)
 }
 
-fn tell(folder: &Path, files: &[(String, String)], usage: &str) {
+fn tell(folder: &Path, files: &[(String, String)], template: &Template, name: &str) {
     let shown = tame(&folder.display().to_string());
+    let lines = |text: &str| {
+        for line in text.replace(PLACEHOLDER, name).lines() {
+            println!("      {}", paint(FAINT, line));
+        }
+    };
     println!(
         "made {shown} with {} and {}. Next, with your master's directory in place of `ci`:",
         files[0].0, files[1].0
     );
     println!("  {}", paint(HEADING, format_args!("windlass plugin check {shown}")));
     println!("  {}", paint(HEADING, format_args!("windlass plugin build {shown} --out ci/plugins")));
-    println!("  {}   once master.toml says:", paint(HEADING, "windlass --dir ci reconfig"));
-    for line in usage.lines() {
-        println!("      {}", paint(FAINT, line));
+    println!(
+        "  {}   once ci/master.toml says, {}:",
+        paint(HEADING, "windlass --dir ci reconfig"),
+        template.place
+    );
+    lines(template.usage);
+    if template.kind == HookKind::SlaveCommand.as_str() {
+        println!("  and worker.toml of each worker, at its end (a worker reads it when it starts):");
+        lines(OF_COMMANDS);
+        println!(
+            "  A build step starts it, by the name {name}:{name}, as the one that `--hook build-step` makes"
+        );
+        println!("  starts windlass:shell.");
     }
 }
 
@@ -234,5 +278,8 @@ mod tests {
             assert!(check_name(name).is_err(), "{name}");
         }
         assert!(check_name("least-loaded2").is_ok());
+        let meant = |name| check_name(name).unwrap_err().error.to_string();
+        assert!(meant("Foo_Bar").ends_with("did you mean `foo-bar`?"));
+        assert!(meant("plugins/foo").contains("`foo --out plugins/foo`"));
     }
 }

@@ -100,6 +100,21 @@ impl Board {
         self.scanning = Some(BTreeSet::new());
     }
 
+    /// Nobody wants this request any more, and the store knows. Where a start has taken it, its claim will be
+    /// refused.
+    pub fn withdrawn(&mut self, builder: &str, request: RequestId) {
+        let taken = self.starts.values().any(|start| start.requests().any(|r| r == request));
+        if taken {
+            return;
+        }
+        if let Some(gone) = &mut self.scanning {
+            gone.insert(request);
+        }
+        if self.lanes.get_mut(builder).and_then(|lane| lane.remove(request)).is_some() {
+            self.dirty.insert(builder.to_owned());
+        }
+    }
+
     /// Whether the board has this request, or had it since the scan began.
     #[must_use]
     pub fn knows(&self, request: &Request) -> bool {

@@ -8,6 +8,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use windlass_core::decision::{Decision, Recent};
+use windlass_core::id::BuildId;
+use windlass_core::lock::Access;
+use windlass_core::id::RequestId;
 use windlass_core::persist::{Committed, Refusal};
 use windlass_core::policy::used_by;
 use windlass_core::record::BuildRow;
@@ -35,6 +38,7 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// What the handle says.
 pub(super) enum Event {
     Submitted(Buildset, Vec<Request>),
+    Withdrawn(String, RequestId),
     WorkerUp(WorkerUp),
     WorkerDown(String),
     WorkerLoad(String, f64),
@@ -186,6 +190,7 @@ impl Actor {
             }
             Event::LookAgain => {}
             // Whoever asked may have stopped waiting.
+            Event::Withdrawn(builder, request) => self.board.withdrawn(&builder, request),
             Event::Decisions(reply) => drop(reply.send(self.recent.iter().cloned().collect())),
             Event::Shutdown(done) => {
                 self.stopping.push(done);

@@ -47,7 +47,7 @@ async fn a_component_is_added_replaced_and_removed_by_its_file() {
     // What the configuration uses can't be taken from under it.
     place.drop_plugin("mine", "sticky");
     let refused = master.reconfig(false).await.unwrap_err();
-    assert!(matches!(refused, ReconfigError::Config(_)), "{refused}");
+    assert!(matches!(&refused, ReconfigError::Invalid(faults) if faults.plugins.is_empty()), "{refused}");
     assert!(refused.details()[0].contains("mine"), "{:?}", refused.details());
     let still = master.plugins().unwrap().into_iter().find(|p| p.name == "mine").unwrap();
     assert_eq!(still.digest, mine.digest);
@@ -72,11 +72,24 @@ async fn whatever_is_broken_leaves_all_as_it_was_and_every_error_is_told() {
     std::fs::write(place.path("plugins/one.wasm"), b"not a component").unwrap();
     std::fs::write(place.path("plugins/two.wasm"), b"\0asm\x01\0\0\0").unwrap();
     let error = master.reconfig(false).await.unwrap_err();
-    assert!(matches!(&error, ReconfigError::Plugins(errors) if errors.len() == 2), "{error:?}");
+    assert!(matches!(&error, ReconfigError::Invalid(faults) if faults.plugins.len() == 2), "{error:?}");
     assert!(error.details()[0].contains("one") && error.details()[1].contains("two"), "{error:?}");
-    assert_eq!(error.to_string(), "2 plugins cannot be loaded; nothing was changed");
-    std::fs::remove_file(place.path("plugins/one.wasm")).unwrap();
-    std::fs::remove_file(place.path("plugins/two.wasm")).unwrap();
+    assert_eq!(error.to_string(), "nothing was changed: 2 plugins cannot be loaded");
+
+    // What uses a broken plugin is not wrong by itself; what is wrong besides is told with it.
+    place.drop_plugin("mine", "least-loaded");
+    let uses = builder("b2", "next_slave = 'one:x'")
+        + &builder("b3", "next_slave = 'mine:least-loaded'\nstepz = []");
+    place.write(&config(&uses));
+    let told = master.reconfig(false).await.unwrap_err();
+    let text = told.details().concat();
+    assert_eq!(told.details().len(), 3, "{text}");
+    assert!(text.contains("plugin `one` cannot be loaded") && text.contains("stepz"), "{text}");
+    assert!(!text.contains("no plugin"), "{text}");
+    assert_eq!(told.diagnostics()[0]["code"], "bad-plugin", "{:?}", told.diagnostics());
+    for plugin in ["one", "two", "mine"] {
+        std::fs::remove_file(place.path(&format!("plugins/{plugin}.wasm"))).unwrap();
+    }
 
     place.write(&(config("") + "[[builders]]\nname = 'b1'\nworkers = 'nobody'\nstepz = []\n"));
     let error = master.reconfig(false).await.unwrap_err();
