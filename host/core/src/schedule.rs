@@ -18,7 +18,10 @@
 //!   holds, its builder rests until the suspension is over or lifted.
 //! - A worker without `max_builds` takes one build of each builder at a time, as Buildbot's do.
 //!
-//! Deliberately absent: locks, and any look at history beyond who built what last.
+//! - Locks of builders and workers are probed before a start begins, and taken with its claim; those of steps are
+//!   taken while a build runs. [`crate::lock`] has the rule.
+//!
+//! Deliberately absent: any look at history beyond who built what last.
 
 mod board;
 mod claim;
@@ -30,6 +33,7 @@ pub(crate) mod fixture;
 mod invariants;
 mod judge;
 mod lane;
+mod locks;
 mod seat;
 mod slots;
 mod stage;
@@ -45,10 +49,13 @@ use std::sync::Arc;
 
 pub use board::Board;
 pub use claim::{Claim, Given, Numbers};
+pub use locks::StepLocks;
 pub use status::{BuilderStatus, PolicyStatus, Status, WorkerStatus};
 
 use crate::builder::{Builder, PolicyUse};
 use crate::decision::Decision;
+use crate::id::BuildId;
+use crate::lock::{Access, Lock};
 use crate::outcome::Outcome;
 use crate::policy::{Answer, Fault, HookKind, Lookup, Lookups, Question, Usage};
 use crate::properties::Properties;
@@ -96,6 +103,8 @@ pub struct Rules {
     pub components: BTreeMap<(HookKind, String), Component>,
     /// Properties that every build gets.
     pub properties: Properties,
+    /// Locks, by name.
+    pub locks: BTreeMap<String, Lock>,
     /// Candidates that a policy is offered at once.
     pub window: usize,
 }
@@ -108,6 +117,7 @@ impl Default for Rules {
             prioritize_builders: None,
             components: BTreeMap::new(),
             properties: Properties::default(),
+            locks: BTreeMap::new(),
             window: WINDOW,
         }
     }
@@ -133,6 +143,8 @@ pub struct WorkerRule {
     pub max_builds: Option<u32>,
     /// Properties that its builds get.
     pub properties: Properties,
+    /// What each of its builds holds, beside the locks of its builder.
+    pub locks: Vec<Access>,
 }
 
 /// What the board wants done.
@@ -155,6 +167,13 @@ pub enum Effect {
         component: Component,
         /// The builder whose policy it is; none: the master's.
         builder: Option<String>,
+    },
+    /// A step that waited for locks ([`StepLocks::Waits`]) waits no more.
+    StepLocks {
+        /// Its build.
+        build: BuildId,
+        /// It has them; or the circle in which it would have waited for ever.
+        result: Result<(), String>,
     },
 }
 

@@ -5,8 +5,10 @@
 //! started; the build keeps that generation for its whole life.
 //!
 //! - `run`: the task
+//! - `locks`: what a step waits for before it runs
 //! - `properties`: what a build begins with
 
+mod locks;
 mod properties;
 mod run;
 
@@ -19,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use windlass_core::change::Change;
 use windlass_core::id::{BuildId, RequestId};
+use windlass_core::lock::Access;
 use windlass_core::outcome::Outcome;
 use windlass_core::record::BuildRow;
 use windlass_core::secret::Seal;
@@ -27,7 +30,7 @@ use windlass_runtime::Runtime;
 use windlass_store::Store;
 
 use crate::clock::Clock;
-use crate::dispatcher::{BuildEnded, BuildStart, Dispatcher, StartBuild};
+use crate::dispatcher::{BuildEnded, BuildStart, Dispatcher, StartBuild, StepLocks};
 use crate::events::Events;
 use crate::fatal::Fatal;
 use crate::step_port::Stop;
@@ -67,13 +70,20 @@ pub struct DriverParts {
     pub seal: Seal,
 }
 
-/// Who is told that a build ended: the dispatcher, whose slot it frees.
+/// Who is told of builds: the dispatcher, whose slots and locks they have.
 pub trait BuildReport: Send + Sync + 'static {
+    /// A step asks for its locks.
+    fn lock_step(&self, build: BuildId, step: &str, uses: &[Access]) -> StepLocks;
+
     /// A build ended; its requests were completed or given back in the same commit.
     fn build_ended(&self, end: BuildEnded);
 }
 
 impl BuildReport for Dispatcher {
+    fn lock_step(&self, build: BuildId, step: &str, uses: &[Access]) -> StepLocks {
+        Dispatcher::lock_step(self, build, step, uses.to_vec())
+    }
+
     fn build_ended(&self, end: BuildEnded) {
         Dispatcher::build_ended(self, end);
     }

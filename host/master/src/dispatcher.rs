@@ -8,6 +8,7 @@ mod actor;
 mod pace;
 mod policies;
 mod rules;
+mod step_locks;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use windlass_core::builder::Builder;
 use windlass_core::decision::Decision;
 use windlass_core::id::MasterId;
 use windlass_core::id::{BuildId, RequestId};
+use windlass_core::lock::Access;
 use windlass_core::outcome::Outcome;
 use windlass_core::record::BuildRow;
 use windlass_core::request::{Buildset, Request};
@@ -33,6 +35,7 @@ use self::actor::{Actor, Event};
 pub use self::pace::Figures as PaceFigures;
 use self::pace::Pace;
 pub use self::policies::Policies;
+pub use self::step_locks::{Standing, StepLocks};
 use crate::clock::Clock;
 use crate::fatal::Fatal;
 use crate::world::World;
@@ -147,14 +150,14 @@ impl Dispatcher {
         self.tell(Event::Submitted(buildset, requests));
     }
 
-    /// A worker connected.
-    pub fn worker_up(&self, worker: WorkerUp) {
-        self.tell(Event::WorkerUp(worker));
     /// A pending request was completed without a build.
     pub fn withdrawn(&self, builder: &str, request: RequestId) {
         self.tell(Event::Withdrawn(builder.to_owned(), request));
     }
 
+    /// A worker connected.
+    pub fn worker_up(&self, worker: WorkerUp) {
+        self.tell(Event::WorkerUp(worker));
     }
 
     /// A worker's connection ended.
@@ -170,6 +173,14 @@ impl Dispatcher {
     /// A build ended: its slot is free.
     pub fn build_ended(&self, end: BuildEnded) {
         self.tell(Event::BuildEnded(end));
+    }
+
+    /// Asks for the locks of a build's step. A build has one step at a time, which asks once.
+    pub fn lock_step(&self, build: BuildId, step: &str, uses: Vec<Access>) -> StepLocks {
+        let (tell, standing) = watch::channel(Standing::default());
+        self.tell(Event::StepLocks { build, step: step.to_owned(), uses, tell });
+        let dispatcher = self.clone();
+        StepLocks::new(standing, move || dispatcher.tell(Event::StepUnlocks(build)))
     }
 
     /// Goes by another configuration and other plugins from the next decision on.

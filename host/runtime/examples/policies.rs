@@ -115,6 +115,7 @@ impl Way {
             name: worker(n),
             max_builds: Some(4),
             properties: Properties::default(),
+            locks: Vec::new(),
         });
         board.configure(Rules {
             builders: [("linux".to_owned(), Arc::new(builder(hook, candidates)))].into(),

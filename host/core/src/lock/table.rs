@@ -232,9 +232,15 @@ impl Table {
         Ok(self.settle(moved))
     }
 
-    /// The waiting steps whose build holds something.
-    pub fn nested(&self) -> impl Iterator<Item = (Ticket, BuildId)> + '_ {
-        self.nested.iter().filter_map(|ticket| Some((*ticket, self.claimants.get(ticket)?.who.build()?)))
+    /// The builds that hold something and have a step that waits.
+    pub fn nested(&self) -> impl Iterator<Item = BuildId> + '_ {
+        self.nested.iter().filter_map(|ticket| self.claimants.get(ticket)?.who.build())
+    }
+
+    /// All tickets that are good.
+    #[cfg(test)]
+    pub(crate) fn tickets(&self) -> impl Iterator<Item = Ticket> + '_ {
+        self.claimants.keys().copied()
     }
 
     /// Whether a ticket stands in line.

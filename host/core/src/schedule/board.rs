@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use super::desk::{Asker, Desk};
 use super::lane::{Entry, Lane};
+use super::locks::Locks;
 use super::slots::Slots;
 use super::stage::{Stage, Start};
 use super::{AskId, Effect, HOLD_MS, LONGEST_RETRY_MS, LastBuilt, Reply, Rules, StartId, WOKEN_BY_A_SLOT};
 use crate::id::{BuildId, RequestId};
+use crate::lock::{Ticket, Who};
 use crate::outcome::Outcome;
 use crate::request::{Buildset, Request};
 use crate::time::Timestamp;
@@ -20,6 +22,7 @@ pub struct Board {
     pub(super) rules: Rules,
     pub(super) lanes: BTreeMap<String, Lane>,
     pub(super) slots: Slots,
+    pub(super) locks: Locks,
     pub(super) starts: BTreeMap<StartId, Start>,
     pub(super) desk: Desk,
     /// Builders that something happened to since they were visited last.
@@ -52,6 +55,7 @@ pub struct Board {
 pub(super) struct Running {
     pub(super) builder: String,
     pub(super) worker: String,
+    pub(super) locks: Option<Ticket>,
     entries: Vec<Entry>,
 }
 
@@ -77,6 +81,7 @@ impl Board {
             lane.wake_all();
             self.dirty.insert(name.clone());
         }
+        self.configure_locks();
         self.want_history();
     }
 
@@ -95,11 +100,6 @@ impl Board {
         }
     }
 
-    /// A scan of the store begins.
-    pub fn scan_began(&mut self) {
-        self.scanning = Some(BTreeSet::new());
-    }
-
     /// Nobody wants this request any more, and the store knows. Where a start has taken it, its claim will be
     /// refused.
     pub fn withdrawn(&mut self, builder: &str, request: RequestId) {
@@ -113,6 +113,11 @@ impl Board {
         if self.lanes.get_mut(builder).and_then(|lane| lane.remove(request)).is_some() {
             self.dirty.insert(builder.to_owned());
         }
+    }
+
+    /// A scan of the store begins.
+    pub fn scan_began(&mut self) {
+        self.scanning = Some(BTreeSet::new());
     }
 
     /// Whether the board has this request, or had it since the scan began.
@@ -149,6 +154,7 @@ impl Board {
     /// A worker's connection ended. Its builds go on until [`Board::build_ended`].
     pub fn worker_down(&mut self, name: &str) {
         self.slots.down(name);
+        self.crowded(name);
     }
 
     /// A worker reported its load.
@@ -180,7 +186,11 @@ impl Board {
         if let Some(gone) = &mut self.scanning {
             gone.extend(entries.iter().map(|e| e.request.id));
         }
-        let running = Running { builder: start.spec.name.clone(), worker: start.worker, entries };
+        let builder = start.spec.name.clone();
+        if let Some(ticket) = start.locks {
+            self.locks.table.becomes(ticket, Who::Build { build, builder: builder.clone() });
+        }
+        let running = Running { builder, worker: start.worker, locks: start.locks, entries };
         self.running.insert(build, running);
     }
 
@@ -204,6 +214,7 @@ impl Board {
                 lane.hold(request, now.plus_ms(HOLD_MS), Vec::new(), why);
             }
         }
+        self.release_locks(start.locks);
         self.free(&start.worker, &start.spec.name);
         self.arm(&start.spec.name);
     }
@@ -228,6 +239,8 @@ impl Board {
                 }
             }
         }
+        self.unlock_step(build);
+        self.release_locks(running.locks);
         self.free(&running.worker, &running.builder);
         self.arm(&running.builder);
     }
@@ -289,6 +302,7 @@ impl Board {
         for id in asking {
             self.give_up(id);
         }
+        self.close_lines();
     }
 
     /// Claims under way.

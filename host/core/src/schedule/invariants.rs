@@ -4,12 +4,13 @@
 //! names who will wake it: the answer of `next-build`, a timer, a look-up of history, or whoever has the
 //! slots. And what was taken has a taker: slots, requests and questions all belong to a start or a build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Board;
 use super::desk::Asker;
 use super::stage::Stage;
 use crate::id::RequestId;
+use crate::lock::Ticket;
 use crate::policy::HookKind;
 use crate::time::Timestamp;
 
@@ -19,6 +20,34 @@ impl Board {
         self.check_builders(now);
         self.check_takers();
         self.check_questions();
+        self.check_locks();
+    }
+
+    /// Who holds locks is there, and who stands in line could use them: nobody waits behind one that could not.
+    fn check_locks(&self) {
+        let starts = self.starts.values().filter_map(|start| start.locks);
+        let builds = self.running.values().filter_map(|running| running.locks);
+        let mut holders: BTreeSet<Ticket> = starts.chain(builds).collect();
+        for (build, ticket) in &self.locks.steps {
+            assert!(self.running.contains_key(build), "a step of no build has locks");
+            holders.insert(*ticket);
+        }
+        for (name, line) in &self.locks.lines {
+            holders.insert(line.ticket);
+            let waits = self.locks.table.is_waiting(line.ticket);
+            let begins = self.joining.contains(name);
+            let visited = self.dirty.contains(name) && (self.ordering || self.round_rests.is_some());
+            assert!(
+                !waits || begins || visited || self.can_begin(name),
+                "`{name}` cannot use its place in line"
+            );
+            assert!(!self.closed, "there are lines when nobody begins");
+        }
+        assert_eq!(
+            self.locks.table.tickets().collect::<BTreeSet<_>>(),
+            holders,
+            "tickets and those who have them"
+        );
     }
 
     fn check_builders(&self, now: Timestamp) {
@@ -27,7 +56,7 @@ impl Board {
         let ordered = |name: &String| ordering.iter().any(|a| a.question.names().any(|n| n == name));
         let left_out = |name: &String| self.left_out.as_ref().is_some_and(|(_, names)| names.contains(name));
         for (name, lane) in &self.lanes {
-            if self.can_begin(name) && !self.closed {
+            if self.can_begin(name) && !self.is_locked(name) && !self.closed {
                 let queued = self.dirty.contains(name) && (self.ordering || self.round_rests.is_some());
                 assert!(queued || ordered(name) || left_out(name), "`{name}` could begin and nobody knows");
             }

@@ -9,7 +9,8 @@ impl Board {
     pub(super) fn candidates(&self, id: StartId) -> Vec<Member> {
         let Some(start) = self.starts.get(&id) else { return Vec::new() };
         let mut found = self.slots.with_room(&start.spec.name, &start.worker);
-        found.retain(|member| start.may_have(member.worker));
+        let unlocked = |worker| self.is_unlocked(&start.spec, self.slots.name(worker));
+        found.retain(|member| start.may_have(member.worker) && unlocked(member.worker));
         found
     }
 
@@ -25,6 +26,7 @@ impl Board {
             if let Some(start) = self.starts.get_mut(&id) {
                 to.clone_into(&mut start.worker);
             }
+            self.crowded(to);
             self.free(&from, &name);
             return true;
         }

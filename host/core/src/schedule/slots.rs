@@ -135,6 +135,11 @@ impl Slots {
         self.get(name).is_some_and(Worker::is_connected)
     }
 
+    /// What the configuration says of a worker.
+    pub(super) fn rule(&self, name: &str) -> Option<&WorkerRule> {
+        self.get(name)?.rule.as_ref()
+    }
+
     pub(super) fn number(&self, name: &str) -> Option<WorkerNo> {
         self.numbers.get(name).copied()
     }

@@ -16,6 +16,7 @@ use super::{
 use crate::builder::{Builder, Merge, PolicyUse};
 use crate::decision::Done;
 use crate::id::{DecisionId, RequestId};
+use crate::lock::Ticket;
 use crate::record::Component;
 use crate::time::Timestamp;
 
@@ -56,6 +57,11 @@ pub(super) struct Start {
     pub(super) after: Option<Key>,
     window_end: Option<Key>,
     windows: u32,
+    /// No other start of its builder begins before it is settled: that would take what belongs to this one, its
+    /// requests or its locks.
+    alone: bool,
+    /// The locks of builder and worker, once the claim is handed out.
+    pub(super) locks: Option<Ticket>,
 }
 
 impl Start {
@@ -69,14 +75,6 @@ impl Start {
         self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&worker))
     }
 
-    /// Whether it may serve other requests, too.
-    fn merges(&self) -> bool {
-        match self.spec.merge_requests {
-            Merge::Never => false,
-            Merge::Compatible | Merge::Policy(_) => true,
-        }
-    }
-
     fn enter(&mut self, stage: Stage) {
         self.stage = stage;
         self.again = 0;
@@ -87,12 +85,17 @@ impl Board {
     /// Begins a start: takes the least-loaded slot and goes as far as the first policy. False: no slot.
     pub(super) fn begin(&mut self, name: &str, now: Timestamp) -> bool {
         let Some(spec) = self.rules.builders.get(name).cloned() else { return false };
-        let Some(worker) = self.slots.best(name).map(str::to_owned) else { return false };
+        let Some(worker) = self.open_worker(name, now) else { return false };
         if !self.slots.reserve(&worker, name) {
             return false;
         }
+        self.crowded(&worker);
         self.last_start += 1;
         let id = StartId(self.last_start);
+        let merges = match spec.merge_requests {
+            Merge::Never => false,
+            Merge::Compatible | Merge::Policy(_) => true,
+        };
         let start = Start {
             spec,
             worker,
@@ -107,8 +110,10 @@ impl Board {
             after: None,
             window_end: None,
             windows: 0,
+            alone: merges || self.needs_locks(name),
+            locks: None,
         };
-        if start.merges() {
+        if start.alone {
             self.joining.insert(name.to_owned());
         }
         self.starts.insert(id, start);
@@ -145,9 +150,10 @@ impl Board {
     /// Gives a start up: what it took waits again.
     pub(super) fn give_up(&mut self, id: StartId) {
         let Some(start) = self.starts.remove(&id) else { return };
-        if start.merges() && start.stage != Stage::Ready {
+        if start.alone && start.stage != Stage::Ready {
             self.joining.remove(&start.spec.name);
         }
+        self.release_locks(start.locks);
         if let Some(lane) = self.lanes.get_mut(&start.spec.name) {
             for request in start.requests() {
                 lane.put_back(request);
@@ -167,7 +173,7 @@ impl Board {
                     Merge::Policy(policy) => Some(policy.clone()),
                     Merge::Never | Merge::Compatible => None,
                 },
-                Stage::Ready => return self.hand_out(id),
+                Stage::Ready => return self.hand_out(id, now),
                 Stage::Claim => return,
             };
             let mut candidates = Vec::new();
@@ -336,18 +342,22 @@ impl Board {
     /// Holds the request back, or, where none is picked yet, lets the builder rest; ends the start.
     fn hold(&mut self, id: StartId, why: &str, now: Timestamp) -> Done {
         let Some(start) = self.starts.get_mut(&id) else { return Done::Stale };
-        let (name, request, offered) =
-            (start.spec.name.clone(), start.request, std::mem::take(&mut start.offered));
+        let (spec, request, offered) =
+            (start.spec.clone(), start.request, std::mem::take(&mut start.offered));
+        let name = spec.name.clone();
         let all = self.slots.connected(&name).collect();
         self.give_up(id);
+        let Some(lane) = self.lanes.get_mut(&name) else { return Done::Stale };
+        let wants = request.map(|request| lane.refused(request, offered, all)).unwrap_or_default();
+        let open = |no| self.slots.has_room(no, &name) && self.is_unlocked(&spec, self.slots.name(no));
+        let news = wants.iter().any(|no| open(*no));
         let Some(lane) = self.lanes.get_mut(&name) else { return Done::Stale };
         let rest = |ms| Some(Rest { until: now.plus_ms(ms), why: why.to_owned() });
         let mut done = Done::Held;
         match request {
             None => lane.rest = rest(HOLD_MS),
             Some(request) => {
-                let wants = lane.refused(request, offered, all);
-                if wants.iter().any(|no| self.slots.has_room(*no, &name)) {
+                if news {
                     // A slot came free while the policy thought: the next question offers it.
                     done = Done::Stale;
                 } else {
@@ -381,7 +391,7 @@ impl Board {
         let room = MERGE_BOUND - 1;
         start.joined = others.into_iter().filter(|r| lane.take(*r, id)).take(room).collect();
         start.enter(Stage::Ready);
-        if start.merges() {
+        if start.alone {
             self.joining.remove(&start.spec.name);
         }
         Done::Joined(start.joined.clone())
@@ -397,8 +407,8 @@ impl Board {
         Some((lane, lane.get(start.request?)?))
     }
 
-    /// Hands out the claim, if the configuration and the worker are still there.
-    fn hand_out(&mut self, id: StartId) {
+    /// Hands out the claim, if the configuration and the worker are still there, and the locks are free.
+    fn hand_out(&mut self, id: StartId, now: Timestamp) {
         let Some(start) = self.starts.get(&id) else { return };
         let name = &start.spec.name;
         // The builder as it is now: its steps are looked up in the plugins of now.
@@ -406,6 +416,11 @@ impl Board {
         let Some(builder) = builder.filter(|_| self.slots.is_connected(&start.worker)) else {
             return self.give_up(id);
         };
+        if !self.take_locks(id, &builder, now) {
+            return self.give_up(id);
+        }
+        let Some(start) = self.starts.get(&id) else { return };
+        let name = &start.spec.name;
         let Some(lane) = self.lanes.get_mut(name) else { return };
         let served = start.requests().filter_map(|r| lane.get(r));
         let requests: Vec<_> = served.map(|e| (e.request.clone(), e.buildset.clone())).collect();

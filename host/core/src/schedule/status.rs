@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::lock::LockStatus;
 use crate::policy::HookKind;
 use crate::time::Timestamp;
 
@@ -15,6 +16,8 @@ pub struct Status {
     pub builders: Vec<BuilderStatus>,
     /// Workers in the order of the configuration, then unknown ones that still run builds.
     pub workers: Vec<WorkerStatus>,
+    /// Locks: who holds them and who waits.
+    pub locks: Vec<LockStatus>,
     /// Each configured use of a policy.
     pub policies: Vec<PolicyStatus>,
     /// Oddities that are nobody's error: answers with unknown names, refused claims. Newest last, bounded.

@@ -11,6 +11,7 @@ use crate::id::{BuildId, RequestId};
 use crate::policy::FaultKind;
 use crate::request::Request;
 
+mod locks;
 mod model;
 
 /// A board with a clock and what it wants done.
@@ -22,6 +23,8 @@ struct Table {
     claims: Vec<Claim>,
     decisions: Vec<Decision>,
     builds: u64,
+    /// What became of steps that waited for locks.
+    step_locks: Vec<(u64, Result<(), String>)>,
     /// Running builds by worker and builder.
     running: Vec<(BuildId, String, String)>,
 }
@@ -39,6 +42,7 @@ impl Table {
                     name: (*name).to_owned(),
                     max_builds: *max_builds,
                     properties: Properties::default(),
+                    locks: Vec::new(),
                 })
                 .collect(),
             ..Rules::default()
@@ -51,6 +55,7 @@ impl Table {
             claims: Vec::new(),
             decisions: Vec::new(),
             builds: 0,
+            step_locks: Vec::new(),
             running: Vec::new(),
         };
         table.configure(builders, None, "one");
@@ -97,6 +102,7 @@ impl Table {
                     }
                     Effect::Scan | Effect::Skipped { .. } => {}
                     Effect::Record(decision) => self.decisions.push(decision),
+                    Effect::StepLocks { build, result } => self.step_locks.push((build.0, result)),
                 }
             }
         }

@@ -14,6 +14,7 @@ impl Board {
             at: now,
             builders: self.lanes.iter().map(|(name, lane)| self.builder_status(name, lane)).collect(),
             workers: self.slots.status(&self.rules.workers),
+            locks: self.locks(),
             policies: self.desk.policies(&self.rules, now),
             reports: self.desk.reports(),
         }
@@ -54,7 +55,7 @@ impl Board {
         if !self.slots.any_room(name) {
             return Some("all its workers are busy".to_owned());
         }
-        None
+        self.awaited_lock(name).map(|obstacle| obstacle.to_string())
     }
 
     /// The hooks that the rules use, each once: what there has to be a component for.

@@ -18,7 +18,7 @@ impl Board {
         // What a visit gives back makes builders dirty again: go on until nothing can begin.
         while !self.ordering && self.round_rests.is_none() && !self.closed && !self.dirty.is_empty() {
             let dirty = std::mem::take(&mut self.dirty);
-            let ready: Vec<String> = dirty.into_iter().filter(|name| self.can_begin(name)).collect();
+            let ready = self.ready(dirty, now);
             if ready.is_empty() {
                 continue;
             }
@@ -64,6 +64,8 @@ impl Board {
             Ok((Verdict::Order(order), ignored)) => {
                 let left: BTreeSet<String> =
                     offered.into_iter().filter(|name| !order.contains(name)).collect();
+                // Their places in line would keep others waiting for nothing.
+                left.iter().for_each(|name| self.step_aside(name));
                 if !left.is_empty() {
                     let (_, names) =
                         self.left_out.get_or_insert_with(|| (now.plus_ms(HOLD_MS), BTreeSet::new()));
@@ -129,7 +131,28 @@ impl Board {
         }
     }
 
-    /// Whether a build of this builder could begin now.
+    /// Those of the builders whose turn may come. Who is held up by nothing but locks stands in line for them from
+    /// now on, in the default order; who could not use them stands aside.
+    fn ready(&mut self, dirty: BTreeSet<String>, now: Timestamp) -> Vec<String> {
+        let mut ready = Vec::new();
+        let mut by_turn = Vec::new();
+        for name in dirty {
+            if !self.can_begin(&name) {
+                self.step_aside(&name);
+            } else if self.needs_locks(&name) {
+                by_turn.push((self.lanes.get(&name).and_then(Lane::head), name));
+            } else {
+                ready.push(name);
+            }
+        }
+        by_turn.sort();
+        ready
+            .extend(by_turn.into_iter().map(|(_, name)| name).filter(|n| self.open_worker(n, now).is_some()));
+        ready.sort();
+        ready
+    }
+
+    /// Whether a build of this builder could begin now, if locks let it.
     pub(super) fn can_begin(&self, name: &str) -> bool {
         let Some(lane) = self.lanes.get(name).filter(|_| self.rules.builders.contains_key(name)) else {
             return false;

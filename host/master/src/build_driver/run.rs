@@ -34,7 +34,7 @@ use crate::view;
 const MAX_CHANGES: usize = 1_000;
 
 /// Why a build goes no further: its rows could not be written.
-struct Unrecorded {
+pub(super) struct Unrecorded {
     error: CommitError,
 }
 
@@ -144,7 +144,7 @@ async fn broken(builds: &Builds, row: BuildRow, reason: &str) -> Result<Outcome,
 }
 
 /// Writes rows of a build; tries again as long as that may help.
-async fn commit(builds: &Builds, row: &BuildRow, persist: Vec<Persist>) -> Result<(), Unrecorded> {
+pub(super) async fn commit(builds: &Builds, row: &BuildRow, persist: Vec<Persist>) -> Result<(), Unrecorded> {
     let parts = &builds.0.parts;
     parts.fatal.commit(&parts.store, persist).await.map(drop).map_err(|error| {
         tracing::error!(build = %row.id, error = chain(&error), "failed to write rows of a build");
@@ -152,23 +152,23 @@ async fn commit(builds: &Builds, row: &BuildRow, persist: Vec<Persist>) -> Resul
     })
 }
 
-struct Driver<'a> {
-    builds: &'a Builds,
+pub(super) struct Driver<'a> {
+    pub(super) builds: &'a Builds,
     config: Arc<config::Master>,
     builder: Arc<Builder>,
     generation: Arc<Generation>,
     /// Those that were looked up already.
     hooks: Known,
     secrets: Arc<BuildSecrets>,
-    stop: watch::Receiver<Stop>,
-    build: Build,
+    pub(super) stop: watch::Receiver<Stop>,
+    pub(super) build: Build,
 }
 
 /// How a run of a component ended, before its build judges it.
-struct Ended {
-    outcome: Outcome,
-    summary: Option<String>,
-    fault: Option<String>,
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) summary: Option<String>,
+    pub(super) fault: Option<String>,
 }
 
 impl Driver<'_> {
@@ -177,7 +177,7 @@ impl Driver<'_> {
     }
 
     /// Tells the build that it is to stop, if it is.
-    fn heed_stop(&mut self) {
+    pub(super) fn heed_stop(&mut self) {
         let event = match &*self.stop.borrow_and_update() {
             Stop::No => return,
             Stop::Cancel(reason) => Event::Interrupted { reason: reason.clone() },
@@ -207,14 +207,23 @@ impl Driver<'_> {
         let build = step.build.0;
         parts.events.tell(|| view::Event::StepStarted { build, step: view::Step::of(&step, Vec::new()) });
 
+        let mut locks = None;
         let (ended, remains) = match resolved {
-            Ok(resolved) => self.run(&resolved, &spec, begun, step).await,
+            Ok(resolved) => match self.lock(&spec, &step, &mut begun).await? {
+                Ok(held) => {
+                    locks = held;
+                    self.run(&resolved, &spec, begun, step).await
+                }
+                Err(ended) => (ended, self.nothing_ran(begun, step)),
+            },
             Err(error) => {
                 // Configured hooks were checked; this is one that vanished between check and start.
                 (exception(error.to_string()), self.nothing_ran(begun, step))
             }
         };
-        self.record_end(ended, remains).await
+        let effects = self.record_end(ended, remains).await;
+        drop(locks);
+        effects
     }
 
     async fn run(
@@ -390,7 +399,7 @@ fn without_logs(persist: &[Persist]) -> Vec<Persist> {
     persist.iter().filter(|persist| !matches!(persist, Persist::AppendLog { .. })).cloned().collect()
 }
 
-fn exception(fault: String) -> Ended {
+pub(super) fn exception(fault: String) -> Ended {
     Ended { outcome: Outcome::Exception, summary: None, fault: Some(fault) }
 }
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use windlass_config::config;
 use windlass_core::builder::{Builder, Merge, StepSpec};
 use windlass_core::id::{BuildId, Fence, RequestId};
 use windlass_core::id::{BuildsetId, MasterId};
+use windlass_core::lock::Access;
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::properties::Properties;
@@ -26,11 +28,13 @@ use windlass_runtime::{Options, Runtime};
 
 use super::{BuildReport, Builds, DriverParts, MAX_RETRIES};
 use crate::clock::SystemClock;
-use crate::dispatcher::{BuildEnded, BuildStart, StartBuild};
+use crate::dispatcher::{BuildEnded, BuildStart, Standing, StartBuild, StepLocks};
 use crate::events::Events;
 use crate::fatal::Fatal;
 use crate::worker_link::LinkLimits;
 use crate::worker_link::tests::{Scripted, World as Linked, hello, limits, world_over, world_with};
+
+mod locks;
 
 pub(super) fn builder(steps: Vec<StepSpec>) -> Builder {
     Builder {
@@ -73,11 +77,21 @@ pub(super) fn row() -> BuildRow {
 
 const BOUND: Duration = Duration::from_secs(60);
 
-struct Told(UnboundedSender<BuildEnded>);
+/// Hears of ends and of locks that are given back, and says where each step stands that asks for some.
+struct Told {
+    ended: UnboundedSender<BuildEnded>,
+    standing: watch::Sender<Standing>,
+    unlocked: Arc<AtomicBool>,
+}
 
 impl BuildReport for Told {
+    fn lock_step(&self, _: BuildId, _: &str, _: &[Access]) -> StepLocks {
+        let unlocked = Arc::clone(&self.unlocked);
+        StepLocks::new(self.standing.subscribe(), move || unlocked.store(true, Ordering::SeqCst))
+    }
+
     fn build_ended(&self, end: BuildEnded) {
-        self.0.send(end).unwrap();
+        self.ended.send(end).unwrap();
     }
 }
 
@@ -88,6 +102,8 @@ struct Bench {
     fatal: Fatal,
     generation: Arc<windlass_runtime::registry::Generation>,
     ended: UnboundedReceiver<BuildEnded>,
+    standing: watch::Sender<Standing>,
+    unlocked: Arc<AtomicBool>,
 }
 
 impl Bench {
@@ -123,8 +139,10 @@ impl Bench {
             seal: windlass_core::secret::Seal::new([7; 32]),
         });
         let (tell, ended) = unbounded_channel();
-        builds.report_to(Arc::new(Told(tell)));
-        Bench { linked, builds, fatal, generation, ended }
+        let (standing, unlocked) = (watch::Sender::default(), Arc::<AtomicBool>::default());
+        let told = Told { ended: tell, standing: standing.clone(), unlocked: Arc::clone(&unlocked) };
+        builds.report_to(Arc::new(told));
+        Bench { linked, builds, fatal, generation, ended, standing, unlocked }
     }
 
     /// Claims the one request, and starts its build with these steps.

@@ -15,7 +15,7 @@ use windlass_core::persist::{Committed, Refusal};
 use windlass_core::policy::used_by;
 use windlass_core::record::BuildRow;
 use windlass_core::request::{Buildset, Request};
-use windlass_core::schedule::{Ask, Board, Claim, Effect, Numbers, StartId, Status};
+use windlass_core::schedule::{Ask, Board, Claim, Effect, Numbers, StartId, Status, StepLocks};
 use windlass_core::time::Timestamp;
 use windlass_runtime::registry::Generation;
 use windlass_store::CommitError;
@@ -24,7 +24,7 @@ use super::pace::Pace;
 use super::policies::broken;
 use super::rules::rules;
 use super::task::{Done, Purpose, history, load};
-use super::{BuildEnded, BuildStart, Parts, WorkerUp};
+use super::{BuildEnded, BuildStart, Parts, Standing, WorkerUp};
 use crate::fatal::is_gone;
 use crate::world::World;
 
@@ -43,6 +43,13 @@ pub(super) enum Event {
     WorkerDown(String),
     WorkerLoad(String, f64),
     BuildEnded(BuildEnded),
+    StepLocks {
+        build: BuildId,
+        step: String,
+        uses: Vec<Access>,
+        tell: watch::Sender<Standing>,
+    },
+    StepUnlocks(BuildId),
     Configure(Arc<World>),
     LookAgain,
     Decisions(oneshot::Sender<Vec<Decision>>),
@@ -90,6 +97,8 @@ pub(super) struct Actor {
     tasks: JoinSet<Ended>,
     purposes: HashMap<Id, Purpose>,
     claiming: HashMap<StartId, Claiming>,
+    /// Steps that wait for locks, by their builds.
+    locking: HashMap<BuildId, watch::Sender<Standing>>,
     next_scan: Option<Timestamp>,
     /// What a scan found and the board has not seen yet.
     scanned: std::vec::IntoIter<Request>,
@@ -117,6 +126,7 @@ impl Actor {
             tasks: JoinSet::new(),
             purposes: HashMap::new(),
             claiming: HashMap::new(),
+            locking: HashMap::new(),
             next_scan: None,
             scanned: Vec::new().into_iter(),
             stopping: Vec::new(),
@@ -180,21 +190,43 @@ impl Actor {
                 let buildset = Arc::new(buildset);
                 self.board.submitted(requests.into_iter().map(|r| (r, buildset.clone())));
             }
+            Event::Withdrawn(builder, request) => self.board.withdrawn(&builder, request),
             Event::WorkerUp(up) => self.board.worker_up(&up.name, up.since, up.facts),
             Event::WorkerDown(name) => self.board.worker_down(&name),
             Event::WorkerLoad(name, load) => self.board.worker_load(&name, load),
             Event::BuildEnded(end) => self.board.build_ended(end.build, end.outcome, end.at),
+            Event::StepLocks { build, step, uses, tell } => self.lock_step(build, &step, &uses, tell),
+            Event::StepUnlocks(build) => {
+                self.locking.remove(&build);
+                self.board.unlock_step(build);
+            }
             Event::Configure(world) => {
                 self.parts.world = world;
                 self.board.configure(rules(&self.parts.world, &*self.parts.policies));
             }
             Event::LookAgain => {}
             // Whoever asked may have stopped waiting.
-            Event::Withdrawn(builder, request) => self.board.withdrawn(&builder, request),
             Event::Decisions(reply) => drop(reply.send(self.recent.iter().cloned().collect())),
             Event::Shutdown(done) => {
                 self.stopping.push(done);
                 self.stop();
+            }
+        }
+    }
+
+    fn lock_step(
+        &mut self,
+        build: BuildId,
+        step: &str,
+        uses: &[Access],
+        tell: watch::Sender<Standing>,
+    ) {
+        match self.board.lock_step(build, step, uses, self.parts.clock.now()) {
+            StepLocks::Held => drop(tell.send_replace(Standing::Held)),
+            StepLocks::Refused(why) => drop(tell.send_replace(Standing::Refused(why))),
+            StepLocks::Waits(what) => {
+                tell.send_replace(Standing::Waits(what));
+                self.locking.insert(build, tell);
             }
         }
     }
@@ -270,6 +302,11 @@ impl Actor {
                         self.parts.policies.fell_back(decision.policy.digest, &decision.used_by());
                     }
                     self.recent.push(decision);
+                }
+                Effect::StepLocks { build, result } => {
+                    if let Some(tell) = self.locking.remove(&build) {
+                        tell.send_replace(result.map_or_else(Standing::Refused, |()| Standing::Held));
+                    }
                 }
                 Effect::Skipped { component, builder } => {
                     let used = used_by(builder.as_deref(), &component.kind);

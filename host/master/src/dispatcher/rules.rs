@@ -14,12 +14,14 @@ pub(super) fn rules(world: &World, policies: &dyn Policies) -> Rules {
         name: w.name.clone(),
         max_builds: w.max_builds,
         properties: w.properties.clone(),
+        locks: w.locks.clone(),
     };
     let mut rules = Rules {
         builders: config.builders.iter().map(|b| (b.name.clone(), Arc::new(b.clone()))).collect(),
         workers: config.workers.iter().map(worker).collect(),
         prioritize_builders: config.prioritize_builders.clone(),
         properties: config.properties.clone(),
+        locks: config.locks.clone(),
         ..Rules::default()
     };
     for (kind, hook) in Board::uses(&rules) {

@@ -5,20 +5,45 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::lock::{Access, Kind, Lock, Mode};
 
 /// What may happen; numbers are taken modulo what there is.
 #[derive(Clone, Debug)]
 enum Happening {
-    Submit { builder: usize, priority: i32 },
-    Answer { which: usize, how: u8, pick: usize },
-    Claimed { which: usize },
-    Refused { which: usize },
-    StoreFailed { which: usize },
-    End { which: usize, retry: bool },
+    Submit {
+        builder: usize,
+        priority: i32,
+    },
+    Answer {
+        which: usize,
+        how: u8,
+        pick: usize,
+    },
+    Claimed {
+        which: usize,
+    },
+    Refused {
+        which: usize,
+    },
+    StoreFailed {
+        which: usize,
+    },
+    End {
+        which: usize,
+        retry: bool,
+    },
     Down(usize),
     Up(usize),
     Pass(u64),
-    Reload { world: World, bytes: bool },
+    /// The step of a build asks for a lock, or gives back what it has or waits for.
+    Step {
+        which: usize,
+        lock: Option<usize>,
+    },
+    Reload {
+        world: World,
+        bytes: bool,
+    },
 }
 
 /// What is configured. Workers stay.
@@ -32,15 +57,19 @@ struct World {
     on_error: OnError,
     /// This builder is missing.
     without: Option<usize>,
+    /// Builders and a worker need locks, of which there is so much.
+    locks: Option<u32>,
 }
 
 fn world() -> impl Strategy<Value = World> {
     let on_error = prop_oneof![Just(OnError::Default), Just(OnError::Hold)];
-    (any::<bool>(), on_error, prop::option::of(0..4_usize)).prop_map(|(ordered, on_error, without)| World {
+    let (without, locks) = (prop::option::of(0..4_usize), prop::option::of(1..4_u32));
+    (any::<bool>(), on_error, without, locks).prop_map(|(ordered, on_error, without, locks)| World {
         advised: true,
         ordered,
         on_error,
         without,
+        locks,
     })
 }
 
@@ -56,15 +85,28 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0..3_usize).prop_map(Happening::Down),
         1 => (0..3_usize).prop_map(Happening::Up),
         1 => (1..20_000_u64).prop_map(Happening::Pass),
+        3 => (any::<usize>(), prop::option::weighted(0.6, 0..LOCKS.len()))
+            .prop_map(|(which, lock)| Happening::Step { which, lock }),
         1 => (world(), any::<bool>()).prop_map(|(world, bytes)| Happening::Reload { world, bytes }),
     ]
+}
+
+/// Locks and whether there is one on each worker.
+const LOCKS: [(&str, bool); 3] = [("db", false), ("disk", true), ("host", false)];
+
+/// What a build holds, by its builder and its worker: the lock, and how much.
+const USES: [(&str, &str, u32); 4] = [("a", "db", 1), ("b", "db", 2), ("b", "disk", 1), ("w2", "host", 1)];
+
+fn uses_of(name: &str) -> Vec<Access> {
+    let uses = USES.iter().filter(|(user, _, _)| *user == name);
+    uses.map(|(_, lock, n)| Access { lock: (*lock).to_owned(), mode: Mode::Counting(*n) }).collect()
 }
 
 const WORKERS: [(&str, Option<u32>); 3] = [("w1", Some(1)), ("w2", Some(2)), ("w3", None)];
 
 impl World {
     const DEFAULT: World =
-        World { advised: false, ordered: false, on_error: OnError::Default, without: None };
+        World { advised: false, ordered: false, on_error: OnError::Default, without: None, locks: None };
 
     fn configure(self, table: &mut Table, bytes: &str) {
         let policy = |hook: &str| PolicyUse { on_error: self.on_error, ..policy(hook) };
@@ -79,6 +121,18 @@ impl World {
         }
         let d = Builder { merge_requests: Merge::Compatible, ..builder("d", &["w1"]) };
         let mut builders = vec![builder("a", &all), b, c, d];
+        for builder in &mut builders {
+            builder.locks = self.locks.map_or_else(Vec::new, |_| uses_of(&builder.name));
+        }
+        for worker in &mut table.rules.workers {
+            worker.locks = self.locks.map_or_else(Vec::new, |_| uses_of(&worker.name));
+        }
+        let lock = |(name, on_worker): &(&str, bool)| {
+            let kind = if *on_worker { Kind::Worker } else { Kind::Master };
+            let lock = Lock { kind, max: self.locks.unwrap_or(1), max_for_worker: BTreeMap::new() };
+            ((*name).to_owned(), lock)
+        };
+        table.rules.locks = LOCKS.iter().map(lock).collect();
         if let Some(without) = self.without {
             builders.remove(without);
         }
@@ -175,6 +229,18 @@ fn play(happenings: Vec<Happening>, world: World) -> Table {
                 table.board.refused(claim.start, None, "the store failed", table.now);
                 table.turn();
             }
+            Happening::Step { which, lock } if !table.running.is_empty() => {
+                let build = table.running[which % table.running.len()].0;
+                match lock {
+                    None => table.board.unlock_step(build),
+                    Some(lock) => {
+                        let mode = if which % 3 == 0 { Mode::Exclusive } else { Mode::Counting(1) };
+                        let uses = [Access { lock: LOCKS[lock].0.to_owned(), mode }];
+                        table.board.lock_step(build, "s", &uses, table.now);
+                    }
+                }
+                table.turn();
+            }
             Happening::Reload { world, bytes } => {
                 World { advised, ..world }.configure(&mut table, if bytes { "one" } else { "two" });
             }
@@ -182,6 +248,7 @@ fn play(happenings: Vec<Happening>, world: World) -> Table {
             | Happening::Claimed { .. }
             | Happening::Refused { .. }
             | Happening::StoreFailed { .. }
+            | Happening::Step { .. }
             | Happening::End { .. } => {}
         }
         check(&table, &held, &gone, last);
@@ -206,6 +273,13 @@ fn check(table: &Table, held: &BTreeMap<BuildId, Vec<u64>>, gone: &BTreeSet<u64>
         match max {
             Some(max) => assert!(of.iter().sum::<u32>() <= max, "{name} has too many builds"),
             None => assert!(of.iter().all(|n| *n <= 1), "{name} has two builds of one builder"),
+        }
+    }
+    for lock in table.board.locks() {
+        // What was taken while there was more of it, or while the rules asked for none, stays.
+        assert!(lock.held <= 3 * (WORKERS.len() as u64), "{lock:?}");
+        for waiter in lock.waiters.iter().filter(|w| w.who.build().is_some()) {
+            assert!(waiter.obstacle.is_some(), "a step waits for nothing: {waiter:?}");
         }
     }
     let status = table.board.status(table.now);
