@@ -184,9 +184,10 @@ impl Masker {
     }
 }
 
-/// Cuts a form into pieces of about the same length.
+/// Cuts a form into pieces whose lengths differ by one at the most: a short rest would stand in any log.
 fn pieces(form: &[u8]) -> impl Iterator<Item = &[u8]> {
-    form.chunks(form.len().div_ceil(form.len().div_ceil(MAX_PIECE)))
+    let count = form.len().div_ceil(MAX_PIECE);
+    (0..count).map(move |n| &form[form.len() * n / count..form.len() * (n + 1) / count])
 }
 
 /// A value, and how programs usually write it.
@@ -340,6 +341,15 @@ mod tests {
         }
     }
 
+    /// Symptom: every end of line in the logs of a build became `<key>`, and so did those in the files that
+    /// its commands read. Cause: of a value with 4,033 bytes the last piece was one byte. Cure: pieces that
+    /// are about as long as each other.
+    #[test]
+    fn the_last_byte_of_a_long_value_is_not_masked_alone() {
+        let value = format!("{}\n", "x".repeat(4_032));
+        check(&[("k", &value)], "a\nb\n", "a\nb\n");
+    }
+
     #[test]
     fn masks_show_nothing_of_what_they_mask() {
         assert_eq!(format!("{:?}", mask(&[("key", "hunter2")])), "Mask(…)");
@@ -368,6 +378,14 @@ mod tests {
             for value in &values {
                 prop_assert!(!out.contains(value.as_str()), "{} in {}", value, out);
             }
+        }
+
+        #[test]
+        fn no_piece_of_a_long_form_is_short(len in MAX_PIECE..40_000_usize) {
+            let form: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            let pieces: Vec<&[u8]> = pieces(&form).collect();
+            prop_assert!(pieces.iter().all(|piece| (MAX_PIECE / 2..=MAX_PIECE).contains(&piece.len())));
+            prop_assert_eq!(pieces.concat(), form);
         }
 
         #[test]
