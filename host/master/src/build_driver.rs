@@ -9,6 +9,7 @@
 //! - `properties`: what a build begins with
 
 mod locks;
+mod pace;
 mod properties;
 mod run;
 

@@ -247,14 +247,20 @@ impl Intake {
         let (question, lookups) =
             (Question::CodebaseGenerator { change: change.clone() }, Lookups { now, ..Lookups::default() });
         let reply = self.0.runtime.ask(&found.plugin, &found.hook, args, question, lookups).await;
-        let answer = match reply.answer {
-            Ok(Answer::Codebase(codebase)) => Ok(codebase),
-            Ok(other) => Err(Box::new(Fault {
+        let refused = |why: String| {
+            Err(Box::new(Fault {
                 plugin: found.plugin.name.clone(),
                 digest: found.plugin.digest,
                 call: HookKind::CodebaseGenerator.function().to_owned(),
-                kind: FaultKind::BadAnswer(format!("{other:?}")),
-            })),
+                kind: FaultKind::BadAnswer(why),
+            }))
+        };
+        let answer = match reply.answer {
+            Ok(Answer::Codebase(codebase)) if codebase.chars().any(char::is_control) => {
+                refused(format!("the codebase {codebase:?} has a control character in it"))
+            }
+            Ok(Answer::Codebase(codebase)) => Ok(codebase),
+            Ok(other) => refused(format!("{other:?}")),
             Err(fault) => Err(Box::new(fault)),
         };
         self.health(found.plugin.digest, |health| match &answer {

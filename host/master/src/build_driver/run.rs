@@ -21,6 +21,7 @@ use windlass_runtime::StepResult;
 use windlass_runtime::registry::{Generation, Resolved};
 use windlass_store::CommitError;
 
+use super::pace::Pace;
 use super::properties::{self, Sources};
 use super::{Builds, MAX_RETRIES, SHUTDOWN_GRACE, chain, changes};
 use crate::dispatcher::{BuildEnded, BuildStart};
@@ -107,11 +108,19 @@ async fn drive(
     let mut driver =
         Driver { builds, config, builder, generation, hooks: Known::default(), secrets, stop, build };
     driver.heed_stop();
+    let mut pace = Pace::new(std::time::Instant::now());
     let mut effects = driver.on(Event::Started);
     loop {
         let Effects { persist, send } = effects;
         effects = match send.into_iter().next() {
-            Some(Action::RunStep(spec)) => driver.step(spec, persist).await?,
+            Some(Action::RunStep(spec)) => {
+                let wait = pace.next(std::time::Instant::now());
+                if !wait.is_zero() {
+                    // A build that is stopped meanwhile hears it in the step, and that soon.
+                    tokio::time::sleep(wait).await;
+                }
+                driver.step(spec, persist).await?
+            }
             Some(Action::End { outcome }) => return driver.end(outcome, persist).await,
             Some(Action::InterruptStep { .. }) | None => {
                 unreachable!("BUG: between two steps a build either goes on or ends")
