@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
-use windlass_tests::attack::{ENDLESS, Role, site, those};
+use windlass_tests::attack::{ENDLESS, Role, config, poller, site, those};
 use windlass_tests::hostile::{component, names};
+use windlass_tests::repository::Repository;
 use windlass_tests::site::{Site, eventually, text};
 
 /// The rows of the table: a component, and what the user reads of it.
@@ -124,7 +125,7 @@ fn what_must_not_load_is_refused_by_name_and_changes_nothing() {
 
 #[test]
 fn hostile_policies_cost_their_own_decisions_and_are_named() {
-    let policies = those(|role| matches!(role, Role::Policy(_)));
+    let policies = those(|role| matches!(role, Role::Policy(key) if key != "codebase_generator"));
     let mut site = site(&policies).start();
     // Requests wait for this one, so that there is something to merge.
     site.end("w2", true);
@@ -138,7 +139,7 @@ fn hostile_policies_cost_their_own_decisions_and_are_named() {
         let mut asked = Vec::new();
         for name in &policies {
             // The master's own has no builder.
-            if Role::of(name) != Role::Policy("prioritize_builders") {
+            if !Role::of(name).is_of_master() {
                 asked.push((name, site.submit(&format!("b-{name}"))));
             }
         }
@@ -163,6 +164,55 @@ fn hostile_policies_cost_their_own_decisions_and_are_named() {
         policies.iter().map(|name| (name.clone(), fault(name))).collect::<Vec<_>>()
     });
     check(&said);
+}
+
+#[test]
+fn hostile_codebase_generators_keep_no_change_out_and_are_named() {
+    let generators = those(|role| role == Role::Policy("codebase_generator"));
+    let repository = Repository::new();
+    repository.commit("file", "first", "first");
+    let mut site = site(&generators).start();
+    let mut said = Vec::new();
+    for name in &generators {
+        site.configure(&(config(&["w1", "w2"], std::slice::from_ref(name)) + &poller(&repository)));
+        site.ok(&["reconfig", "--json"]);
+        // The first poll of all finds nothing new.
+        site.ok(&["poll", "--json"]);
+        repository.commit("file", name, "a <b>change</b>");
+        assert_eq!(site.ok(&["poll", "--json"])[0]["changes"], 1, "{name}");
+        assert_eq!(site.build("innocent")["outcome"], "success");
+        let status = site.ok(&["status", "--json"]);
+        let uses = status["policies"].as_array().expect("a list");
+        let policy = uses.iter().find(|policy| policy["hook"] == format!("{name}:{name}"));
+        let fault = policy.and_then(|policy| policy["last_fault"].as_str()).unwrap_or("no fault");
+        said.push((name.clone(), fault.to_owned()));
+    }
+    check(&said);
+}
+
+/// The worker's own restart is for whoever runs it to see to; here, the test.
+#[test]
+fn a_child_that_kills_its_worker_ends_that_worker_and_its_own_build() {
+    let names = those(|role| role == Role::Fatal);
+    let [name] = &names[..] else { panic!("{names:?}") };
+    let mut site = site(&names).start();
+    let buildset = site.submit(&format!("b-{name}"));
+    let mut others = Vec::new();
+    let status = format!("/api/v1/buildsets/{buildset}");
+    eventually("the master gives that build up", || {
+        if site.has_ended("w1") {
+            others.push(site.submit("innocent"));
+            site.start_worker("w1");
+        }
+        site.get(&status)["outcome"].as_str().map(str::to_owned)
+    });
+    assert!(others.len() > 1, "{others:?}");
+    for innocent in others {
+        assert_eq!(site.outcome(innocent), "success");
+    }
+    let build = site.newest(&format!("b-{name}"));
+    let text = |key: &str| build[key].as_str().unwrap_or_default().to_owned();
+    check(&[(name.clone(), format!("{}: {}", text("outcome"), text("summary")))]);
 }
 
 #[test]
@@ -266,14 +316,17 @@ fn what_it_says(site: &Site, build: &Value) -> String {
     said
 }
 
-/// No process of a hostile command is left.
+/// No process of a hostile command is left: each wrote the number of one that would go on.
 fn leaves_nothing(site: &Site) {
-    for worker in ["w1", "w2"] {
-        for builder in ["children-outlive", "children-fork"] {
-            let path = site.path(&format!("{worker}/builds/b-{builder}/pid"));
-            let Ok(pid) = std::fs::read_to_string(path) else { continue };
-            let alive = || std::path::Path::new(&format!("/proc/{}", pid.trim())).exists();
-            eventually(&format!("the processes of {builder} are gone"), || (!alive()).then_some(()));
-        }
+    for builder in ["children-outlive", "children-fork"] {
+        let left: Vec<String> = ["w1", "w2"]
+            .into_iter()
+            .filter_map(|worker| {
+                std::fs::read_to_string(site.path(&format!("{worker}/builds/b-{builder}/pid"))).ok()
+            })
+            .collect();
+        let [pid] = &left[..] else { panic!("{builder} ran once: {left:?}") };
+        let alive = || std::path::Path::new(&format!("/proc/{}", pid.trim())).exists();
+        eventually(&format!("the processes of {builder} are gone"), || (!alive()).then_some(()));
     }
 }

@@ -192,6 +192,16 @@ impl Site {
         ended.code().expect("no signal")
     }
 
+    /// Forgets a process that has ended by itself; false: it runs.
+    pub fn has_ended(&mut self, name: &str) -> bool {
+        let place = self.processes.iter().position(|(n, _)| n == name).expect("it was started");
+        let ended = self.processes[place].1.try_wait().expect("ours to wait for").is_some();
+        if ended {
+            self.processes.remove(place);
+        }
+        ended
+    }
+
     /// The number of a process.
     #[must_use]
     pub fn pid(&self, name: &str) -> u32 {

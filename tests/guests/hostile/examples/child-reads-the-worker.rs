@@ -1,10 +1,13 @@
-//! Has a child read the memory and the environment of the worker.
+//! Has a child read the environment of the worker, which shows whether it could read its memory.
 
 use hostile::{command, exec};
 
 command!("child-reads-the-worker", exec!("sh"), {
     use windlass_sdk::process::{Delivery, Event, SpawnOptions, spawn};
-    let options = SpawnOptions::new(&["sh", "-c", r#"for f in environ mem fd/0; do head -c 1 /proc/$PPID/$f >/dev/null 2>&1 && echo read $f || echo refused; done"#].map(str::to_owned));
+    let script = "if ! head -c 1 /proc/$PPID/environ >/dev/null 2>&1; then echo its environment is kept; \
+                  elif test $(id -u) = 0; then echo its environment is not kept from root; \
+                  else echo read the environment; fi";
+    let options = SpawnOptions::new(&["sh", "-c", script].map(str::to_owned));
     options.deliver(Delivery::Lines);
     let child = spawn(options)?;
     let mut said = String::new();

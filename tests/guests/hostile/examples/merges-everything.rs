@@ -1,4 +1,4 @@
-//! Merges two million requests that do not exist.
+//! Merges a million requests and more that do not exist.
 
 use hostile::hook;
 use windlass_sdk::model::{BuildRequest, BuilderInfo};
@@ -14,7 +14,8 @@ impl MergeRequests for Hostile {
         first: BuildRequest,
         _: Vec<BuildRequest>,
     ) -> Result<Vec<u64>, Failure> {
-        Ok((first.id..first.id + 2_000_000).collect())
+        // Beyond what an answer may carry, and far from the CPU that a policy may use.
+        Ok(vec![first.id + 1; 1_100_000])
     }
 }
 

@@ -24,6 +24,25 @@ macro_rules! next_slave {
     };
 }
 
+/// A `codebase-generator`.
+#[macro_export]
+macro_rules! codebase {
+    ($name:literal, |$change:ident| $body:expr) => {
+        struct Hostile;
+        $crate::hook!(Hostile, $name, &[]);
+        #[allow(unreachable_code, reason = "some never come back")]
+        impl windlass_sdk::CodebaseGenerator for Hostile {
+            fn codebase(
+                _: windlass_sdk::NoArgs,
+                $change: windlass_sdk::model::Change,
+            ) -> Result<String, windlass_sdk::Failure> {
+                $body
+            }
+        }
+        windlass_sdk::export!(codebase_generator: Hostile);
+    };
+}
+
 /// A build step. The body answers what it saw, which becomes the summary.
 #[macro_export]
 macro_rules! step {

@@ -1,0 +1,3 @@
+//! Puts a change into no codebase.
+
+hostile::codebase!("codebase-of-nothing", |_change| Ok(String::new()));

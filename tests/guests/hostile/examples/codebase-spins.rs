@@ -1,0 +1,3 @@
+//! Computes for ever when it is asked for a codebase.
+
+hostile::codebase!("codebase-spins", |_change| hostile::spin());
