@@ -50,9 +50,9 @@ pub enum ResolveError {
         name: String,
         /// Qualified names that look like it.
         near: Vec<String>,
-    },
         /// The kind of a hook that is called so.
         other: Option<HookKind>,
+    },
     /// The plugin exists and has no such hook.
     #[error("plugin `{plugin}` has no {kind} called `{name}`{}", did_you_mean(.near, .other))]
     NotInPlugin {
@@ -64,9 +64,9 @@ pub enum ResolveError {
         name: String,
         /// Qualified names that look like it.
         near: Vec<String>,
-    },
         /// The kind of a hook of it that is called so.
         other: Option<HookKind>,
+    },
     /// No plugin has that name.
     #[error("there is no plugin `{plugin}`{}", did_you_mean(.near, &None))]
     NoPlugin {
@@ -181,7 +181,6 @@ impl Generation {
         ResolveError::NoPlugin { plugin: qualifier.to_owned(), near }
     }
 
-    /// Names as a configuration would write them, at most three.
     /// The kind of the first hook with this name, whatever it is.
     fn other(&self, qualifier: Option<&str>, hook: &str) -> Option<HookKind> {
         let mut plugins =
@@ -191,6 +190,7 @@ impl Generation {
             .map(|found| found.kind)
     }
 
+    /// Names as a configuration would write them, at most three.
     fn near(&self, kind: HookKind, qualifier: Option<&str>, hook: &str) -> Vec<String> {
         let mut near: Vec<(usize, String)> = Vec::new();
         for plugin in self.plugins.values() {
@@ -260,7 +260,6 @@ pub struct ScanError {
 /// The `*.wasm` files of a plugins folder, sorted by stem, each with its bytes; or the errors of all that
 /// cannot be read. Files whose names begin with a dot are passed over: they are being written.
 pub fn scan(folder: &Path) -> Result<Vec<(String, PathBuf, Bytes)>, Vec<ScanError>> {
-    let failed = |path: &Path, cause| ScanError { path: path.to_owned(), cause };
     let (found, errors) = look_through(folder);
     if errors.is_empty() { Ok(found) } else { Err(errors) }
 }
@@ -268,12 +267,13 @@ pub fn scan(folder: &Path) -> Result<Vec<(String, PathBuf, Bytes)>, Vec<ScanErro
 /// As [`scan`]; those that can be read, and the errors of the others.
 #[must_use]
 pub fn look_through(folder: &Path) -> (Vec<(String, PathBuf, Bytes)>, Vec<ScanError>) {
+    let failed = |path: &Path, cause| ScanError { path: path.to_owned(), cause };
     let (mut found, mut errors) = (Vec::new(), Vec::new());
-    for entry in entries {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(cause) => return (found, vec![failed(folder, cause)]),
     };
+    for entry in entries {
         let path = match entry {
             Ok(entry) => entry.path(),
             Err(cause) => {
@@ -328,6 +328,7 @@ pub fn prepare(
     runtime: &Runtime,
     old: Option<&Generation>,
     candidates: Vec<Candidate>,
+) -> Result<Generation, Vec<LoadError>> {
     let (generation, errors) = load_all(runtime, old, candidates);
     if errors.is_empty() { Ok(generation) } else { Err(errors) }
 }
@@ -339,7 +340,6 @@ pub fn load_all(
     old: Option<&Generation>,
     candidates: Vec<Candidate>,
 ) -> (Generation, Vec<LoadError>) {
-) -> Result<Generation, Vec<LoadError>> {
     let (mut plugins, mut errors) = (BTreeMap::new(), Vec::new());
     for Candidate { name, source, bytes } in candidates {
         let (key, digest) = (key(&source, &name), Digest::of(&bytes));
