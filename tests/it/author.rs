@@ -201,6 +201,29 @@ fn check_reports_every_error_of_every_file_and_what_is_doubtful() {
     }
 }
 
+/// Symptom: one wrong path hid what is wrong with all the others. Cause: the search for files gave up at it.
+#[test]
+fn check_goes_on_where_a_path_holds_nothing_and_ends_with_the_worst() {
+    let desk = Desk::new("c");
+    std::fs::write(desk.path("bad.wasm"), "").unwrap();
+    std::fs::create_dir(desk.path("bare")).unwrap();
+    let checked = desk.windlass(&["plugin", "check", "nosuch.wasm", "bare", "bad.wasm", "--json"]);
+    assert_eq!(checked.status.code(), Some(6), "{checked:?}");
+    let reports: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let said: Vec<(&str, &str)> = reports
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|report| (report["file"].as_str().unwrap(), report["errors"][0].as_str().unwrap()))
+        .collect();
+    let expected = [("nosuch.wasm", "failed to read"), ("bare", "neither components"), ("bad.wasm", "empty")];
+    for ((file, error), (named, words)) in said.iter().zip(expected) {
+        assert!(*file == named && error.contains(words), "{said:?}");
+    }
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert_eq!(desk.windlass(&["plugin", "check", "bare", "bad.wasm"]).status.code(), Some(3));
+}
+
 /// Symptom: components in Python and JavaScript were written in nothing, or in Rust. Cause: their tools name what
 /// the interpreter was made with. Cure: who carries an interpreter was written in its language.
 #[test]

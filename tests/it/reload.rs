@@ -105,3 +105,35 @@ fn a_setting_that_needs_a_restart_is_refused_before_anything_changes() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("listen"), "{refused:?}");
     assert_eq!(site.ok(&["status", "--json"])["builders"][0]["name"], "quick");
 }
+
+/// Symptom: `reconfig` said that a policy is asked again which it had just removed. Cause: what was suspended was
+/// taken from the old configuration alone.
+#[test]
+fn a_reconfig_tells_of_no_suspension_that_went_with_its_policy() {
+    let site = Site::new(&["w1", "w2"], &Site::builder("b", "true", "next_slave = \"traps:traps\""));
+    site.plugin("traps", &component("traps"));
+    let mut site = site.start();
+    for _ in 0..3 {
+        assert_eq!(site.build("b")["outcome"], "success");
+    }
+    site.until("it is suspended", |s| !s["policies"][0]["suspended_until"].is_null());
+    site.configure(&Site::builder("b", "true", ""));
+    let done = site.ok(&["reconfig", "--json"]);
+    assert_eq!((&done["changed"], &done["lifted"]), (&true.into(), &serde_json::json!([])), "{done}");
+}
+
+/// Symptom: one of two files was not to be found in the figures. Cause: their bytes are the same, and one name was
+/// kept for them.
+#[test]
+fn files_of_the_same_bytes_have_their_figures_under_each_name() {
+    let site = Site::with_command("true");
+    for name in ["one", "two"] {
+        site.plugin(name, &component("traps"));
+    }
+    let site = site.start();
+    for name in ["one", "two"] {
+        let stats = site.ok(&["plugin", "stats", name, "--json"]);
+        assert_eq!(stats.as_array().map(Vec::len), Some(1), "{stats}");
+        assert_eq!((&stats[0]["plugin"], &stats[0]["current"]), (&name.into(), &true.into()), "{stats}");
+    }
+}

@@ -363,3 +363,17 @@ fn a_source_that_others_can_read_or_that_is_not_there_is_refused_at_check() {
     assert!(said.contains("chmod 600") && said.contains("the secret `key` cannot be read"), "{said}");
     assert_eq!(leaks("check", said.as_bytes()), [""; 0]);
 }
+
+#[test]
+fn builds_of_the_masters_user_cannot_look_into_it_and_a_crash_of_it_writes_nothing() {
+    let site = site(&builder("", &[])).start();
+    let proc = PathBuf::from(format!("/proc/{}", site.pid("master")));
+    let limits = std::fs::read_to_string(proc.join("limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    // Root may look into everything.
+    if !rustix::process::geteuid().is_root() {
+        let refused = std::fs::read(proc.join("environ")).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+    }
+}

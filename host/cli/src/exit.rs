@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use windlass_web::client::ClientError;
 
-/// How the program ends. The codes stand in `windlass --help`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the program ends, the worst last. The codes stand in `windlass --help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// All was well.
     Success,

@@ -217,7 +217,7 @@ impl Intake {
             }
         };
         let now = self.0.clock.now();
-        let (may_ask, last) = self.health(found.plugin.digest, |h| (h.may_ask(now), h.last_fault.clone()));
+        let (may_ask, last) = self.may_ask(found.plugin.digest, now);
         let why = if may_ask {
             match self.ask(&found, &used.args, change, now).await {
                 Ok(codebase) => return Ok(codebase),
@@ -263,10 +263,14 @@ impl Intake {
             Ok(other) => refused(format!("{other:?}")),
             Err(fault) => Err(Box::new(fault)),
         };
-        self.health(found.plugin.digest, |health| match &answer {
-            Ok(_) => health.answered(now),
-            Err(fault) => health.failed(fault, now),
-        });
+        // One that was replaced meanwhile says nothing about its successor.
+        let mut health = self.0.health.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(health) = health.as_mut().filter(|health| health.digest == found.plugin.digest) {
+            match &answer {
+                Ok(_) => health.answered(now),
+                Err(fault) => health.failed(fault, now),
+            }
+        }
         answer
     }
 
@@ -283,9 +287,14 @@ impl Intake {
         }
     }
 
-    fn health<R>(&self, digest: Digest, with: impl FnOnce(&mut Health) -> R) -> R {
+    /// Whether these bytes may be asked now, and their last fault.
+    fn may_ask(&self, digest: Digest, now: Timestamp) -> (bool, Option<String>) {
         let mut health = self.0.health.lock().unwrap_or_else(PoisonError::into_inner);
-        with(health.get_or_insert_with(|| Health::new(digest)))
+        let health = health.get_or_insert_with(|| Health::new(digest));
+        if health.digest != digest {
+            *health = Health::new(digest);
+        }
+        (health.may_ask(now), health.last_fault.clone())
     }
 }
 

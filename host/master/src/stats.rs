@@ -4,7 +4,7 @@
 //! reconfig after the one that replaced it, and for as long as a running build holds it: so its successor can be
 //! compared with it. The same goes for the uses of a builder that is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use windlass_config::config;
@@ -16,18 +16,21 @@ use windlass_runtime::registry::Generation;
 use crate::view;
 use crate::world::World;
 
-/// The names of the components that are remembered, by their bytes.
+/// The names of the components that are remembered, beside their bytes. Files of other names may have the same.
 #[derive(Debug, Default)]
-pub(crate) struct Names(Mutex<BTreeMap<Digest, String>>);
+pub(crate) struct Names(Mutex<Named>);
+
+type Named = BTreeSet<(Digest, String)>;
 
 impl Names {
     /// A reconfig took effect: forgets what is in neither of these worlds and no running build.
     pub fn reconfigured(&self, old: &World, new: &World, running: &[BuildRow], runtime: &Runtime) {
-        let mut names = of_builds(running);
+        let mut names: Named = of_builds(running).collect();
         names.extend(of_generation(&old.generation));
         names.extend(of_generation(&new.generation));
+        let digests: BTreeSet<Digest> = names.iter().map(|(digest, _)| *digest).collect();
         runtime.forget_usage(
-            |digest| names.contains_key(digest),
+            |digest| digests.contains(digest),
             |used| is_used(used, &old.config, running) || is_used(used, &new.config, running),
         );
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = names;
@@ -35,7 +38,7 @@ impl Names {
 
     /// What each component cost: those of the current generation, then the others, by name.
     pub fn stats(&self, now: &Generation, running: &[BuildRow], runtime: &Runtime) -> Vec<view::PluginStats> {
-        let current: BTreeMap<Digest, String> = of_generation(now).collect();
+        let current: Named = of_generation(now).collect();
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         names.extend(of_builds(running));
         names.extend(current.clone());
@@ -46,12 +49,12 @@ impl Names {
         // A component without a name was refused when it was loaded.
         let mut all: Vec<view::PluginStats> = names
             .into_iter()
-            .map(|(digest, plugin)| view::PluginStats {
-                plugin,
-                digest,
-                current: current.contains_key(&digest),
-                total: totals.get(&digest).map(view::PluginUsage::from).unwrap_or_default(),
-                uses: uses.remove(&digest).unwrap_or_default(),
+            .map(|named| view::PluginStats {
+                current: current.contains(&named),
+                total: totals.get(&named.0).map(view::PluginUsage::from).unwrap_or_default(),
+                uses: uses.get(&named.0).cloned().unwrap_or_default(),
+                digest: named.0,
+                plugin: named.1,
             })
             .collect();
         all.sort_by(|a, b| (!a.current, &a.plugin, a.digest).cmp(&(!b.current, &b.plugin, b.digest)));
@@ -63,9 +66,8 @@ fn of_generation(generation: &Generation) -> impl Iterator<Item = (Digest, Strin
     generation.digests().into_iter().map(|(name, digest)| (digest, name))
 }
 
-fn of_builds(running: &[BuildRow]) -> BTreeMap<Digest, String> {
-    let plugins = running.iter().flat_map(|row| &row.plugins);
-    plugins.map(|(name, digest)| (*digest, name.clone())).collect()
+fn of_builds(running: &[BuildRow]) -> impl Iterator<Item = (Digest, String)> {
+    running.iter().flat_map(|row| &row.plugins).map(|(name, digest)| (*digest, name.clone()))
 }
 
 /// Whether somebody may still use a component in this way. Meters name a use `builder ci: next-slave`,

@@ -15,12 +15,12 @@ use crate::exit::{Exit, Failed};
 use crate::output::{BAD, FAINT, GOOD, WARN, paint, size, tame, tame_lines};
 use crate::query::print_json;
 
-/// What is known of one file.
+/// What is known of one file, or of a path at which none was found.
 #[derive(Debug, Serialize)]
 struct Report {
     file: PathBuf,
-    size: u64,
-    digest: Digest,
+    size: Option<u64>,
+    digest: Option<Digest>,
     /// `next-slave alphabetical`.
     hooks: Vec<String>,
     errors: Vec<String>,
@@ -47,12 +47,21 @@ impl From<Verdict> for HostSays {
 /// `windlass plugin check`: of files, of folders with components, and of projects, which are built first.
 pub fn check(paths: &[PathBuf], target_dir: Option<&Path>, json: bool) -> Result<Exit, Failed> {
     let (loader, mut reports, mut loaded) = (Loader::start()?, Vec::new(), Vec::new());
-    for file in find(paths, target_dir)? {
+    let mut exit = Exit::Success;
+    for found in paths.iter().flat_map(|path| find(path, target_dir)) {
+        let file = match found {
+            Ok(file) => file,
+            Err((path, failed)) => {
+                exit = exit.max(failed.exit);
+                reports.push(Report::of_nothing(path, &failed));
+                continue;
+            }
+        };
         let path = match &file.source {
             Source::File(path) => path.clone(),
             Source::Bundled | Source::Master => PathBuf::from(&file.name),
         };
-        let (size, digest) = (file.bytes.len() as u64, Digest::of(&file.bytes));
+        let (size, digest) = (Some(file.bytes.len() as u64), Some(Digest::of(&file.bytes)));
         // What is no component has no contract; loading says what it is.
         let hosts = compat(&file.bytes).unwrap_or_default().into_iter().map(HostSays::from).collect();
         let (mut hooks, mut errors) = (Vec::new(), Vec::new());
@@ -61,7 +70,10 @@ pub fn check(paths: &[PathBuf], target_dir: Option<&Path>, json: bool) -> Result
                 hooks.extend(plugin.hooks.iter().map(|hook| format!("{} {}", hook.kind, hook.name)));
                 loaded.push((reports.len(), plugin));
             }
-            Err(error) => errors.push(chain(&error.problem)),
+            Err(error) => {
+                exit = exit.max(Exit::Invalid);
+                errors.push(chain(&error.problem));
+            }
         }
         reports.push(Report { file: path, size, digest, hooks, errors, warnings: Vec::new(), hosts });
     }
@@ -71,41 +83,51 @@ pub fn check(paths: &[PathBuf], target_dir: Option<&Path>, json: bool) -> Result
             loaded.iter().enumerate().filter(|(other, _)| *other != n).map(|(_, (_, plugin))| &**plugin);
         reports[*place].warnings = warnings(plugin, &bundled, &others.collect::<Vec<_>>());
     }
-    let faulty = reports.iter().any(|report| !report.errors.is_empty());
     if json {
         print_json(&reports)
     } else {
         reports.iter().for_each(show)
     }
-    Ok(if faulty { Exit::Invalid } else { Exit::Success })
+    Ok(exit)
 }
 
-fn find(paths: &[PathBuf], target_dir: Option<&Path>) -> Result<Vec<File>, Failed> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(File::read(path)?);
-        } else if is_project(path) {
-            for component in build::compile(path, target_dir)? {
-                files.push(File { name: component.name, ..File::read(&component.path)? });
-            }
-        } else {
-            let found = registry::scan(path).map_err(|errors| {
-                let said = errors.iter().map(|error| chain(error)).collect::<Vec<_>>().join("\n");
-                Failed::from(anyhow::Error::msg(said))
-            })?;
-            if found.is_empty() {
-                let why = format!("`{}` holds neither components nor a plugin project", path.display());
-                return Err(Failed::invalid(anyhow::Error::msg(why)));
-            }
-            files.extend(found.into_iter().map(|(name, path, bytes)| File {
-                name,
-                source: Source::File(path),
-                bytes: bytes.to_vec(),
-            }));
-        }
+impl Report {
+    /// Nothing that could be loaded.
+    fn of_nothing(file: PathBuf, failed: &Failed) -> Report {
+        let errors = vec![format!("{:#}", failed.error)];
+        let (hooks, warnings, hosts) = (Vec::new(), Vec::new(), Vec::new());
+        Report { file, size: None, digest: None, hooks, errors, warnings, hosts }
     }
-    Ok(files)
+}
+
+/// The components at a path: of a file, of a project, of a folder. What cannot be had comes with its own path.
+fn find(path: &Path, target_dir: Option<&Path>) -> Vec<Result<File, (PathBuf, Failed)>> {
+    let at = |failed| (path.to_owned(), failed);
+    if !path.is_dir() {
+        return vec![File::read(path).map_err(at)];
+    }
+    if is_project(path) {
+        return match build::compile(path, target_dir) {
+            Ok(built) => built.into_iter().map(|component| of_project(component).map_err(at)).collect(),
+            Err(failed) => vec![Err(at(failed))],
+        };
+    }
+    let (found, errors) = registry::look_through(path);
+    if found.is_empty() && errors.is_empty() {
+        let why = "it holds neither components nor a plugin project";
+        return vec![Err(at(Failed::invalid(anyhow::Error::msg(why))))];
+    }
+    let file = |(name, path, bytes): (String, PathBuf, _)| File {
+        name,
+        source: Source::File(path),
+        bytes: Vec::from(bytes),
+    };
+    let unread = |error: registry::ScanError| (error.path, anyhow::Error::new(error.cause).into());
+    found.into_iter().map(|found| Ok(file(found))).chain(errors.into_iter().map(|e| Err(unread(e)))).collect()
+}
+
+fn of_project(component: windlass_build::Component) -> Result<File, Failed> {
+    Ok(File { name: component.name, ..File::read(&component.path)? })
 }
 
 fn is_project(folder: &Path) -> bool {
@@ -170,7 +192,9 @@ fn schema_warning(hook: &Hook) -> Option<String> {
 fn show(report: &Report) {
     let file = tame(&report.file.display().to_string());
     if report.errors.is_empty() {
-        let what = format!("{}, {}: {}", report.digest.short(), size(report.size), report.hooks.join(", "));
+        let digest = report.digest.map(|digest| digest.short()).unwrap_or_default();
+        let size = report.size.map(size).unwrap_or_default();
+        let what = format!("{digest}, {size}: {}", report.hooks.join(", "));
         println!("{} {file} {}", paint(GOOD, "good:"), paint(FAINT, tame(&what)));
     }
     for error in &report.errors {
