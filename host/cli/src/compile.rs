@@ -40,7 +40,7 @@ impl Cache {
     pub fn open() -> std::io::Result<Cache> {
         if let Some(folder) = lasting().filter(|folder| is_ours(folder)) {
             // Whoever finds it full makes room; that it cannot is no reason to stop.
-            let _full = make_room(&folder);
+            let _full = windlass_runtime::make_room(&folder, MOST_KEPT);
             return Ok(Cache { folder, _fleeting: None });
         }
         let fleeting = tempfile::tempdir()?;
@@ -65,23 +65,4 @@ fn is_ours(folder: &Path) -> bool {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     let found = made.and_then(|()| folder.symlink_metadata());
     found.is_ok_and(|found| found.is_dir() && found.uid() == user && found.mode() & 0o077 == 0)
-}
-
-/// Removes the oldest.
-fn make_room(folder: &Path) -> std::io::Result<()> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let found = entry.metadata()?;
-        files.push((found.modified()?, found.len(), entry.path()));
-    }
-    files.sort();
-    let mut kept = 0;
-    for (_, len, path) in files.iter().rev() {
-        kept += len;
-        if kept > MOST_KEPT {
-            std::fs::remove_file(path)?;
-        }
-    }
-    Ok(())
 }

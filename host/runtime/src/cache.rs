@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -19,6 +19,10 @@ use windlass_core::digest::Digest;
 /// Begins every file; its last digit counts the formats.
 const MAGIC: &[u8; 8] = b"windlas1";
 const HEADER: usize = MAGIC.len() + 32;
+
+/// What is kept: room for the components of a day's worth of reloads, and those in use are in memory. One in
+/// Python makes some 30 MB.
+const MOST_KEPT: u64 = 1024 * 1024 * 1024;
 
 /// Temporary files older than this were left by a process that died.
 const LEFT_BEHIND: Duration = Duration::from_secs(3600);
@@ -66,6 +70,7 @@ pub enum CacheError {
 pub(crate) struct Cache {
     dir: PathBuf,
     suffix: String,
+    most: u64,
 }
 
 impl Cache {
@@ -84,7 +89,11 @@ impl Cache {
         if found.mode() & 0o077 != 0 {
             return Err(CacheError::Mode { path: dir.to_owned(), mode: found.mode() & 0o777 });
         }
-        let cache = Cache { dir: dir.to_owned(), suffix: format!("{}.cwasm", compatibility(engine)) };
+        let cache = Cache {
+            dir: dir.to_owned(),
+            suffix: format!("{}.cwasm", compatibility(engine)),
+            most: MOST_KEPT,
+        };
         if let Err(error) = cache.clear_out() {
             tracing::warn!(dir = %dir.display(), %error, "old compiled components stay");
         }
@@ -107,7 +116,10 @@ impl Cache {
             return None;
         };
         match deserialize(engine, artefact) {
-            Ok(component) => Some(component),
+            Ok(component) => {
+                touch(&path);
+                Some(component)
+            }
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "a compiled component is of no use");
                 None
@@ -126,7 +138,8 @@ impl Cache {
             // Already failing; what is left behind is cleared out by a later start.
             drop(fs::remove_file(&temporary));
         }
-        written
+        written?;
+        make_room(&self.dir, self.most)
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -146,6 +159,35 @@ impl Cache {
         }
         Ok(())
     }
+}
+
+/// Removes the files of a folder that were used least recently, until the others have at most `most` bytes.
+pub fn make_room(folder: &Path, most: u64) -> io::Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // What is gone already needs no room.
+        if let Ok(found) = entry.metadata()
+            && found.is_file()
+        {
+            files.push((found.modified()?, found.len(), entry.path()));
+        }
+    }
+    files.sort();
+    let mut kept = 0;
+    for (_, len, path) in files.iter().rev() {
+        kept += len;
+        if kept > most {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Marks a file as used just now, for [`make_room`].
+pub fn touch(path: &Path) {
+    // One that cannot be marked is removed sooner, and made again.
+    drop(File::open(path).and_then(|file| file.set_modified(SystemTime::now())));
 }
 
 /// Reads a file that this user alone can have written. The directory was judged when it was opened; if
@@ -276,6 +318,30 @@ mod tests {
         let (_dir, engine, cache, digest) = filled();
         fs::set_permissions(cache.path(&digest), fs::Permissions::from_mode(0o620)).unwrap();
         assert!(cache.get(&engine, &digest).is_none());
+    }
+
+    /// Symptom: each changed plugin left its code on the disk for ever. Cause: only a start removed files, and
+    /// only those of other engines. Cure: each new one makes room, at the cost of what was used least recently.
+    #[test]
+    fn a_new_file_makes_room_at_the_cost_of_what_was_used_least_recently() {
+        let (_dir, engine, mut cache, digest) = filled();
+        let old = |name: &[u8], age: u64| {
+            let path = cache.path(&Digest::of(name));
+            fs::write(&path, [0; 100]).unwrap();
+            let then = SystemTime::now() - Duration::from_secs(age);
+            File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+            path
+        };
+        let (oldest, older) = (old(b"oldest", 7_200), old(b"older", 3_600));
+        let size = |digest: &Digest| fs::metadata(cache.path(digest)).unwrap().len();
+        let kept = old(b"used", 9_000);
+        touch(&kept);
+        let one = size(&digest);
+        cache.most = 2 * one + 250;
+        let compiled = Component::from_binary(&engine, EMPTY).unwrap().serialize().unwrap();
+        cache.put(&Digest::of(b"new"), &compiled).unwrap();
+        assert!(!oldest.exists() && older.exists() && kept.exists());
+        assert!(cache.get(&engine, &digest).is_some());
     }
 
     #[test]

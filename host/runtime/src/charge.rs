@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
 use windlass_core::policy::Usage;
@@ -38,6 +39,10 @@ impl Counters {
         self.host_calls.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn host_calls(&self) -> u64 {
+        self.host_calls.load(Relaxed)
+    }
+
     /// Counts a call that was denied.
     pub(crate) fn denied(&self) {
         self.denials.fetch_add(1, Relaxed);
@@ -53,8 +58,13 @@ impl Counters {
     }
 
     pub(crate) fn usage(&self, wall_us: u64) -> Usage {
+        Usage { cpu_us: self.cpu_now() / 1_000, ..self.usage_until_poll(wall_us) }
+    }
+
+    /// Without the poll in progress: on whatever thread.
+    fn usage_until_poll(&self, wall_us: u64) -> Usage {
         Usage {
-            cpu_us: self.cpu_now() / 1_000,
+            cpu_us: self.cpu_ns.load(Relaxed) / 1_000,
             wall_us,
             peak_memory: self.peak_memory.load(Relaxed),
             host_calls: self.host_calls.load(Relaxed),
@@ -80,6 +90,27 @@ impl Counters {
     /// CPU that waiting and data gave back.
     pub(crate) fn given_back(&self) -> u64 {
         self.waited_ns.load(Relaxed) + self.moved.load(Relaxed).saturating_mul(NS_PER_BYTE)
+    }
+}
+
+/// What a call has used so far, for whoever may have to drop it before its end.
+#[derive(Debug)]
+pub struct Gauge {
+    pub(crate) counters: Arc<Counters>,
+    began: Instant,
+}
+
+impl Default for Gauge {
+    fn default() -> Gauge {
+        Gauge { counters: Arc::default(), began: Instant::now() }
+    }
+}
+
+impl Gauge {
+    /// What it has used. A guest that computes is looked at every few milliseconds.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.counters.usage_until_poll(self.began.elapsed().as_micros().try_into().unwrap_or(u64::MAX))
     }
 }
 

@@ -99,8 +99,10 @@ pub(crate) fn in_child(program: &PathBuf, args: &[OsString], bytes: &[u8]) -> Re
         .spawn()
         .map_err(failed)?;
     let pid = Pid::from_child(&child);
-    if !ends_within(pid, bounds.wall).map_err(failed)? {
+    let ended = ends_within(pid, bounds.wall);
+    if !matches!(ended, Ok(true)) {
         child.kill().and_then(|()| child.wait()).map_err(failed)?;
+        ended.map_err(failed)?;
         return Err(Problem::Compiling { limit: format!("{} s", bounds.wall.as_secs()) });
     }
     let status = child.wait().map_err(failed)?;

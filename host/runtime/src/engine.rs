@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use wasmtime::{Config, Engine};
+use wasmtime::Engine;
+
+pub(crate) use crate::engine_config::config;
 
 /// How often a running guest is looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -42,18 +44,4 @@ pub(crate) fn start() -> Result<Engine, EngineError> {
         })
         .map_err(EngineError::Threads)?;
     Ok(engine)
-}
-
-/// The same input gives the same answer on every machine: NaNs have one form, relaxed SIMD one
-/// result, no threads, no fuel. Without `concurrency_support` a call is one fiber with one totally
-/// ordered trace, and a component that needs async types is refused when it is compiled.
-pub(crate) fn config() -> Config {
-    let mut config = Config::new();
-    config
-        .epoch_interruption(true)
-        .concurrency_support(false)
-        .cranelift_nan_canonicalization(true)
-        .relaxed_simd_deterministic(true)
-        .wasm_component_model(true);
-    config
 }

@@ -24,6 +24,7 @@ mod contract;
 mod convert;
 mod describe;
 mod engine;
+mod engine_config;
 mod guests;
 mod hooks;
 mod imports;
@@ -40,8 +41,9 @@ mod schema;
 mod state;
 mod trap;
 
-pub use cache::CacheError;
+pub use cache::{CacheError, make_room, touch};
 pub use call::{CommandEnd, Reply, StepEnd, StepResult};
+pub use charge::Gauge;
 pub use compat::{Verdict, compat};
 pub use compiler::{Compiler, compile_child};
 pub use engine::EngineError;

@@ -16,18 +16,24 @@ const TABLE_ENTRY: usize = size_of::<usize>();
 pub(crate) struct Limiter {
     limit: u64,
     used: u64,
-    refused: bool,
+    /// How many functions of the host it had called when it was refused last, if it has not grown since.
+    refused: Option<u64>,
     counters: Arc<Counters>,
 }
 
+/// How often a guest calls the host between a refusal and its end, if that is why it ends: it says so. One that
+/// calls more often has coped.
+const LAST_CALLS: u64 = 8;
+
 impl Limiter {
     pub(crate) fn new(limit: u64, counters: Arc<Counters>) -> Limiter {
-        Limiter { limit, used: 0, refused: false, counters }
+        Limiter { limit, used: 0, refused: None, counters }
     }
 
-    /// The limit, if the guest ran into it.
+    /// The limit, if a guest that ends now ends because of it.
     pub(crate) fn refused(&self) -> Option<u64> {
-        self.refused.then_some(self.limit)
+        let refused_at = self.refused?;
+        (self.counters.host_calls() <= refused_at + LAST_CALLS).then_some(self.limit)
     }
 
     fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
@@ -36,9 +42,10 @@ impl Limiter {
         }
         let used = self.used.saturating_add(desired.saturating_sub(current) as u64);
         if used > self.limit {
-            self.refused = true;
+            self.refused = Some(self.counters.host_calls());
             return false;
         }
+        self.refused = None;
         self.used = used;
         self.counters.memory(used);
         true
@@ -99,6 +106,23 @@ mod tests {
     fn growth_beyond_a_memorys_own_maximum_is_not_the_limits_doing() {
         let mut limiter = Limiter::new(1_000, Arc::new(Counters::default()));
         assert!(!limiter.memory_growing(0, 400, Some(300)).unwrap());
+        assert_eq!(limiter.refused(), None);
+    }
+
+    /// Symptom: a step that panicked was told to have passed its memory limit. Cause: an hour before it had tried
+    /// a large buffer, and made do with a small one. Cure: who gets memory or goes on was not ended by that.
+    #[test]
+    fn whoever_copes_with_a_refusal_did_not_end_by_it() {
+        let counters = Arc::new(Counters::default());
+        let mut limiter = Limiter::new(1_000, Arc::clone(&counters));
+        assert!(!limiter.memory_growing(0, 2_000, None).unwrap());
+        assert_eq!(limiter.refused(), Some(1_000));
+        assert!(limiter.memory_growing(0, 500, None).unwrap());
+        assert_eq!(limiter.refused(), None);
+        assert!(!limiter.memory_growing(500, 2_000, None).unwrap());
+        (0..LAST_CALLS).for_each(|_| counters.called());
+        assert_eq!(limiter.refused(), Some(1_000));
+        counters.called();
         assert_eq!(limiter.refused(), None);
     }
 

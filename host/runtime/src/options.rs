@@ -53,6 +53,9 @@ pub struct Limits {
     pub component_bytes: u64,
 }
 
+/// The largest file that is taken for a component, unless something else is said.
+pub(crate) const MAX_COMPONENT: u64 = 64 * 1024 * 1024;
+
 impl Default for Limits {
     /// Room for an interpreter in each: Python needs about 40 MB of file and of memory.
     fn default() -> Limits {
@@ -64,7 +67,7 @@ impl Default for Limits {
             policy_cpu_ms: 20,
             policy_wall_ms: 250,
             step_cpu_ms: 10_000,
-            component_bytes: 64 * MIB,
+            component_bytes: MAX_COMPONENT,
         }
     }
 }

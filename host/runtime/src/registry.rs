@@ -10,6 +10,7 @@ use windlass_core::digest::Digest;
 use windlass_core::policy::HookKind;
 
 use crate::load::{LoadError, Problem};
+use crate::options::MAX_COMPONENT;
 use crate::plugin::{BUNDLED, Plugin, Source};
 use crate::runtime::Runtime;
 
@@ -295,17 +296,15 @@ pub fn look_through(folder: &Path) -> (Vec<(String, PathBuf, Bytes)>, Vec<ScanEr
     (found, errors)
 }
 
-/// The largest file that is read at all; the limit of components is far below it.
-const MAX_FILE: u64 = 1024 * 1024 * 1024;
-
 /// A pipe would never end, and a huge file would fill the memory before anybody looks at its size.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let found = std::fs::metadata(path)?;
     if !found.is_file() {
         return Err(std::io::Error::other("it is not a file"));
     }
-    if found.len() > MAX_FILE {
-        return Err(std::io::Error::other(format!("it has {} bytes, which no component has", found.len())));
+    if found.len() > MAX_COMPONENT {
+        let message = format!("it has {} bytes, and at most {MAX_COMPONENT} are taken", found.len());
+        return Err(std::io::Error::other(message));
     }
     std::fs::read(path)
 }

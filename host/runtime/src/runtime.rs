@@ -11,7 +11,7 @@ use windlass_core::policy::{HookKind, Lookups, Question, Usage};
 
 use crate::cache::Cache;
 use crate::call::{self, Called, CommandEnd, Reply, StepEnd};
-use crate::charge::Counters;
+use crate::charge::{Counters, Gauge};
 use crate::compiler::Compiler;
 use crate::engine::{self, EngineError};
 use crate::guests::Guests;
@@ -117,7 +117,7 @@ impl Runtime {
     }
 
     /// Runs a slave-command to its end. Dropping the future ends it: its instance, its port and its
-    /// children are dropped. `used` is as in [`Runtime::run_step`].
+    /// children are dropped, and `gauge` tells what it used until then. `used` is as in [`Runtime::run_step`].
     pub async fn run_command(
         &self,
         plugin: &Arc<Plugin>,
@@ -125,8 +125,9 @@ impl Runtime {
         args: &str,
         used: &str,
         port: Box<dyn CommandPort>,
+        gauge: &Gauge,
     ) -> CommandEnd {
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::clone(&gauge.counters);
         let called = called(plugin, hook, args, used);
         let run = call::run_command(Arc::clone(&self.inner), Arc::clone(&counters), called, port);
         self.inner.guests.run(counters, run).await.unwrap_or_else(|error| CommandEnd {

@@ -10,7 +10,8 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use crate::bounds;
 use crate::port::Level;
 
-/// Bytes that wait to be told; what comes meanwhile is dropped. They are told at the next call of ours.
+/// Bytes that wait to be told; what comes meanwhile is dropped, and counted. They are told at the next call of
+/// ours.
 const MAX_WAITING: usize = 64 * 1024;
 /// The longest line; a longer one is cut into several.
 const MAX_LINE: usize = 4 * 1024;
@@ -32,6 +33,8 @@ pub(crate) struct Said(Arc<Mutex<Inner>>);
 struct Inner {
     lines: Vec<(Level, String)>,
     waiting: usize,
+    /// Lines for which there was no room.
+    dropped: u64,
     /// The lines without an end, of output and of error.
     begun: [Vec<u8>; 2],
     last: String,
@@ -52,7 +55,11 @@ impl Said {
     pub(crate) fn take(&self) -> Vec<(Level, String)> {
         let mut inner = self.inner();
         inner.waiting = 0;
-        std::mem::take(&mut inner.lines)
+        let mut lines = std::mem::take(&mut inner.lines);
+        if let dropped @ 1.. = std::mem::take(&mut inner.dropped) {
+            lines.push((Level::Warn, format!("{dropped} lines of output were dropped: too many at a time")));
+        }
+        lines
     }
 
     /// The same at the end of the call, with what has no end of line.
@@ -106,6 +113,8 @@ impl Inner {
         if self.waiting + line.len() <= MAX_WAITING {
             self.waiting += line.len();
             self.lines.push((level, line));
+        } else {
+            self.dropped += 1;
         }
     }
 
@@ -179,7 +188,12 @@ mod tests {
         for _ in 0..1_000 {
             said.stderr().write(Bytes::from(vec![b'x'; 10_000])).unwrap();
         }
-        let kept: usize = said.take().iter().map(|(_, line)| line.len()).sum();
+        let mut told = said.take();
+        let (_, last) = told.pop().unwrap();
+        assert!(last.ends_with(" lines of output were dropped: too many at a time"), "{last}");
+        let kept: usize = told.iter().map(|(_, line)| line.len()).sum();
         assert!(kept <= MAX_WAITING && said.last_words().len() <= MAX_LAST);
+        said.stdout().write(Bytes::from_static(b"more\n")).unwrap();
+        assert_eq!(said.take().len(), 1, "what was dropped is told once");
     }
 }

@@ -49,15 +49,6 @@ fn refusal(runtime: &Runtime, bytes: Bytes) -> String {
 
 fn what_the_child_compiled_runs_and_is_cached() {
     let (_dir, runtime) = runtime(Compiler::this_program(&["compile-plugin"]));
-    for path in std::env::var("WINDLASS_TRY").unwrap_or_default().split_whitespace() {
-        let began = Instant::now();
-        let plugin = runtime.load("x", Source::Master, std::fs::read(path).unwrap().into());
-        println!(
-            "{path} {:?} {:?}",
-            plugin.map(|p| p.hooks.len()).map_err(|e| format!("{:?}", e)),
-            began.elapsed()
-        );
-    }
     for _ in 0..3 {
         let began = Instant::now();
         let plugin = runtime.load("least-loaded", Source::Bundled, bundled()).unwrap();

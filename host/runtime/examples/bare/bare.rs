@@ -1,7 +1,10 @@
 //! What the benches compare with: wasmtime and nothing else, asked as the contract has it.
 
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{Config, Engine, Store};
+use wasmtime::{Engine, Store};
+
+#[path = "../../src/engine_config.rs"]
+mod engine_config;
 
 mod bindings {
     #![allow(missing_docs, reason = "generated from wit/, documented there")]
@@ -74,15 +77,7 @@ pub struct Bare {
 
 impl Bare {
     pub fn new(bytes: &[u8]) -> Result<Bare, Failed> {
-        // Those of `windlass_runtime`'s engine.
-        let mut config = Config::new();
-        config
-            .epoch_interruption(true)
-            .concurrency_support(false)
-            .cranelift_nan_canonicalization(true)
-            .relaxed_simd_deterministic(true)
-            .wasm_component_model(true);
-        let engine = Engine::new(&config)?;
+        let engine = Engine::new(&engine_config::config())?;
         let component = Component::new(&engine, bytes)?;
         let mut linker = Linker::new(&engine);
         // No policy calls any of them in this run.

@@ -45,11 +45,13 @@ impl Draft {
 impl State {
     fn draft(&mut self, draft: &Resource<Draft>) -> wasmtime::Result<&mut Draft> {
         self.called();
+        self.hear();
         Ok(self.table.get_mut(draft)?)
     }
 
     fn child(&mut self, child: &Resource<Child>) -> wasmtime::Result<&mut dyn ChildPort> {
         self.called();
+        self.hear();
         Ok(self.table.get_mut(child)?.0.as_mut())
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use windlass_core::policy::FaultKind;
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Failure, Origin, Pair};
+use windlass_runtime::Gauge;
 use windlass_runtime::plugin::Source;
 use windlass_runtime::port::{
     BasePort, ChildEvent, ChildPort, CommandPort, Exit, FileEntry, Level, SpawnOptions, Stop,
@@ -119,7 +120,8 @@ async fn shell_spawns_through_the_port_and_its_child_goes_with_its_store() {
     let worker = Worker::default();
     let did = Arc::clone(&worker.did);
     let args = r#"{"command": ["make", "all"], "workdir": "build"}"#;
-    let end = host.runtime.run_command(&plugin, "shell", args, "a test", Box::new(worker)).await;
+    let end =
+        host.runtime.run_command(&plugin, "shell", args, "a test", Box::new(worker), &Gauge::default()).await;
     assert_eq!(end.result.unwrap().rc, Some(3));
     let did = did.lock().unwrap();
     assert_eq!(did[0], r#"spawn ["make", "all"] in "build" to Some("stdio")"#);
@@ -133,7 +135,14 @@ async fn a_commands_own_failure_is_no_trap() {
     let worker = Worker { refuse: true, ..Worker::default() };
     let end = host
         .runtime
-        .run_command(&plugin, "shell", r#"{"command": "true"}"#, "a test", Box::new(worker))
+        .run_command(
+            &plugin,
+            "shell",
+            r#"{"command": "true"}"#,
+            "a test",
+            Box::new(worker),
+            &Gauge::default(),
+        )
         .await;
     match end.result.unwrap_err().kind {
         FaultKind::Failed(failure) => assert_eq!(failure.code, "denied"),
@@ -147,8 +156,10 @@ async fn files_are_asked_of_the_port() {
     let plugin = host.runtime.load("commands", Source::Bundled, bundled("commands")).unwrap();
     let worker = Worker::default();
     let did = Arc::clone(&worker.did);
-    let end =
-        host.runtime.run_command(&plugin, "mkdir", r#"{"paths": ["a/b"]}"#, "a test", Box::new(worker)).await;
+    let end = host
+        .runtime
+        .run_command(&plugin, "mkdir", r#"{"paths": ["a/b"]}"#, "a test", Box::new(worker), &Gauge::default())
+        .await;
     assert_eq!(end.result.unwrap().rc, Some(0));
     assert_eq!(*did.lock().unwrap(), ["mkdir a/b"]);
 }
