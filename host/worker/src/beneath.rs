@@ -158,6 +158,18 @@ pub fn failure(error: Errno, path: &str) -> Failure {
 }
 
 #[cfg(test)]
+impl Root {
+    /// For tests: a builder's directory `b` beside a directory `outside` with a precious file.
+    pub fn beside_a_precious_file() -> (tempfile::TempDir, Root) {
+        let base = tempfile::tempdir().unwrap();
+        std::fs::create_dir(base.path().join("outside")).unwrap();
+        std::fs::write(base.path().join("outside/precious"), "gold").unwrap();
+        let root = Root::open(base.path(), "b").unwrap();
+        (base, root)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_core::digest::Digest;
-use windlass_core::policy::{Fault, FaultKind, Usage};
+use windlass_core::policy::{Fault, FaultKind, HookKind, Usage};
 use windlass_core::value::{Completion, Failure, Origin};
 use windlass_protocol::message::{CommandUid, Start, ToMaster};
-use windlass_runtime::Runtime;
 use windlass_runtime::plugin::Plugin;
+use windlass_runtime::{Gauge, Runtime};
 
 use crate::beneath::Root;
 use crate::components::{Change, Components, Look};
@@ -517,7 +517,8 @@ async fn run(runtime: Runtime, plugin: Arc<Plugin>, start: Start, context: Arc<C
     let over = context.over.clone().drop_guard();
     let ended = {
         let used = format!("{}:{}", start.plugin, start.hook);
-        let running = runtime.run_command(&plugin, &start.hook, &start.args, &used, Box::new(port));
+        let gauge = Gauge::default();
+        let running = runtime.run_command(&plugin, &start.hook, &start.args, &used, Box::new(port), &gauge);
         tokio::pin!(running);
         let end = tokio::select! {
             end = &mut running => Some(end),
@@ -529,8 +530,11 @@ async fn run(runtime: Runtime, plugin: Arc<Plugin>, start: Start, context: Arc<C
         match end {
             Some(end) => (end.result.map_err(|fault| failure_of(fault, &start)), Some(end.usage)),
             None => {
-                let message = format!("`{used}` was interrupted and did not end by itself");
-                let usage = Usage { trapped: true, ..Usage::default() };
+                let (digest, call) = (start.digest.short(), HookKind::SlaveCommand.function());
+                let message = format!(
+                    "the command `{used}` ({digest}) broke off in `{call}`: it was interrupted and did not end"
+                );
+                let usage = Usage { trapped: true, ..gauge.usage() };
                 (Err(Failure::new("interrupted", message)), Some(usage))
             }
         }
@@ -552,7 +556,7 @@ async fn run(runtime: Runtime, plugin: Arc<Plugin>, start: Start, context: Arc<C
 }
 
 /// Ends what left the groups of the command's children, and names it in the command's log.
-async fn end_orphans(context: &Arc<Context>, uid: &CommandUid) {
+pub(crate) async fn end_orphans(context: &Arc<Context>, uid: &CommandUid) {
     let (machine, command) = (Arc::clone(&context.machine), uid.0.clone());
     let ended = if machine.orphans.has_left(&command) {
         tokio::task::spawn_blocking(move || machine.orphans.end(&command)).await.unwrap_or_default()
@@ -563,7 +567,7 @@ async fn end_orphans(context: &Arc<Context>, uid: &CommandUid) {
     let report = ended.report();
     if !report.is_empty() {
         let log = context.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        context.spool.log(log.as_deref().unwrap_or("stdio"), Origin::Header, report.into());
+        context.spool.log(log.as_deref().unwrap_or("stdio"), Origin::Header, context.masked(report.into()));
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -18,6 +19,12 @@ use crate::home::replace;
 
 /// The largest component that is taken over the link.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What the folder keeps: whatever was used least recently is asked for again.
+const MOST_KEPT: u64 = 1024 * 1024 * 1024;
+
+/// How long a component stays in memory after its last use.
+const UNUSED: Duration = Duration::from_hours(1);
 
 /// Components by digest.
 pub struct Components {
@@ -38,7 +45,10 @@ enum State {
         name: String,
         partial: Vec<u8>,
     },
-    Ready(Arc<Plugin>),
+    Ready {
+        plugin: Arc<Plugin>,
+        used: Instant,
+    },
 }
 
 /// What a blocking thread found.
@@ -86,8 +96,11 @@ impl Components {
 
     /// Looks for a component, and begins to fetch it if it is not there. `name` is for messages.
     pub fn look(&mut self, digest: Digest, name: &str) -> Look {
-        match self.states.get(&digest) {
-            Some(State::Ready(plugin)) => return Look::Ready(Arc::clone(plugin)),
+        match self.states.get_mut(&digest) {
+            Some(State::Ready { plugin, used }) => {
+                *used = Instant::now();
+                return Look::Ready(Arc::clone(plugin));
+            }
             Some(State::Working { .. } | State::Wanted { .. }) => return Look::Later,
             None => {}
         }
@@ -111,7 +124,7 @@ impl Components {
                 partial.clear();
                 Some(*digest)
             }
-            State::Working { .. } | State::Ready(_) => None,
+            State::Working { .. } | State::Ready { .. } => None,
         });
         wanted.collect()
     }
@@ -148,14 +161,15 @@ impl Components {
         let bytes = Bytes::from(std::mem::take(partial));
         let name = std::mem::take(name);
         self.states.insert(digest, State::Working { name: name.clone() });
-        let (runtime, path) = (self.runtime.clone(), self.path(&digest));
+        let (runtime, path, folder) = (self.runtime.clone(), self.path(&digest), self.folder.clone());
         let owned = name.clone();
         self.spawn(digest, &name, move || {
             if Digest::of(&bytes) != digest {
                 let message = format!("what the master sent as component {} is not that", digest.short());
                 return Worked::Failed(Failure::retryable("component", message));
             }
-            if let Err(error) = replace(&path, &bytes) {
+            let kept = replace(&path, &bytes).and_then(|()| windlass_runtime::make_room(&folder, MOST_KEPT));
+            if let Err(error) = kept {
                 // It runs all the same; only the next start has to ask again.
                 tracing::warn!(path = %path.display(), %error, "failed to keep a component");
             }
@@ -184,13 +198,15 @@ impl Components {
         };
         let change = match worked {
             Worked::Loaded(plugin) => {
-                self.states.insert(digest, State::Ready(Arc::clone(&plugin)));
+                self.forget_unused(Instant::now());
+                self.states
+                    .insert(digest, State::Ready { plugin: Arc::clone(&plugin), used: Instant::now() });
                 Change::Ready(plugin)
             }
             Worked::NotHere => {
                 let name = match self.states.remove(&digest) {
                     Some(State::Working { name } | State::Wanted { name, .. }) => name,
-                    Some(State::Ready(_)) | None => String::new(),
+                    Some(State::Ready { .. }) | None => String::new(),
                 };
                 self.states.insert(digest, State::Wanted { name, partial: Vec::new() });
                 Change::Need
@@ -201,6 +217,14 @@ impl Components {
             }
         };
         (digest, change)
+    }
+
+    /// Lets go of what no command has used for long. Those that run have their own.
+    fn forget_unused(&mut self, now: Instant) {
+        self.states.retain(|_, state| match state {
+            State::Ready { used, .. } => now.saturating_duration_since(*used) < UNUSED,
+            State::Working { .. } | State::Wanted { .. } => true,
+        });
     }
 
     /// Works on a blocking thread. Whatever happens there, something is told of the component.
@@ -239,7 +263,10 @@ fn load(runtime: &Runtime, name: &str, source: Source, bytes: Bytes) -> Worked {
 
 fn load_file(runtime: &Runtime, name: &str, path: &Path, digest: Digest) -> Worked {
     match std::fs::read(path) {
-        Ok(bytes) if Digest::of(&bytes) == digest => load(runtime, name, Source::Master, bytes.into()),
+        Ok(bytes) if Digest::of(&bytes) == digest => {
+            windlass_runtime::touch(path);
+            load(runtime, name, Source::Master, bytes.into())
+        }
         Ok(_) => {
             tracing::warn!(path = %path.display(), "a component was damaged on disk; it is asked for again");
             Worked::NotHere
@@ -270,6 +297,20 @@ mod tests {
         assert_eq!((of, failure.retryable), (digest, false));
         assert!(failure.detail.unwrap().contains("panicked: at byte 7"));
         assert!(components.states.is_empty());
+    }
+
+    #[tokio::test]
+    async fn component_that_was_not_used_for_an_hour_is_loaded_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut components = components(folder.path());
+        let digest = Digest::of(windlass_plugins::bundled()[0].bytes);
+        assert!(matches!(components.look(digest, "one"), Look::Later));
+        assert!(matches!(components.changed().await, (_, Change::Ready(_))));
+        let began = Instant::now();
+        components.forget_unused(began + UNUSED / 2);
+        assert!(matches!(components.look(digest, "one"), Look::Ready(_)));
+        components.forget_unused(Instant::now() + UNUSED);
+        assert!(matches!(components.look(digest, "one"), Look::Later));
     }
 
     #[tokio::test]

@@ -183,15 +183,6 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// A builder's directory `b` beside a directory `outside` with a precious file.
-    fn world() -> (tempfile::TempDir, Root) {
-        let base = tempfile::tempdir().unwrap();
-        std::fs::create_dir(base.path().join("outside")).unwrap();
-        std::fs::write(base.path().join("outside/precious"), "gold").unwrap();
-        let root = Root::open(base.path(), "b").unwrap();
-        (base, root)
-    }
-
     fn work() -> Work {
         Work::undisturbed()
     }
@@ -210,7 +201,7 @@ mod tests {
 
     #[test]
     fn no_function_leaves_the_directory() {
-        let (base, root) = world();
+        let (base, root) = Root::beside_a_precious_file();
         symlink("../outside", root.path().join("rel")).unwrap();
         symlink(base.path().join("outside"), root.path().join("abs")).unwrap();
         symlink("../outside/precious", root.path().join("file")).unwrap();
@@ -243,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_is_no_regular_file_is_neither_read_nor_written_and_blocks_nobody() {
-        let (_base, root) = world();
+        let (_base, root) = Root::beside_a_precious_file();
         let directory = open_directory(root.directory(".").unwrap(), c".").unwrap();
         rustix::fs::mknodat(&directory, c"pipe", FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
         let socket = std::os::unix::net::UnixListener::bind(root.path().join("socket")).unwrap();
@@ -261,7 +252,7 @@ mod tests {
     /// path like any other. Cure: a file with several names is not written.
     #[test]
     fn a_file_with_another_name_elsewhere_is_not_written() {
-        let (base, root) = world();
+        let (base, root) = Root::beside_a_precious_file();
         let precious = base.path().join("outside/precious");
         std::fs::hard_link(&precious, root.path().join("hard")).unwrap();
         assert_eq!(code(write(&root, "hard", b"lead")), "denied");
@@ -270,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_slash_at_the_end_does_not_make_a_link_followed() {
-        let (_base, root) = world();
+        let (_base, root) = Root::beside_a_precious_file();
         symlink("../outside", root.path().join("link")).unwrap();
         assert_eq!(stat(&root, "link/").unwrap().kind, FileKind::Link);
         assert_eq!(code(read(&root, "link/./precious/")), "denied");
@@ -280,7 +271,7 @@ mod tests {
 
     #[test]
     fn entries_and_globs_are_sorted() {
-        let (_base, root) = world();
+        let (_base, root) = Root::beside_a_precious_file();
         root.make_directory("src/deep").unwrap();
         for file in ["src/b.rs", "src/a.rs", "src/deep/c.rs", "top.rs", "src/notes"] {
             write(&root, file, b"12345").unwrap();
@@ -297,7 +288,7 @@ mod tests {
 
     #[test]
     fn small_files_are_read_and_written_and_large_ones_refused() {
-        let (_base, root) = world();
+        let (_base, root) = Root::beside_a_precious_file();
         let data = vec![7; MAX_SMALL];
         write(&root, "f", &data).unwrap();
         assert_eq!(read(&root, "f").unwrap(), data);

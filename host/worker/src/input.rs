@@ -5,7 +5,6 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 use tokio::net::unix::pipe;
@@ -38,8 +37,11 @@ impl Input {
         }
         let secrets = self.context.secrets.as_ref().filter(|secrets| secrets.occur_in(data));
         let Some(secrets) = secrets else { return try_write(&self.pipe, data) };
-        let put = secrets.put(data, &self.context.grants, MAX_PIECE).inspect_err(|_| {
-            self.context.denials.fetch_add(1, Ordering::Relaxed);
+        let put = secrets.put(data, &self.context.grants, MAX_PIECE).map_err(|failure| {
+            match failure.code.as_str() {
+                "denied" => self.context.denied("write-input", failure),
+                _ => failure,
+            }
         })?;
         let written = try_write(&self.pipe, &put)?;
         if written < put.len() {

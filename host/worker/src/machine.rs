@@ -1,18 +1,24 @@
 //! What all commands of a worker share: the machine's environment, and how much of it they may use
 //! together.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::environment::Variables;
 use crate::orphans::Orphans;
 
-/// Operations on files at a time; others wait. Each may hold some hundred descriptors.
+/// Operations on single files at a time; others wait. None takes long.
 const FILES: usize = 8;
 
-/// Children that all commands together may have at a time.
+/// Operations on whole trees at a time, each of another builder's directory. They may take an hour, and hold
+/// some hundred descriptors.
+const TREES: usize = 8;
+
+/// Children that all commands together may have at a time, beside one that each command may have in any
+/// case: nobody can take all of them from the others.
 pub const MAX_PROCESSES: usize = 1_024;
 
 /// What commands share.
@@ -22,8 +28,10 @@ pub struct Machine {
     pub base: Variables,
     /// The worker's own directory: no program that was granted by name or path lies below.
     pub private: PathBuf,
-    /// Turns of operations on files.
-    pub files: Arc<Semaphore>,
+    files: Arc<Semaphore>,
+    trees: Arc<Semaphore>,
+    /// Of each directory in which a tree is worked on or waited for.
+    directories: Mutex<HashMap<PathBuf, Weak<Semaphore>>>,
     /// Room for children.
     pub processes: Arc<Semaphore>,
     /// Finds what commands leave behind.
@@ -34,7 +42,52 @@ impl Machine {
     /// An unused one.
     pub fn new(base: Variables, private: PathBuf, orphans: Orphans) -> Machine {
         let files = Arc::new(Semaphore::new(FILES));
+        let trees = Arc::new(Semaphore::new(TREES));
         let processes = Arc::new(Semaphore::new(MAX_PROCESSES));
-        Machine { base, private, files, processes, orphans }
+        Machine { base, private, files, trees, directories: Mutex::default(), processes, orphans }
     }
+
+    /// Waits for the turn of an operation below a builder's directory.
+    pub async fn turn(&self, extent: Extent, directory: &Path) -> Turn {
+        let one = |turns: &Arc<Semaphore>| {
+            let turns = Arc::clone(turns);
+            async move { turns.acquire_owned().await.expect("it is never closed") }
+        };
+        match extent {
+            Extent::File => Turn { _of_all: one(&self.files).await, _of_directory: None },
+            Extent::Tree => {
+                // First the own one: a build that waits for itself keeps nobody else waiting.
+                let own = one(&self.of(directory)).await;
+                Turn { _of_all: one(&self.trees).await, _of_directory: Some(own) }
+            }
+        }
+    }
+
+    /// The one turn of a directory. Whoever has or awaits it keeps it alive.
+    fn of(&self, directory: &Path) -> Arc<Semaphore> {
+        let mut directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = directories.get(directory).and_then(Weak::upgrade) {
+            return turns;
+        }
+        directories.retain(|_, turns| turns.strong_count() > 0);
+        let turns = Arc::new(Semaphore::new(1));
+        directories.insert(directory.to_owned(), Arc::downgrade(&turns));
+        turns
+    }
+}
+
+/// How much an operation works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// One file.
+    File,
+    /// All below a directory.
+    Tree,
+}
+
+/// The right to work on files, until it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _of_all: OwnedSemaphorePermit,
+    _of_directory: Option<OwnedSemaphorePermit>,
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::process::Signal;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_core::time::Timestamp;
@@ -26,7 +26,7 @@ use crate::files;
 use crate::grant::{Exec, Grants};
 use crate::group::{Group, signal_named};
 use crate::input::Input;
-use crate::machine::{MAX_PROCESSES, Machine};
+use crate::machine::{Extent, MAX_PROCESSES, Machine};
 use crate::output::cut;
 use crate::secret::Secrets;
 use crate::spool::CommandSpool;
@@ -41,6 +41,9 @@ const MAX_CHILDREN: usize = 32;
 
 /// Diagnostics that one command may write; a guest in a loop must not fill the master.
 const MAX_DIAGNOSTICS: usize = 1_000;
+
+/// Denials of one command that are told. Apart from what it writes, lest that leaves no room for them.
+const MAX_DENIALS: u64 = 100;
 
 /// Everything that a command acts through. Shared by the port and by the owner of the command.
 #[derive(Debug)]
@@ -79,24 +82,16 @@ pub struct Port {
     interrupt: watch::Receiver<Option<String>>,
     diagnostics: usize,
     running: Arc<AtomicUsize>,
+    /// Room for one child, whatever others have.
+    own: Arc<Semaphore>,
 }
 
 impl Port {
     /// The port of the command that has this context.
     pub fn new(context: Arc<Context>) -> Port {
         let interrupt = context.interrupt.clone();
-        Port { context, interrupt, diagnostics: 0, running: Arc::default() }
-    }
-
-    /// Counts a denial and tells of it in the build, whatever the guest makes of it.
-    fn denied(&mut self, call: &str, failure: Failure) -> Failure {
-        self.context.denials.fetch_add(1, Ordering::Relaxed);
-        let mut text = format!("`{call}` was denied: {}", failure.message);
-        if let Some(detail) = &failure.detail {
-            text = format!("{text}; {detail}");
-        }
-        self.diagnostic(Level::Error, &text);
-        failure
+        let own = Arc::new(Semaphore::new(1));
+        Port { context, interrupt, diagnostics: 0, running: Arc::default(), own }
     }
 
     /// Runs a blocking function of files where it delays nobody. It is one of the command's children:
@@ -104,12 +99,13 @@ impl Port {
     async fn on_files<T: Send + 'static>(
         &mut self,
         call: &'static str,
+        extent: Extent,
         operation: impl FnOnce(&Root, &mut Work) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.context.grants.files().map_err(|failure| self.denied(call, failure))?;
+        self.context.grants.files().map_err(|failure| self.context.denied(call, failure))?;
         let context = Arc::clone(&self.context);
         let turn = tokio::select! {
-            turn = Arc::clone(&context.machine.files).acquire_owned() => turn.expect("it is never closed"),
+            turn = context.machine.turn(extent, context.root.path()) => turn,
             () = context.over.cancelled() => return Err(Failure::new("interrupted", "the command is over")),
         };
         let mut work = Work::new(context.over.clone(), context.interrupt.clone());
@@ -217,8 +213,35 @@ impl Port {
 }
 
 impl Context {
+    /// Counts a denial and tells of it in the build, whatever the guest makes of it.
+    pub(crate) fn denied(&self, call: &str, failure: Failure) -> Failure {
+        let before = self.denials.fetch_add(1, Ordering::Relaxed);
+        let text = match before {
+            ..MAX_DENIALS => {
+                let detail = failure.detail.as_ref().map_or_else(String::new, |detail| format!("; {detail}"));
+                format!("`{call}` was denied: {}{detail}", failure.message)
+            }
+            MAX_DENIALS => "further denials of this command are counted, and not told".to_owned(),
+            _ => return failure,
+        };
+        self.tell(Level::Error, &text);
+        failure
+    }
+
+    /// Says something in the build.
+    fn tell(&self, level: Level, message: &str) {
+        let level = match level {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        let message = self.masked_text(message.to_owned()).chars().take(MAX_MESSAGE).collect();
+        self.spool.append(Update::Diagnostic { level: level.to_owned(), message });
+    }
+
     /// What a component says, without secrets.
-    fn masked(&self, data: Bytes) -> Bytes {
+    pub(crate) fn masked(&self, data: Bytes) -> Bytes {
         match &self.secrets {
             Some(secrets) => secrets.mask().bytes(&data).into(),
             None => data,
@@ -271,15 +294,7 @@ impl BasePort for Port {
             MAX_DIAGNOSTICS => (Level::Warn, "further messages of this command are dropped"),
             _ => return,
         };
-        let level = match level {
-            Level::Debug => "debug",
-            Level::Info => "info",
-            Level::Warn => "warn",
-            Level::Error => "error",
-        };
-        let message = self.context.masked_text(message.to_owned());
-        let message = message.chars().take(MAX_MESSAGE).collect();
-        self.context.spool.append(Update::Diagnostic { level: level.to_owned(), message });
+        self.context.tell(level, message);
     }
 
     fn now(&mut self) -> Timestamp {
@@ -311,25 +326,29 @@ impl CommandPort for Port {
             secrets.refuse_misplaced(&options)?;
         }
         let exec = match options.argv.first() {
-            Some(program) => context.grants.exec(program).map_err(|failure| self.denied("spawn", failure))?,
+            Some(program) => {
+                context.grants.exec(program).map_err(|failure| context.denied("spawn", failure))?
+            }
             None => Exec::Named,
         };
         if exec == Exec::Named {
             for (name, _) in &options.env {
-                context.grants.env(name).map_err(|failure| self.denied("spawn-options.env", failure))?;
+                let denied = |failure| context.denied("spawn-options.env", failure);
+                context.grants.env(name).map_err(denied)?;
             }
         }
         if self.running.load(Ordering::Relaxed) >= MAX_CHILDREN {
             return Err(Failure::new("quota", format!("a command has at most {MAX_CHILDREN} children")));
         }
-        let Ok(room) = Arc::clone(&context.machine.processes).try_acquire_owned() else {
+        let shared = || Arc::clone(&context.machine.processes).try_acquire_owned();
+        let Ok(room) = Arc::clone(&self.own).try_acquire_owned().or_else(|_| shared()) else {
             let message = format!("the commands of this worker have {MAX_PROCESSES} children already");
-            return Err(Failure::new("quota", message));
+            return Err(Failure::retryable("quota", message));
         };
         let mut plan = self.plan(options, exec)?;
         if let Some(secrets) = &context.secrets {
             secrets.put_into(&mut plan, &context.grants).map_err(|failure| match failure.code.as_str() {
-                "denied" => self.denied("spawn", failure),
+                "denied" => context.denied("spawn", failure),
                 _ => failure,
             })?;
         }
@@ -380,41 +399,44 @@ impl CommandPort for Port {
 
     async fn make_directory(&mut self, path: &str) -> Result<(), Failure> {
         let path = path.to_owned();
-        self.on_files("make-directory", move |root, _| root.make_directory(&path).map(drop)).await
+        self.on_files("make-directory", Extent::File, move |root, _| root.make_directory(&path).map(drop))
+            .await
     }
 
     async fn remove(&mut self, path: &str) -> Result<(), Failure> {
         let path = path.to_owned();
-        self.on_files("remove", move |root, work| tree::remove(root, &path, work)).await
+        self.on_files("remove", Extent::Tree, move |root, work| tree::remove(root, &path, work)).await
     }
 
     async fn copy(&mut self, from: &str, to: &str) -> Result<(), Failure> {
         let (from, to) = (from.to_owned(), to.to_owned());
-        self.on_files("copy", move |root, work| tree::copy(root, &from, &to, work)).await
+        self.on_files("copy", Extent::Tree, move |root, work| tree::copy(root, &from, &to, work)).await
     }
 
     async fn stat(&mut self, path: &str) -> Result<FileEntry, Failure> {
         let path = path.to_owned();
-        self.on_files("stat", move |root, _| files::stat(root, &path)).await
+        self.on_files("stat", Extent::File, move |root, _| files::stat(root, &path)).await
     }
 
     async fn entries(&mut self, directory: &str) -> Result<Vec<FileEntry>, Failure> {
         let directory = directory.to_owned();
-        let entries =
-            self.on_files("entries", move |root, work| files::entries(root, &directory, work)).await?;
+        let entries = self
+            .on_files("entries", Extent::Tree, move |root, work| files::entries(root, &directory, work))
+            .await?;
         let shown = |entry: FileEntry| FileEntry { path: self.context.masked_text(entry.path), ..entry };
         Ok(entries.into_iter().map(shown).collect())
     }
 
     async fn glob(&mut self, pattern: &str) -> Result<Vec<String>, Failure> {
         let pattern = pattern.to_owned();
-        let paths = self.on_files("glob", move |root, work| files::glob(root, &pattern, work)).await?;
+        let paths =
+            self.on_files("glob", Extent::Tree, move |root, work| files::glob(root, &pattern, work)).await?;
         Ok(paths.into_iter().map(|path| self.context.masked_text(path)).collect())
     }
 
     async fn read(&mut self, path: &str) -> Result<Vec<u8>, Failure> {
         let path = path.to_owned();
-        let data = self.on_files("read", move |root, _| files::read(root, &path)).await?;
+        let data = self.on_files("read", Extent::File, move |root, _| files::read(root, &path)).await?;
         // What a process wrote there may be what it was given.
         Ok(self.context.masked(data.into()).into())
     }
@@ -424,7 +446,7 @@ impl CommandPort for Port {
             secrets.refuse_content(data)?;
         }
         let (path, data) = (path.to_owned(), data.to_vec());
-        self.on_files("write", move |root, _| files::write(root, &path, &data)).await
+        self.on_files("write", Extent::File, move |root, _| files::write(root, &path, &data)).await
     }
 }
 

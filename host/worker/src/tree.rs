@@ -19,7 +19,7 @@ use crate::work::{Stop, Work};
 pub const MAX_DEPTH: usize = 256;
 
 /// Names of a directory that are read at a time while it is emptied.
-const BATCH: usize = 4_096;
+const BATCH: usize = 256;
 
 /// Copied between two looks at whether to go on.
 const PIECE: u64 = 8 * 1024 * 1024;
@@ -39,7 +39,7 @@ pub fn remove(root: &Root, path: &str, work: &mut Work) -> Result<(), Failure> {
 }
 
 fn remove_at(at: &OwnedFd, device: u64, name: &CStr, depth: usize, work: &mut Work) -> Result<(), Stop> {
-    work.check()?;
+    work.visit()?;
     match rustix::fs::unlinkat(at, name, AtFlags::empty()) {
         // Linux says ISDIR, POSIX also PERM.
         Err(Errno::ISDIR | Errno::PERM) => {}
@@ -67,17 +67,20 @@ fn remove_at(at: &OwnedFd, device: u64, name: &CStr, depth: usize, work: &mut Wo
         if children.is_empty() {
             return Ok(rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR)?);
         }
-        for child in children {
-            match remove_at(&directory, device, &child, depth + 1, work) {
+        work.hold(children.len())?;
+        let removed = children.iter().try_for_each(|child| {
+            match remove_at(&directory, device, child, depth + 1, work) {
                 Err(Stop::Os(Errno::ACCESS)) if !repaired => {
                     repaired = true;
                     make_accessible(at, name)?;
-                    remove_at(&directory, device, &child, depth + 1, work)?;
+                    remove_at(&directory, device, child, depth + 1, work)
                 }
-                Ok(()) | Err(Stop::Os(Errno::NOENT)) => {}
-                Err(stop) => return Err(stop),
+                Ok(()) | Err(Stop::Os(Errno::NOENT)) => Ok(()),
+                Err(stop) => Err(stop),
             }
-        }
+        });
+        work.release(children.len());
+        removed?;
     }
 }
 
@@ -257,15 +260,6 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
     use tokio_util::sync::CancellationToken;
 
-    /// A builder's directory `b` beside a directory `outside` with a precious file.
-    fn world() -> (tempfile::TempDir, Root) {
-        let base = tempfile::tempdir().unwrap();
-        std::fs::create_dir(base.path().join("outside")).unwrap();
-        std::fs::write(base.path().join("outside/precious"), "gold").unwrap();
-        let root = Root::open(base.path(), "b").unwrap();
-        (base, root)
-    }
-
     fn remove(root: &Root, path: &str) -> Result<(), Failure> {
         super::remove(root, path, &mut Work::undisturbed())
     }
@@ -280,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_tree_is_removed_without_following_links_and_whatever_its_modes() {
-        let (base, root) = world();
+        let (base, root) = Root::beside_a_precious_file();
         root.make_directory("tree/deep/locked").unwrap();
         write(&root, "tree/deep/locked/file", b"x").unwrap();
         symlink("../../outside", root.path().join("tree/link")).unwrap();
@@ -296,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_directory_of_very_many_entries_is_removed() {
-        let (_base, root) = world();
+        let (_base, root) = Root::beside_a_precious_file();
         let directory = root.path().join("many");
         std::fs::create_dir(&directory).unwrap();
         for n in 0..BATCH + 10 {
@@ -310,7 +304,7 @@ mod tests {
     /// tree. Cure: a bound.
     #[test]
     fn a_tree_that_is_too_deep_is_refused() {
-        let (_base, root) = world();
+        let (_base, root) = Root::beside_a_precious_file();
         let mut at = root.directory(".").unwrap();
         for _ in 0..MAX_DEPTH + 2 {
             rustix::fs::mkdirat(&at, c"d", Mode::from_raw_mode(0o700)).unwrap();
@@ -324,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_tree_is_copied_with_links_as_links() {
-        let (_base, root) = world();
+        let (_base, root) = Root::beside_a_precious_file();
         root.make_directory("from/sub").unwrap();
         write(&root, "from/sub/run", b"#!/bin/sh\n").unwrap();
         let run = root.path().join("from/sub/run");
@@ -343,7 +337,7 @@ mod tests {
     /// name of it, a hard link, and was overwritten. Cure: what stands there is replaced.
     #[test]
     fn a_copy_replaces_links_and_pipes_and_never_writes_through_them() {
-        let (base, root) = world();
+        let (base, root) = Root::beside_a_precious_file();
         write(&root, "lead", b"lead").unwrap();
         let precious = base.path().join("outside/precious");
         std::fs::hard_link(&precious, root.path().join("hard")).unwrap();
@@ -359,15 +353,29 @@ mod tests {
 
     #[test]
     fn a_sparse_file_of_terabytes_is_not_copied() {
-        let (_base, root) = world();
+        let (_base, root) = Root::beside_a_precious_file();
         std::fs::File::create(root.path().join("huge")).unwrap().set_len(1 << 40).unwrap();
         assert_eq!(code(copy(&root, "huge", "copy")), "too-large");
         assert_eq!(code(stat(&root, "copy")), "not-found");
     }
 
+    /// Symptom: a removal went on for as long as a process filled the directory. Cause: what it removed was not
+    /// counted. Cure: it is. What it holds in memory is counted, too, and let go again.
+    #[test]
+    fn what_is_removed_counts_as_what_is_looked_at() {
+        let (_base, root) = Root::beside_a_precious_file();
+        root.make_directory("d").unwrap();
+        for n in 0..2 * BATCH {
+            write(&root, &format!("d/{n}"), b"").unwrap();
+        }
+        let mut work = Work::undisturbed();
+        super::remove(&root, "d", &mut work).unwrap();
+        assert_eq!((work.visited(), work.held()), (2 * BATCH + 1, 0));
+    }
+
     #[test]
     fn what_is_under_way_stops_when_its_command_is_over() {
-        let (_base, root) = world();
+        let (_base, root) = Root::beside_a_precious_file();
         root.make_directory("from/sub").unwrap();
         let over = CancellationToken::new();
         over.cancel();

@@ -132,6 +132,16 @@ impl Work {
     pub fn undisturbed() -> Work {
         Work::new(CancellationToken::new(), watch::channel(None).1)
     }
+
+    /// What was looked at so far.
+    pub fn visited(&self) -> usize {
+        self.visited
+    }
+
+    /// Names that are in memory.
+    pub fn held(&self) -> usize {
+        self.held
+    }
 }
 
 #[cfg(test)]

@@ -30,13 +30,18 @@ fn world_in(folder: tempfile::TempDir, programs: &str) -> World {
 }
 
 fn world_with(folder: tempfile::TempDir, programs: &str, secrets: Vec<Secret>) -> World {
+    world_of(folder, programs, secrets, "*")
+}
+
+fn world_of(folder: tempfile::TempDir, programs: &str, secrets: Vec<Secret>, usable: &str) -> World {
     let spool = Spool::new(folder.path(), Limits::default());
     let command = spool.open(&CommandUid("c0".into())).unwrap();
     let (interrupt, interrupt_heard) = watch::channel(None);
     let any = vec!["*".to_owned()];
     let programs = vec![programs.to_owned()];
     let asked = [("exec", any.as_slice()), ("files", &any), ("secret", &any)];
-    let granted = [("exec", programs.as_slice()), ("files", &any), ("secret", &any)];
+    let usable = vec![usable.to_owned()];
+    let granted = [("exec", programs.as_slice()), ("files", &any), ("secret", &usable)];
     let own = environment::base(std::env::vars_os(), &["PATH".to_owned()]);
     // What leaves its group is adopted by the tests' own process.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
@@ -106,6 +111,15 @@ impl World {
             _ => None,
         });
         String::from_utf8(data.flatten().collect()).unwrap()
+    }
+
+    /// Its diagnostics.
+    fn told(&self) -> Vec<String> {
+        let texts = self.updates().into_iter().filter_map(|update| match update {
+            Update::Diagnostic { message, .. } => Some(message),
+            _ => None,
+        });
+        texts.collect()
     }
 
     async fn run(&mut self, options: SpawnOptions) -> Exit {
@@ -243,6 +257,106 @@ async fn what_the_host_tells_of_a_child_names_secrets_and_shows_none() {
     assert!(log.contains("  KEY=a <key>\n") && log.contains("a <key>\n"), "{log}");
     assert!(log.contains("<key>ter2") || log.contains("ter2<key>"), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
+}
+
+/// Symptom: the log of a build showed a secret. Cause: the build left a process behind that it had named so.
+/// Cure: what is told of orphans is masked as all else is.
+#[tokio::test]
+async fn the_name_of_a_process_shows_no_secret() {
+    let value = SecretValue("hunter2".into());
+    let secret =
+        Secret { name: "key".into(), placeholder: "windlass_secret_key".into(), value, former: vec![] };
+    let mut world = world_with(tempfile::tempdir().unwrap(), "*", vec![secret]);
+    let mut options = sh("cp $(command -v sleep) ./$KEY; (setsid ./$KEY 1000 >/dev/null 2>&1 &)
+        until grep -qsx $KEY /proc/[0-9]*/comm; do :; done");
+    options.env = vec![("KEY".into(), Some("windlass_secret_key".into()))];
+    options.max_time_ms = Some(20_000);
+    assert_eq!(world.run(options).await, Exit::Code(0));
+    crate::commands::end_orphans(&world.context, &CommandUid("c0".into())).await;
+    let log = world.log();
+    assert!(log.contains("were killed: <key> ("), "{log}");
+}
+
+/// Symptom: nobody learned that a command tried to use a secret of others. Cause: a denied `write-input` was
+/// counted, and told to the guest alone. Cure: all denials are told in one place.
+#[tokio::test]
+async fn a_secret_that_is_denied_on_its_way_to_an_input_is_told() {
+    let value = SecretValue("hunter2".into());
+    let secret =
+        Secret { name: "key".into(), placeholder: "windlass_secret_key".into(), value, former: vec![] };
+    let mut world = world_of(tempfile::tempdir().unwrap(), "*", vec![secret], "other");
+    let mut options = sh("cat");
+    options.input = None;
+    let mut child = world.port.spawn(options).await.unwrap();
+    assert_eq!(child.write_input(b"windlass_secret_key").await.unwrap_err().code, "denied");
+    let told = world.told();
+    assert!(told.iter().any(|text| text.starts_with("`write-input` was denied: ")), "{told:?}");
+    assert_eq!(world.context.denials.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_command_that_says_too_much_hides_no_denial_by_that() {
+    let mut world = world_granting("git");
+    for _ in 0..2 * MAX_DIAGNOSTICS {
+        world.port.diagnostic(Level::Info, "chatter");
+    }
+    for _ in 0..2 * MAX_DENIALS {
+        assert_eq!(world.refused(sh("")).await.code, "denied");
+    }
+    let told = world.told();
+    let denials = told.iter().filter(|text| text.starts_with("`spawn` was denied: ")).count();
+    assert_eq!(denials as u64, MAX_DENIALS);
+    assert_eq!(told.last().unwrap(), "further denials of this command are counted, and not told");
+    assert_eq!(world.context.denials.load(Ordering::Relaxed), 2 * MAX_DENIALS);
+}
+
+/// Symptom: a build's `shell` ended as an exception, since the worker had too many children. Cause: they were
+/// all of one other build. Cure: each command has room for one child in any case; a further one may come later.
+#[tokio::test]
+async fn a_command_has_room_for_a_child_whatever_others_have() {
+    let mut world = world();
+    let processes = Arc::clone(&world.context.machine.processes);
+    let _others = processes.acquire_many_owned(u32::try_from(MAX_PROCESSES).unwrap()).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(world.run(sh("exit 0")).await, Exit::Code(0));
+    }
+    let mut first = world.port.spawn(sh("sleep 1000")).await.unwrap();
+    let second = world.refused(sh("exit 0")).await;
+    assert_eq!((second.code.as_str(), second.retryable), ("quota", true));
+    first.stop(Stop::Kill);
+    first.wait().await;
+}
+
+/// Symptom: a `stat` waited for an hour. Cause: eight commands of one build copied trees, and operations on
+/// files took turns. Cure: trees have turns of their own, one at a time for each builder's directory.
+#[tokio::test]
+async fn trees_of_others_keep_nobody_from_a_file() {
+    let mut world = world();
+    let machine = Arc::clone(&world.context.machine);
+    let mut held = Vec::new();
+    for n in 0..8 {
+        held.push(machine.turn(Extent::Tree, std::path::Path::new(&format!("/{n}"))).await);
+    }
+    world.port.write("file", b"x").await.unwrap();
+    assert_eq!(world.port.stat("file").await.unwrap().size, 1);
+    let copy = world.port.copy("file", "copy");
+    tokio::pin!(copy);
+    assert!(futures_util::poll!(&mut copy).is_pending());
+    held.pop();
+    copy.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_builders_directory_has_one_turn_for_trees() {
+    let world = world();
+    let (machine, at) = (&world.context.machine, world.context.root.path());
+    let first = machine.turn(Extent::Tree, at).await;
+    let waits = machine.turn(Extent::Tree, at);
+    tokio::pin!(waits);
+    assert!(futures_util::poll!(&mut waits).is_pending());
+    machine.turn(Extent::Tree, std::path::Path::new("/elsewhere")).await;
+    drop(first);
+    waits.await;
 }
 
 #[tokio::test]
