@@ -43,6 +43,27 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// A builder without steps, locks and policies that never merges.
+    #[must_use]
+    pub fn bare(name: &str, workers: &[&str]) -> Builder {
+        Builder {
+            name: name.to_owned(),
+            description: None,
+            tags: Vec::new(),
+            workers: workers.iter().map(|&worker| worker.to_owned()).collect(),
+            builddir: name.to_owned(),
+            properties: Properties::default(),
+            env: BTreeMap::new(),
+            secrets: Vec::new(),
+            locks: Vec::new(),
+            steps: Vec::new(),
+            merge_requests: Merge::Never,
+            next_slave: None,
+            next_build: None,
+            can_start_build: None,
+        }
+    }
+
     /// Its own policies, by the kind of their hook.
     pub fn policies(&self) -> impl Iterator<Item = (HookKind, &PolicyUse)> {
         let merge = match &self.merge_requests {

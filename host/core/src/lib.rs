@@ -8,7 +8,7 @@
 //!   with which values: [`render`], [`secret`]
 //! - what was built: [`record`], and [`persist`], the one enum of durable effects
 //! - decisions: [`claim`], [`master`] (whose claims are overdue), [`lock`], [`merge`], [`schedule`],
-//!   [`build`], [`step`], [`tree_timer`]
+//!   [`build`], [`step`], [`tree_timer`]; all of scheduling, driven by data: [`simulate`]
 //! - what plugins may do: [`capability`]; what checking their arguments costs: [`schema`]
 //! - what people read: [`text`]
 //! - policies: [`policy`] (questions and answers), [`health`], [`decision`] (the record of one)
@@ -38,6 +38,7 @@ pub mod request_record;
 pub mod schedule;
 pub mod schema;
 pub mod secret;
+pub mod simulate;
 pub mod step;
 pub mod text;
 pub mod time;

@@ -1,6 +1,5 @@
 //! Rows for tests.
 
-use crate::builder::{Builder, Merge};
 use crate::id::{BuildsetId, Fence, RequestId};
 use crate::properties::Properties;
 use crate::request::{Buildset, Request};
@@ -34,25 +33,5 @@ pub(crate) fn buildset(id: u64) -> Buildset {
         requests: vec![RequestId(id)],
         complete: None,
         parent: None,
-    }
-}
-
-/// A builder without policies that never merges.
-pub(crate) fn builder(name: &str, workers: &[&str]) -> Builder {
-    Builder {
-        name: name.to_owned(),
-        description: None,
-        tags: Vec::new(),
-        workers: workers.iter().map(|&w| w.to_owned()).collect(),
-        builddir: name.to_owned(),
-        properties: Properties::default(),
-        env: std::collections::BTreeMap::new(),
-        secrets: Vec::new(),
-        locks: Vec::new(),
-        steps: Vec::new(),
-        merge_requests: Merge::Never,
-        next_slave: None,
-        next_build: None,
-        can_start_build: None,
     }
 }

@@ -9,7 +9,7 @@ use crate::decision::Done;
 use crate::digest::Digest;
 use crate::id::{BuildId, RequestId};
 use crate::policy::FaultKind;
-use crate::request::Request;
+use crate::request::{Request, Turn};
 
 mod locks;
 mod model;
@@ -23,6 +23,9 @@ struct Table {
     claims: Vec<Claim>,
     decisions: Vec<Decision>,
     builds: u64,
+    /// What waits in the store, and what builds hold.
+    stored: BTreeMap<Turn, Request>,
+    held: BTreeMap<BuildId, Vec<Request>>,
     /// What became of steps that waited for locks.
     step_locks: Vec<(u64, Result<(), String>)>,
     /// Running builds by worker and builder.
@@ -55,6 +58,8 @@ impl Table {
             claims: Vec::new(),
             decisions: Vec::new(),
             builds: 0,
+            stored: BTreeMap::new(),
+            held: BTreeMap::new(),
             step_locks: Vec::new(),
             running: Vec::new(),
         };
@@ -100,7 +105,9 @@ impl Table {
                     Effect::History(pairs) => {
                         self.board.history(pairs.into_iter().map(|p| (p, None)).collect());
                     }
-                    Effect::Scan | Effect::Skipped { .. } => {}
+                    Effect::More { builder, after, limit } => self.more(&builder, after, limit),
+                    Effect::Scan => self.scan(),
+                    Effect::Skipped { .. } => {}
                     Effect::Record(decision) => self.decisions.push(decision),
                     Effect::StepLocks { build, result } => self.step_locks.push((build.0, result)),
                 }
@@ -108,7 +115,24 @@ impl Table {
         }
     }
 
+    fn more(&mut self, builder: &str, after: Option<Turn>, limit: usize) {
+        let waiting = self.stored.values().filter(|r| r.builder == builder);
+        let rows = waiting.filter(|r| after.is_none_or(|after| Turn::of(r) > after)).take(limit);
+        let rows = rows.map(|r| (r.clone(), Arc::new(buildset(r.buildset.0)))).collect();
+        self.board.loaded(builder, rows, limit);
+    }
+
+    fn scan(&mut self) {
+        let mut counts = BTreeMap::new();
+        for request in self.stored.values() {
+            *counts.entry(request.builder.clone()).or_default() += 1;
+        }
+        self.board.counted(counts);
+    }
+
     fn submit(&mut self, requests: impl IntoIterator<Item = Request>) {
+        let requests: Vec<Request> = requests.into_iter().collect();
+        self.stored.extend(requests.iter().map(|r| (Turn::of(r), r.clone())));
         let set = |r: Request| (r.clone(), Arc::new(buildset(r.buildset.0)));
         self.board.submitted(requests.into_iter().map(set).collect::<Vec<_>>());
         self.turn();
@@ -145,6 +169,8 @@ impl Table {
                 self.builds += 1;
                 self.board.claimed(claim.start, BuildId(self.builds));
                 let ids = claim.requests.iter().map(|(r, _)| r.id.0).collect();
+                let rows = claim.requests.iter().filter_map(|(r, _)| self.stored.remove(&Turn::of(r)));
+                self.held.insert(BuildId(self.builds), rows.collect());
                 let builder = claim.builder.name.clone();
                 self.running.push((BuildId(self.builds), claim.worker.clone(), builder));
                 (claim.worker, ids)
@@ -155,6 +181,10 @@ impl Table {
     }
 
     fn end(&mut self, build: u64, outcome: Outcome) {
+        let held = self.held.remove(&BuildId(build)).unwrap_or_default();
+        if outcome == Outcome::Retry {
+            self.stored.extend(held.into_iter().map(|r| (Turn::of(&r), r)));
+        }
         self.board.build_ended(BuildId(build), outcome, self.now);
         self.running.retain(|(id, _, _)| id.0 != build);
         self.turn();
@@ -176,7 +206,7 @@ fn started(pairs: &[(&str, &[u64])]) -> Vec<(String, Vec<u64>)> {
 }
 
 fn builder(name: &str, workers: &[&str]) -> Builder {
-    fixture::builder(name, workers)
+    Builder::bare(name, workers)
 }
 
 fn prior(id: u64, builder: &str, priority: i32) -> Request {
@@ -656,7 +686,8 @@ fn request_that_a_scan_found_before_word_of_its_build_came_is_there_once() {
     table.submit([request(1, "a")]);
     table.answer(Answer::Slave(Some("w".to_owned())));
     table.commit();
-    table.board.found(vec![(request(1, "a"), Arc::new(buildset(1)))]);
+    table.stored.insert(Turn::of(&request(1, "a")), request(1, "a"));
+    table.scan();
     table.turn();
     table.fail();
     table.end(1, Outcome::Retry);
@@ -669,14 +700,15 @@ fn request_that_a_scan_found_before_word_of_its_build_came_is_there_once() {
 #[test]
 fn what_left_the_board_during_a_scan_does_not_come_back_by_it() {
     let mut table = Table::new(&[("w", Some(1))], vec![builder("a", &["w"])]);
-    table.board.scan_began();
     table.submit([request(1, "a")]);
+    // The store counts one more than the board knows, and is read.
+    table.board.counted(BTreeMap::from([("a".to_owned(), 2)]));
+    let effects = table.board.decide(table.now);
+    assert!(matches!(&effects[..], [Effect::More { after: None, .. }]), "{effects:?}");
     table.commit();
     table.end(1, Outcome::Success);
-    table
-        .board
-        .found(vec![(request(1, "a"), Arc::new(buildset(1))), (request(2, "a"), Arc::new(buildset(2)))]);
-    table.board.scan_ended();
+    let rows = [1, 2].map(|id| (request(id, "a"), Arc::new(buildset(id))));
+    table.board.loaded("a", rows.to_vec(), LOADED);
     table.turn();
     assert_eq!(table.commit(), started(&[("w", &[2])]));
 }
