@@ -155,6 +155,7 @@ fn a_mistake_of_the_author_is_shown_with_its_line() {
 #[test]
 fn a_missing_tool_is_named_with_the_command_that_installs_it() {
     for (language, words) in [
+        ("rust", ["rustc", "sh.rustup.rs"]),
         ("c", ["clang", "apt-get install"]),
         ("python", ["componentize-py", "pip install componentize-py=="]),
         ("js", ["componentize-qjs", "npm install --global componentize-qjs@"]),

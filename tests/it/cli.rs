@@ -47,6 +47,67 @@ fn check_reports_every_fault_at_once_with_its_place() {
     assert!(faults.to_string().contains("\"line\""), "{faults}");
 }
 
+/// Symptom: one bad file made `check` call good plugins missing. Cause: with it, all of the folder were left out.
+/// Cure: the configuration is checked against those that load, and what the bad one may offer is no fault.
+#[test]
+fn a_bad_plugin_makes_no_other_one_missing() {
+    let uses = |hook: &str| format!("next_slave = \"{hook}\"");
+    let site = Site::new(
+        &["w1", "w2"],
+        &(Site::builder("good", "true", &uses("mine:traps"))
+            + &Site::builder("bad", "true", &uses("zz:any"))),
+    );
+    site.plugin("mine", &windlass_tests::fixtures::component("behaves"));
+    site.plugin("zz", b"x");
+    let checked = site.windlass(&["check", "--json"]);
+    assert_eq!(checked.status.code(), Some(3), "{checked:?}");
+    let found: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let errors: Vec<_> = found["errors"].as_array().unwrap().iter().map(|e| e["code"].clone()).collect();
+    assert_eq!(errors, ["bad-plugin", "unknown-hook"], "{found}");
+    assert!(found["errors"][1]["message"].as_str().unwrap().contains("`zz` cannot be loaded"), "{found}");
+    let said = site.windlass(&["check"]);
+    assert!(!String::from_utf8_lossy(&said.stderr).contains("mine"), "{said:?}");
+}
+
+#[test]
+fn beside_its_directory_a_master_is_named() {
+    let site = Site::with_command("true");
+    std::fs::create_dir_all(site.path("beside/ci")).unwrap();
+    std::fs::copy(site.path("master.toml"), site.path("beside/ci/master.toml")).unwrap();
+    let said = |args: &[&str], code| {
+        let shown = Command::new(windlass()).args(args).current_dir(site.path("beside")).output().unwrap();
+        assert_eq!(shown.status.code(), Some(code), "{shown:?}");
+        String::from_utf8(shown.stderr).unwrap()
+    };
+    let status = said(&["status"], 4);
+    assert!(status.contains("did you mean `ci`?") && status.contains("--dir"), "{status}");
+    assert!(said(&["--dir", "nope", "status"], 4).contains("no directory `nope`"));
+    assert!(said(&["worker", ".."], 6).contains("`../w1`"));
+}
+
+#[test]
+fn who_waits_is_told_why_and_a_request_can_be_withdrawn() {
+    let mut site = Site::with_command("true");
+    site.start_master();
+    let dir = site.path("");
+    site.spawn("force", &["--dir", dir.to_str().unwrap(), "force", "b", "--wait"]);
+    let said = windlass_tests::site::eventually("it says why", || {
+        Some(site.said("force")).filter(|said| said.contains("windlass cancel"))
+    });
+    assert!(said.contains("none of its workers is connected"), "{said}");
+    let request = said.split("windlass cancel ").nth(1).unwrap().split('`').next().unwrap().to_owned();
+    site.ok(&["cancel", &request, "--json"]);
+    assert_eq!(site.ended("force"), 1, "{}", site.said("force"));
+    site.until("it is gone", |status| status["builders"][0]["pending"] == 0);
+    let again = site.windlass(&["cancel", &request]);
+    assert_eq!(again.status.code(), Some(5), "{again:?}");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("complete already: cancelled"), "{again:?}");
+    // Nobody builds it when a worker comes; what is asked for then is built.
+    site.start_worker("w1");
+    site.build("b");
+    assert_eq!(site.ok(&["builds", "--json"]).as_array().unwrap().len(), 1);
+}
+
 #[test]
 fn without_a_master_the_exit_code_and_the_text_say_so() {
     let site = Site::with_command("true");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use windlass_tests::fixtures::component;
-use windlass_tests::site::Site;
+use windlass_tests::site::{Site, eventually};
 
 fn site_with(policy: &str) -> Site {
     let more = format!("next_slave = \"{policy}:{policy}\"");
@@ -134,6 +134,19 @@ fn a_reload_of_the_same_bytes_lifts_a_suspension_and_what_was_held_goes_on() {
         ["is suspended for", "next-slave.choose", digest, "least-loaded", "its requests wait", "reconfig"]
     {
         assert!(shown.contains(words), "no `{words}` in:\n{shown}");
+    }
+
+    // The log keeps what a reload makes undone: the first fault and the suspension, once each.
+    let is_told = |log: &String| log.contains("is suspended for");
+    let log = eventually("the log tells of it", || Some(site.said("master")).filter(is_told));
+    for words in
+        ["next-slave wayward:wayward of builder b failed: ", "wayward:wayward is suspended for 10 s: "]
+    {
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(words)).collect();
+        assert!(
+            matches!(lines[..], [line] if line.contains("WARN") && line.contains("least-loaded")),
+            "{log}"
+        );
     }
 
     let done = site.ok(&["reconfig", "--json"]);

@@ -242,7 +242,8 @@ impl Site {
     pub fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         eventually(what, || {
             let output = self.windlass(&["status", "--json"]);
-            let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+            let status: Value =
+                serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())?;
             wanted(&status).then_some(status)
         })
     }

@@ -78,7 +78,7 @@ pub enum Command {
     Force(Force),
     /// Show the master, its workers, its builders and its policies
     Status {
-        /// Also what is of interest only when something is slow
+        /// Also what is of interest only when something is slow, and long texts whole
         #[arg(long, short)]
         verbose: bool,
     },

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anstream::{eprintln, println};
+use anyhow::Context as _;
 use windlass_config::Diagnostics;
 use windlass_master::{Faults, Grant};
 
 use crate::exit::{Exit, Failed};
-use crate::output::{BAD, GOOD, paint, tame, tame_lines};
+use crate::output::{BAD, GOOD, count, paint, tame, tame_lines};
 use crate::place::{MASTER_FILE, WORKER_FILE, file_in, read};
 use crate::query::print_json;
 
@@ -18,6 +19,15 @@ pub async fn check(path: &Path, json: bool) -> Result<Exit, Failed> {
     if is_worker {
         let file = file_in(path, WORKER_FILE);
         let checked = windlass_config::check_worker(&file, &read(&file)?);
+        if let Ok(config) = &checked.config {
+            let token = file.parent().unwrap_or(Path::new("")).join(&config.token_file);
+            std::fs::metadata(&token).with_context(|| {
+                let (file, token) = (file.display(), token.display());
+                format!(
+                    "there is no token in `{token}`, which {file} names; `windlass token {token}` makes one"
+                )
+            })?;
+        }
         let faults = checked.config.err().map(Faults::from);
         return report(&file, faults, checked.warnings, "a worker's configuration", &[], json);
     }
@@ -32,7 +42,7 @@ pub async fn check(path: &Path, json: bool) -> Result<Exit, Failed> {
     let checked = windlass_master::check(&file, cache.folder(), crate::compile::compiler())
         .await
         .map_err(crate::daemon::start_failed)?;
-    let what = format!("{} builders, {} plugins", checked.builders, checked.plugins);
+    let what = format!("{}, {}", count(checked.builders, "builder"), count(checked.plugins, "plugin"));
     report(&file, checked.faults, checked.warnings, &what, &checked.grants, json)
 }
 

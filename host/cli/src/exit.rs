@@ -21,6 +21,21 @@ pub enum Exit {
     Outside,
 }
 
+impl Exit {
+    /// For machines.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Exit::Success => "success",
+            Exit::Unsuccessful => "unsuccessful",
+            Exit::Invalid => "invalid",
+            Exit::NoMaster => "no-master",
+            Exit::Refused => "refused",
+            Exit::Outside => "outside",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(match exit {

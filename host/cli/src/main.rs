@@ -43,6 +43,7 @@ fn main() -> ExitCode {
             return Exit::Outside.into();
         }
     };
+    let json = cli.json;
     let ended = runtime.block_on(run(cli));
     // Tasks are dropped, and what they guard with them: a worker that was told to stop at once kills the
     // processes of its commands there. A thread that still reads a file is not waited for any longer.
@@ -50,6 +51,9 @@ fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(Failed { exit, error }) => {
+            if json {
+                query::print_json(&serde_json::json!({ "code": exit.name(), "message": format!("{error:#}") }));
+            }
             // Names that a plugin gave itself may stand in it.
             anstream::eprintln!("{} {}", paint(BAD, "error:"), tame_lines(&format!("{error:#}")));
             if exit == Exit::NoMaster {

@@ -170,7 +170,7 @@ pub fn print_reconfigured(done: &view::Reconfigured) {
         plugin(BAD, '-', &removed.name, removed.digest.short());
     }
     for policy in &done.lifted {
-        println!("{} {}", paint(GOOD, "asked again:"), tame(policy));
+        println!("{} {}", paint(GOOD, "suspension lifted:"), tame(policy));
     }
     if !done.builds_holding.is_empty() {
         let builds: Vec<String> = done.builds_holding.iter().map(u64::to_string).collect();

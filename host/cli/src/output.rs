@@ -55,6 +55,21 @@ pub fn json(value: &impl serde::Serialize) -> String {
     text.chars().map(escape).collect()
 }
 
+/// So many of a kind: `1 builder`, `2 builders`.
+#[must_use]
+pub fn count(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A text of at most so many characters, with a sign that it goes on.
+#[must_use]
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{} …", text[..end].trim_end()),
+        None => text.to_owned(),
+    }
+}
+
 /// A duration for people: `340 ms`, `12.3 s`, `4 min 05 s`, `3 h 12 min`, `5 days`.
 #[must_use]
 pub fn duration(ms: u64) -> String {
@@ -124,9 +139,14 @@ impl std::fmt::Display for Table {
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for row in &self.rows {
-            for (column, (style, text)) in row.iter().enumerate() {
-                write!(f, "{style}{text}{style:#}")?;
-                if column + 1 < row.len() {
+            // Nothing is written for empty cells at the end.
+            let filled = row.iter().rposition(|(_, text)| !text.is_empty()).map_or(0, |last| last + 1);
+            for (column, (style, text)) in row[..filled].iter().enumerate() {
+                match text.as_str() {
+                    "" => {}
+                    text => write!(f, "{style}{text}{style:#}")?,
+                }
+                if column + 1 < filled {
                     write!(f, "{:1$}", "", widths[column] - text.chars().count() + 2)?;
                 }
             }
@@ -161,5 +181,7 @@ mod tests {
         table.row(vec![(FAINT, "long name".into()), (FAINT, "1".into())]);
         let plain = anstream::adapter::strip_str(&table.to_string()).to_string();
         assert_eq!(plain, "name       n\nlong name  1\n");
+        table.row(vec![(FAINT, "x".into()), (FAINT, String::new())]);
+        assert!(table.to_string().ends_with(&format!("{}\n", paint(FAINT, "x"))), "{table:?}");
     }
 }

@@ -122,10 +122,13 @@ impl Progress {
             Event::StepFinished { build, step } if self.builds.contains_key(build) => {
                 let took = step.ended.map_or(0, |e| e.ms_since(step.started));
                 let outcome = paint(outcome_style(step.outcome), crate::output::outcome_word(step.outcome));
-                let summary = paint(FAINT, tame(&step.summary));
+                let summary = match step.summary.as_str() {
+                    "" => String::new(),
+                    summary => paint(FAINT, format_args!(": {}", tame(summary))),
+                };
                 self.say(
                     *build,
-                    format_args!("  {outcome} {} in {} {summary}", tame(&step.name), duration(took)),
+                    format_args!("  {outcome} {} in {}{summary}", tame(&step.name), duration(took)),
                 );
                 if let Some(fault) = &step.fault {
                     self.say(*build, format_args!("  {}", paint(WARN, tame(fault))));

@@ -7,11 +7,15 @@ use windlass_web::client::Client;
 
 use crate::exit::{Exit, Failed};
 use crate::output::{
-    BAD, FAINT, GOOD, HEADING, RUNNING, Table, WARN, duration, outcome_style, outcome_word, paint, size, tame,
+    BAD, FAINT, GOOD, HEADING, RUNNING, Table, WARN, cut, duration, outcome_style, outcome_word, paint, size,
+    tame,
 };
 use crate::place::now_ms;
 
 const PLAIN: Style = Style::new();
+
+/// So much of a fault is shown without --verbose: the words are a plugin's own, and may be many.
+const SHOWN: usize = 200;
 
 /// Prints a value as JSON.
 pub fn print_json(value: &impl serde::Serialize) {
@@ -70,7 +74,7 @@ pub async fn status(client: &Client, verbose: bool, json: bool) -> Result<Exit, 
     }
     print!("\n{builders}");
     if !status.policies.is_empty() {
-        print!("\n{}", policies(&status));
+        print!("\n{}", policies(&status, verbose));
     }
     if !status.running.is_empty() {
         print!("\n{}", builds_table(&status.running));
@@ -100,7 +104,7 @@ fn dispatch(pace: view::DispatchStatus) -> String {
     )
 }
 
-fn policies(status: &view::Status) -> Table {
+fn policies(status: &view::Status, verbose: bool) -> Table {
     let mut table = Table::new(&["policy", "of", "digest", "asked", "fell back", ""]);
     for policy in &status.policies {
         let (style, state) = match (policy.suspended_until, &policy.last_fault) {
@@ -108,7 +112,8 @@ fn policies(status: &view::Status) -> Table {
                 let left = duration(until.ms_since(status.now));
                 (BAD, format!("suspended for {left} more, see below; {} skipped", policy.skipped))
             }
-            (None, Some(fault)) => (WARN, fault.clone()),
+            (None, Some(fault)) if verbose => (WARN, fault.clone()),
+            (None, Some(fault)) => (WARN, cut(fault, SHOWN)),
             (None, None) => (PLAIN, String::new()),
         };
         table.row(vec![

@@ -1,10 +1,14 @@
 //! Texts for people: whole chains of errors, and words from outside that do nothing to a terminal.
 
-/// An error with all that caused it: `failed to read `x`: no such file`.
+/// An error with all that caused it: `failed to read `x`: no such file`. Errors of others may say their cause
+/// themselves; that is not said again.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let causes = std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string);
+    causes.fold(error.to_string(), |said, cause| match said.ends_with(&cause) {
+        true => said,
+        false => format!("{said}: {cause}"),
+    })
 }
 
 /// Text from outside on one line: control characters, and with them every escape sequence, become `·`.
@@ -43,6 +47,11 @@ mod tests {
         #[derive(Debug, thiserror::Error)]
         #[error("failed to read `x`")]
         struct Outer(#[source] std::fmt::Error);
-        assert_eq!(chain(&Outer(std::fmt::Error)), format!("failed to read `x`: {}", std::fmt::Error));
+        let shown = format!("failed to read `x`: {}", std::fmt::Error);
+        assert_eq!(chain(&Outer(std::fmt::Error)), shown);
+        #[derive(Debug, thiserror::Error)]
+        #[error("IO error: {0}")]
+        struct Twice(#[source] std::fmt::Error);
+        assert_eq!(chain(&Twice(std::fmt::Error)), format!("IO error: {}", std::fmt::Error));
     }
 }

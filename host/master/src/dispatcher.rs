@@ -199,6 +199,14 @@ impl Dispatcher {
         self.status.borrow().clone()
     }
 
+    /// Makes a snapshot that knows all that was told before. Returns once it is there, or the task has ended.
+    pub async fn publish(&self) {
+        let (done, published) = oneshot::channel();
+        self.tell(Event::Publish(done));
+        // An error: the task has ended, and its last snapshot stands.
+        let _ = published.await;
+    }
+
     /// The snapshots as they come.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<DispatcherStatus>> {

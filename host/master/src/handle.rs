@@ -90,7 +90,13 @@ impl Handle {
         &self.0.folders.state
     }
 
-    /// How the master is.
+    /// How the master is, with all that happened before this call.
+    pub async fn status_now(&self) -> view::Status {
+        self.0.dispatcher.publish().await;
+        self.status()
+    }
+
+    /// How the master is; who waits for what is at most a tenth of a second old.
     #[must_use]
     pub fn status(&self) -> view::Status {
         status::status(&self.0)

@@ -206,12 +206,13 @@ pub(crate) fn view(
     running: &[BuildRow],
     cas: &Cas,
 ) -> Vec<view::Plugin> {
-    let mut used: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+    // By name, not by digest: two files may have the same bytes.
+    let mut used: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for each in policies(config).into_iter().chain(steps(config)) {
         // The configuration was checked against these plugins: what does not resolve is not in use.
         if let Ok(found) = now.resolve(each.kind, each.hook) {
             let place = format!("{} ({} {})", each.place, each.kind, found.hook);
-            used.entry(found.plugin.digest).or_default().push(place);
+            used.entry(full_name(&found.plugin)).or_default().push(place);
         }
     }
     let mut holders: BTreeMap<(String, Digest), Vec<u64>> = BTreeMap::new();
@@ -224,7 +225,7 @@ pub(crate) fn view(
     for plugin in now.plugins() {
         let mut shown = view::Plugin::of(plugin);
         shown.usage = usage.get(&plugin.digest).map(view::PluginUsage::from).unwrap_or_default();
-        shown.used_by = used.get(&plugin.digest).cloned().unwrap_or_default();
+        shown.used_by = used.remove(&full_name(plugin)).unwrap_or_default();
         shown.builds_holding = holders.remove(&(full_name(plugin), plugin.digest)).unwrap_or_default();
         all.push(shown);
     }

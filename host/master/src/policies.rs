@@ -12,6 +12,9 @@ use crate::running::Running;
 use crate::view;
 use crate::world::World;
 
+/// So many characters of a fault are shown where other words stand beside it.
+const MOST_SHOWN: usize = 300;
+
 /// Each policy that the configuration uses, at each place of its use.
 pub(crate) fn status(running: &Running, world: &World, now: Timestamp) -> Vec<view::PolicyStatus> {
     let (board, generator) = (running.dispatcher.snapshot(), running.intake.policy());
@@ -54,15 +57,16 @@ pub(crate) fn status(running: &Running, world: &World, now: Timestamp) -> Vec<vi
 /// and what to do about it.
 pub(crate) fn trouble(policy: &view::PolicyStatus, now: Timestamp) -> Option<String> {
     let seconds = policy.suspended_until?.ms_since(now).div_ceil(1_000);
+    let fault = policy.last_fault.as_deref().unwrap_or("it failed");
+    // The words are the plugin's own, and may be many; what there is to do comes behind them.
+    let fault = match fault.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => &format!("{} …", &fault[..end]),
+        None => fault,
+    };
     Some(format!(
         "{}, the {} of {}, is suspended for {seconds} s more: {}. Meanwhile {} ({} decisions so far). Mend it, then \
          `windlass reconfig` lifts this at once",
-        policy.hook,
-        policy.kind,
-        policy.used_by,
-        policy.last_fault.as_deref().unwrap_or("it failed"),
-        policy.instead,
-        policy.skipped,
+        policy.hook, policy.kind, policy.used_by, fault, policy.instead, policy.skipped,
     ))
 }
 

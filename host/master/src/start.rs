@@ -110,7 +110,7 @@ pub enum StartError {
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
     /// Workers cannot connect.
-    #[error("failed to listen on `{address}` for workers")]
+    #[error("failed to listen for workers on `{address}`, which `listen` in [master] says")]
     Listen {
         /// As configured.
         address: String,

@@ -49,7 +49,7 @@ async fn unknown(uri: axum::http::Uri) -> ApiError {
 }
 
 async fn status(State(api): State<Api>) -> Json<view::Status> {
-    Json(api.master.status())
+    Json(api.master.status_now().await)
 }
 
 async fn builds(

@@ -118,7 +118,9 @@ pub enum WorkerError {
     },
     #[error("another worker runs in `{path}`; each needs a directory of its own")]
     Locked { path: PathBuf },
-    #[error("failed to read the token from `{path}`")]
+    #[error(
+        "failed to read the token from `{path}`; `windlass token FILE` makes one, with its hash for master.toml"
+    )]
     Token {
         path: PathBuf,
         #[source]

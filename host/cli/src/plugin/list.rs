@@ -6,7 +6,7 @@ use windlass_web::client::Client;
 
 use super::PLAIN;
 use crate::exit::{Exit, Failed};
-use crate::output::{FAINT, Table, WARN, micros, size};
+use crate::output::{FAINT, Table, WARN, count, micros, size};
 use crate::query::print_json;
 
 /// `windlass plugin list`.
@@ -44,14 +44,19 @@ pub async fn list(client: &Client, json: bool) -> Result<Exit, Failed> {
 
 /// What deserves a look, if anything does.
 pub fn trouble(usage: &view::PluginUsage) -> String {
-    let counts = [(usage.traps, "traps"), (usage.denials, "denials"), (usage.fallbacks, "fallbacks")];
-    let said = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    let counts = [(usage.traps, "trap"), (usage.denials, "denial"), (usage.fallbacks, "fallback")];
+    let said = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(*n as usize, what));
     said.collect::<Vec<_>>().join(", ")
 }
 
 fn users(plugin: &view::Plugin) -> String {
     if plugin.current {
-        return plugin.used_by.join("; ");
+        // The first says of what kind they are; --json has all.
+        return match plugin.used_by.as_slice() {
+            [] => String::new(),
+            [only] => only.clone(),
+            [first, others @ ..] => format!("{first} and {} more", others.len()),
+        };
     }
     let builds: Vec<String> = plugin.builds_holding.iter().map(u64::to_string).collect();
     format!("held by builds {}", builds.join(", "))

@@ -9,8 +9,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use windlass_core::decision::{Decision, Recent};
 use windlass_core::id::BuildId;
-use windlass_core::lock::Access;
 use windlass_core::id::RequestId;
+use windlass_core::lock::Access;
 use windlass_core::persist::{Committed, Refusal};
 use windlass_core::policy::used_by;
 use windlass_core::record::BuildRow;
@@ -43,16 +43,12 @@ pub(super) enum Event {
     WorkerDown(String),
     WorkerLoad(String, f64),
     BuildEnded(BuildEnded),
-    StepLocks {
-        build: BuildId,
-        step: String,
-        uses: Vec<Access>,
-        tell: watch::Sender<Standing>,
-    },
+    StepLocks { build: BuildId, step: String, uses: Vec<Access>, tell: watch::Sender<Standing> },
     StepUnlocks(BuildId),
     Configure(Arc<World>),
     LookAgain,
     Decisions(oneshot::Sender<Vec<Decision>>),
+    Publish(oneshot::Sender<()>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -103,6 +99,8 @@ pub(super) struct Actor {
     /// What a scan found and the board has not seen yet.
     scanned: std::vec::IntoIter<Request>,
     stopping: Vec<oneshot::Sender<()>>,
+    /// Who waits for a status with all that was told before.
+    awaited: Vec<oneshot::Sender<()>>,
     stopped: bool,
 }
 
@@ -130,6 +128,7 @@ impl Actor {
             next_scan: None,
             scanned: Vec::new().into_iter(),
             stopping: Vec::new(),
+            awaited: Vec::new(),
             stopped: false,
         }
     }
@@ -207,6 +206,7 @@ impl Actor {
             Event::LookAgain => {}
             // Whoever asked may have stopped waiting.
             Event::Decisions(reply) => drop(reply.send(self.recent.iter().cloned().collect())),
+            Event::Publish(done) => self.awaited.push(done),
             Event::Shutdown(done) => {
                 self.stopping.push(done);
                 self.stop();
@@ -214,13 +214,7 @@ impl Actor {
         }
     }
 
-    fn lock_step(
-        &mut self,
-        build: BuildId,
-        step: &str,
-        uses: &[Access],
-        tell: watch::Sender<Standing>,
-    ) {
+    fn lock_step(&mut self, build: BuildId, step: &str, uses: &[Access], tell: watch::Sender<Standing>) {
         match self.board.lock_step(build, step, uses, self.parts.clock.now()) {
             StepLocks::Held => drop(tell.send_replace(Standing::Held)),
             StepLocks::Refused(why) => drop(tell.send_replace(Standing::Refused(why))),
@@ -315,8 +309,14 @@ impl Actor {
             }
         }
         self.pace.handled(self.taken.drain(..), Happened::now());
-        if self.unpublished && self.published.is_none_or(|at| at.elapsed() >= PUBLISH_EVERY) {
+        let is_due =
+            self.published.is_none_or(|at| at.elapsed() >= PUBLISH_EVERY) || !self.awaited.is_empty();
+        if self.unpublished && is_due {
             self.publish();
+        }
+        for reader in self.awaited.drain(..) {
+            // Whoever asked may have stopped waiting.
+            let _ = reader.send(());
         }
     }
 
