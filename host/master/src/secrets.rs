@@ -129,8 +129,8 @@ fn from_file(path: &Path) -> Result<Vec<u8>, Problem> {
 }
 
 /// Reads the value of a secret for a build.
-fn read(config: &config::Master, name: &str) -> Result<SecretValue, Failure> {
-    let Some(secret) = config.secrets.get(name) else {
+fn read(sources: &BTreeMap<String, Secret>, name: &str) -> Result<SecretValue, Failure> {
+    let Some(secret) = sources.get(name) else {
         return Err(Failure::new("not-found", format!("there is no secret `{name}` in the configuration")));
     };
     value(secret).map(|value| SecretValue(value.into())).map_err(|problem| {
@@ -208,17 +208,17 @@ impl BuildSecrets {
             return Ok(Vec::new());
         }
         let (secrets, config) = (Arc::clone(self), Arc::clone(config));
-        blocking(move || secrets.read(&config)).await
+        blocking(move || secrets.read(&config.secrets)).await
     }
 
     /// One that the build never read and cannot read fails the command, whether it needs it or not: it could
     /// not be masked.
-    fn read(&self, config: &config::Master) -> Result<Vec<message::Secret>, Failure> {
+    fn read(&self, sources: &BTreeMap<String, Secret>) -> Result<Vec<message::Secret>, Failure> {
         let mut secrets = Vec::new();
         let mut values = self.values.lock().expect("no holder of this lock panics");
         for (name, placeholder) in self.placeholders.iter() {
             let known = values.entry(name.to_owned()).or_default();
-            let value = match (read(config, name), known.front()) {
+            let value = match (read(sources, name), known.front()) {
                 (Ok(value), _) => value,
                 (Err(failure), None) => return Err(failure),
                 (Err(failure), Some(last)) => {
@@ -317,6 +317,8 @@ impl OwnTemplates {
 
 #[cfg(test)]
 mod tests {
+    use windlass_core::id::BuildId;
+
     use super::*;
 
     fn in_file(text: &[u8], mode: u32, strip: bool) -> Result<Vec<u8>, String> {
@@ -349,6 +351,59 @@ mod tests {
         assert!(in_file(&[b'x'; MAX_VALUE], 0o600, true).is_ok());
         let said = in_file(&[b'x'; MAX_VALUE + 1], 0o600, true).unwrap_err();
         assert_eq!(said, "is too long: a value has at most 32768 bytes");
+    }
+
+    /// Two secrets in files of a folder, and a build that may use them.
+    fn build() -> (tempfile::TempDir, BTreeMap<String, Secret>, BuildSecrets) {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["key", "token"].map(str::to_owned);
+        let source =
+            |name: &String| Secret { source: SecretSource::File(folder.path().join(name)), strip: true };
+        let sources = names.iter().map(|name| (name.clone(), source(name))).collect();
+        for name in &names {
+            write(&folder, name, name.as_bytes());
+        }
+        let placeholders = Placeholders::new(&Seal::new([7; 32]), BuildId(1), &names);
+        (folder, sources, BuildSecrets::new(placeholders))
+    }
+
+    fn write(folder: &tempfile::TempDir, name: &str, value: &[u8]) {
+        let path = folder.path().join(name);
+        std::fs::write(&path, value).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    #[test]
+    fn a_build_sends_all_its_secrets_and_remembers_values_that_were_replaced() {
+        let (folder, sources, build) = build();
+        let sent = || {
+            let texts = |value: &SecretValue| String::from_utf8(value.0.to_vec()).unwrap();
+            let all = build.read(&sources).unwrap();
+            let one = |s: &message::Secret| (texts(&s.value), s.former.iter().map(texts).collect::<Vec<_>>());
+            all.iter().map(one).collect::<Vec<_>>()
+        };
+        assert_eq!(sent(), [("key".to_owned(), vec![]), ("token".to_owned(), vec![])]);
+        write(&folder, "token", b"other");
+        assert_eq!(sent()[1], ("other".to_owned(), vec!["token".to_owned()]));
+        // What was read once can be masked, whatever became of its file.
+        std::fs::remove_file(folder.path().join("token")).unwrap();
+        assert_eq!(sent()[1], ("other".to_owned(), vec!["token".to_owned()]));
+    }
+
+    #[test]
+    fn what_could_not_be_masked_or_sent_fails_the_command() {
+        let (folder, mut sources, build) = build();
+        std::fs::remove_file(folder.path().join("token")).unwrap();
+        assert_eq!(build.read(&sources).unwrap_err().code, "io");
+        let names: Vec<String> = (0..33).map(|n| format!("n{n}")).collect();
+        for name in &names {
+            write(&folder, name, &[b'x'; MAX_VALUE]);
+            let source = SecretSource::File(folder.path().join(name));
+            sources.insert(name.clone(), Secret { source, strip: true });
+        }
+        let of = |names| BuildSecrets::new(Placeholders::new(&Seal::new([7; 32]), BuildId(1), names));
+        assert_eq!(of(&names[1..]).read(&sources).unwrap().len(), 32);
+        assert_eq!(of(&names).read(&sources).unwrap_err().code, "too-large");
     }
 
     #[test]
