@@ -76,12 +76,14 @@ pub enum Command {
     #[command(after_help = "Examples:\n  windlass force tests --branch main --wait\n  \
                             windlass force tests --revision 0f3c… --property os=linux")]
     Force(Force),
-    /// Show the master, its workers, its builders and its policies
+    /// Show the master, its workers, its builders, the locks in use and its policies
     Status {
         /// Also what is of interest only when something is slow, and long texts whole
         #[arg(long, short)]
         verbose: bool,
     },
+    /// Show the locks: who holds them, and who waits for whom
+    Locks,
     /// List builds, the newest first
     Builds {
         /// Only of this builder

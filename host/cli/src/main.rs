@@ -11,6 +11,7 @@ mod daemon;
 mod demo;
 mod exit;
 mod init;
+mod locks;
 mod logs;
 mod order;
 mod output;
@@ -85,6 +86,7 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Worker { path } => daemon::worker(path.as_deref().unwrap_or(&dir)).await,
         Command::Force(order) => order::force(&client()?, order, json).await,
         Command::Status { verbose } => query::status(&client()?, verbose, json).await,
+        Command::Locks => locks::locks(&client()?, json).await,
         Command::Builds { builder, worker, running, limit } => {
             let filter = windlass_master::view::BuildFilter {
                 builder,

@@ -6,6 +6,7 @@ use windlass_master::view;
 use windlass_web::client::Client;
 
 use crate::exit::{Exit, Failed};
+use crate::locks;
 use crate::output::{
     BAD, FAINT, GOOD, HEADING, RUNNING, Table, WARN, cut, duration, outcome_style, outcome_word, paint, size,
     tame,
@@ -73,6 +74,10 @@ pub async fn status(client: &Client, verbose: bool, json: bool) -> Result<Exit, 
         ]);
     }
     print!("\n{builders}");
+    let used = || status.locks.iter().filter(|lock| lock.held > 0 || !lock.waiters.is_empty());
+    if used().next().is_some() {
+        print!("\n{}", locks::table(&status, used()));
+    }
     if !status.policies.is_empty() {
         print!("\n{}", policies(&status, verbose));
     }

@@ -29,6 +29,7 @@ mod step_port;
 pub mod submission;
 pub mod view;
 mod view_build;
+mod view_lock;
 mod view_log;
 mod view_plugin;
 pub mod worker_link;

@@ -42,6 +42,7 @@ pub(crate) fn status(running: &Running) -> view::Status {
         pending: board.builders.iter().map(|builder| builder.pending).sum(),
         builders,
         running: builds.iter().map(view::Build::of).collect(),
+        locks: board.locks.iter().cloned().map(view::Lock::from).collect(),
         policies,
         pollers,
         schedulers: running.intake.schedulers(),

@@ -13,6 +13,7 @@ use windlass_core::time::Timestamp;
 /// Differences of two configurations.
 pub use windlass_config::Plan;
 
+pub use crate::view_lock::{Lock, LockUse};
 pub use crate::view_log::{LogBytes, LogChunk, LogPiece};
 pub use crate::view_plugin::{
     Capability, Hook, Plugin, PluginChange, PluginChanges, PluginStats, PluginUsage, PolicyBudget,
@@ -48,6 +49,8 @@ pub struct Status {
     pub pending: u64,
     /// Builds that run now, oldest first.
     pub running: Vec<Build>,
+    /// Locks, with those who hold them and those who wait.
+    pub locks: Vec<Lock>,
     /// Policies in use, with what became of their calls.
     pub policies: Vec<PolicyStatus>,
     /// Change sources.
