@@ -9,7 +9,6 @@ mod flow;
 mod guests;
 mod hostile;
 mod languages;
-mod locks;
 mod policies;
 mod reload;
 mod restart;

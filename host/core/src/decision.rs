@@ -4,16 +4,18 @@
 //! builders are the lean snapshots that the policy got. With the plugin's bytes, which stay in the CAS,
 //! the same call can be made again and must give the same answer.
 //!
-//! For now the newest [`KEPT`] live in memory ([`Recent`]). To persist them: the dispatcher hands each
-//! one over at a single place (`Effect::Record` of [`crate::schedule`]); a `Persist::AddDecision` in the
-//! commit of the claim that it led to is where it will go.
+//! They go into the store (`Persist::AddDecision`), in the commit of the claim that they led to where there is
+//! one, and stay there for as long as their budget of age and size lasts. [`replay`] makes the same question of
+//! one again.
+
+pub mod replay;
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{BuildId, DecisionId, RequestId};
-use crate::policy::{Answer, BuilderInfo, Lookup, SlaveInfo, Usage, used_by};
+use crate::policy::{Answer, BuilderInfo, HookKind, Lookup, SlaveInfo, Usage, used_by};
 use crate::record::Component;
 use crate::time::Timestamp;
 use crate::value::{Pair, Value};
@@ -30,7 +32,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// One decision that a policy was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
-    /// Its number, from 1 since the master's start.
+    /// Its number.
     pub id: DecisionId,
     /// When it was judged.
     pub at: Timestamp,
@@ -44,7 +46,7 @@ pub struct Decision {
     pub builder: Option<String>,
     /// The requests that it saw, in the order offered, with their versions. The one that the decision
     /// is about comes first where there is one.
-    pub requests: Vec<(RequestId, u32)>,
+    pub requests: Vec<Seen>,
     /// The workers that it saw.
     pub workers: Vec<SlaveInfo>,
     /// The builders that it saw.
@@ -72,6 +74,27 @@ impl Decision {
         used_by(self.builder.as_deref(), &self.policy.kind)
     }
 
+    /// The requests that it touched: the one that it was about, or that it chose, and those that joined. Others
+    /// that it only saw are not among them.
+    #[must_use]
+    pub fn about(&self) -> Vec<RequestId> {
+        let first = || self.requests.first().map(|seen| seen.id);
+        match (self.kind(), &self.done) {
+            (Some(HookKind::NextBuild), Done::Picked(request)) => vec![*request],
+            (Some(HookKind::NextBuild | HookKind::PrioritizeBuilders) | None, _) => Vec::new(),
+            (Some(HookKind::MergeRequests), Done::Joined(others)) => {
+                first().into_iter().chain(others.iter().copied()).collect()
+            }
+            (Some(_), _) => first().into_iter().collect(),
+        }
+    }
+
+    /// What it was asked for.
+    #[must_use]
+    pub fn kind(&self) -> Option<HookKind> {
+        HookKind::ALL.into_iter().find(|kind| kind.as_str() == self.policy.kind)
+    }
+
     /// An answer, if it is short enough to be kept.
     pub(crate) fn worth_keeping(answer: Answer) -> Option<Answer> {
         (answer.bytes() <= MAX_ANSWER).then_some(answer)
@@ -90,6 +113,17 @@ impl Decision {
             + self.ignored.iter().map(String::len).sum::<usize>()
             + self.fallback.as_ref().map_or(0, String::len)
     }
+}
+
+/// A request as a policy saw it: what changes with its version. All else of it never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The request.
+    pub id: RequestId,
+    /// Its version.
+    pub version: u32,
+    /// The priority of that version.
+    pub priority: i32,
 }
 
 /// What was done upon an answer, or without one.
@@ -148,51 +182,4 @@ impl Recent {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::digest::Digest;
-
-    fn decision(id: u64, answer: Answer) -> Decision {
-        Decision {
-            id: DecisionId(id),
-            at: Timestamp(0),
-            asked: Timestamp(0),
-            policy: Component { kind: String::new(), hook: String::new(), digest: Digest::of(b"") },
-            args: String::new(),
-            builder: None,
-            requests: Vec::new(),
-            workers: Vec::new(),
-            builders: Vec::new(),
-            lookups: Vec::new(),
-            answer: Some(answer),
-            done: Done::Held,
-            ignored: Vec::new(),
-            fallback: None,
-            usage: Usage::default(),
-            build: None,
-        }
-    }
-
-    #[test]
-    fn what_is_kept_has_a_bound_in_number_and_in_bytes() {
-        let mut recent = Recent::default();
-        for id in 1..=KEPT as u64 + 5 {
-            recent.push(decision(id, Answer::Request(None)));
-        }
-        assert_eq!((recent.iter().count(), recent.iter().next().unwrap().id), (KEPT, DecisionId(6)));
-        for id in 1..=100 {
-            recent.push(decision(2_000 + id, Answer::Names(vec!["x".repeat(1_000_000)])));
-        }
-        let kept: Vec<u64> = recent.iter().map(|d| d.id.0).collect();
-        assert_eq!(kept, (2_068..=2_100).collect::<Vec<_>>());
-        recent.built(&[DecisionId(2_100)], BuildId(7));
-        assert_eq!(recent.iter().next_back().unwrap().build, Some(BuildId(7)));
-    }
-
-    #[test]
-    fn an_answer_that_names_more_than_anybody_offered_is_not_kept() {
-        let names = |count: usize| Answer::Names(vec!["x".repeat(1_000); count]);
-        assert!(Decision::worth_keeping(names(60)).is_some());
-        assert!(Decision::worth_keeping(names(10_000)).is_none());
-    }
-}
+mod tests;

@@ -1,8 +1,11 @@
 //! Every durable effect, as one closed enum. `store::commit` takes a list of them: all or nothing.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::change::Change;
+use crate::decision::Decision;
 use crate::id::{BuildId, BuildsetId, Fence, LogId, MasterId, RequestId};
 use crate::master::{Master, Overdue};
 use crate::outcome::Outcome;
@@ -121,6 +124,8 @@ pub enum Persist {
         /// The bytes.
         data: bytes::Bytes,
     },
+    /// Keeps the record of a decision for as long as the budget of records lasts.
+    AddDecision(Arc<Decision>),
     /// Puts or removes a value of somebody's small state: a poller, a scheduler, a plugin.
     PutState {
         /// Whose: `poller/main`, `scheduler/ci`.

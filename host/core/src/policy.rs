@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Change, SourceStamp};
 use crate::digest::Digest;
 use crate::outcome::Outcome;
+use crate::request::{Buildset, Request};
 use crate::time::Timestamp;
 use crate::value::{Failure, Pair, Value};
 
@@ -141,6 +142,24 @@ pub struct RequestInfo {
     pub properties: Vec<Pair>,
 }
 
+impl RequestInfo {
+    /// What a policy sees of a request. Properties it looks up.
+    #[must_use]
+    pub fn of(request: &Request, buildset: &Buildset) -> RequestInfo {
+        RequestInfo {
+            id: request.id.0,
+            buildset: request.buildset.0,
+            builder: request.builder.clone(),
+            stamps: buildset.stamps.clone(),
+            priority: request.priority,
+            submitted: request.submitted,
+            waited_for: request.waited_for,
+            reason: buildset.reason.clone(),
+            properties: Vec::new(),
+        }
+    }
+}
+
 /// What a policy is asked.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each is the function of the interface of the same name in wit/")]
@@ -177,6 +196,19 @@ impl Question {
             | Question::CodebaseGenerator { .. } => (&[], &[]),
         };
         builders.iter().map(|b| b.name.as_str()).chain(slaves.iter().map(|s| s.name.as_str()))
+    }
+
+    /// The requests that it is about, the one that others may join first.
+    pub fn requests(&self) -> impl Iterator<Item = &RequestInfo> {
+        let (first, others): (Option<&RequestInfo>, &[RequestInfo]) = match self {
+            Question::MergeRequests { first, others, .. } => (Some(first), others),
+            Question::NextSlave { request, .. } | Question::CanStartBuild { request, .. } => {
+                (Some(request), &[])
+            }
+            Question::NextBuild { requests, .. } => (None, requests),
+            Question::PrioritizeBuilders { .. } | Question::CodebaseGenerator { .. } => (None, &[]),
+        };
+        first.into_iter().chain(others)
     }
 
     /// The hook that answers it.
@@ -227,6 +259,23 @@ impl Answer {
             Answer::Slave(name) => name.as_ref().map_or(0, String::len),
             Answer::Request(_) => 8,
             Answer::Codebase(codebase) => codebase.len(),
+        }
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Answer::Requests(ids) if ids.is_empty() => f.write_str("no request"),
+            Answer::Requests(ids) => {
+                write!(f, "requests {}", ids.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
+            }
+            Answer::Names(names) if names.is_empty() => f.write_str("none"),
+            Answer::Names(names) => f.write_str(&names.join(", ")),
+            Answer::Slave(name) => f.write_str(name.as_deref().unwrap_or("none")),
+            Answer::Request(Some(id)) => write!(f, "request {id}"),
+            Answer::Request(None) => f.write_str("no request"),
+            Answer::Codebase(codebase) => write!(f, "codebase `{codebase}`"),
         }
     }
 }

@@ -14,6 +14,7 @@ use windlass_core::record::{BuildRow, CutOff};
 use windlass_core::request::{Buildset, Completed, Request, Turn};
 
 use crate::appends::Appends;
+use crate::decisions::Added;
 use crate::encode::{self, BuildsetState, Live};
 use crate::fault::ReadError;
 use crate::ids::Marks;
@@ -73,6 +74,8 @@ pub(crate) struct Group<'t> {
     pub(crate) finished: Vec<LogId>,
     /// How many more of a builder's requests wait than before.
     pub(crate) waiting: BTreeMap<String, i64>,
+    /// What it adds to the records of decisions.
+    pub(crate) decided: Added,
 }
 
 /// What is left of a group whose tables are closed: what to tell after the commit.
@@ -139,13 +142,13 @@ impl Group<'_> {
 
     /// Closes the tables, so that the transaction can be committed.
     pub(crate) fn close(self) -> Closed {
-        let Group { tables: _, appends, marks, room: _, builds, finished, waiting: _ } = self;
+        let Group { tables: _, appends, marks, room: _, builds, finished, waiting: _, decided: _ } = self;
         Closed { appends, marks, builds, finished }
     }
 
     fn check(&mut self, persist: &Persist, staged: &mut Staged) -> Result<(), Stop> {
         match persist {
-            Persist::AddChange(_) | Persist::PutState { .. } => {}
+            Persist::AddChange(_) | Persist::AddDecision(_) | Persist::PutState { .. } => {}
             Persist::AddBuildset { buildset, requests } => self.check_new(buildset, requests, staged)?,
             Persist::Claim { requests, master, fence, at } => {
                 self.look_up(requests, Place::Waiting, staged)?;

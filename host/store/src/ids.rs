@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::ReadableTable;
-use windlass_core::id::{BuildId, BuildsetId, ChangeId, Fence, LogId, MasterId, RequestId, StepId};
+use windlass_core::id::{BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, MasterId, RequestId, StepId};
 
 use crate::fault::ReadError;
 use crate::tables::{Snapshot, Tables};
@@ -83,6 +83,8 @@ counters! {
     step next_step: StepId;
     /// Returns the next log's id.
     log next_log: LogId;
+    /// Returns the next decision's id.
+    decision next_decision: DecisionId;
     /// Returns the next master's id.
     master next_master: MasterId;
     /// Returns a fence larger than all before it.

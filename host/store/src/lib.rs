@@ -15,6 +15,9 @@ mod cas;
 #[cfg(test)]
 mod conformance_tests;
 mod counting;
+mod decisions;
+#[cfg(test)]
+mod decisions_tests;
 #[cfg(test)]
 mod crash_tests;
 mod encode;

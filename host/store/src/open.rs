@@ -28,13 +28,23 @@ pub struct Options {
     pub max_log_bytes_total: Option<u64>,
     /// The most that one log may have; none: no bound of its own.
     pub max_log_bytes: Option<u64>,
+    /// What all records of decisions together may have; the oldest go first.
+    pub decision_bytes: u64,
+    /// How much older than the newest a record of a decision may be, in milliseconds.
+    pub decision_age_ms: u64,
     /// Memory for pages of the database; it is taken as pages are read and written.
     pub cache_bytes: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { max_log_bytes_total: None, max_log_bytes: None, cache_bytes: 128 << 20 }
+        Options {
+            max_log_bytes_total: None,
+            max_log_bytes: None,
+            decision_bytes: 256 << 20,
+            decision_age_ms: 30 * 24 * 3_600_000,
+            cache_bytes: 128 << 20,
+        }
     }
 }
 

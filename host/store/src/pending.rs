@@ -42,6 +42,19 @@ impl Store {
             .collect()
     }
 
+    /// Returns how many requests of its builder come before this one by the default order, at most `limit`.
+    pub fn pending_before(&self, request: &Request, limit: usize) -> Result<usize, ReadError> {
+        let builder = request.builder.as_str();
+        let end = encode::turn(builder, Turn::of(request));
+        let snapshot = self.snapshot()?;
+        let mut count = 0;
+        for row in snapshot.pending()?.range::<(&str, u32, u64, u64)>((builder, 0, 0, 0)..end)?.take(limit) {
+            row?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
     /// Returns how many requests wait for each builder that has any.
     pub fn pending_counts(&self) -> Result<BTreeMap<String, u64>, ReadError> {
         counts(&self.snapshot()?)

@@ -8,6 +8,7 @@ use windlass_core::persist::{Committed, Persist};
 use windlass_core::record::{BuildRow, LogRow, StepRow};
 use windlass_core::request::{Request, Turn};
 
+use crate::Options;
 use crate::batch::{Group, Place, Staged};
 use crate::encode::{self, Live};
 use crate::fault::ReadError;
@@ -39,8 +40,10 @@ impl Group<'_> {
         Ok(staged.committed)
     }
 
-    /// Writes what is the same for all batches of the group: the largest numbers, and how many wait.
-    pub(crate) fn write_sums(&mut self, before: &Marks) -> Result<(), ReadError> {
+    /// Writes what is the same for all batches of the group: the largest numbers, how many wait, and which
+    /// records of decisions are beyond their budget.
+    pub(crate) fn write_sums(&mut self, before: &Marks, options: &Options) -> Result<(), ReadError> {
+        self.trim_decisions(options)?;
         self.marks.write(&mut self.tables, before)?;
         add_counts(&mut self.tables, &std::mem::take(&mut self.waiting))
     }
@@ -81,6 +84,7 @@ impl Group<'_> {
                     self.appends.push(*log, *origin, data.clone());
                 }
             }
+            Persist::AddDecision(decision) => self.put_decision(decision)?,
             Persist::PutState { owner, key, value } => {
                 let key = (owner.as_str(), key.as_str());
                 match value {

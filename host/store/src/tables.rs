@@ -146,6 +146,12 @@ tables! {
     log_pieces LOG_PIECES: (u64, u64) => &'static [u8];
     /// Segment number -> its committed end, and the log that has it for itself (0: it is shared).
     segments SEGMENTS: u64 => (u64, u64);
+    /// Decision id -> packed `Decision`, its fields without their names.
+    decisions DECISIONS: u64 => &'static [u8];
+    /// Request id, decision id: the decisions that touched it.
+    decisions_by_request DECISIONS_BY_REQUEST: (u64, u64) => ();
+    /// `decisions`: the bytes of all records.
+    sums SUMS: &'static str => u64;
     /// Owner, key -> value.
     state STATE: (&'static str, &'static str) => &'static [u8];
 }

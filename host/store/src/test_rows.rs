@@ -1,12 +1,16 @@
 //! Rows for tests: small, complete, and each told apart by its number.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use windlass_core::change::SourceStamp;
+use windlass_core::decision::{Decision, Done, Seen};
 use windlass_core::digest::Digest;
-use windlass_core::id::{BuildId, BuildsetId, Fence, LogId, MasterId, RequestId, StepId};
+use windlass_core::id::{BuildId, BuildsetId, DecisionId, Fence, LogId, MasterId, RequestId, StepId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
-use windlass_core::record::{BuildRow, LogRow, StepRow};
+use windlass_core::policy::{Answer, Lookup, SlaveInfo, Usage};
+use windlass_core::record::{BuildRow, Component, LogRow, StepRow};
 use windlass_core::request::{Buildset, Completed, Request};
 use windlass_core::time::Timestamp;
 use windlass_core::value::Origin;
@@ -41,6 +45,46 @@ pub(crate) fn buildset(id: u64, requests: &[u64]) -> Persist {
             parent: None,
         },
     }
+}
+
+/// A record of a choice of a worker for a request, made at a moment.
+pub(crate) fn decision(id: u64, request: u64, at: u64) -> Decision {
+    Decision {
+        id: DecisionId(id),
+        at: Timestamp(at),
+        asked: Timestamp(at),
+        policy: Component {
+            kind: "next-slave".into(),
+            hook: "windlass:least-loaded".into(),
+            digest: Digest::of(b"windlass"),
+        },
+        args: "{}".into(),
+        builder: Some("check".into()),
+        requests: vec![Seen { id: RequestId(request), version: 1, priority: -3 }],
+        workers: vec![SlaveInfo {
+            name: "w1".into(),
+            running: 1,
+            max_builds: Some(2),
+            connected_since: Timestamp(1),
+            last_built: Some(Timestamp(2)),
+            last_outcome: Some(Outcome::Success),
+            load: Some(0.25),
+            properties: Vec::new(),
+        }],
+        builders: Vec::new(),
+        lookups: vec![Lookup { question: "slave-property w1 os".into(), answer: Some("linux".into()) }],
+        answer: Some(Answer::Slave(Some("w1".into()))),
+        done: Done::Placed("w1".into()),
+        ignored: Vec::new(),
+        fallback: None,
+        usage: Usage::default(),
+        build: None,
+    }
+}
+
+/// Keeps a record.
+pub(crate) fn decided(decision: Decision) -> Persist {
+    Persist::AddDecision(Arc::new(decision))
 }
 
 pub(crate) fn ids(requests: &[u64]) -> Vec<RequestId> {

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use redb::ReadableTable;
 use windlass_core::claim::Progress;
+use windlass_core::decision::Decision;
 use windlass_core::record::{BuildRow, LogRow, StepRow};
 use windlass_core::request::{Buildset, Request, Turn};
 
 use crate::Store;
 use crate::batch::Place;
+use crate::decisions::BYTES;
 use crate::encode::{self, unpack};
 use crate::fault::ReadError;
 use crate::tables::Snapshot;
@@ -29,6 +31,7 @@ impl Store {
         buildsets(&snapshot, &requests, &mut flaws)?;
         builds(&snapshot, &requests, &mut flaws)?;
         steps_and_logs(&snapshot, &mut flaws)?;
+        decisions(&snapshot, &mut flaws)?;
         numbers(&snapshot, &requests, &mut flaws)?;
         flaws.0.truncate(TOLD);
         Ok(flaws.0)
@@ -240,6 +243,25 @@ fn steps_and_logs(snapshot: &Snapshot, flaws: &mut Flaws) -> Result<(), ReadErro
     Ok(())
 }
 
+fn decisions(snapshot: &Snapshot, flaws: &mut Flaws) -> Result<(), ReadError> {
+    let (mut indexed, mut rows, mut bytes) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for row in snapshot.decisions_by_request()?.iter()? {
+        indexed.insert(row?.0.value());
+    }
+    for row in snapshot.decisions()?.iter()? {
+        let (id, row) = row?;
+        let decision: Decision = unpack("decisions", id.value(), row.value())?;
+        rows.extend(decision.about().iter().map(|request| (request.0, id.value())));
+        bytes += row.value().len() as u64;
+    }
+    flaws.same("`decisions_by_request`", &indexed, &rows);
+    let sum = snapshot.sums()?.get(BYTES)?.map_or(0, |sum| sum.value());
+    if sum != bytes {
+        flaws.tell(|| format!("records of decisions have {bytes} bytes, and their sum says {sum}"));
+    }
+    Ok(())
+}
+
 /// No row has a number that might be given out again.
 fn numbers(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Result<(), ReadError> {
     let counters = snapshot.counters()?;
@@ -253,6 +275,7 @@ fn numbers(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Resul
     check("buildset", snapshot.buildsets()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("change", snapshot.changes()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("build", snapshot.builds()?.last()?.map_or(0, |(id, _)| id.value()))?;
+    check("decision", snapshot.decisions()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("log", snapshot.logs()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("master", snapshot.masters()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("fence", requests.values().map(|(_, row)| row.last_fence.0).max().unwrap_or(0))

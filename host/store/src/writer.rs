@@ -248,6 +248,7 @@ impl Writer {
             builds: Default::default(),
             finished: Vec::new(),
             waiting: BTreeMap::new(),
+            decided: Default::default(),
         };
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -284,7 +285,7 @@ impl Writer {
                 group.tables.segments.write()?.insert(segment, (*end, *owner))?;
             }
         }
-        group.write_sums(&self.marks)?;
+        group.write_sums(&self.marks, &self.options)?;
         let Closed { appends, marks, builds, finished } = group.close();
         transaction.commit()?;
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::judge::{Offered, Verdict, judge};
 use super::tally::Tallies;
-use super::{Ask, AskId, PolicyStatus, Reply, Rules, StartId};
+use super::{Ask, AskId, Board, PolicyStatus, Reply, Rules, StartId};
 use crate::builder::PolicyUse;
-use crate::decision::{Decision, Done};
+use crate::decision::{Decision, Done, Seen};
 use crate::health::Health;
 use crate::id::{DecisionId, RequestId};
-use crate::policy::{BuilderInfo, Fault, FaultKind, HookKind, Lookups, Question, SlaveInfo};
+use crate::policy::{BuilderInfo, Fault, FaultKind, HookKind, Lookups, Question, RequestInfo, SlaveInfo};
 use crate::record::Component;
 use crate::time::Timestamp;
 
@@ -198,6 +198,7 @@ impl Desk {
             self.report(format!("{} of `{}`: {what}; ignored", asked.component.kind, asked.component.hook));
         }
         self.next_decision += 1;
+        let requests = seen(&asked);
         let (workers, builders) = snapshots(asked.question);
         Decision {
             id: DecisionId(self.next_decision),
@@ -206,7 +207,7 @@ impl Desk {
             policy: asked.component,
             args: asked.policy.args,
             builder: asked.builder,
-            requests: asked.seen,
+            requests,
             workers,
             builders,
             lookups: reply.lookups,
@@ -217,6 +218,11 @@ impl Desk {
             usage: reply.usage,
             build: None,
         }
+    }
+
+    /// Counts decisions on from `last`.
+    pub(super) fn count_from(&mut self, last: DecisionId) {
+        self.next_decision = self.next_decision.max(last.0);
     }
 
     pub(super) fn report(&mut self, text: String) {
@@ -253,6 +259,23 @@ impl Desk {
         };
         rules.uses().map(status).collect()
     }
+}
+
+impl Board {
+    /// Numbers decisions on from `last`, so that no number is used twice.
+    pub fn decided_before(&mut self, last: DecisionId) {
+        self.desk.count_from(last);
+    }
+}
+
+/// The requests of a question, in its order.
+fn seen(asked: &Asked) -> Vec<Seen> {
+    let seen = |(&(id, version), info): (&(RequestId, u32), &RequestInfo)| Seen {
+        id,
+        version,
+        priority: info.priority,
+    };
+    asked.seen.iter().zip(asked.question.requests()).map(seen).collect()
 }
 
 fn snapshots(question: Question) -> (Vec<SlaveInfo>, Vec<BuilderInfo>) {
