@@ -9,6 +9,7 @@ mod flow;
 mod guests;
 mod hostile;
 mod languages;
+mod locks;
 mod policies;
 mod reload;
 mod restart;
