@@ -34,6 +34,7 @@ mod invariants;
 mod judge;
 mod lane;
 mod locks;
+mod parents;
 mod seat;
 mod slots;
 mod stage;

@@ -56,6 +56,8 @@ pub enum On {
     Slot(String),
     /// The end of a request.
     Request(RequestId),
+    /// Its builder's turn in line.
+    Turn,
 }
 
 impl fmt::Display for On {
@@ -64,6 +66,7 @@ impl fmt::Display for On {
             On::Lock(key) => write!(f, "lock {key}"),
             On::Slot(worker) => write!(f, "a slot of worker `{worker}`"),
             On::Request(request) => write!(f, "request {}", request.0),
+            On::Turn => f.write_str("its turn"),
         }
     }
 }
@@ -87,6 +90,7 @@ pub fn describe(circle: &[Link], name: impl Fn(Node) -> String) -> String {
         text.push_str(&if text.is_empty() { name(link.who) } else { ", which".to_owned() });
         match &link.on {
             on @ On::Request(_) => text.push_str(&format!(" waits for {on}")),
+            On::Turn => text.push_str(&format!(" stands in line as {}", name(link.has))),
             on @ (On::Lock(_) | On::Slot(_)) => {
                 text.push_str(&format!(" waits for {on}, held by {}", name(link.has)));
             }

@@ -357,36 +357,51 @@ impl Table {
         (claimant.standing, claimant.wants) = (Standing::Holds, wants);
     }
 
+    /// What keeps `ticket` from `wants`, with all who would have to give something back; nothing if it may have them.
+    #[must_use]
+    pub fn waits(&self, ticket: Option<Ticket>, wants: &[Want]) -> Vec<Wait> {
+        let wait = |want: &Want| {
+            let (needs, max) = self.missing(ticket, want).filter(|(needs, _)| *needs > 0)?;
+            let state = &self.states[&want.key];
+            let held = state.held.iter().map(|(holder, mode)| Debt {
+                who: self.node(*holder),
+                amount: mode.of(max),
+                ahead: None,
+            });
+            let ahead = self.ahead(ticket, state).map(|(other, mode)| Debt {
+                who: self.node(other),
+                amount: mode.of(max),
+                ahead: Some(other),
+            });
+            Some(Wait { on: On::Lock(want.key.clone()), needs, of: held.chain(ahead).collect() })
+        };
+        wants.iter().filter_map(wait).collect()
+    }
+
+    /// The same for somebody who would stand in no line: only those count who hold something.
+    #[must_use]
+    pub fn held(&self, wants: &[Want]) -> Vec<Wait> {
+        let without_lines = |mut wait: Wait| {
+            let ahead: u64 = wait.of.iter().filter(|d| d.ahead.is_some()).map(|d| d.amount).sum();
+            wait.of.retain(|debt| debt.ahead.is_none());
+            wait.needs = wait.needs.saturating_sub(ahead);
+            wait
+        };
+        self.waits(None, wants).into_iter().map(without_lines).filter(|wait| wait.needs > 0).collect()
+    }
+
     /// Who waits for whom because of locks, and the ticket of each.
     fn graph(&self) -> (Graph, BTreeMap<Node, Ticket>) {
         let (mut graph, mut tickets) = (Graph::new(), BTreeMap::new());
-        let node = |ticket: &Ticket| match self.claimants[ticket].who.build() {
-            Some(build) => Node::Build(build),
-            None => Node::Place(*ticket),
-        };
         for (ticket, claimant) in self.claimants.iter().filter(|(_, c)| c.standing == Standing::Waits) {
-            let mut waits = Vec::new();
-            for want in &claimant.wants {
-                let Some((needs, max)) = self.missing(Some(*ticket), want).filter(|(n, _)| *n > 0) else {
-                    continue;
-                };
-                let state = &self.states[&want.key];
-                let held = state.held.iter().map(|(holder, mode)| Debt {
-                    who: node(holder),
-                    amount: mode.of(max),
-                    ahead: None,
-                });
-                let ahead = self.ahead(Some(*ticket), state).map(|(other, mode)| Debt {
-                    who: node(&other),
-                    amount: mode.of(max),
-                    ahead: Some(other),
-                });
-                let of = held.chain(ahead).collect();
-                waits.push(Wait { on: On::Lock(want.key.clone()), needs, of });
-            }
-            graph.insert(node(ticket), vec![waits]);
-            tickets.insert(node(ticket), *ticket);
+            let node = self.node(*ticket);
+            graph.insert(node, vec![self.waits(Some(*ticket), &claimant.wants)]);
+            tickets.insert(node, *ticket);
         }
         (graph, tickets)
+    }
+
+    fn node(&self, ticket: Ticket) -> Node {
+        self.claimants[&ticket].who.build().map_or(Node::Place(ticket), Node::Build)
     }
 }

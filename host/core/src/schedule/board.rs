@@ -59,6 +59,13 @@ pub(super) struct Running {
     entries: Vec<Entry>,
 }
 
+impl Running {
+    /// Whether it serves this request.
+    pub(super) fn serves(&self, request: RequestId) -> bool {
+        self.entries.iter().any(|entry| entry.request.id == request)
+    }
+}
+
 impl Board {
     /// Goes by other rules from the next decision on. Starts under way go on with the policies they began
     /// with and build by the new rules; requests of builders that are gone stay pending.
@@ -103,6 +110,7 @@ impl Board {
     /// Nobody wants this request any more, and the store knows. Where a start has taken it, its claim will be
     /// refused.
     pub fn withdrawn(&mut self, builder: &str, request: RequestId) {
+        self.request_over(request);
         let taken = self.starts.values().any(|start| start.requests().any(|r| r == request));
         if taken {
             return;
@@ -231,7 +239,10 @@ impl Board {
         self.slots.built(&running.builder, &running.worker, Some((at, outcome)));
         let lane = self.lanes.entry(running.builder.clone()).or_default();
         lane.building = lane.building.saturating_sub(1);
-        if outcome == Outcome::Retry {
+        let mut over = Vec::new();
+        if outcome != Outcome::Retry {
+            over.extend(running.entries.iter().map(|entry| entry.request.id));
+        } else {
             for entry in running.entries {
                 let (id, wait) = (entry.request.id, retry_after(entry.retries + 1));
                 if lane.restore(entry) && wait > 0 {
@@ -241,6 +252,7 @@ impl Board {
         }
         self.unlock_step(build);
         self.release_locks(running.locks);
+        over.into_iter().for_each(|request| self.request_over(request));
         self.free(&running.worker, &running.builder);
         self.arm(&running.builder);
     }

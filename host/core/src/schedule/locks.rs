@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Board, Effect, StartId};
 use crate::builder::Builder;
-use crate::id::BuildId;
-use crate::lock::deadlock::{self, Graph, Node};
+use crate::id::{BuildId, RequestId};
+use crate::lock::deadlock::{self, Node};
 use crate::lock::{Access, Key, LockStatus, Obstacle, Table, Ticket, Want, Who, Woken};
 use crate::time::Timestamp;
 
@@ -27,6 +27,8 @@ pub(super) struct Locks {
     aiming: BTreeMap<String, BTreeSet<String>>,
     /// What the running step of a build holds or waits for.
     pub(super) steps: BTreeMap<BuildId, Ticket>,
+    /// The requests that a build's step waits for, with their builders.
+    pub(super) parents: BTreeMap<BuildId, BTreeMap<RequestId, String>>,
 }
 
 /// A builder's ticket.
@@ -80,9 +82,10 @@ impl Board {
         for name in gone {
             self.leave_for_good(&name);
         }
-        // A maximum that shrank may have closed a circle.
-        let nested: Vec<BuildId> = self.locks.table.nested().collect();
-        for build in nested {
+        // A maximum that shrank, or a worker that is gone, may have closed a circle.
+        let parents = self.locks.parents.keys().copied();
+        let waiting: BTreeSet<BuildId> = self.locks.table.nested().chain(parents).collect();
+        for build in waiting {
             match self.untangle(build) {
                 Ok(woken) => self.wake(woken),
                 Err(why) => {
@@ -195,8 +198,9 @@ impl Board {
         }
     }
 
-    /// A step gives back its locks, or waits for them no more.
+    /// A step gives back its locks, or waits no more: for them, or for requests.
     pub fn unlock_step(&mut self, build: BuildId) {
+        self.locks.parents.remove(&build);
         let ticket = self.locks.steps.remove(&build);
         self.release_locks(ticket);
     }
@@ -306,19 +310,27 @@ impl Board {
         self.locks.lines.insert(name.to_owned(), Line { place: Some(place), ..line });
         self.wake(woken);
         // A place is no part of a circle that cannot be passed: it holds nothing.
-        if let Ok(woken) = self.locks.table.untangle(node, &Graph::new()) {
+        let others = self.waits_of_parents();
+        if let Ok(woken) = self.locks.table.untangle(node, &others) {
             self.wake(woken);
         }
     }
 
-    fn wants(&self, builder: &Builder, worker: &str) -> Vec<Want> {
+    /// The place of a builder in line: its ticket, and the worker.
+    pub(super) fn aim(&self, name: &str) -> Option<(Ticket, &str)> {
+        let line = self.locks.lines.get(name)?;
+        Some((line.ticket, line.place.as_ref()?.worker.as_str()))
+    }
+
+    pub(super) fn wants(&self, builder: &Builder, worker: &str) -> Vec<Want> {
         let on_worker = self.slots.rule(worker).into_iter().flat_map(|rule| &rule.locks);
         self.locks.table.wants(builder.locks.iter().chain(on_worker), worker)
     }
 
     /// Lets those pass who have to pass others; the error names the circle that the step of `build` waits in.
-    fn untangle(&mut self, build: BuildId) -> Result<Woken, String> {
-        let found = self.locks.table.untangle(Node::Build(build), &Graph::new());
+    pub(super) fn untangle(&mut self, build: BuildId) -> Result<Woken, String> {
+        let others = self.waits_of_parents();
+        let found = self.locks.table.untangle(Node::Build(build), &others);
         found.map_err(|circle| deadlock::describe(&circle, |node| self.node(node)))
     }
 
@@ -335,7 +347,7 @@ impl Board {
         }
     }
 
-    fn wake(&mut self, woken: Woken) {
+    pub(super) fn wake(&mut self, woken: Woken) {
         for ticket in woken.granted {
             if let Some(build) = self.locks.table.who(ticket).and_then(Who::build) {
                 self.effects.push(Effect::StepLocks { build, result: Ok(()) });

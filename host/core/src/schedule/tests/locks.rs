@@ -281,3 +281,87 @@ fn a_step_passes_a_builder_that_waits_for_its_build() {
     table.end(1, Outcome::Success);
     assert_eq!(table.commit(), started(&[("w", &[2])]));
 }
+
+impl Table {
+    fn waits(&mut self, build: u64, requests: &[(u64, &str)]) -> Result<(), String> {
+        let requests = requests.iter().map(|(id, builder)| (RequestId(*id), (*builder).to_owned()));
+        let found = self.board.wait_for_requests(BuildId(build), requests.collect::<Vec<_>>());
+        self.turn();
+        found
+    }
+}
+
+#[test]
+fn a_parent_whose_child_needs_its_slot_would_wait_for_ever() {
+    let builders = || vec![builder("top", &["w1"]), builder("leaf", &["w1", "w2"])];
+    let mut table = table(&[("w1", 1), ("w2", 1)], builders(), &[]);
+    table.submit([request(1, "top"), request(2, "leaf"), request(3, "leaf")]);
+    assert_eq!(table.commit(), started(&[("w1", &[1]), ("w2", &[2])]));
+    assert_eq!(table.waits(1, &[(2, "leaf"), (3, "leaf")]), Ok(()), "w2 comes free");
+    table.end(2, Outcome::Success);
+    assert_eq!(table.commit(), started(&[("w2", &[3])]));
+    table.end(3, Outcome::Success);
+    // What is over is waited for no more, whoever looks.
+    table.configure(builders(), None, "one");
+    assert_eq!(table.step_locks, []);
+    table.board.worker_down("w2");
+    table.submit([request(4, "leaf")]);
+    assert_eq!(table.waits(1, &[(4, "leaf")]), Ok(()), "w2 may come back");
+    table.configure(vec![builder("top", &["w1"]), builder("leaf", &["w1"])], None, "one");
+    let circle = "build 1 of `top` waits for request 4, which waits for a slot of worker `w1`, held by build 1 of `top`";
+    assert_eq!(table.step_locks, [(1, Err(circle.to_owned()))]);
+}
+
+#[test]
+fn a_parent_whose_child_needs_its_lock_would_wait_for_ever() {
+    let builders = vec![locked("top", &["w"], &["db"]), locked("leaf", &["w"], &["db"])];
+    let mut table = table(&[("w", 9)], builders, &[("db", 1)]);
+    table.submit([request(1, "top")]);
+    table.commit();
+    table.submit([request(2, "leaf")]);
+    assert_eq!(
+        table.waits(1, &[(2, "leaf")]).unwrap_err(),
+        "build 1 of `top` waits for request 2, which stands in line as the next build of `leaf`, \
+         which waits for lock `db`, held by build 1 of `top`"
+    );
+}
+
+#[test]
+fn parents_that_keep_each_others_children_out_are_found_when_the_second_waits() {
+    let builders = vec![
+        builder("a", &["w1"]),
+        builder("b", &["w2"]),
+        builder("a-leaf", &["w2"]),
+        builder("b-leaf", &["w1"]),
+    ];
+    let mut table = table(&[("w1", 1), ("w2", 1)], builders, &[]);
+    table.submit([request(1, "a"), request(2, "b")]);
+    table.commit();
+    table.submit([request(3, "a-leaf"), request(4, "b-leaf")]);
+    assert_eq!(table.waits(1, &[(3, "a-leaf")]), Ok(()));
+    assert_eq!(
+        table.waits(2, &[(4, "b-leaf")]).unwrap_err(),
+        "build 2 of `b` waits for request 4, which waits for a slot of worker `w1`, held by build 1 of `a`, \
+         which waits for request 3, which waits for a slot of worker `w2`, held by build 2 of `b`"
+    );
+}
+
+#[test]
+fn a_child_passes_a_builder_that_waits_for_its_parent() {
+    let builders = vec![
+        locked("top", &["w"], &["x"]),
+        locked("both", &["w"], &["x", "y"]),
+        locked("leaf", &["w"], &["y"]),
+    ];
+    let mut table = table(&[("w", 9)], builders, &[("x", 1), ("y", 1)]);
+    table.submit([request(1, "top")]);
+    table.commit();
+    table.submit([request(2, "both")]);
+    table.submit([request(3, "leaf")]);
+    assert!(table.claims.is_empty(), "`both` stands ahead in the line of y");
+    assert_eq!(table.waits(1, &[(3, "leaf")]), Ok(()));
+    assert_eq!(table.commit(), started(&[("w", &[3])]));
+    table.end(1, Outcome::Success);
+    table.end(2, Outcome::Success);
+    assert_eq!(table.commit(), started(&[("w", &[2])]));
+}
