@@ -56,7 +56,9 @@ pub struct HookFacts {
 /// Hooks of one catalog that were looked up already, each with its schema compiled: that costs more than all
 /// the rest of a step. Clones share what they know.
 #[derive(Clone, Default)]
-pub struct Known(Arc<Mutex<BTreeMap<(HookKind, String), Arc<Hook>>>>);
+pub struct Known(Arc<Mutex<Found>>);
+
+type Found = BTreeMap<(HookKind, String), Arc<Hook>>;
 
 impl std::fmt::Debug for Known {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
