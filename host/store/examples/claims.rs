@@ -52,36 +52,54 @@ fn main() -> Result<(), Failed> {
     let mut next = 1;
     for round in 0..=rounds {
         for (name, callers, batch, requests) in WAYS {
-            let before = store.stats();
+            let (before, cpu) = (store.stats(), cpu_us());
             let started = Instant::now();
             runtime.block_on(claim(&store, next..next + requests, callers, batch))?;
             let ours = requests as f64 / started.elapsed().as_secs_f64();
+            let our_cpu = (cpu_us() - cpu) / requests as f64;
             let after = store.stats();
             let commits = after.commits - before.commits;
 
+            let cpu = cpu_us();
             let started = Instant::now();
             bare.claim(next..next + requests, commits)?;
             let theirs = requests as f64 / started.elapsed().as_secs_f64();
+            let their_cpu = (cpu_us() - cpu) / requests as f64;
             next += requests;
             if round > 0 {
                 let grouped = requests as f64 / commits as f64;
                 let syncs = (after.syncs - before.syncs) as f64 / commits as f64;
-                took.entry(name).or_default().push(Round { ours, theirs, grouped, syncs });
+                took.entry(name).or_default().push(Round {
+                    ours,
+                    theirs,
+                    grouped,
+                    syncs,
+                    our_cpu,
+                    their_cpu,
+                });
             }
         }
     }
     println!("claims per second, median of {rounds} rounds (least to greatest)");
-    println!("{:26} {:>26} {:>26} {:>20} {:>18}", "", "store", "bare redb", "ratio", "claims in a commit");
+    println!("{:26} {:>26} {:>26} {:>20} {:>10}", "", "store", "bare redb", "ratio", "in a commit");
     for (name, ..) in WAYS {
         let of = |figure: fn(&Round) -> f64| spread(took[name].iter().map(figure).collect());
         let ([ours, low, high], [theirs, least, most]) = (of(|round| round.ours), of(|round| round.theirs));
         let ([ratio, worst, best], [grouped, ..]) =
             (of(|round| round.ours / round.theirs), of(|round| round.grouped));
         println!(
-            "{name:26} {:>26} {:>26} {:>20} {grouped:18.1}",
+            "{name:26} {:>26} {:>26} {:>20} {grouped:10.1}",
             format!("{ours:.0} ({low:.0} to {high:.0})"),
             format!("{theirs:.0} ({least:.0} to {most:.0})"),
             format!("{ratio:.2} ({worst:.2} to {best:.2})"),
+        );
+        let ([ours, ..], [theirs, ..]) = (of(|round| round.our_cpu), of(|round| round.their_cpu));
+        println!(
+            "{:26} {:>26} {:>26} {:>20.2}",
+            "  us of CPU for each",
+            format!("{ours:.1}"),
+            format!("{theirs:.1}"),
+            theirs / ours
         );
     }
     let [syncs, ..] = spread(took.values().flatten().map(|round| round.syncs).collect());
@@ -94,6 +112,18 @@ struct Round {
     theirs: f64,
     grouped: f64,
     syncs: f64,
+    our_cpu: f64,
+    their_cpu: f64,
+}
+
+/// Microseconds of CPU that this process's threads have had.
+fn cpu_us() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanoseconds = tasks.filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e3
 }
 
 /// Median, least, greatest.

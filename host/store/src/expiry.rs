@@ -1,5 +1,7 @@
 //! Masters within a batch, and taking away the claims of one that is gone.
 
+use std::collections::btree_map::Entry;
+
 use redb::ReadableTable;
 use windlass_core::claim;
 use windlass_core::id::{BuildId, Fence, LogId, MasterId, RequestId};
@@ -33,12 +35,14 @@ impl Group<'_> {
 
     /// The row of a master, to change it.
     pub(crate) fn master<'s>(&self, id: MasterId, staged: &'s mut Staged) -> Result<&'s mut Master, Stop> {
-        if !staged.masters.contains_key(&id) {
-            let masters = self.tables.masters.read()?;
-            let row = masters.get(id.0)?.ok_or(Refusal::UnknownMaster(id))?;
-            staged.masters.insert(id, encode::unpack("masters", id.0, row.value())?);
+        match staged.masters.entry(id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => {
+                let masters = self.tables.masters.read()?;
+                let row = masters.get(id.0)?.ok_or(Refusal::UnknownMaster(id))?;
+                Ok(new.insert(encode::unpack("masters", id.0, row.value())?))
+            }
         }
-        Ok(staged.masters.get_mut(&id).expect("inserted above"))
     }
 
     /// Takes overdue claims away, and ends the builds that ran under them. Its cost is what is held and

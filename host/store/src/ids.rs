@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::ReadableTable;
-use windlass_core::id::{BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, MasterId, RequestId, StepId};
+use windlass_core::id::{
+    BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, MasterId, RequestId, StepId,
+};
 
 use crate::fault::ReadError;
 use crate::tables::{Snapshot, Tables};

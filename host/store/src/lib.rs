@@ -15,11 +15,11 @@ mod cas;
 #[cfg(test)]
 mod conformance_tests;
 mod counting;
+#[cfg(test)]
+mod crash_tests;
 mod decisions;
 #[cfg(test)]
 mod decisions_tests;
-#[cfg(test)]
-mod crash_tests;
 mod encode;
 mod expiry;
 #[cfg(test)]

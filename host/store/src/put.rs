@@ -104,8 +104,12 @@ impl Group<'_> {
         if row.complete.is_some() {
             tables.live.write()?.remove(id)?;
         } else {
-            let live = Live { fence: row.fence, requests: row.requests.clone() };
-            tables.live.write()?.insert(id, encode::live(&live).as_slice())?;
+            let live = encode::live(&Live { fence: row.fence, requests: row.requests.clone() });
+            // Most writes of a running build leave it as it is, and to look is cheaper than to write.
+            let same = !is_new && tables.live.read()?.get(id)?.is_some_and(|before| before.value() == live);
+            if !same {
+                tables.live.write()?.insert(id, live.as_slice())?;
+            }
         }
         if is_new {
             tables.by_builder.write()?.insert((builder, id), ())?;

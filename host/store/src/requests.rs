@@ -227,17 +227,13 @@ fn merged<'r, T: 'r>(streams: Vec<Stream<'r, T>>, descending: bool) -> Stream<'r
     Box::new(std::iter::from_fn(move || {
         let mut next: Option<(usize, u64)> = None;
         for (i, stream) in streams.iter_mut().enumerate() {
-            match stream.peek() {
-                None => {}
-                Some(Err(_)) => {
-                    next = Some((i, 0));
-                    break;
-                }
-                Some(Ok((id, _))) => {
-                    if next.is_none_or(|(_, first)| if descending { *id > first } else { *id < first }) {
-                        next = Some((i, *id));
-                    }
-                }
+            let Some(item) = stream.peek() else { continue };
+            let Ok((id, _)) = item else {
+                next = Some((i, 0));
+                break;
+            };
+            if next.is_none_or(|(_, first)| if descending { *id > first } else { *id < first }) {
+                next = Some((i, *id));
             }
         }
         next.and_then(|(i, _)| streams[i].next())
