@@ -125,7 +125,7 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Starts the task. It scans the store for pending requests first, and ends when the last handle is
+    /// Starts the task. It reads the first requests of each builder from the store, and ends when the last handle is
     /// dropped or at [`Dispatcher::shutdown`].
     #[must_use]
     pub fn spawn(parts: Parts) -> Dispatcher {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::desk::{Asker, Desk};
 use super::lane::{Entry, Lane};
 use super::locks::Locks;
+use super::reads::{Awaited, Opening};
 use super::slots::Slots;
 use super::stage::{Stage, Start};
-use super::{AskId, Effect, HOLD_MS, LONGEST_RETRY_MS, LastBuilt, Reply, Rules, StartId, WOKEN_BY_A_SLOT};
+use super::turns::Turns;
+use super::{AskId, Effect, HOLD_MS, LONGEST_RETRY_MS, Reply, Rules, StartId, WOKEN_BY_A_SLOT};
 use crate::id::{BuildId, RequestId};
 use crate::lock::{Ticket, Who};
 use crate::outcome::Outcome;
@@ -38,13 +40,17 @@ pub struct Board {
     /// Builders that merge requests, with a start that has not joined others to its own yet: the next one would
     /// take what may belong to it.
     pub(super) joining: BTreeSet<String>,
-    /// Which builders may use a worker.
-    served: BTreeMap<String, Vec<String>>,
     pub(super) running: BTreeMap<BuildId, Running>,
+    /// Whose turn it is.
+    pub(super) turns: Turns,
+    /// Builders that rest or hold requests back.
+    pub(super) asleep: BTreeSet<String>,
     /// Look-ups of history under way, by builder.
-    pub(super) awaited: BTreeMap<String, BTreeSet<String>>,
-    /// Requests that left the board while a scan is under way: what it saw of them is old.
-    scanning: Option<BTreeSet<RequestId>>,
+    pub(super) awaited: BTreeMap<String, Awaited>,
+    /// Starts whose wait for the store is over.
+    pub(super) resumed: Vec<StartId>,
+    /// The first read of the store is under way.
+    pub(super) opening: Option<Opening>,
     /// When lanes have something to do by themselves.
     pub(super) timers: BTreeSet<(Timestamp, String)>,
     /// No start begins any more.
@@ -72,34 +78,35 @@ impl Board {
     pub fn configure(&mut self, rules: Rules) {
         self.slots.configure(&rules);
         self.desk.reloaded(&rules);
-        self.served.clear();
-        for builder in rules.builders.values() {
-            for worker in &builder.workers {
-                self.served.entry(worker.clone()).or_default().push(builder.name.clone());
-            }
-            self.lanes.entry(builder.name.clone()).or_default();
-        }
         self.lanes
             .retain(|name, lane| rules.builders.contains_key(name) || !lane.is_empty() || lane.building > 0);
         self.rules = rules;
+        for name in self.rules.builders.keys().cloned().collect::<Vec<_>>() {
+            self.lane(&name);
+        }
+        self.turns = Turns::default();
         self.round_rests = None;
         self.left_out = None;
         for (name, lane) in &mut self.lanes {
+            lane.keep = self.rules.loaded;
             lane.wake_all();
             self.dirty.insert(name.clone());
         }
         self.configure_locks();
-        self.want_history();
     }
 
     /// Takes in requests with their buildsets. Known ones are left alone.
     pub fn submitted(&mut self, requests: impl IntoIterator<Item = (Request, Arc<Buildset>)>) {
+        if let Some(opening) = &mut self.opening {
+            opening.submitted.extend(requests);
+            return;
+        }
         for (request, buildset) in requests {
             if request.claim.is_some() || request.complete.is_some() {
                 continue;
             }
             let name = request.builder.clone();
-            let lane = self.lanes.entry(name.clone()).or_default();
+            let lane = self.lane(&name);
             if lane.add(request, buildset) {
                 lane.end_rest();
                 self.dirty.insert(name);
@@ -111,52 +118,29 @@ impl Board {
     /// refused.
     pub fn withdrawn(&mut self, builder: &str, request: RequestId) {
         self.request_over(request);
-        let taken = self.starts.values().any(|start| start.requests().any(|r| r == request));
-        if taken {
+        if let Some(opening) = &mut self.opening {
+            opening.withdrawn.push((builder.to_owned(), request));
             return;
         }
-        if let Some(gone) = &mut self.scanning {
-            gone.insert(request);
-        }
-        if self.lanes.get_mut(builder).and_then(|lane| lane.remove(request)).is_some() {
+        let Some(lane) = self.lanes.get_mut(builder).filter(|lane| !lane.is_taken(request)) else { return };
+        if lane.remove(request).is_some() {
             self.dirty.insert(builder.to_owned());
+        } else {
+            lane.forget(request);
         }
-    }
-
-    /// A scan of the store begins.
-    pub fn scan_began(&mut self) {
-        self.scanning = Some(BTreeSet::new());
-    }
-
-    /// Whether the board has this request, or had it since the scan began.
-    #[must_use]
-    pub fn knows(&self, request: &Request) -> bool {
-        self.lanes.get(&request.builder).is_some_and(|lane| lane.contains(request.id))
-            || self.scanning.as_ref().is_some_and(|gone| gone.contains(&request.id))
-    }
-
-    /// Takes in what a scan found: pending in the store when it was read. Those that left the board since
-    /// the scan began are ignored.
-    pub fn found(&mut self, requests: Vec<(Request, Arc<Buildset>)>) {
-        let unknown: Vec<_> = requests.into_iter().filter(|(r, _)| !self.knows(r)).collect();
-        self.submitted(unknown);
-    }
-
-    /// The scan is over.
-    pub fn scan_ended(&mut self) {
-        self.scanning = None;
     }
 
     /// A worker connected. What it says about itself can be looked up by policies.
     pub fn worker_up(&mut self, name: &str, since: Timestamp, facts: Vec<Pair>) {
         self.slots.up(name, since, facts);
-        for builder in self.served.get(name).into_iter().flatten() {
+        let Some(no) = self.slots.number(name) else { return };
+        self.slots.crews_of(no).for_each(|crew| self.turns.room(crew));
+        for builder in self.asleep.iter().filter(|builder| self.slots.serves(no, builder)) {
             if let Some(lane) = self.lanes.get_mut(builder) {
                 lane.wake_all();
                 self.dirty.insert(builder.clone());
             }
         }
-        self.want_history();
     }
 
     /// A worker's connection ended. Its builds go on until [`Board::build_ended`].
@@ -170,30 +154,12 @@ impl Board {
         self.slots.load(name, load);
     }
 
-    /// When workers last built for builders, as looked up; none: never.
-    pub fn history(&mut self, found: Vec<((String, String), LastBuilt)>) {
-        for ((builder, worker), last) in found {
-            if let Some(awaited) = self.awaited.get_mut(&builder) {
-                awaited.remove(&worker);
-                if awaited.is_empty() {
-                    self.awaited.remove(&builder);
-                    self.dirty.insert(builder.clone());
-                }
-            }
-            // A build that ended meanwhile is newer.
-            self.slots.built(&builder, &worker, last);
-        }
-    }
-
     /// The claim of a start is durable: its build is `build` now.
     pub fn claimed(&mut self, id: StartId, build: BuildId) {
         let Some(start) = self.starts.remove(&id) else { return };
-        let lane = self.lanes.entry(start.spec.name.clone()).or_default();
+        let lane = self.lane(&start.spec.name);
         lane.refusals = 0;
         let entries: Vec<Entry> = start.requests().filter_map(|r| lane.remove(r)).collect();
-        if let Some(gone) = &mut self.scanning {
-            gone.extend(entries.iter().map(|e| e.request.id));
-        }
         let builder = start.spec.name.clone();
         if let Some(ticket) = start.locks {
             self.locks.table.becomes(ticket, Who::Build { build, builder: builder.clone() });
@@ -208,14 +174,11 @@ impl Board {
         let Some(start) = self.starts.remove(&id) else { return };
         self.desk.report(format!("a claim for `{}` was refused: {why}", start.spec.name));
         let ours = taken.filter(|t| start.requests().any(|r| r == *t));
-        let lane = self.lanes.entry(start.spec.name.clone()).or_default();
+        let lane = self.lane(&start.spec.name);
         lane.building = lane.building.saturating_sub(1);
         for request in start.requests() {
             if ours == Some(request) {
                 lane.remove(request);
-                if let Some(gone) = &mut self.scanning {
-                    gone.insert(request);
-                }
             } else if ours.is_some() {
                 lane.put_back(request);
             } else {
@@ -237,7 +200,7 @@ impl Board {
             return;
         };
         self.slots.built(&running.builder, &running.worker, Some((at, outcome)));
-        let lane = self.lanes.entry(running.builder.clone()).or_default();
+        let lane = self.lane(&running.builder);
         lane.building = lane.building.saturating_sub(1);
         let mut over = Vec::new();
         if outcome != Outcome::Retry {
@@ -302,6 +265,9 @@ impl Board {
     #[must_use]
     pub fn decide(&mut self, now: Timestamp) -> Vec<Effect> {
         self.tick(now);
+        for start in std::mem::take(&mut self.resumed) {
+            self.proceed(start, now);
+        }
         self.visit(now);
         std::mem::take(&mut self.effects)
     }
@@ -325,12 +291,15 @@ impl Board {
 
     /// Gives a slot back and wakes those who may want it.
     pub(super) fn free(&mut self, worker: &str, builder: &str) {
-        self.slots.release(worker, builder);
+        let for_anybody = self.slots.release(worker, builder);
         self.dirty.insert(builder.to_owned());
         let Some(no) = self.slots.number(worker) else { return };
-        for name in self.served.get(worker).into_iter().flatten() {
+        if for_anybody {
+            self.slots.crews_of(no).for_each(|crew| self.turns.room(crew));
+        }
+        for name in self.asleep.iter().filter(|name| self.slots.serves(no, name)) {
             let Some(lane) = self.lanes.get_mut(name) else { continue };
-            if lane.is_waiting_for_slot(no) {
+            if lane.wants_slot_of(no) {
                 lane.wake_for_slot(no, WOKEN_BY_A_SLOT);
                 self.dirty.insert(name.clone());
             }
@@ -341,25 +310,7 @@ impl Board {
     pub(super) fn arm(&mut self, builder: &str) {
         if let Some(at) = self.lanes.get(builder).and_then(Lane::next_wake) {
             self.timers.insert((at, builder.to_owned()));
-        }
-    }
-
-    /// Asks for the history that policies will want to see and that is not known yet.
-    fn want_history(&mut self) {
-        let mut wanted = Vec::new();
-        for builder in self.rules.builders.values() {
-            if builder.next_slave.is_none() && builder.can_start_build.is_none() {
-                continue;
-            }
-            for worker in self.slots.unknown(&builder.name) {
-                let awaited = self.awaited.entry(builder.name.clone()).or_default();
-                if awaited.insert(worker.to_owned()) {
-                    wanted.push((builder.name.clone(), worker.to_owned()));
-                }
-            }
-        }
-        if !wanted.is_empty() {
-            self.effects.push(Effect::History(wanted));
+            self.asleep.insert(builder.to_owned());
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) enum Advice {
 impl Board {
     /// The question of the present stage; `Err`: there is nothing to ask about. `candidates` are the start's, where
     /// the question is about workers.
-    pub(super) fn draft(&self, id: StartId, mut candidates: Vec<Member>) -> Result<Draft, Advice> {
+    pub(super) fn draft(&self, id: StartId, candidates: Vec<Member>) -> Result<Draft, Advice> {
         let Some(start) = self.starts.get(&id) else { return Err(Advice::GiveUp) };
         let (stage, name) = (start.stage, start.spec.name.clone());
         let builder = self.builder_info(&name);
@@ -45,7 +45,12 @@ impl Board {
             Stage::Pick => {
                 let Some(lane) = self.lanes.get(&name) else { return Err(Advice::GiveUp) };
                 let window = lane.window(start.after, self.rules.window);
-                offered.end = Some(window.last().ok_or(Advice::GiveUp)?.0);
+                let Some((end, _)) = window.last() else {
+                    // What it was offered before was all that waits.
+                    let none = start.after.map_or(Advice::GiveUp, |_| Advice::Verdict(Verdict::Pick(None)));
+                    return Err(none);
+                };
+                offered.end = Some(*end);
                 offered.requests = window.iter().map(|(_, e)| e.request.id).collect();
                 let requests = window.iter().map(|(_, e)| see(e)).collect();
                 Question::NextBuild { builder, requests }
@@ -56,7 +61,6 @@ impl Board {
                 if candidates.is_empty() {
                     return Err(Advice::GiveUp);
                 }
-                candidates.truncate(self.rules.window);
                 let mine = self.slots.number(&start.worker);
                 let slaves = Arc::new(candidates.into_iter().map(|m| self.slots.info(m, mine)).collect());
                 lookups.slaves = self.slots.properties();

@@ -36,7 +36,7 @@ impl Board {
             holders.insert(line.ticket);
             let waits = self.locks.table.is_waiting(line.ticket);
             let begins = self.joining.contains(name);
-            let visited = self.dirty.contains(name) && (self.ordering || self.round_rests.is_some());
+            let visited = self.turns.is_waiting(name) && (self.ordering || self.round_rests.is_some());
             assert!(
                 !waits || begins || visited || self.can_begin(name),
                 "`{name}` cannot use its place in line"
@@ -57,7 +57,8 @@ impl Board {
         let left_out = |name: &String| self.left_out.as_ref().is_some_and(|(_, names)| names.contains(name));
         for (name, lane) in &self.lanes {
             if self.can_begin(name) && !self.is_locked(name) && !self.closed {
-                let queued = self.dirty.contains(name) && (self.ordering || self.round_rests.is_some());
+                let all_wait = self.ordering || self.round_rests.is_some() || self.is_reading();
+                let queued = self.turns.is_waiting(name) && all_wait;
                 assert!(queued || ordered(name) || left_out(name), "`{name}` could begin and nobody knows");
             }
             if let Some(at) = lane.next_wake() {
@@ -66,6 +67,11 @@ impl Board {
             }
         }
         assert!(self.closed || self.next_tick().is_none_or(|at| at > now), "a timer is overdue");
+    }
+
+    /// Whether the first request of a builder is on its way from the store.
+    fn is_reading(&self) -> bool {
+        self.lanes.values().any(|lane| lane.is_dry() && lane.loading.is_some())
     }
 
     fn check_takers(&self) {
@@ -96,7 +102,7 @@ impl Board {
     fn check_questions(&self) {
         for (id, start) in &self.starts {
             let asks = self.desk.asks().filter(|a| a.asker == Asker::Start(*id)).count();
-            let waits = usize::from(start.stage != Stage::Claim);
+            let waits = usize::from(start.stage != Stage::Claim && !self.waits_for_store(*id));
             assert_eq!(asks, waits, "questions of a start in {:?}", start.stage);
         }
         for name in self.lanes.keys() {

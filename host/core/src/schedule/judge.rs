@@ -3,16 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use super::lane::Key;
 use crate::id::RequestId;
 use crate::policy::{Answer, Question};
+use crate::request::Turn;
 
 /// What a policy was offered, as far as its question does not say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offered {
     pub(super) requests: Vec<RequestId>,
     /// The last of them, where they are a window of what waits.
-    pub(super) end: Option<Key>,
+    pub(super) end: Option<Turn>,
 }
 
 /// An answer that makes sense.

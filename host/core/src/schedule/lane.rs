@@ -3,36 +3,20 @@
 //!
 //! A request is *waiting* (it may be taken now), *held* (a policy or a retry holds it back until a
 //! moment), or *taken* by a start. Held and waiting ones count as pending.
+//!
+//! Of a long lane only the first ones are loaded; [`super::tail`] has the rest.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::StartId;
 use super::slots::WorkerNo;
+use super::tail::{Loading, Tail};
 use crate::id::RequestId;
 use crate::merge;
-use crate::request::{Buildset, Request};
+use crate::request::{Buildset, Request, Turn};
 use crate::time::Timestamp;
-
-/// The default order: priority, then age, then id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    priority: Reverse<i32>,
-    submitted: Timestamp,
-    id: RequestId,
-}
-
-impl Key {
-    fn of(request: &Request) -> Key {
-        Key { priority: Reverse(request.priority), submitted: request.submitted, id: request.id }
-    }
-
-    pub(super) fn priority(self) -> i32 {
-        self.priority.0
-    }
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
@@ -58,6 +42,18 @@ pub(super) struct Entry {
     place: Place,
 }
 
+impl Entry {
+    /// Whether a row of the same request says something newer. One that is taken stays as it is.
+    fn gives_way_to(&self, row: &Request) -> bool {
+        self.request.version < row.version && !matches!(self.place, Place::Taken(_))
+    }
+
+    /// Whether nothing is known of it that the store does not know.
+    pub(super) fn is_as_stored(&self) -> bool {
+        self.retries == 0 && self.refused.is_empty()
+    }
+}
+
 /// Why a builder is left alone for a while, and until when.
 #[derive(Clone, Debug)]
 pub(super) struct Rest {
@@ -68,14 +64,14 @@ pub(super) struct Rest {
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     entries: BTreeMap<RequestId, Entry>,
-    waiting: BTreeSet<Key>,
+    waiting: BTreeSet<Turn>,
     /// Waiting ones by what they ask for.
-    alike: BTreeSet<(u64, Key)>,
+    alike: BTreeSet<(u64, Turn)>,
     /// Waiting and held ones by age.
     ages: BTreeSet<(Timestamp, RequestId)>,
-    held: BTreeSet<(Timestamp, Key)>,
+    held: BTreeSet<(Timestamp, Turn)>,
     /// Held ones by the worker that they want a slot of.
-    wanting: BTreeMap<WorkerNo, BTreeSet<Key>>,
+    wanting: BTreeMap<WorkerNo, BTreeSet<Turn>>,
     /// Why the newest held one is held.
     pub(super) held_why: String,
     /// Builds that run or are being claimed.
@@ -83,19 +79,31 @@ pub(super) struct Lane {
     pub(super) rest: Option<Rest>,
     /// Requests that policies held back since the last start or rest.
     pub(super) refusals: u32,
+    /// What the store has beyond the loaded ones; none: all are loaded.
+    pub(super) tail: Option<Tail>,
+    /// A look into the store under way.
+    pub(super) loading: Option<Loading>,
+    /// The start that waits for it: its policy is to see what comes next.
+    pub(super) parked: Option<StartId>,
+    /// So many waiting ones stay loaded at least.
+    pub(super) keep: usize,
 }
 
 impl Lane {
+    /// A lane that keeps so many waiting ones, or twice as many, before it leaves some to the store.
+    pub(super) fn new(keep: usize) -> Lane {
+        Lane { keep, ..Lane::default() }
+    }
+
     /// Adds a request; one that is there already stays as it is, unless the row is a newer version.
-    pub(super) fn add(&mut self, request: Request, buildset: Arc<Buildset>) -> bool {
+    pub(super) fn insert(&mut self, request: Request, buildset: Arc<Buildset>) -> bool {
         let mut retries = 0;
         if let Some(known) = self.entries.get(&request.id) {
-            let newer = known.request.version < request.version;
-            if !newer || matches!(known.place, Place::Taken(_)) {
+            if !known.gives_way_to(&request) {
                 return false;
             }
             retries = known.retries;
-            self.remove(request.id);
+            self.take_out(request.id);
         }
         let alike = merge::alike(&buildset);
         let id = request.id;
@@ -115,16 +123,22 @@ impl Lane {
     }
 
     /// The first of the default order.
-    pub(super) fn head(&self) -> Option<Key> {
-        self.waiting.first().copied()
+    pub(super) fn head(&self) -> Option<Turn> {
+        self.waiting.first().copied().filter(|turn| self.is_loaded_up_to(*turn))
     }
 
     pub(super) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        self.head().is_some()
     }
 
-    pub(super) fn pending(&self) -> usize {
-        self.ages.len()
+    /// Waiting and held ones, in the store or here.
+    pub(super) fn pending(&self) -> u64 {
+        self.ages.len() as u64 + self.tail.as_ref().map_or(0, |tail| tail.count)
+    }
+
+    /// Requests that are loaded, the taken ones included.
+    pub(super) fn loaded_ones(&self) -> usize {
+        self.entries.len()
     }
 
     pub(super) fn held(&self) -> usize {
@@ -132,9 +146,14 @@ impl Lane {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.tail.is_none()
     }
 
+    pub(super) fn is_taken(&self, id: RequestId) -> bool {
+        self.entries.get(&id).is_some_and(|e| matches!(e.place, Place::Taken(_)))
+    }
+
+    /// Of the loaded ones.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.ages.first().map(|(at, _)| *at)
     }
@@ -147,9 +166,25 @@ impl Lane {
     }
 
     /// At most `limit` waiting ones in the default order, after `after`.
-    pub(super) fn window(&self, after: Option<Key>, limit: usize) -> Vec<(Key, &Entry)> {
+    pub(super) fn window(&self, after: Option<Turn>, limit: usize) -> Vec<(Turn, &Entry)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.waiting.range((from, Bound::Unbounded)).take(limit).map(|k| (*k, &self.entries[&k.id])).collect()
+        let loaded = |turn: &&Turn| self.is_loaded_up_to(**turn);
+        let found = self.waiting.range((from, Bound::Unbounded)).take_while(loaded).take(limit);
+        found.map(|k| (*k, &self.entries[&k.id])).collect()
+    }
+
+    /// Waiting ones after the first `n`, last first.
+    pub(super) fn waiting_after(&self, n: usize) -> Vec<Turn> {
+        self.waiting.iter().skip(n).rev().copied().collect()
+    }
+
+    /// The waiting one at a place, from 0.
+    pub(super) fn waiting_at(&self, place: usize) -> Option<Turn> {
+        self.waiting.iter().nth(place).copied()
+    }
+
+    pub(super) fn waiting_ones(&self) -> usize {
+        self.waiting.len()
     }
 
     /// At most `limit` waiting ones that the default rule lets one build serve together with `first`.
@@ -207,6 +242,14 @@ impl Lane {
 
     /// Removes a request: it is served, or nobody's business of ours any more.
     pub(super) fn remove(&mut self, id: RequestId) -> Option<Entry> {
+        if let Some(loading) = &mut self.loading {
+            loading.gone.insert(id);
+        }
+        self.take_out(id)
+    }
+
+    /// Forgets a request that the store still has.
+    pub(super) fn take_out(&mut self, id: RequestId) -> Option<Entry> {
         self.unplace(id);
         self.entries.remove(&id)
     }
@@ -265,9 +308,9 @@ impl Lane {
         held.into_iter().chain(self.rest.as_ref().map(|r| r.until)).min()
     }
 
-    /// Whether a request waits, or is held until this worker has a slot.
-    pub(super) fn is_waiting_for_slot(&self, worker: WorkerNo) -> bool {
-        self.has_waiting() || self.wanting.contains_key(&worker)
+    /// Whether a request is held until this worker has a slot.
+    pub(super) fn wants_slot_of(&self, worker: WorkerNo) -> bool {
+        self.wanting.contains_key(&worker)
     }
 
     /// Its moment has come: it may be offered every worker again.
@@ -287,16 +330,16 @@ impl Lane {
         }
     }
 
-    fn place(&mut self, id: RequestId, place: Place) -> Option<Key> {
+    fn place(&mut self, id: RequestId, place: Place) -> Option<Turn> {
         let entry = self.entries.get_mut(&id)?;
         entry.place = place;
-        Some(Key::of(&entry.request))
+        Some(Turn::of(&entry.request))
     }
 
     /// Takes a request out of the index of the place where it is.
     fn unplace(&mut self, id: RequestId) {
         let Some(entry) = self.entries.get(&id) else { return };
-        let key = Key::of(&entry.request);
+        let key = Turn::of(&entry.request);
         match &entry.place {
             Place::Waiting => {
                 self.waiting.remove(&key);
@@ -322,12 +365,12 @@ impl Lane {
 }
 
 trait IterFrom {
-    fn iter_from(&self, alike: u64) -> impl Iterator<Item = &Key>;
+    fn iter_from(&self, alike: u64) -> impl Iterator<Item = &Turn>;
 }
 
-impl IterFrom for BTreeSet<(u64, Key)> {
-    fn iter_from(&self, alike: u64) -> impl Iterator<Item = &Key> {
-        let least = Key { priority: Reverse(i32::MAX), submitted: Timestamp(0), id: RequestId(0) };
+impl IterFrom for BTreeSet<(u64, Turn)> {
+    fn iter_from(&self, alike: u64) -> impl Iterator<Item = &Turn> {
+        let least = Turn { priority: std::cmp::Reverse(i32::MAX), submitted: Timestamp(0), id: RequestId(0) };
         self.range((alike, least)..).take_while(move |(a, _)| *a == alike).map(|(_, key)| key)
     }
 }

@@ -61,7 +61,7 @@ pub enum StepLocks {
 enum Found {
     /// On this worker.
     Free(String),
-    /// On none that has room.
+    /// On none that has room. What it wants on one worker may be all that it lacks on another: it watches that, too.
     Locked(Place),
     /// None has room.
     NoRoom,
@@ -116,7 +116,6 @@ impl Board {
     }
 
     /// Whether nothing but locks keeps a builder from beginning.
-    #[cfg(test)]
     pub(super) fn is_locked(&self, name: &str) -> bool {
         matches!(self.look(name), Found::Locked(_))
     }
@@ -230,6 +229,14 @@ impl Board {
         self.wake(woken);
     }
 
+    /// Whether a builder stands in line for a worker that has no room for it any more.
+    pub(super) fn has_lost_its_aim(&self, name: &str) -> bool {
+        let place = self.locks.lines.get(name).and_then(|line| line.place.as_ref());
+        let has_room =
+            |place: &Place| self.slots.number(&place.worker).is_some_and(|no| self.slots.has_room(no, name));
+        place.is_some_and(|place| !has_room(place))
+    }
+
     /// A worker has less room than before, or none: those who stand in line for it are looked at again.
     pub(super) fn crowded(&mut self, worker: &str) {
         if let Some(builders) = self.locks.aiming.get(worker) {
@@ -270,7 +277,6 @@ impl Board {
             return Found::NoRoom;
         }
         let (worker, wants) = places.swap_remove(kept);
-        watches.retain(|key| wants.iter().all(|want| want.key != *key));
         Found::Locked(Place { worker, wants, watches })
     }
 

@@ -32,7 +32,9 @@ impl Board {
         }
         let unsettled = |s: &Start| matches!(s.stage, Stage::Pick | Stage::Allow | Stage::Place);
         let could = |s: &Start| {
-            s.spec.workers.contains(&from) && self.slots.number(&from).is_some_and(|from| s.may_have(from))
+            self.slots
+                .number(&from)
+                .is_some_and(|from| self.slots.serves(from, &s.spec.name) && s.may_have(from))
         };
         let other = self.starts.iter().find(|(_, s)| s.worker == to && unsettled(s) && could(s));
         let Some((other, their_name)) = other.map(|(id, s)| (*id, s.spec.name.clone())) else { return false };

@@ -7,7 +7,7 @@ use super::claim::{Claim, Given};
 use super::desk::{Asked, Desk, Unasked};
 use super::draft::{Advice, instead, unasked};
 use super::judge::Verdict;
-use super::lane::{Entry, Key, Rest};
+use super::lane::{Entry, Rest};
 use super::slots::WorkerNo;
 use super::{
     ASKED_AGAIN, Board, Effect, HOLD_MS, MERGE_BOUND, REFUSALS_A_PASS, REST_MS, Reply, StartId,
@@ -18,6 +18,7 @@ use crate::decision::Done;
 use crate::id::{DecisionId, RequestId};
 use crate::lock::Ticket;
 use crate::record::Component;
+use crate::request::Turn;
 use crate::time::Timestamp;
 
 /// Where a start is.
@@ -54,8 +55,8 @@ pub(super) struct Start {
     /// How often the present stage was asked again.
     again: u32,
     /// `next-build` is offered what comes after this.
-    pub(super) after: Option<Key>,
-    window_end: Option<Key>,
+    pub(super) after: Option<Turn>,
+    window_end: Option<Turn>,
     windows: u32,
     /// No other start of its builder begins before it is settled: that would take what belongs to this one, its
     /// requests or its locks.
@@ -162,8 +163,8 @@ impl Board {
         self.free(&start.worker, &start.spec.name);
     }
 
-    /// Goes on until a policy has to be waited for, the claim is handed out, or the start is given up.
-    fn proceed(&mut self, id: StartId, now: Timestamp) {
+    /// Goes on until a policy or the store has to be waited for, the claim is handed out, or the start is given up.
+    pub(super) fn proceed(&mut self, id: StartId, now: Timestamp) {
         while let Some(start) = self.starts.get(&id) {
             let policy = match start.stage {
                 Stage::Pick => start.spec.next_build.clone(),
@@ -176,9 +177,16 @@ impl Board {
                 Stage::Ready => return self.hand_out(id, now),
                 Stage::Claim => return,
             };
-            let mut candidates = Vec::new();
-            if policy.is_some() && matches!(start.stage, Stage::Allow | Stage::Place) {
+            let (stage, mut candidates) = (start.stage, Vec::new());
+            if policy.is_some() && stage == Stage::Pick && self.waits_for_requests(id) {
+                return;
+            }
+            if policy.is_some() && matches!(stage, Stage::Allow | Stage::Place) {
                 candidates = self.candidates(id);
+                candidates.truncate(self.rules.window);
+                if self.waits_for_history(id, &candidates) {
+                    return;
+                }
                 if let Some(start) = self.starts.get_mut(&id) {
                     start.offered.extend(candidates.iter().map(|member| member.worker));
                 }
@@ -331,7 +339,8 @@ impl Board {
         let more = self
             .lanes
             .get(&start.spec.name)
-            .is_some_and(|lane| start.after.is_some() && !lane.window(start.after, 1).is_empty());
+            .filter(|_| start.after.is_some())
+            .is_some_and(|lane| lane.tail.is_some() || !lane.window(start.after, 1).is_empty());
         if more && start.windows < WINDOWS_A_PASS {
             return Done::Held;
         }
@@ -412,7 +421,9 @@ impl Board {
         let Some(start) = self.starts.get(&id) else { return };
         let name = &start.spec.name;
         // The builder as it is now: its steps are looked up in the plugins of now.
-        let builder = self.rules.builders.get(name).filter(|b| b.workers.contains(&start.worker)).cloned();
+        let worker = self.slots.number(&start.worker);
+        let may = worker.is_some_and(|worker| self.slots.serves(worker, name));
+        let builder = self.rules.builders.get(name).filter(|_| may).cloned();
         let Some(builder) = builder.filter(|_| self.slots.is_connected(&start.worker)) else {
             return self.give_up(id);
         };
@@ -425,7 +436,7 @@ impl Board {
         let served = start.requests().filter_map(|r| lane.get(r));
         let requests: Vec<_> = served.map(|e| (e.request.clone(), e.buildset.clone())).collect();
         lane.building += 1;
-        let rule = self.rules.workers.iter().find(|w| w.name == start.worker);
+        let rule = self.slots.rule(&start.worker);
         let claim = Claim {
             start: id,
             builder,

@@ -11,6 +11,7 @@ use crate::id::{BuildId, RequestId};
 use crate::policy::FaultKind;
 use crate::request::{Request, Turn};
 
+mod conformance;
 mod locks;
 mod model;
 

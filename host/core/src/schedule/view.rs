@@ -6,6 +6,9 @@ use super::lane::Lane;
 use super::{Board, BuilderStatus, Status};
 use crate::time::Timestamp;
 
+/// Why requests wait that are still in the store.
+const LOADING: &str = "they are being loaded";
+
 impl Board {
     /// Who waits for what, and how the policies are doing.
     #[must_use]
@@ -24,7 +27,7 @@ impl Board {
         BuilderStatus {
             name: name.to_owned(),
             configured: self.rules.builders.contains_key(name),
-            pending: lane.pending() as u64,
+            pending: lane.pending(),
             held: lane.held() as u64,
             oldest: lane.oldest(),
             building: lane.building,
@@ -37,14 +40,14 @@ impl Board {
         if !self.rules.builders.contains_key(name) {
             return Some("no such builder in the configuration".to_owned());
         }
-        if self.slots.connected(name).next().is_none() {
+        if !self.slots.any_connected(name) {
             return Some("none of its workers is connected".to_owned());
         }
         if let Some(rest) = &lane.rest {
             return Some(rest.why.clone());
         }
         if !lane.has_waiting() {
-            return Some(lane.held_why.clone());
+            return Some(if lane.is_dry() { LOADING.to_owned() } else { lane.held_why.clone() });
         }
         if self.round_rests.is_some() {
             return Some("the order of builders is held: its policy gives no answer".to_owned());

@@ -1,54 +1,57 @@
 //! Which builder's turn it is.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 
 use super::desk::{Asked, Asker, Desk, Draft, Unasked};
 use super::judge::{Offered, Verdict};
-use super::lane::{Key, Lane};
-use super::{Board, Effect, HOLD_MS, Reply};
-use crate::builder::OnError;
+use super::lane::Lane;
+use super::turns::Place;
+use super::{Board, Effect, HOLD_MS, MERGE_BOUND, Reply};
+use crate::builder::{Merge, OnError};
 use crate::decision::Done;
 use crate::policy::{BuilderInfo, Lookups, Question};
 use crate::time::Timestamp;
 
 impl Board {
-    /// Visits the dirty builders: asks for their order, or takes the default one at once.
+    /// Lines up the builders that something happened to, and gives free slots to those whose turn it is: in the
+    /// order that the policy says, or in the default one at once.
     pub(super) fn visit(&mut self, now: Timestamp) {
-        // What a visit gives back makes builders dirty again: go on until nothing can begin.
-        while !self.ordering && self.round_rests.is_none() && !self.closed && !self.dirty.is_empty() {
-            let dirty = std::mem::take(&mut self.dirty);
-            let ready = self.ready(dirty, now);
+        loop {
+            self.line_up();
+            if self.ordering || self.round_rests.is_some() || self.closed {
+                return;
+            }
+            let Some(policy) = self.rules.prioritize_builders.clone() else {
+                return self.visit_by_first_request(now);
+            };
+            let ready = self.ready(now);
             if ready.is_empty() {
+                if self.dirty.is_empty() {
+                    return;
+                }
                 continue;
             }
-            match self.rules.prioritize_builders.clone() {
-                None => self.visit_by_first_request(ready, now),
-                Some(policy) => {
-                    let draft = Draft {
-                        asker: Asker::Round,
-                        builder: None,
-                        question: Question::PrioritizeBuilders {
-                            builders: ready.iter().map(|name| self.builder_info(name)).collect(),
-                        },
-                        lookups: Lookups::default(),
-                        offered: Offered::default(),
-                        seen: Vec::new(),
-                    };
-                    match self.desk.ask(&self.rules, &policy, draft, now) {
-                        Ok(ask) => {
-                            self.ordering = true;
-                            self.effects.push(Effect::Ask(ask));
-                        }
-                        Err(why) => {
-                            let mut until = now.plus_ms(HOLD_MS);
-                            if let Unasked::Suspended { until: lifted, component } = why {
-                                until = lifted;
-                                self.effects.push(Effect::Skipped { component, builder: None });
-                            }
-                            self.visit_without_order(policy.on_error, ready, until, now);
-                        }
+            let builders = ready.iter().map(|name| self.builder_info(name)).collect();
+            let draft = Draft {
+                asker: Asker::Round,
+                builder: None,
+                question: Question::PrioritizeBuilders { builders },
+                lookups: Lookups::default(),
+                offered: Offered::default(),
+                seen: Vec::new(),
+            };
+            match self.desk.ask(&self.rules, &policy, draft, now) {
+                Ok(ask) => {
+                    self.ordering = true;
+                    self.effects.push(Effect::Ask(ask));
+                }
+                Err(why) => {
+                    let mut until = now.plus_ms(HOLD_MS);
+                    if let Unasked::Suspended { until: lifted, component } = why {
+                        until = lifted;
+                        self.effects.push(Effect::Skipped { component, builder: None });
                     }
+                    self.visit_without_order(policy.on_error, ready, until, now);
                 }
             }
         }
@@ -63,9 +66,14 @@ impl Board {
         match judged {
             Ok((Verdict::Order(order), ignored)) => {
                 let left: BTreeSet<String> =
-                    offered.into_iter().filter(|name| !order.contains(name)).collect();
-                // Their places in line would keep others waiting for nothing.
-                left.iter().for_each(|name| self.step_aside(name));
+                    offered.iter().filter(|name| !order.contains(*name)).cloned().collect();
+                self.dirty.extend(offered);
+                self.line_up();
+                for name in &left {
+                    self.turns.get_stuck(name);
+                    // Their places in line would keep others waiting for nothing.
+                    self.step_aside(name);
+                }
                 if !left.is_empty() {
                     let (_, names) =
                         self.left_out.get_or_insert_with(|| (now.plus_ms(HOLD_MS), BTreeSet::new()));
@@ -76,6 +84,7 @@ impl Board {
                 self.effects.push(Effect::Record(decision));
                 for name in order {
                     while self.can_begin(&name) && self.begin(&name, now) {}
+                    self.dirty.insert(name);
                 }
             }
             Ok((other, _)) => unreachable!("BUG: an order was judged to be {other:?}"),
@@ -100,68 +109,101 @@ impl Board {
         until: Timestamp,
         now: Timestamp,
     ) {
+        self.dirty.extend(ready);
         match on_error {
-            OnError::Default => self.visit_by_first_request(ready, now),
-            OnError::Hold => {
-                self.dirty.extend(ready);
-                self.round_rests = Some(until);
-            }
+            OnError::Default => self.visit_by_first_request(now),
+            OnError::Hold => self.round_rests = Some(until),
         }
     }
 
-    /// The default order: always the builder whose first request comes first. One whose policies just
-    /// left a request goes behind the others, so that it does not starve them of slots.
-    fn visit_by_first_request(&mut self, ready: Vec<String>, now: Timestamp) {
-        let mut turns: BinaryHeap<Reverse<(u32, Key, String)>> = BinaryHeap::new();
-        let turn = |board: &Board, name: String| {
-            let lane = board.lanes.get(&name)?;
-            Some(Reverse((lane.refusals, lane.head()?, name)))
-        };
-        turns.extend(ready.into_iter().filter_map(|name| turn(self, name)));
-        while let Some(Reverse((refusals, key, name))) = turns.pop() {
-            if !self.can_begin(&name) {
-                continue;
+    /// The default order: always the builder whose first request comes first.
+    fn visit_by_first_request(&mut self, now: Timestamp) {
+        // What a start gives back makes builders dirty again: go on until nobody can begin.
+        loop {
+            self.line_up();
+            let Some(name) = self.turns.first(&self.slots).map(str::to_owned) else { return };
+            let waits_for_store = self.lanes.get(&name).is_some_and(Lane::is_dry);
+            if waits_for_store && self.slots.any_room(&name) && !self.is_locked(&name) {
+                // It is this one's turn, and nobody's before its request has come.
+                return;
             }
-            // The lane may have moved since its turn was queued: queue it again where it belongs.
-            let Some(Reverse(current)) = turn(self, name.clone()) else { continue };
-            if (current.0, current.1) == (refusals, key) && !self.begin(&name, now) {
-                continue;
-            }
-            turns.extend(turn(self, name));
-        }
-    }
-
-    /// Those of the builders whose turn may come. Who is held up by nothing but locks stands in line for them from
-    /// now on, in the default order; who could not use them stands aside.
-    fn ready(&mut self, dirty: BTreeSet<String>, now: Timestamp) -> Vec<String> {
-        let mut ready = Vec::new();
-        let mut by_turn = Vec::new();
-        for name in dirty {
-            if !self.can_begin(&name) {
-                self.step_aside(&name);
-            } else if self.needs_locks(&name) {
-                by_turn.push((self.lanes.get(&name).and_then(Lane::head), name));
+            if self.can_begin(&name) && self.begin(&name, now) {
+                self.dirty.insert(name);
             } else {
-                ready.push(name);
+                self.turns.get_stuck(&name);
             }
         }
-        by_turn.sort();
+    }
+
+    /// Lines up those that something happened to.
+    fn line_up(&mut self) {
+        while !self.closed
+            && let Some(name) = self.dirty.pop_first()
+        {
+            self.refill(&name);
+            if !self.can_begin(&name) || self.has_lost_its_aim(&name) {
+                self.step_aside(&name);
+            }
+            let Some(lane) = self.lanes.get(&name) else {
+                self.turns.leave(&name);
+                continue;
+            };
+            if lane.next_wake().is_none() {
+                self.asleep.remove(&name);
+            }
+            let place =
+                lane.next().map(|turn| Place { refusals: lane.refusals, turn, builder: name.clone() });
+            match (place, self.slots.crew_of(&name)) {
+                (Some(place), Some(crew)) if self.is_willing(&name) => self.turns.wait(crew, place),
+                _ => self.turns.leave(&name),
+            }
+        }
+    }
+
+    /// Takes the builders out of the line that could begin now: a window of them, in the default order.
+    fn ready(&mut self, now: Timestamp) -> Vec<String> {
+        let mut ready = Vec::new();
+        while ready.len() < self.rules.window
+            && let Some(name) = self.turns.first(&self.slots).map(str::to_owned)
+        {
+            if self.can_begin(&name) && (!self.needs_locks(&name) || self.open_worker(&name, now).is_some()) {
+                self.turns.leave(&name);
+                ready.push(name);
+            } else {
+                self.turns.get_stuck(&name);
+            }
+        }
         ready
-            .extend(by_turn.into_iter().map(|(_, name)| name).filter(|n| self.open_worker(n, now).is_some()));
-        ready.sort();
-        ready
+    }
+
+    /// Asks the store for more if a lane runs low.
+    fn refill(&mut self, name: &str) {
+        let Some(builder) = self.rules.builders.get(name) else { return };
+        let looks_far = builder.next_build.is_some() || builder.merge_requests != Merge::Never;
+        let low = if looks_far { self.rules.window.max(MERGE_BOUND) } else { self.rules.loaded / 16 };
+        let lane = self.lanes.get_mut(name).filter(|lane| lane.rest.is_none());
+        if let Some(after) = lane.and_then(|lane| lane.refill(low)) {
+            self.more(name, after);
+        }
+    }
+
+    /// Whether a builder would begin if there was room.
+    fn is_willing(&self, name: &str) -> bool {
+        let Some(lane) = self.lanes.get(name).filter(|_| self.rules.builders.contains_key(name)) else {
+            return false;
+        };
+        (lane.has_waiting() || lane.is_dry())
+            && !self.desk.is_picking(name)
+            && lane.parked.is_none()
+            && !self.awaited.contains_key(name)
+            && lane.rest.is_none()
+            && !self.joining.contains(name)
     }
 
     /// Whether a build of this builder could begin now, if locks let it.
     pub(super) fn can_begin(&self, name: &str) -> bool {
-        let Some(lane) = self.lanes.get(name).filter(|_| self.rules.builders.contains_key(name)) else {
-            return false;
-        };
-        lane.has_waiting()
-            && !self.desk.is_picking(name)
-            && lane.rest.is_none()
-            && !self.awaited.contains_key(name)
-            && !self.joining.contains(name)
+        self.is_willing(name)
+            && self.lanes.get(name).is_some_and(Lane::has_waiting)
             && self.slots.any_room(name)
     }
 
@@ -172,7 +214,7 @@ impl Board {
             tags: self.rules.builders.get(name).map(|b| b.tags.clone()).unwrap_or_default(),
             pending: lane.map_or(0, |l| u32::try_from(l.pending()).unwrap_or(u32::MAX)),
             building: lane.map_or(0, |l| l.building),
-            highest_priority: lane.and_then(Lane::head).map(Key::priority),
+            highest_priority: lane.and_then(Lane::head).map(|turn| turn.priority.0),
             oldest_request: lane.and_then(Lane::oldest),
         }
     }

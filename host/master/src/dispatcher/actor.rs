@@ -1,6 +1,6 @@
 //! The dispatcher's task: events in, the board decides, effects out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,17 +23,19 @@ use windlass_store::CommitError;
 use super::pace::Pace;
 use super::policies::broken;
 use super::rules::rules;
-use super::task::{Done, Purpose, history, load};
+use super::task::{Done, Page, Pages, Purpose, history, open, read};
 use super::{BuildEnded, BuildStart, Parts, Standing, WorkerUp};
 use crate::fatal::is_gone;
 use crate::world::World;
 
 /// Events that are taken together before anything is decided: a burst costs one round of visits.
 const BURST: usize = 512;
-/// Requests of a scan that are taken in at once; other events come between.
-const SCAN_CHUNK: usize = 1_000;
+/// Builders whose next requests are read at once; other events come between.
+const PAGES: usize = 8;
 /// The status is published at most so often.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// What it costs to publish it, at most, as a share of the time: one in so much.
+const PUBLISH_SHARE: u32 = 20;
 
 /// What the handle says.
 pub(super) enum Event {
@@ -89,6 +91,7 @@ pub(super) struct Actor {
     /// When the events happened that were taken and not yet decided upon.
     taken: Vec<Happened>,
     published: Option<Instant>,
+    publish_every: Duration,
     unpublished: bool,
     tasks: JoinSet<Ended>,
     purposes: HashMap<Id, Purpose>,
@@ -96,8 +99,8 @@ pub(super) struct Actor {
     /// Steps that wait for locks, by their builds.
     locking: HashMap<BuildId, watch::Sender<Standing>>,
     next_scan: Option<Timestamp>,
-    /// What a scan found and the board has not seen yet.
-    scanned: std::vec::IntoIter<Request>,
+    /// What the board wants to read, in the order in which it asked.
+    wanted: VecDeque<Page>,
     stopping: Vec<oneshot::Sender<()>>,
     /// Who waits for a status with all that was told before.
     awaited: Vec<oneshot::Sender<()>>,
@@ -120,13 +123,14 @@ impl Actor {
             pace,
             taken: Vec::new(),
             published: None,
+            publish_every: PUBLISH_EVERY,
             unpublished: true,
             tasks: JoinSet::new(),
             purposes: HashMap::new(),
             claiming: HashMap::new(),
             locking: HashMap::new(),
             next_scan: None,
-            scanned: Vec::new().into_iter(),
+            wanted: VecDeque::new(),
             stopping: Vec::new(),
             awaited: Vec::new(),
             stopped: false,
@@ -135,7 +139,9 @@ impl Actor {
 
     pub(super) async fn run(mut self) {
         self.board.configure(rules(&self.parts.world, &*self.parts.policies));
-        self.scan();
+        self.board.opening();
+        let store = self.parts.store.clone();
+        self.look_up(Purpose::Open, move || Done::Opened(open(&store)));
         loop {
             self.decide();
             if self.stopped && self.claiming.is_empty() {
@@ -250,7 +256,11 @@ impl Actor {
                     Some(Purpose::History(pairs)) => {
                         self.board.history(pairs.into_iter().map(|pair| (pair, None)).collect());
                     }
+                    Some(Purpose::Open) => self.opened(Pages::default(), BTreeMap::new(), now),
                     Some(Purpose::Scan) => self.scan_ended(now),
+                    Some(Purpose::Read(builders)) => {
+                        builders.iter().for_each(|builder| self.board.not_loaded(builder, now));
+                    }
                     None => {}
                 }
             }
@@ -262,17 +272,28 @@ impl Actor {
             Done::Replied(id, reply) => self.board.answered(id, reply, now),
             Done::Claimed(id, result) => self.claimed(id, result, now),
             Done::History(found) => self.board.history(found),
-            Done::Scanned(Ok(pending)) => {
-                self.scanned = pending.into_iter();
-                self.load_scanned(now);
+            Done::Opened(Ok((heads, counts))) => self.opened(heads, counts, now),
+            Done::Opened(Err(error)) => {
+                tracing::error!(%error, "failed to read what waits in the store");
+                self.opened(Pages::default(), BTreeMap::new(), now);
             }
-            Done::Loaded(Ok(found)) => {
-                self.board.found(found);
-                self.load_scanned(now);
-            }
-            Done::Scanned(Err(error)) | Done::Loaded(Err(error)) => {
-                tracing::error!(%error, "failed to scan the store for pending requests");
+            Done::Counted(counted) => {
+                match counted {
+                    Ok(counts) => self.board.counted(counts),
+                    Err(error) => tracing::error!(%error, "failed to count what waits in the store"),
+                }
                 self.scan_ended(now);
+            }
+            Done::Read(pages) => {
+                for (page, rows) in pages {
+                    match rows {
+                        Ok(rows) => self.board.loaded(&page.builder, rows, page.limit),
+                        Err(error) => {
+                            tracing::error!(builder = page.builder, %error, "failed to read what waits for it");
+                            self.board.not_loaded(&page.builder, now);
+                        }
+                    }
+                }
             }
         }
     }
@@ -289,6 +310,9 @@ impl Actor {
                 Effect::History(pairs) => {
                     let (store, purpose) = (self.parts.store.clone(), Purpose::History(pairs.clone()));
                     self.look_up(purpose, move || Done::History(history(&store, pairs)));
+                }
+                Effect::More { builder, after, limit } => {
+                    self.wanted.push_back(Page { builder, after, limit });
                 }
                 Effect::Scan => self.scan(),
                 Effect::Record(decision) => {
@@ -308,9 +332,10 @@ impl Actor {
                 }
             }
         }
+        self.read();
         self.pace.handled(self.taken.drain(..), Happened::now());
         let is_due =
-            self.published.is_none_or(|at| at.elapsed() >= PUBLISH_EVERY) || !self.awaited.is_empty();
+            self.published.is_none_or(|at| at.elapsed() >= self.publish_every) || !self.awaited.is_empty();
         if self.unpublished && is_due {
             self.publish();
         }
@@ -385,45 +410,44 @@ impl Actor {
         }
     }
 
-    /// Looks for pending requests that an event missed, or that were there before us.
+    /// Reads the next pages that the board wants, if none are being read.
+    fn read(&mut self) {
+        if self.wanted.is_empty() || self.purposes.values().any(|p| matches!(p, Purpose::Read(_))) {
+            return;
+        }
+        let count = self.wanted.len().min(PAGES);
+        let pages: Vec<Page> = self.wanted.drain(..count).collect();
+        let builders = pages.iter().map(|page| page.builder.clone()).collect();
+        let store = self.parts.store.clone();
+        self.look_up(Purpose::Read(builders), move || Done::Read(read(&store, pages)));
+    }
+
+    /// The first requests of all builders are there.
+    fn opened(&mut self, heads: Pages, counts: BTreeMap<String, u64>, now: Timestamp) {
+        self.board.opened(heads, counts);
+        self.scan_ended(now);
+    }
+
+    /// Looks for pending requests that an event missed.
     fn scan(&mut self) {
-        if self.scanned.len() > 0 || self.purposes.values().any(|p| matches!(p, Purpose::Scan)) {
+        if self.purposes.values().any(|p| matches!(p, Purpose::Open | Purpose::Scan)) {
             return;
         }
         self.next_scan = None;
-        self.board.scan_began();
         let store = self.parts.store.clone();
-        self.look_up(Purpose::Scan, move || Done::Scanned(store.pending_requests()));
-    }
-
-    /// Loads the next of what a scan found and the board does not know.
-    fn load_scanned(&mut self, now: Timestamp) {
-        let mut unknown = Vec::new();
-        for request in self.scanned.by_ref() {
-            if !self.board.knows(&request) {
-                unknown.push(request);
-            }
-            if unknown.len() == SCAN_CHUNK {
-                break;
-            }
-        }
-        if unknown.is_empty() {
-            return self.scan_ended(now);
-        }
-        let store = self.parts.store.clone();
-        self.look_up(Purpose::Scan, move || Done::Loaded(load(&store, unknown)));
+        self.look_up(Purpose::Scan, move || Done::Counted(store.pending_counts()));
     }
 
     fn scan_ended(&mut self, now: Timestamp) {
-        self.scanned = Vec::new().into_iter();
-        self.board.scan_ended();
         self.next_scan = Some(now.plus_ms(self.parts.world.config.db_poll_interval_ms));
     }
 
     fn publish(&mut self) {
-        self.published = Some(Instant::now());
+        let began = Instant::now();
         self.unpublished = false;
         self.status.send_replace(Arc::new(self.board.status(self.parts.clock.now())));
+        self.published = Some(began);
+        self.publish_every = PUBLISH_EVERY.max(began.elapsed() * PUBLISH_SHARE);
     }
 
     /// When the task has something to do by itself.
@@ -434,7 +458,7 @@ impl Actor {
         let board = board.map_or(Duration::from_secs(3_600), |at| Duration::from_millis(at.ms_since(now)));
         let due = Instant::now() + board.max(Duration::from_millis(1));
         match self.published {
-            Some(at) if self.unpublished => due.min(at + PUBLISH_EVERY),
+            Some(at) if self.unpublished => due.min(at + self.publish_every),
             Some(_) | None => due,
         }
     }

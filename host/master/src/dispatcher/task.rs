@@ -1,12 +1,12 @@
 //! Work of the dispatcher that runs beside it: every kind, and what it brings back.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use windlass_core::persist::Committed;
 use windlass_core::record::Component;
-use windlass_core::request::{Buildset, Request};
-use windlass_core::schedule::{AskId, LastBuilt, Reply, StartId};
-use windlass_store::{CommitError, ReadError, Store};
+use windlass_core::request::Turn;
+use windlass_core::schedule::{AskId, HEAD, LastBuilt, Reply, StartId};
+use windlass_store::{CommitError, Pending, ReadError, Store};
 
 /// What a task brings back.
 pub(super) enum Done {
@@ -14,10 +14,12 @@ pub(super) enum Done {
     Replied(AskId, Reply),
     /// How a claim went.
     Claimed(StartId, Result<Committed, CommitError>),
-    /// What is pending in the store.
-    Scanned(Result<Vec<Request>, ReadError>),
-    /// Requests that the board lacked, with their buildsets.
-    Loaded(Result<Vec<(Request, Arc<Buildset>)>, ReadError>),
+    /// The first requests that wait for each builder, and how many do.
+    Opened(Result<(Pages, BTreeMap<String, u64>), ReadError>),
+    /// How many wait for each builder.
+    Counted(Result<BTreeMap<String, u64>, ReadError>),
+    /// Pages that the board wanted.
+    Read(Vec<(Page, Result<Pending, ReadError>)>),
     /// When workers last built.
     History(Vec<((String, String), LastBuilt)>),
 }
@@ -26,30 +28,35 @@ pub(super) enum Done {
 pub(super) enum Purpose {
     Ask(AskId, Component),
     Claim(StartId),
+    Open,
     Scan,
+    /// Pages of these builders.
+    Read(Vec<String>),
     History(Vec<(String, String)>),
 }
 
-/// Requests with their buildsets; one whose buildset is missing is reported and left out.
-pub(super) fn load(
-    store: &Store,
-    requests: Vec<Request>,
-) -> Result<Vec<(Request, Arc<Buildset>)>, ReadError> {
-    let mut last: Option<Arc<Buildset>> = None;
-    let mut loaded = Vec::with_capacity(requests.len());
-    for request in requests {
-        // Requests of one buildset follow each other.
-        if last.as_ref().is_none_or(|set| set.id != request.buildset) {
-            last = store.buildset(request.buildset)?.map(Arc::new);
-        }
-        match &last {
-            Some(set) => loaded.push((request, set.clone())),
-            None => {
-                tracing::error!(request = %request.id, buildset = %request.buildset, "its buildset is missing")
-            }
-        }
-    }
-    Ok(loaded)
+/// Requests by builder.
+pub(super) type Pages = BTreeMap<String, Pending>;
+
+/// A piece of what waits for a builder: so many after a turn, or the first ones.
+pub(super) struct Page {
+    pub(super) builder: String,
+    pub(super) after: Option<Turn>,
+    pub(super) limit: usize,
+}
+
+/// The first requests that wait for each builder, and how many do.
+pub(super) fn open(store: &Store) -> Result<(Pages, BTreeMap<String, u64>), ReadError> {
+    Ok((store.pending_heads(HEAD)?, store.pending_counts()?))
+}
+
+/// Reads pages.
+pub(super) fn read(store: &Store, pages: Vec<Page>) -> Vec<(Page, Result<Pending, ReadError>)> {
+    let read = |page: Page| {
+        let rows = store.pending_after(&page.builder, page.after, page.limit);
+        (page, rows)
+    };
+    pages.into_iter().map(read).collect()
 }
 
 /// When these workers last built for these builders. What cannot be read counts as never.

@@ -59,18 +59,24 @@ struct World {
     without: Option<usize>,
     /// Builders and a worker need locks, of which there is so much.
     locks: Option<u32>,
+    /// Requests of a builder that are loaded at once.
+    loaded: usize,
 }
 
 fn world() -> impl Strategy<Value = World> {
     let on_error = prop_oneof![Just(OnError::Default), Just(OnError::Hold)];
     let (without, locks) = (prop::option::of(0..4_usize), prop::option::of(1..4_u32));
-    (any::<bool>(), on_error, without, locks).prop_map(|(ordered, on_error, without, locks)| World {
-        advised: true,
-        ordered,
-        on_error,
-        without,
-        locks,
-    })
+    let loaded = prop_oneof![Just(LOADED), 1..4_usize];
+    (any::<bool>(), on_error, without, locks, loaded).prop_map(
+        |(ordered, on_error, without, locks, loaded)| World {
+            advised: true,
+            ordered,
+            on_error,
+            without,
+            locks,
+            loaded,
+        },
+    )
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -105,8 +111,14 @@ fn uses_of(name: &str) -> Vec<Access> {
 const WORKERS: [(&str, Option<u32>); 3] = [("w1", Some(1)), ("w2", Some(2)), ("w3", None)];
 
 impl World {
-    const DEFAULT: World =
-        World { advised: false, ordered: false, on_error: OnError::Default, without: None, locks: None };
+    const DEFAULT: World = World {
+        advised: false,
+        ordered: false,
+        on_error: OnError::Default,
+        without: None,
+        locks: None,
+        loaded: LOADED,
+    };
 
     fn configure(self, table: &mut Table, bytes: &str) {
         let policy = |hook: &str| PolicyUse { on_error: self.on_error, ..policy(hook) };
@@ -136,6 +148,7 @@ impl World {
         if let Some(without) = self.without {
             builders.remove(without);
         }
+        table.rules.loaded = self.loaded;
         table.configure(builders, (self.advised && self.ordered).then(|| policy("order")), bytes);
     }
 }
@@ -204,6 +217,7 @@ fn play(happenings: Vec<Happening>, world: World) -> Table {
                 let claim = table.claims.remove(which % table.claims.len());
                 let taken = claim.requests[0].0.id;
                 gone.insert(taken.0);
+                table.stored.retain(|_, request| request.id != taken);
                 table.board.refused(claim.start, Some(taken), "taken", table.now);
                 table.turn();
             }
