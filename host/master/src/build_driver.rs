@@ -7,10 +7,12 @@
 //! - `run`: the task
 //! - `locks`: what a step waits for before it runs
 //! - `properties`: what a build begins with
+//! - `retries`: how often a request was tried
 
 mod locks;
 mod pace;
 mod properties;
+pub(crate) mod retries;
 mod run;
 
 use std::collections::HashMap;
@@ -21,15 +23,15 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use windlass_core::change::Change;
-use windlass_core::id::{BuildId, RequestId};
+use windlass_core::id::BuildId;
 use windlass_core::lock::Access;
-use windlass_core::outcome::Outcome;
 use windlass_core::record::BuildRow;
 use windlass_core::secret::Seal;
 pub(crate) use windlass_core::text::chain;
 use windlass_runtime::Runtime;
-use windlass_store::Store;
+use windlass_store::{ReadError, Store};
 
+use self::retries::Retries;
 use crate::clock::Clock;
 use crate::dispatcher::{BuildEnded, BuildStart, Dispatcher, StartBuild, StepLocks};
 use crate::events::Events;
@@ -41,10 +43,6 @@ use crate::world::World;
 /// How long a step that was asked to stop may take for it, and its commands thereafter. A worker ends a command
 /// that does not heed an interrupt after 15 s.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(20);
-
-/// A build that ends as *retry* is followed by so many more at most. One that brings down each worker
-/// that it runs on would go on for ever, and take the workers with it.
-const MAX_RETRIES: u32 = 5;
 
 /// The same when the master goes down.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -100,24 +98,23 @@ struct Inner {
     report: OnceLock<Arc<dyn BuildReport>>,
     /// Locked for a look-up or an insertion only.
     running: Mutex<HashMap<BuildId, watch::Sender<Stop>>>,
-    /// How many builds in a row of a request ended as *retry*. A restart of the master counts anew.
-    retries: Mutex<HashMap<RequestId, u32>>,
+    retries: Retries,
     tasks: TaskTracker,
 }
 
 impl Builds {
     /// No builds yet.
-    #[must_use]
-    pub fn new(parts: DriverParts) -> Builds {
+    pub fn new(parts: DriverParts) -> Result<Builds, ReadError> {
         let world = ArcSwap::new(Arc::clone(&parts.world));
-        Builds(Arc::new(Inner {
+        let retries = Retries::load(&parts.store)?;
+        Ok(Builds(Arc::new(Inner {
             parts,
             world,
             report: OnceLock::new(),
             running: Mutex::default(),
-            retries: Mutex::default(),
+            retries,
             tasks: TaskTracker::new(),
-        }))
+        })))
     }
 
     /// Says who is told about builds that end. The first call counts.
@@ -160,23 +157,6 @@ impl Builds {
         self.0.tasks.wait().await;
     }
 
-    /// How many builds in a row of any of these requests ended as *retry*.
-    fn retries(&self, requests: &[RequestId]) -> u32 {
-        let retries = self.0.retries.lock().expect("no holder of this lock panics");
-        requests.iter().filter_map(|request| retries.get(request).copied()).max().unwrap_or(0)
-    }
-
-    fn count_retry(&self, end: &BuildEnded) {
-        let mut retries = self.0.retries.lock().expect("no holder of this lock panics");
-        for request in &end.requests {
-            if end.outcome == Outcome::Retry {
-                *retries.entry(*request).or_default() += 1;
-            } else {
-                retries.remove(request);
-            }
-        }
-    }
-
     fn tell(&self, build: BuildId, change: impl FnOnce(&mut Stop)) -> bool {
         match self.lock().get(&build) {
             Some(stop) => {
@@ -206,7 +186,7 @@ impl StartBuild for Builds {
             let ended = run::build(&builds, build, stopped).await;
             builds.lock().remove(&id);
             if let Some(ended) = &ended {
-                builds.count_retry(ended);
+                builds.0.retries.note(&ended.requests, ended.outcome);
             }
             if let (Some(report), Some(ended)) = (builds.0.report.get(), ended) {
                 report.build_ended(ended);

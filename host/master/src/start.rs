@@ -202,7 +202,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         world: Arc::clone(&world),
         stop_grace: STOP_GRACE,
         seal,
-    });
+    })?;
     let dispatcher = Dispatcher::spawn(dispatcher::Parts {
         store: store.clone(),
         policies: Arc::new(runtime.clone()),

@@ -5,6 +5,7 @@ use windlass_core::outcome::Outcome;
 use windlass_core::persist::{Persist, Refusal};
 use windlass_store::{CommitError, ReadError};
 
+use crate::build_driver::retries;
 use crate::running::Running;
 
 /// Why a request was not withdrawn.
@@ -53,7 +54,7 @@ pub(crate) async fn withdraw(running: &Running, master: MasterId, id: u64) -> Re
     let (requests, fence, at) = (vec![request], store.ids().next_fence(), running.clock.now());
     let claim = Persist::Claim { requests: requests.clone(), master, fence, at };
     let complete = Persist::Complete { requests, fence, outcome: Outcome::Cancelled, at };
-    match store.commit(vec![claim, complete]).await {
+    match store.commit(vec![claim, complete, retries::forget(request)]).await {
         Ok(_) => {
             running.dispatcher.withdrawn(&row.builder, request);
             Ok(())

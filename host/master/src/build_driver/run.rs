@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use windlass_config::{Known, config};
-use windlass_core::build::{Action, Build, Effects, Event, StepEnded};
+use windlass_core::build::{Action, Build, Effects, Event, MAX_RETRIES, StepEnded};
 use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::digest::Digest;
 use windlass_core::outcome::Outcome;
@@ -23,7 +23,7 @@ use windlass_store::CommitError;
 
 use super::pace::Pace;
 use super::properties::{self, Sources};
-use super::{Builds, MAX_RETRIES, SHUTDOWN_GRACE, chain, changes};
+use super::{Builds, SHUTDOWN_GRACE, chain, changes};
 use crate::dispatcher::{BuildEnded, BuildStart};
 use crate::fatal::is_gone;
 use crate::plugins::Pinned;
@@ -100,7 +100,7 @@ async fn drive(
         row: &row,
     });
     parts.events.tell(|| view::Event::BuildStarted(view::Build::of(&row)));
-    let retries = builds.retries(&row.requests);
+    let retries = builds.0.retries.of(&row.requests);
     let mut build = Build::new(row, &builder.steps);
     build.set_last_try((retries >= MAX_RETRIES).then_some(retries + 1));
     let secrets = Placeholders::new(&parts.seal, build.row().id, &builder.secrets);
@@ -147,6 +147,7 @@ async fn broken(builds: &Builds, row: BuildRow, reason: &str) -> Result<Outcome,
     let mut build = Build::new(row, &[]);
     let effects = build.on(Event::Broke { reason: reason.to_owned() }, now);
     persist.extend(effects.persist);
+    persist.extend(builds.0.retries.rows(&build.row().requests, Outcome::Exception));
     commit(builds, build.row(), persist).await?;
     builds.0.parts.events.tell(|| view::Event::BuildFinished(view::Build::of(build.row())));
     Ok(Outcome::Exception)
@@ -385,7 +386,11 @@ impl Driver<'_> {
         Ok(effects)
     }
 
-    async fn end(&mut self, outcome: Outcome, persist: Vec<Persist>) -> Result<Outcome, Unrecorded> {
+    async fn end(&mut self, outcome: Outcome, mut persist: Vec<Persist>) -> Result<Outcome, Unrecorded> {
+        // What ends with the master is no fault of the build.
+        if !(outcome == Outcome::Retry && *self.stop.borrow() == Stop::Shutdown) {
+            persist.extend(self.builds.0.retries.rows(&self.build.row().requests, outcome));
+        }
         if !persist.is_empty() {
             commit(self.builds, self.build.row(), persist).await?;
         }

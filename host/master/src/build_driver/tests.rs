@@ -26,7 +26,7 @@ use windlass_runtime::plugin::Source;
 use windlass_runtime::registry::{Candidate, prepare};
 use windlass_runtime::{Options, Runtime};
 
-use super::{BuildReport, Builds, DriverParts, MAX_RETRIES};
+use super::{BuildReport, Builds, DriverParts};
 use crate::clock::SystemClock;
 use crate::dispatcher::{BuildEnded, BuildStart, Standing, StartBuild, StepLocks};
 use crate::events::Events;
@@ -137,7 +137,8 @@ impl Bench {
             world: Arc::new(world),
             stop_grace: Duration::from_millis(100),
             seal: windlass_core::secret::Seal::new([7; 32]),
-        });
+        })
+        .unwrap();
         let (tell, ended) = unbounded_channel();
         let (standing, unlocked) = (watch::Sender::default(), Arc::<AtomicBool>::default());
         let told = Told { ended: tell, standing: standing.clone(), unlocked: Arc::clone(&unlocked) };
@@ -286,7 +287,10 @@ async fn lost_worker_gives_the_request_back() {
     let request = bench.request();
     assert_eq!((request.claim, request.complete), (None, None));
     assert_eq!(bench.linked.store.steps(BuildId(1)).unwrap().len(), 1);
-    assert_eq!(bench.builds.retries(&[RequestId(1)]), 1);
+    assert_eq!(bench.builds.0.retries.of(&[RequestId(1)]), 1);
+    // A restart of the master counts on.
+    let kept = super::retries::Retries::load(&bench.linked.store).unwrap();
+    assert_eq!(kept.of(&[RequestId(1)]), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -467,7 +471,11 @@ async fn second_stop_interrupts_a_step_that_always_runs() {
 async fn retry_after_too_many_in_a_row_is_an_exception_and_completes_the_request() {
     let limits = LinkLimits { grace: Duration::from_millis(20), ..limits() };
     let mut bench = Bench::new(limits, windlass_store::Options::default()).await;
-    bench.builds.0.retries.lock().unwrap().insert(RequestId(1), MAX_RETRIES);
+    for _ in 0..windlass_core::build::MAX_RETRIES {
+        let rows = bench.builds.0.retries.rows(&[RequestId(1)], Outcome::Retry);
+        bench.linked.store.commit(rows).await.unwrap();
+        bench.builds.0.retries.note(&[RequestId(1)], Outcome::Retry);
+    }
     let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
     bench.start(vec![shell("echo")]).await;
     assert!(matches!(worker.hear().await, ToWorker::Start(_)));
@@ -476,5 +484,6 @@ async fn retry_after_too_many_in_a_row_is_an_exception_and_completes_the_request
     let summary = bench.build().summary;
     assert!(summary.starts_with("given up after 6 builds in a row"), "{summary}");
     assert_eq!(bench.request().complete.unwrap().outcome, Outcome::Exception);
-    assert_eq!(bench.builds.retries(&[RequestId(1)]), 0);
+    assert_eq!(bench.builds.0.retries.of(&[RequestId(1)]), 0);
+    assert_eq!(bench.linked.store.states("retries").unwrap(), []);
 }
