@@ -22,6 +22,8 @@ struct Table {
     now: Timestamp,
     asks: Vec<Ask>,
     claims: Vec<Claim>,
+    /// Each claim that was handed out: worker and requests.
+    begun: Vec<(String, Vec<RequestId>)>,
     decisions: Vec<Decision>,
     builds: u64,
     /// What waits in the store, and what builds hold.
@@ -57,6 +59,7 @@ impl Table {
             now: Timestamp(1_000_000),
             asks: Vec::new(),
             claims: Vec::new(),
+            begun: Vec::new(),
             decisions: Vec::new(),
             builds: 0,
             stored: BTreeMap::new(),
@@ -102,7 +105,11 @@ impl Table {
             for effect in effects {
                 match effect {
                     Effect::Ask(ask) => self.asks.push(ask),
-                    Effect::Claim(claim) => self.claims.push(claim),
+                    Effect::Claim(claim) => {
+                        let requests = claim.requests.iter().map(|(r, _)| r.id).collect();
+                        self.begun.push((claim.worker.clone(), requests));
+                        self.claims.push(claim);
+                    }
                     Effect::History(pairs) => {
                         self.board.history(pairs.into_iter().map(|p| (p, None)).collect());
                     }

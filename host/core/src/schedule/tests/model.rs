@@ -186,7 +186,7 @@ fn answer_to(question: &Question, how: u8, pick: usize) -> Result<Answer, ()> {
 fn play(happenings: Vec<Happening>, world: World) -> Table {
     let mut table = Table::new(&WORKERS, Vec::new());
     world.configure(&mut table, "one");
-    let advised = world.advised;
+    let World { advised, loaded, .. } = world;
     let mut held: BTreeMap<BuildId, Vec<u64>> = BTreeMap::new();
     let mut gone = BTreeSet::new();
     let mut last = 0;
@@ -256,7 +256,7 @@ fn play(happenings: Vec<Happening>, world: World) -> Table {
                 table.turn();
             }
             Happening::Reload { world, bytes } => {
-                World { advised, ..world }.configure(&mut table, if bytes { "one" } else { "two" });
+                World { advised, loaded, ..world }.configure(&mut table, if bytes { "one" } else { "two" });
             }
             Happening::Answer { .. }
             | Happening::Claimed { .. }
@@ -392,6 +392,22 @@ proptest! {
         table.pass(HOLD_MS);
         refuse(&mut table, pick);
         settle(&mut table, world);
+    }
+
+    /// But for what merges: a build takes up what is loaded.
+    #[test]
+    fn a_lane_that_is_loaded_piece_by_piece_makes_the_same_starts(
+        happenings in prop::collection::vec(happening(), 1..120),
+        loaded in 1..5_usize,
+    ) {
+        let unmerged = |happening| match happening {
+            Happening::Submit { builder, priority } => Happening::Submit { builder: builder % 3, priority },
+            other => other,
+        };
+        let happenings: Vec<_> = happenings.into_iter().map(unmerged).collect();
+        let whole = play(happenings.clone(), World::DEFAULT);
+        let pieces = play(happenings, World { loaded, ..World::DEFAULT });
+        prop_assert_eq!(pieces.begun, whole.begun);
     }
 
     #[test]
