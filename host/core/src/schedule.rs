@@ -10,8 +10,10 @@
 //!   (`merge-requests`), claim. Each stage asks its policy, or follows the default at once. As many starts
 //!   are under way as there are free slots, several of one builder among them; one waiting for its policy
 //!   keeps its own slot and no other.
-//! - Only builders that something happened to are visited, in the order of `prioritize-builders`, or by
-//!   their first request: priority, age, name.
+//! - A free slot goes to the first builder that waits for one, in the order of `prioritize-builders`, or by
+//!   their first request: priority, age, name. Only builders that something happened to are looked at again.
+//! - Of many requests of a builder only the first are loaded; an [`Effect::More`] asks for the next ones. A
+//!   builder whose first request is still in the store keeps its turn, and those after it wait.
 //! - *Nobody is asked in vain for ever*: a request that a policy leaves is held for [`HOLD_MS`], or until
 //!   a slot is free that it was not offered; a builder whose policies left [`REFUSALS_A_PASS`] requests
 //!   rests for [`REST_MS`], and the others go first meanwhile. While a policy is suspended whose failure
@@ -35,13 +37,16 @@ mod judge;
 mod lane;
 mod locks;
 mod parents;
+mod reads;
 mod seat;
 mod slots;
 mod stage;
 mod status;
+mod tail;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod view;
 mod visit;
 
@@ -61,12 +66,18 @@ use crate::outcome::Outcome;
 use crate::policy::{Answer, Fault, HookKind, Lookup, Lookups, Question, Usage};
 use crate::properties::Properties;
 use crate::record::Component;
+use crate::request::Turn;
 use crate::time::Timestamp;
 
 /// Candidates that a policy is offered at once, unless the rules say otherwise.
 pub const WINDOW: usize = 100;
 /// Windows that `next-build` is offered in one pass before the builder rests.
 pub const WINDOWS_A_PASS: u32 = 10;
+/// Requests of a builder that are loaded at once: the first ones of the default order. What `next-build` and
+/// `merge-requests` are offered, and what merges by the default rule, comes from those that are loaded.
+pub const LOADED: usize = 256;
+/// Requests of each builder that are read when the board opens.
+pub const HEAD: usize = 32;
 /// The most requests that one build serves.
 pub const MERGE_BOUND: usize = 100;
 /// How long a request that a policy left is held.
@@ -78,7 +89,7 @@ pub const REST_MS: u64 = 1_000;
 /// Held requests that one freed slot wakes.
 pub const WOKEN_BY_A_SLOT: usize = 4;
 /// The longest wait of a request whose builds keep ending as *retry*: the second try comes at once, the
-/// third after 1 s, then twice as long each time. It is never given up: a lost worker is not its fault.
+/// third after 1 s, then twice as long each time. [`crate::build::MAX_RETRIES`] bounds their number.
 pub const LONGEST_RETRY_MS: u64 = 60_000;
 /// So often a policy is asked again because its answer came too late for the state it spoke of.
 const ASKED_AGAIN: u32 = 2;
@@ -108,6 +119,8 @@ pub struct Rules {
     pub locks: BTreeMap<String, Lock>,
     /// Candidates that a policy is offered at once.
     pub window: usize,
+    /// Requests of a builder that are loaded at once.
+    pub loaded: usize,
 }
 
 impl Default for Rules {
@@ -120,6 +133,7 @@ impl Default for Rules {
             properties: Properties::default(),
             locks: BTreeMap::new(),
             window: WINDOW,
+            loaded: LOADED,
         }
     }
 }
@@ -156,9 +170,19 @@ pub enum Effect {
     /// Claim requests and record the build, then tell [`Board::claimed`] or [`Board::refused`].
     Claim(Claim),
     /// Look up when these workers last built for these builders (builder, worker);
-    /// [`Board::history`] takes what was found. The builders wait for it.
+    /// [`Board::history`] takes what was found. Starts wait for it.
     History(Vec<(String, String)>),
-    /// Scan the store for requests that the board does not know; [`Board::found`] takes them.
+    /// Read what waits for a builder in the store: the first so many after a turn, or of all.
+    /// [`Board::loaded`] takes them, [`Board::not_loaded`] is told if that fails.
+    More {
+        /// The builder.
+        builder: String,
+        /// Where to begin.
+        after: Option<Turn>,
+        /// How many.
+        limit: usize,
+    },
+    /// Count what waits for each builder in the store; [`Board::counted`] takes that.
     Scan,
     /// Keep the record of a decision. The place to persist it, one day.
     Record(Decision),

@@ -122,6 +122,7 @@ impl Plan {
                 workers: names.iter().zip(&self.workers).map(worker).collect(),
                 locks: LOCKS.iter().map(lock).collect(),
                 window: 5,
+                loaded: 3,
                 ..Rules::default()
             },
             shifts: self.shifts(&names),
