@@ -48,6 +48,10 @@ pub fn table<'a>(status: &Status, locks: impl IntoIterator<Item = &'a Lock>) -> 
             ]);
             table.row(row);
         }
+        if lock.more_waiters > 0 {
+            let more = format!("and {} more", lock.more_waiters);
+            table.row(vec![(PLAIN, String::new()), (PLAIN, String::new()), (WARN, more)]);
+        }
         if lock.holders.is_empty() && lock.waiters.is_empty() {
             head.push((FAINT, "free".to_owned()));
             table.row(head);

@@ -34,7 +34,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use graph::{Holder, LockStatus, Obstacle, Waiter};
+pub use graph::{Holder, LockStatus, Obstacle, WAITERS_SHOWN, Waiter};
 pub use table::{Table, Woken};
 
 use crate::id::BuildId;

@@ -17,8 +17,10 @@ pub struct Lock {
     pub held: u64,
     /// Those who hold some of it.
     pub holders: Vec<LockUse>,
-    /// Those in its line, in the order in which they are served.
+    /// Those in its line, in the order in which they are served; at most the first hundred.
     pub waiters: Vec<LockUse>,
+    /// So many others wait behind them.
+    pub more_waiters: u64,
 }
 
 /// Somebody who holds some of a lock, or waits for it.
@@ -48,6 +50,7 @@ impl From<lock::LockStatus> for Lock {
         Lock {
             holders: holders.collect(),
             waiters: waiters.collect(),
+            more_waiters: lock.more_waiters as u64,
             name: lock.name,
             worker: lock.worker,
             max: lock.max,

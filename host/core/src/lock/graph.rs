@@ -8,26 +8,34 @@ use serde::{Deserialize, Serialize};
 use super::{Key, Kind, Mode, Table, Who};
 use crate::time::Timestamp;
 
+/// So many of those who wait for a lock are shown: each costs a look at all ahead of it.
+pub const WAITERS_SHOWN: usize = 100;
+
 /// What somebody cannot have now, and who is in its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Obstacle {
     /// The lock.
     pub key: Key,
-    /// Those who have some of it.
-    pub held_by: Vec<Who>,
-    /// Those who stand ahead in its line.
-    pub behind: Vec<Who>,
+    /// Who has some of it, if anybody.
+    pub held_by: Option<Who>,
+    /// So many others have some of it.
+    pub more_holders: usize,
+    /// Who stands at the head of its line, if that is ahead.
+    pub behind: Option<Who>,
+    /// So many others stand ahead.
+    pub more_ahead: usize,
 }
 
 /// "waits for lock `db`, held by build 12 of `nightly`".
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "waits for lock {}", self.key)?;
-        for (how, list) in [("held by", &self.held_by), ("behind", &self.behind)] {
-            match list.as_slice() {
-                [] => {}
-                [one] => write!(f, ", {how} {one}")?,
-                [one, more @ ..] => write!(f, ", {how} {one} and {} more", more.len())?,
+        let held_by = ("held by", &self.held_by, self.more_holders);
+        for (how, who, more) in [held_by, ("behind", &self.behind, self.more_ahead)] {
+            match (who, more) {
+                (None, _) => {}
+                (Some(one), 0) => write!(f, ", {how} {one}")?,
+                (Some(one), more) => write!(f, ", {how} {one} and {more} more")?,
             }
         }
         Ok(())
@@ -47,8 +55,10 @@ pub struct LockStatus {
     pub held: u64,
     /// Those who hold some of it.
     pub holders: Vec<Holder>,
-    /// Those in its line, in its order.
+    /// The first in its line, in its order, at most [`WAITERS_SHOWN`].
     pub waiters: Vec<Waiter>,
+    /// So many others wait behind them.
+    pub more_waiters: usize,
 }
 
 /// Somebody who holds some of a lock.
@@ -101,7 +111,8 @@ impl Table {
         LockStatus {
             held: state.held.values().map(|mode| mode.of(max.unwrap_or(0))).sum(),
             holders: state.held.iter().map(holder).collect(),
-            waiters: state.line.iter().map(waiter).collect(),
+            waiters: state.line.iter().take(WAITERS_SHOWN).map(waiter).collect(),
+            more_waiters: state.line.len().saturating_sub(WAITERS_SHOWN),
             name: key.lock,
             worker: key.worker,
             max,

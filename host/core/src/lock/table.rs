@@ -18,6 +18,8 @@ pub struct Table {
     by_build: BTreeMap<BuildId, BTreeSet<Ticket>>,
     /// Those among the waiting ones whose build holds something: only they can bring about a circle.
     nested: BTreeSet<Ticket>,
+    /// Those who pass others in line.
+    passing: BTreeSet<Ticket>,
     last: u64,
 }
 
@@ -107,14 +109,16 @@ impl Table {
     /// Without a ticket it is a newcomer: everybody in line stands ahead of it.
     #[must_use]
     pub fn obstacle(&self, ticket: Option<Ticket>, wants: &[Want]) -> Option<Obstacle> {
-        let blocked = |want: &&Want| self.missing(ticket, want).is_some_and(|(missing, _)| missing > 0);
-        let want = wants.iter().find(blocked)?;
+        let want = wants.iter().find(|want| !self.is_free(ticket, want))?;
         let state = &self.states[&want.key];
-        let who = |ticket: &Ticket| self.claimants[ticket].who.clone();
+        let who = |ticket: Ticket| self.claimants[&ticket].who.clone();
+        let mut ahead = self.ahead(ticket, state).map(|(ticket, _)| ticket);
         Some(Obstacle {
             key: want.key.clone(),
-            held_by: state.held.keys().map(who).collect(),
-            behind: self.ahead(ticket, state).map(|(ticket, _)| who(&ticket)).collect(),
+            held_by: state.held.keys().next().copied().map(who),
+            more_holders: state.held.len().saturating_sub(1),
+            behind: ahead.next().map(who),
+            more_ahead: ahead.count(),
         })
     }
 
@@ -228,6 +232,7 @@ impl Table {
             let claimant = self.claimant(*ticket);
             claimant.passes.extend(passed);
             moved.extend(claimant.wants.iter().map(|want| want.key.clone()));
+            self.passing.insert(*ticket);
         }
         Ok(self.settle(moved))
     }
@@ -259,6 +264,20 @@ impl Table {
     #[must_use]
     pub fn waits_for(&self, ticket: Ticket) -> Option<Obstacle> {
         self.obstacle(Some(ticket), &self.claimants.get(&ticket)?.wants)
+    }
+
+    /// Whether `ticket` may have that now. Looks no further down a line than it has to.
+    fn is_free(&self, ticket: Option<Ticket>, want: &Want) -> bool {
+        let (Some(max), Some(state)) = (self.max(&want.key), self.states.get(&want.key)) else { return true };
+        let mut left = u64::from(max) - want.mode.of(max);
+        let mut taken = state.held.values().copied().chain(self.ahead(ticket, state).map(|(_, mode)| mode));
+        taken.all(|mode| match left.checked_sub(mode.of(max)) {
+            Some(rest) => {
+                left = rest;
+                true
+            }
+            None => false,
+        })
     }
 
     /// What is missing of a lock for a want, and how much there is in all. None: it locks nothing.
@@ -304,6 +323,7 @@ impl Table {
         claimant.standing = Standing::Away;
         claimant.passes.clear();
         self.nested.remove(&ticket);
+        self.passing.remove(&ticket);
         let left: BTreeSet<Key> = std::mem::take(&mut claimant.wants).into_iter().map(|w| w.key).collect();
         let watches = std::mem::take(&mut claimant.watches);
         for key in left.iter().chain(&watches) {
@@ -323,7 +343,8 @@ impl Table {
         let mut waiting = BTreeSet::new();
         for key in &changed {
             let Some(state) = self.states.get(key) else { continue };
-            waiting.extend(state.line.keys().chain(&state.watched).copied());
+            waiting.extend(self.next_in_line(key, state));
+            waiting.extend(&state.watched);
             if state.is_idle() {
                 self.states.remove(key);
             }
@@ -343,6 +364,22 @@ impl Table {
             }
         }
         woken
+    }
+
+    /// Those in a line who may be served now: up to the one with whom all would be taken, and whoever passes others.
+    fn next_in_line(&self, key: &Key, state: &State) -> Vec<Ticket> {
+        let Some(max) = self.max(key) else { return state.line.keys().copied().collect() };
+        let passing = self.passing.iter().filter(|ticket| state.line.contains_key(ticket));
+        let mut next: Vec<Ticket> = passing.copied().collect();
+        let mut taken: u64 = state.held.values().map(|mode| mode.of(max)).sum();
+        for (ticket, mode) in &state.line {
+            if taken >= max.into() {
+                break;
+            }
+            next.push(*ticket);
+            taken += mode.of(max);
+        }
+        next
     }
 
     /// Turns a place in line into what it was for. Nobody else is served by that: whoever stands behind counted

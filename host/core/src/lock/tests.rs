@@ -133,9 +133,10 @@ fn who_wants_more_than_there_is_gets_all_there_is() {
 fn a_lock_that_is_not_configured_any_more_locks_nothing() {
     let mut table = table(&[("a", 1)]);
     let first = table.ask(step(1), wants("a"), NOW).0;
-    table.ask(step(2), wants("a"), NOW);
+    table.ask(step(2), wants("a!"), NOW);
+    table.ask(step(3), wants("a!"), NOW);
     let woken = table.configure(&BTreeMap::new());
-    assert_eq!(granted(&table, &woken), [2]);
+    assert_eq!(granted(&table, &woken), [2, 3]);
     assert_eq!(table.release(first), Woken::default());
     assert!(table.ask(step(3), wants("a"), NOW).1);
 }
@@ -175,7 +176,8 @@ fn a_builder_is_called_and_keeps_its_place_until_it_takes_or_leaves() {
     assert_eq!(table.wait(builder, wants("a"), BTreeSet::new()), Woken::default());
     let (behind, _) = table.ask(step(2), wants("a"), NOW);
     assert_eq!(table.release(holder), Woken { granted: vec![], called: vec![builder] });
-    assert_eq!(table.obstacle(None, &wants("a")).unwrap().behind, [next("nightly"), step(2)]);
+    let obstacle = table.obstacle(None, &wants("a")).unwrap();
+    assert_eq!((obstacle.held_by, obstacle.behind, obstacle.more_ahead), (None, Some(next("nightly")), 1));
     // It cannot use it now: the next one is served, and its ticket stays good.
     assert_eq!(table.leave(builder), Woken { granted: vec![behind], called: vec![] });
     let later = table.ask(step(3), wants("a"), NOW).0;
@@ -606,4 +608,17 @@ proptest! {
             called.retain(|ticket| table.waits_for(*ticket).is_none());
         }
     }
+}
+
+/// What a line costs does not grow with its length.
+#[test]
+fn one_of_ten_thousand_is_served_by_each_release() {
+    let mut table = table(&[("a", 1)]);
+    let tickets: Vec<Ticket> = (0..10_000).map(|n| table.ask(step(n), wants("a"), NOW).0).collect();
+    for pair in tickets.windows(2) {
+        let woken = table.release(pair[0]);
+        assert_eq!(woken.granted, [pair[1]]);
+    }
+    let last = table.wait_graph();
+    assert_eq!((last[0].holders.len(), last[0].waiters.len()), (1, 0));
 }
