@@ -10,21 +10,12 @@
 
 pub mod replay;
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 
 use crate::id::{BuildId, DecisionId, RequestId};
 use crate::policy::{Answer, BuilderInfo, HookKind, Lookup, SlaveInfo, Usage, used_by};
 use crate::record::Component;
 use crate::time::Timestamp;
-use crate::value::{Pair, Value};
-
-/// So many decisions are kept in memory.
-pub const KEPT: usize = 1_000;
-
-/// So many bytes at most, roughly: what a policy looked up and answered is as long as it likes.
-pub const KEPT_BYTES: usize = 32 * 1024 * 1024;
 
 /// A longer answer is not kept: it names what nobody offered.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -99,20 +90,6 @@ impl Decision {
     pub(crate) fn worth_keeping(answer: Answer) -> Option<Answer> {
         (answer.bytes() <= MAX_ANSWER).then_some(answer)
     }
-
-    /// What it takes up, roughly.
-    fn bytes(&self) -> usize {
-        let pairs = |pairs: &[Pair]| pairs.iter().map(|pair| 64 + pair.bytes()).sum::<usize>();
-        let lookup = |l: &Lookup| 64 + l.question.len() + l.answer.as_ref().map_or(0, Value::bytes);
-        512 + self.args.len()
-            + 16 * self.requests.len()
-            + self.workers.iter().map(|w| 160 + pairs(&w.properties)).sum::<usize>()
-            + 160 * self.builders.len()
-            + self.lookups.iter().map(lookup).sum::<usize>()
-            + self.answer.as_ref().map_or(0, Answer::bytes)
-            + self.ignored.iter().map(String::len).sum::<usize>()
-            + self.fallback.as_ref().map_or(0, String::len)
-    }
 }
 
 /// A request as a policy saw it: what changes with its version. All else of it never changes.
@@ -144,41 +121,6 @@ pub enum Done {
     Held,
     /// The state had moved on: asked again, or dropped.
     Stale,
-}
-
-/// The newest [`KEPT`] decisions, oldest first, fewer where they are large.
-#[derive(Clone, Debug, Default)]
-pub struct Recent {
-    decisions: VecDeque<Decision>,
-    bytes: usize,
-}
-
-impl Recent {
-    /// Adds one; the oldest go when there are too many.
-    pub fn push(&mut self, decision: Decision) {
-        self.bytes += decision.bytes();
-        self.decisions.push_back(decision);
-        while self.decisions.len() > KEPT || (self.bytes > KEPT_BYTES && self.decisions.len() > 1) {
-            let oldest = self.decisions.pop_front();
-            self.bytes -= oldest.map_or(0, |oldest| oldest.bytes());
-        }
-    }
-
-    /// Notes the build that came of some of them.
-    pub fn built(&mut self, decisions: &[DecisionId], build: BuildId) {
-        let Some(first) = self.decisions.front().map(|d| d.id.0) else { return };
-        for id in decisions {
-            let index = id.0.checked_sub(first).and_then(|i| usize::try_from(i).ok());
-            if let Some(decision) = index.and_then(|i| self.decisions.get_mut(i)) {
-                decision.build = Some(build);
-            }
-        }
-    }
-
-    /// All, oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Decision> {
-        self.decisions.iter()
-    }
 }
 
 #[cfg(test)]

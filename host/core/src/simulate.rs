@@ -76,6 +76,8 @@ pub struct World {
     pub claim_ms: u64,
     /// So many builds in a row of a request may end as *retry*; the next one ends as *exception* instead.
     pub max_retries: u32,
+    /// Whether the report has the record of each decision.
+    pub records: bool,
     /// Nothing happens after this moment, whatever waits still.
     pub until: Timestamp,
 }
@@ -88,6 +90,7 @@ impl Default for World {
             jobs: Vec::new(),
             claim_ms: 0,
             max_retries: MAX_RETRIES,
+            records: false,
             until: Timestamp(u64::MAX),
         }
     }

@@ -7,6 +7,7 @@
 mod actor;
 mod pace;
 mod policies;
+mod records;
 mod rules;
 mod step_locks;
 mod task;
@@ -18,7 +19,6 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use windlass_core::builder::Builder;
-use windlass_core::decision::Decision;
 use windlass_core::id::MasterId;
 use windlass_core::id::{BuildId, RequestId};
 use windlass_core::lock::Access;
@@ -219,11 +219,16 @@ impl Dispatcher {
         self.pace.figures()
     }
 
-    /// The newest decisions of policies, oldest first; none once the task has ended.
-    pub async fn decisions(&self) -> Vec<Decision> {
-        let (reply, decisions) = oneshot::channel();
-        self.tell(Event::Decisions(reply));
-        decisions.await.unwrap_or_default()
+    /// Sees to it that the store has the records of all decisions so far, and returns when it has.
+    pub async fn keep_records(&self) {
+        let (reply, line) = oneshot::channel();
+        self.tell(Event::KeepRecords(reply));
+        // An error: the task has ended, and its records went before it.
+        if let Ok(commit) = line.await
+            && let Err(error) = commit.await
+        {
+            tracing::warn!(%error, "records of decisions were not kept");
+        }
     }
 
     /// Starts no further build, and resolves when every claim under way has become a started build or was

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use windlass_core::id::{BuildId, BuildsetId};
+use windlass_core::id::{BuildId, BuildsetId, RequestId};
 use windlass_store::{BuildFilter, CommitError, ReadError};
 
 use crate::events::Listener;
@@ -12,7 +12,7 @@ use crate::force::{self, ForceError};
 use crate::reconfig::{self, ReconfigError};
 use crate::running::Running;
 use crate::withdraw::{self, WithdrawError};
-use crate::{build_driver, logs, plugins, policies, start, status, view, view_build};
+use crate::{build_driver, logs, plugins, policies, start, status, view, view_build, why};
 
 /// The most builds of one answer; `before` asks for the next ones.
 const BUILDS_SHOWN: usize = 10_000;
@@ -143,6 +143,17 @@ impl Handle {
         let Some(buildset) = store.buildset(BuildsetId(id))? else { return Ok(None) };
         let requests = store.requests(&buildset.requests)?;
         Ok(Some(view::Buildset::of(&buildset, &requests)))
+    }
+
+    /// What became of request `id`, or what it waits for, with the decisions of policies about it. `verify` asks
+    /// the recorded components again.
+    pub async fn why_request(&self, id: u64, verify: bool) -> Result<Option<view::Why>, QueryError> {
+        Ok(why::request(&self.0, RequestId(id), verify).await?)
+    }
+
+    /// What led to build `id`: the decisions of policies about its requests.
+    pub async fn why_build(&self, id: u64, verify: bool) -> Result<Option<view::Why>, QueryError> {
+        Ok(why::build(&self.0, BuildId(id), verify).await?)
     }
 
     /// The newest changes, newest first.

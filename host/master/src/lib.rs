@@ -32,11 +32,13 @@ mod view_build;
 mod view_lock;
 mod view_log;
 mod view_plugin;
+mod view_why;
 pub mod worker_link;
 pub mod world;
 
 mod start;
 mod stats;
+mod why;
 mod withdraw;
 
 pub use check::{Checked, Grant, check};

@@ -19,6 +19,7 @@ pub use crate::view_plugin::{
     Capability, Hook, Plugin, PluginChange, PluginChanges, PluginStats, PluginUsage, PolicyBudget,
     PolicyStatus, Replaced, UseStats,
 };
+pub use crate::view_why::{Decision, Estimate, Waits, Why, WhyRequest};
 
 /// How the master is: `windlass status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -34,6 +34,8 @@ pub fn routes(master: Handle, stop: CancellationToken) -> Router {
         .route("/builds/{build}/steps/{step}/logs/{log}", get(log))
         .route("/buildsets/{buildset}", get(buildset))
         .route("/requests/{request}/cancel", post(cancel_request))
+        .route("/requests/{request}/why", get(why_request))
+        .route("/builds/{build}/why", get(why_build))
         .route("/changes", get(changes))
         .route("/plugins", get(plugins))
         .route("/plugins/stats", get(plugin_stats))
@@ -112,6 +114,31 @@ async fn cancel_request(
 ) -> Result<Json<serde_json::Value>, ApiError> {
     api.master.withdraw(request).await?;
     Ok(Json(serde_json::json!({})))
+}
+
+/// Whether recorded components are asked again.
+#[derive(Deserialize)]
+struct Again {
+    #[serde(default)]
+    verify: bool,
+}
+
+async fn why_request(
+    State(api): State<Api>,
+    Path(request): Path<u64>,
+    Query(again): Query<Again>,
+) -> Result<Json<view::Why>, ApiError> {
+    let why = api.master.why_request(request, again.verify).await?;
+    why.map(Json).ok_or_else(|| ApiError::not_found(format_args!("request {request}")))
+}
+
+async fn why_build(
+    State(api): State<Api>,
+    Path(build): Path<u64>,
+    Query(again): Query<Again>,
+) -> Result<Json<view::Why>, ApiError> {
+    let why = api.master.why_build(build, again.verify).await?;
+    why.map(Json).ok_or_else(|| ApiError::not_found(format_args!("build {build}")))
 }
 
 /// How many.

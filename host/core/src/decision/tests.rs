@@ -4,6 +4,7 @@ use super::*;
 use std::sync::Arc;
 
 use crate::digest::Digest;
+use crate::value::{Pair, Value};
 
 fn decision(id: u64, answer: Answer) -> Decision {
     Decision {
@@ -24,22 +25,6 @@ fn decision(id: u64, answer: Answer) -> Decision {
         usage: Usage::default(),
         build: None,
     }
-}
-
-#[test]
-fn what_is_kept_has_a_bound_in_number_and_in_bytes() {
-    let mut recent = Recent::default();
-    for id in 1..=KEPT as u64 + 5 {
-        recent.push(decision(id, Answer::Request(None)));
-    }
-    assert_eq!((recent.iter().count(), recent.iter().next().unwrap().id), (KEPT, DecisionId(6)));
-    for id in 1..=100 {
-        recent.push(decision(2_000 + id, Answer::Names(vec!["x".repeat(1_000_000)])));
-    }
-    let kept: Vec<u64> = recent.iter().map(|d| d.id.0).collect();
-    assert_eq!(kept, (2_068..=2_100).collect::<Vec<_>>());
-    recent.built(&[DecisionId(2_100)], BuildId(7));
-    assert_eq!(recent.iter().next_back().unwrap().build, Some(BuildId(7)));
 }
 
 #[test]

@@ -199,6 +199,9 @@ impl<'w, P: FnMut(&Ask) -> (Reply, u64)> Engine<'w, P> {
             }
             Effect::Record(decision) => {
                 self.report.fallbacks += u64::from(decision.fallback.is_some());
+                if self.world.records {
+                    self.report.decisions.push(decision);
+                }
             }
             Effect::Skipped { .. } => self.report.fallbacks += 1,
             Effect::StepLocks { build, result } => match result {

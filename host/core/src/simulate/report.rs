@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::decision::Decision;
 use crate::id::{BuildId, RequestId};
 use crate::outcome::Outcome;
 use crate::request::Request;
@@ -21,6 +22,8 @@ pub struct Report {
     pub asked: u64,
     /// Decisions that a policy was to make and did not.
     pub fallbacks: u64,
+    /// The records of all decisions, where the world wants them.
+    pub decisions: Vec<Decision>,
     /// When nothing happened any more.
     pub end: Timestamp,
     /// What the board showed then: why requests wait still, how the policies did.

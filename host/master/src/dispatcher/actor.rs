@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
-use windlass_core::decision::{Decision, Recent};
-use windlass_core::id::BuildId;
+use windlass_core::decision::Decision;
 use windlass_core::id::RequestId;
+use windlass_core::id::{BuildId, DecisionId};
 use windlass_core::lock::Access;
 use windlass_core::persist::{Committed, Refusal};
 use windlass_core::policy::used_by;
@@ -22,6 +22,7 @@ use windlass_store::CommitError;
 
 use super::pace::Pace;
 use super::policies::broken;
+use super::records::{Commit, Records, persist};
 use super::rules::rules;
 use super::task::{Done, Page, Pages, Purpose, history, open, read};
 use super::{BuildEnded, BuildStart, Parts, Standing, WorkerUp};
@@ -49,7 +50,7 @@ pub(super) enum Event {
     StepUnlocks(BuildId),
     Configure(Arc<World>),
     LookAgain,
-    Decisions(oneshot::Sender<Vec<Decision>>),
+    KeepRecords(oneshot::Sender<Commit>),
     Publish(oneshot::Sender<()>),
     Shutdown(oneshot::Sender<()>),
 }
@@ -59,6 +60,8 @@ struct Claiming {
     claim: Claim,
     row: BuildRow,
     generation: Arc<Generation>,
+    /// Those that went along.
+    records: Vec<Arc<Decision>>,
 }
 
 /// When something happened that the task has to handle.
@@ -84,7 +87,7 @@ enum Woke {
 pub(super) struct Actor {
     parts: Parts,
     board: Board,
-    recent: Recent,
+    records: Records,
     inbox: mpsc::UnboundedReceiver<(Happened, Event)>,
     status: watch::Sender<Arc<Status>>,
     pace: Arc<Pace>,
@@ -117,7 +120,7 @@ impl Actor {
         Actor {
             parts,
             board: Board::default(),
-            recent: Recent::default(),
+            records: Records::default(),
             inbox,
             status,
             pace,
@@ -139,6 +142,9 @@ impl Actor {
 
     pub(super) async fn run(mut self) {
         self.board.configure(rules(&self.parts.world, &*self.parts.policies));
+        // What has no record yet is the first number that is free.
+        let next = self.parts.store.ids().next_decision();
+        self.board.decided_before(DecisionId(next.0.saturating_sub(1)));
         self.board.opening();
         let store = self.parts.store.clone();
         self.look_up(Purpose::Open, move || Done::Opened(open(&store)));
@@ -146,6 +152,7 @@ impl Actor {
             self.decide();
             if self.stopped && self.claiming.is_empty() {
                 self.publish();
+                drop(self.records.go(&self.parts.store));
                 for done in self.stopping.drain(..) {
                     // Whoever asked may have stopped waiting.
                     let _ = done.send(());
@@ -211,7 +218,7 @@ impl Actor {
             }
             Event::LookAgain => {}
             // Whoever asked may have stopped waiting.
-            Event::Decisions(reply) => drop(reply.send(self.recent.iter().cloned().collect())),
+            Event::KeepRecords(reply) => drop(reply.send(self.records.go(&self.parts.store))),
             Event::Publish(done) => self.awaited.push(done),
             Event::Shutdown(done) => {
                 self.stopping.push(done);
@@ -319,7 +326,7 @@ impl Actor {
                     if decision.fallback.is_some() {
                         self.parts.policies.fell_back(decision.policy.digest, &decision.used_by());
                     }
-                    self.recent.push(decision);
+                    self.records.add(decision);
                 }
                 Effect::StepLocks { build, result } => {
                     if let Some(tell) = self.locking.remove(&build) {
@@ -333,6 +340,9 @@ impl Actor {
             }
         }
         self.read();
+        if self.records.due().is_some_and(|due| due <= Instant::now()) {
+            drop(self.records.go(&self.parts.store));
+        }
         self.pace.handled(self.taken.drain(..), Happened::now());
         let is_due =
             self.published.is_none_or(|at| at.elapsed() >= self.publish_every) || !self.awaited.is_empty();
@@ -377,8 +387,10 @@ impl Actor {
             plugins: generation.digests(),
         };
         let (start, row) = (claim.start, claim.row(numbers, now));
-        self.recent.built(&claim.decisions, row.id);
-        let commit = self.parts.store.commit(claim.batch(row.clone(), self.parts.master));
+        let records = self.records.go_along(&claim.decisions, row.id);
+        let mut batch = claim.batch(row.clone(), self.parts.master);
+        batch.extend(persist(&records));
+        let commit = self.parts.store.commit(batch);
         let (fatal, store) = (self.parts.fatal.clone(), self.parts.store.clone());
         self.spawn(Purpose::Claim(start), async move {
             let committed = commit.await;
@@ -387,11 +399,14 @@ impl Actor {
             }
             Done::Claimed(start, committed)
         });
-        self.claiming.insert(start, Claiming { claim, row, generation });
+        self.claiming.insert(start, Claiming { claim, row, generation, records });
     }
 
     fn claimed(&mut self, id: StartId, result: Result<Committed, CommitError>, now: Timestamp) {
-        let Some(Claiming { claim, row, generation }) = self.claiming.remove(&id) else { return };
+        let Some(Claiming { claim, row, generation, records }) = self.claiming.remove(&id) else { return };
+        if result.is_err() {
+            self.records.come_back(records, row.id);
+        }
         match result {
             Ok(_) => {
                 self.board.claimed(id, row.id);
@@ -457,6 +472,7 @@ impl Actor {
         // Nothing is due: any long time will do.
         let board = board.map_or(Duration::from_secs(3_600), |at| Duration::from_millis(at.ms_since(now)));
         let due = Instant::now() + board.max(Duration::from_millis(1));
+        let due = self.records.due().map_or(due, |records| records.min(due));
         match self.published {
             Some(at) if self.unpublished => due.min(at + self.publish_every),
             Some(_) | None => due,
