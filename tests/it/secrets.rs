@@ -366,6 +366,10 @@ fn a_source_that_others_can_read_or_that_is_not_there_is_refused_at_check() {
 
 #[test]
 fn builds_of_the_masters_user_cannot_look_into_it_and_a_crash_of_it_writes_nothing() {
+    // What the master is started with would allow it.
+    let core = rustix::process::getrlimit(rustix::process::Resource::Core);
+    let most = rustix::process::Rlimit { current: core.maximum, maximum: core.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Core, most).unwrap();
     let site = site(&builder("", &[])).start();
     let proc = PathBuf::from(format!("/proc/{}", site.pid("master")));
     let limits = std::fs::read_to_string(proc.join("limits")).unwrap();

@@ -356,7 +356,7 @@ mod tests {
     /// Two secrets in files of a folder, and a build that may use them.
     fn build() -> (tempfile::TempDir, BTreeMap<String, Secret>, BuildSecrets) {
         let folder = tempfile::tempdir().unwrap();
-        let names = ["key", "token"].map(str::to_owned);
+        let names = ["login", "token"].map(str::to_owned);
         let source =
             |name: &String| Secret { source: SecretSource::File(folder.path().join(name)), strip: true };
         let sources = names.iter().map(|name| (name.clone(), source(name))).collect();
@@ -382,7 +382,7 @@ mod tests {
             let one = |s: &message::Secret| (texts(&s.value), s.former.iter().map(texts).collect::<Vec<_>>());
             all.iter().map(one).collect::<Vec<_>>()
         };
-        assert_eq!(sent(), [("key".to_owned(), vec![]), ("token".to_owned(), vec![])]);
+        assert_eq!(sent(), [("login".to_owned(), vec![]), ("token".to_owned(), vec![])]);
         write(&folder, "token", b"other");
         assert_eq!(sent()[1], ("other".to_owned(), vec!["token".to_owned()]));
         // What was read once can be masked, whatever became of its file.
