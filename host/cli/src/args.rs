@@ -104,6 +104,14 @@ pub enum Command {
         /// Its number
         build: u64,
     },
+    /// Show what a request waits for, or what led to a build: each decision of a policy about it
+    ///
+    /// When it was, what the policy saw and looked up, what it answered, what was done, and, if it failed, how.
+    /// Exit code 1 if `--verify` finds an answer that is not the same again.
+    #[command(after_help = "Examples:\n  windlass why 12            request 12, as `force` prints it\n  \
+                            windlass why build-7       build 7\n  \
+                            windlass why build-7 --verify")]
+    Why(WhyOrder),
     /// Withdraw a request that no build serves yet
     Cancel {
         /// Its number, as `force` prints it
@@ -152,6 +160,42 @@ pub enum Command {
     /// Everything happens in a fresh directory and on this machine. Ends with a summary, and with
     /// exit code 0 only if all was well.
     Demo(Demo),
+}
+
+/// Asks why.
+#[derive(Debug, Args)]
+pub struct WhyOrder {
+    /// A request's number, or `request-12`, or `build-7`
+    #[arg(value_name = "REQUEST|build-BUILD")]
+    pub subject: Subject,
+    /// Ask the recorded components again with what they saw then, and compare the answers
+    #[arg(long)]
+    pub verify: bool,
+    /// Show exact times, arguments and costs, and long texts whole
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+/// What `why` is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A request.
+    Request(u64),
+    /// A build.
+    Build(u64),
+}
+
+impl std::str::FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Subject, String> {
+        let (of, number): (fn(u64) -> Subject, &str) = match text.split_once('-') {
+            Some(("build", number)) => (Subject::Build, number),
+            Some(("request", number)) => (Subject::Request, number),
+            Some(_) | None => (Subject::Request, text),
+        };
+        number.parse().map(of).map_err(|_| "a number is expected, or `request-12`, or `build-7`".to_owned())
+    }
 }
 
 /// Asks a builder to build.

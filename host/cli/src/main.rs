@@ -19,6 +19,7 @@ mod place;
 mod plugin;
 mod progress;
 mod query;
+mod why;
 
 use std::process::ExitCode;
 
@@ -98,6 +99,7 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
             query::builds(&client()?, filter, json).await
         }
         Command::Build { build } => query::build(&client()?, build, json).await,
+        Command::Why(order) => why::why(&client()?, &order, json).await,
         Command::Cancel { request } => order::cancel(&client()?, request, json).await,
         Command::Stop { build, reason } => order::stop(&client()?, build, &reason).await,
         Command::Logs { build, step, log, follow } => {

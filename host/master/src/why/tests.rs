@@ -41,7 +41,6 @@ fn busy_day(components: BTreeMap<(HookKind, String), Component>) -> World {
         let name = format!("b{n}");
         let builder = Builder {
             next_slave: Some(policy(if n % 2 == 0 { "least-loaded" } else { "sticky" }, "{}")),
-            next_build: (n % 3 == 0).then(|| policy("oldest-first", "{}")),
             merge_requests: if n % 3 == 1 {
                 Merge::Policy(policy("same-branch", "{}"))
             } else {
@@ -69,6 +68,7 @@ fn busy_day(components: BTreeMap<(HookKind, String), Component>) -> World {
         rules: Rules {
             builders: builders.collect(),
             workers: workers.iter().map(rule).collect(),
+            prioritize_builders: Some(policy("oldest-first", "{}")),
             components,
             ..Rules::default()
         },
@@ -98,7 +98,7 @@ async fn every_decision_of_a_busy_day_comes_out_the_same_again() {
     for (kind, hook) in [
         (HookKind::NextSlave, "least-loaded"),
         (HookKind::NextSlave, "sticky"),
-        (HookKind::NextBuild, "oldest-first"),
+        (HookKind::PrioritizeBuilders, "oldest-first"),
         (HookKind::MergeRequests, "same-branch"),
         (HookKind::CanStartBuild, "working-hours"),
     ] {
