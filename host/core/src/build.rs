@@ -118,6 +118,8 @@ pub struct Build {
     halted: bool,
     stopped: Option<String>,
     worker_lost: Option<String>,
+    /// A step of it ended while its worker was there.
+    got_somewhere: bool,
     /// The line of the worst step so far.
     blame: Option<(Outcome, String)>,
     /// This is so many builds in a row for its requests, and the last: it does not end as *retry*.
@@ -150,6 +152,7 @@ impl Build {
             halted: false,
             stopped: None,
             worker_lost: None,
+            got_somewhere: false,
             blame: None,
             last_try: None,
         };
@@ -191,6 +194,12 @@ impl Build {
             State::Running { step, .. } => Some(step),
             State::New | State::Chosen(_) | State::Over => None,
         }
+    }
+
+    /// Whether its worker was lost before any of its steps had come to an end.
+    #[must_use]
+    pub fn lost_at_once(&self) -> bool {
+        self.worker_lost.is_some() && !self.got_somewhere
     }
 
     /// Takes in what happened.
@@ -251,6 +260,7 @@ impl Build {
             (outcome, false, Some(_)) => outcome.worst(Outcome::Retry),
             (outcome, false, None) => outcome,
         };
+        self.got_somewhere |= self.worker_lost.is_none() && outcome != Outcome::Retry;
         step.complete = Some(Completed { outcome, at: now });
         step.summary = ended.summary;
         step.urls = ended.urls;

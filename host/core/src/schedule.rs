@@ -18,6 +18,7 @@
 //!   a slot is free that it was not offered; a builder whose policies left [`REFUSALS_A_PASS`] requests
 //!   rests for [`REST_MS`], and the others go first meanwhile. While a policy is suspended whose failure
 //!   holds, its builder rests until the suspension is over or lifted.
+//! - A worker that is lost before a build gets anywhere is in quarantine for a while.
 //! - A worker without `max_builds` takes one build of each builder at a time, as Buildbot's do.
 //!
 //! - Locks of builders and workers are probed before a start begins, and taken with its claim; those of steps are
@@ -37,6 +38,7 @@ mod judge;
 mod lane;
 mod locks;
 mod parents;
+mod quarantine;
 mod reads;
 mod seat;
 mod slots;
@@ -56,6 +58,7 @@ use std::sync::Arc;
 pub use board::Board;
 pub use claim::{Claim, Given, Numbers};
 pub use locks::StepLocks;
+pub use quarantine::{FIRST_QUARANTINE_MS, LONGEST_QUARANTINE_MS};
 pub use status::{BuilderStatus, PolicyStatus, Status, WorkerStatus};
 
 use crate::builder::{Builder, PolicyUse};

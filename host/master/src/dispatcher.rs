@@ -88,6 +88,8 @@ pub struct BuildEnded {
     pub requests: Vec<RequestId>,
     /// How it ended.
     pub outcome: Outcome,
+    /// Whether its worker was lost before any of its steps had come to an end.
+    pub lost_at_once: bool,
     /// When.
     pub at: Timestamp,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use windlass_core::schedule;
+use windlass_core::time::Timestamp;
 use windlass_store::{BuildFilter, ReadError};
 
 use crate::plugins;
@@ -25,6 +26,7 @@ pub(crate) fn status(running: &Running) -> view::Status {
         problems.0.extend(poller.error.iter().map(|error| format!("poller `{}`: {error}", poller.name)));
     }
     problems.0.extend(policies.iter().filter_map(|policy| policies::trouble(policy, now)));
+    problems.0.extend(board.workers.iter().filter_map(|worker| quarantine(worker, now)));
     problems.0.extend(board.reports.iter().cloned());
     problems.0.dedup();
     let (stats, pace) = (running.store.stats(), running.dispatcher.pace());
@@ -74,6 +76,15 @@ impl Problems {
             T::default()
         })
     }
+}
+
+/// What is said of a worker in quarantine.
+fn quarantine(worker: &schedule::WorkerStatus, now: Timestamp) -> Option<String> {
+    let seconds = worker.quarantine?.ms_since(now).div_ceil(1_000);
+    Some(format!(
+        "worker `{}` gets nothing new for {seconds} s: it was lost before a build got anywhere; a reconfig lifts that",
+        worker.name
+    ))
 }
 
 fn workers(running: &Running, world: &World, board: &schedule::Status) -> Vec<view::WorkerStatus> {

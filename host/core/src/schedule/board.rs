@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::desk::{Asker, Desk};
 use super::lane::{Entry, Lane};
 use super::locks::Locks;
+use super::quarantine::Quarantines;
 use super::reads::{Awaited, Opening};
 use super::slots::Slots;
 use super::stage::{Stage, Start};
@@ -41,6 +42,7 @@ pub struct Board {
     /// take what may belong to it.
     pub(super) joining: BTreeSet<String>,
     pub(super) running: BTreeMap<BuildId, Running>,
+    pub(super) quarantines: Quarantines,
     /// Whose turn it is.
     pub(super) turns: Turns,
     /// Builders that rest or hold requests back.
@@ -92,6 +94,7 @@ impl Board {
             lane.wake_all();
             self.dirty.insert(name.clone());
         }
+        self.lift_quarantines();
         self.configure_locks();
     }
 
@@ -133,6 +136,11 @@ impl Board {
     /// A worker connected. What it says about itself can be looked up by policies.
     pub fn worker_up(&mut self, name: &str, since: Timestamp, facts: Vec<Pair>) {
         self.slots.up(name, since, facts);
+        self.has_room_again(name);
+    }
+
+    /// A worker may have builds that could have none.
+    pub(super) fn has_room_again(&mut self, name: &str) {
         let Some(no) = self.slots.number(name) else { return };
         self.slots.crews_of(no).for_each(|crew| self.turns.room(crew));
         for builder in self.asleep.iter().filter(|builder| self.slots.serves(no, builder)) {
@@ -243,6 +251,7 @@ impl Board {
             }
             self.arm(&name);
         }
+        self.end_quarantines(now);
         if self.round_rests.is_some_and(|until| until <= now) {
             self.round_rests = None;
         }
@@ -258,7 +267,7 @@ impl Board {
     pub fn next_tick(&self) -> Option<Timestamp> {
         let lanes = self.timers.first().map(|(at, _)| *at);
         let left_out = self.left_out.as_ref().map(|(at, _)| *at);
-        lanes.into_iter().chain(self.round_rests).chain(left_out).min()
+        lanes.into_iter().chain(self.round_rests).chain(left_out).chain(self.quarantines.next()).min()
     }
 
     /// Visits the builders that something happened to, and hands out what is to be done.

@@ -22,6 +22,8 @@ struct Worker {
     /// None: the configuration does not have it (any more).
     rule: Option<WorkerRule>,
     since: Option<Timestamp>,
+    /// It is in quarantine: it gets nothing new.
+    barred: bool,
     facts: Vec<Pair>,
     load: Option<f64>,
     used: u32,
@@ -83,7 +85,7 @@ impl Worker {
     }
 
     fn room(&self) -> Room {
-        match self.rule.as_ref().filter(|_| self.since.is_some()) {
+        match self.rule.as_ref().filter(|_| self.since.is_some() && !self.barred) {
             None => Room::None,
             Some(WorkerRule { max_builds: Some(max), .. }) if self.used < *max => Room::Anybody,
             Some(WorkerRule { max_builds: Some(_), .. }) => Room::None,
@@ -161,6 +163,18 @@ impl Slots {
         if let Some(no) = self.number(name) {
             self.change(no, |worker| worker.since = None);
         }
+    }
+
+    /// Lets a worker have nothing new, or something again.
+    pub(super) fn bar(&mut self, name: &str, barred: bool) {
+        if let Some(no) = self.number(name) {
+            self.change(no, |worker| worker.barred = barred);
+        }
+    }
+
+    /// Connected workers of a builder that get nothing new for now.
+    pub(super) fn barred(&self, builder: &str) -> impl Iterator<Item = &str> {
+        self.connected(builder).filter(|no| self.workers[no.0].barred).map(|no| self.name(no))
     }
 
     pub(super) fn load(&mut self, name: &str, load: f64) {
@@ -354,7 +368,7 @@ impl Slots {
             .chain(others)
             .map(|w| {
                 let max_builds = w.rule.as_ref().and_then(|r| r.max_builds);
-                let free = match (&w.rule, w.since, max_builds) {
+                let free = match (&w.rule, w.since.filter(|_| !w.barred), max_builds) {
                     (Some(_), Some(_), Some(max)) => Some(max.saturating_sub(w.used)),
                     (Some(_), Some(_), None) => None,
                     (None, _, _) | (_, None, _) => Some(0),
@@ -365,6 +379,7 @@ impl Slots {
                     running: w.used,
                     max_builds,
                     free,
+                    quarantine: None,
                 }
             })
             .collect()

@@ -56,6 +56,8 @@ pub struct WorkerStatus {
     pub max_builds: Option<u32>,
     /// Free slots; none where only the builders bound them.
     pub free: Option<u32>,
+    /// Until when it gets nothing new, since builds were lost on it before they got anywhere.
+    pub quarantine: Option<Timestamp>,
 }
 
 /// One configured use of a policy: by a builder, or by the master as a whole.

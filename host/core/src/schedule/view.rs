@@ -16,11 +16,19 @@ impl Board {
         Status {
             at: now,
             builders: self.lanes.iter().map(|(name, lane)| self.builder_status(name, lane)).collect(),
-            workers: self.slots.status(&self.rules.workers),
+            workers: self.worker_statuses(),
             locks: self.locks(),
             policies: self.desk.policies(&self.rules, now),
             reports: self.desk.reports(),
         }
+    }
+
+    fn worker_statuses(&self) -> Vec<super::WorkerStatus> {
+        let mut workers = self.slots.status(&self.rules.workers);
+        for worker in &mut workers {
+            worker.quarantine = self.quarantines.until(&worker.name);
+        }
+        workers
     }
 
     fn builder_status(&self, name: &str, lane: &Lane) -> BuilderStatus {
@@ -56,7 +64,14 @@ impl Board {
             return Some("the order of builders leaves it out".to_owned());
         }
         if !self.slots.any_room(name) {
-            return Some("all its workers are busy".to_owned());
+            let barred: Vec<String> = self.slots.barred(name).map(|worker| format!("`{worker}`")).collect();
+            return Some(match barred.as_slice() {
+                [] => "all its workers are busy".to_owned(),
+                names => format!(
+                    "no worker is free, and {} in quarantine: lost before a build got anywhere",
+                    names.join(", ") + if names.len() == 1 { " is" } else { " are" }
+                ),
+            });
         }
         self.awaited_lock(name).map(|obstacle| obstacle.to_string())
     }

@@ -56,13 +56,13 @@ pub(super) async fn build(
                 .or_else(|| panic.downcast_ref::<String>().cloned())
                 .unwrap_or_else(|| "no message".to_owned());
             tracing::error!(build = %row.id, what, "BUG: the task of a build panicked");
-            broken(builds, row.clone(), &format!("BUG: the master's task for this build panicked: {what}"))
-                .await
+            let why = format!("BUG: the master's task for this build panicked: {what}");
+            broken(builds, row.clone(), &why).await.map(|outcome| (outcome, false))
         }
     };
     let at = builds.0.parts.clock.now();
-    let outcome = match ended {
-        Ok(outcome) => outcome,
+    let (outcome, lost_at_once) = match ended {
+        Ok(end) => end,
         Err(Unrecorded { error }) if is_gone(&error) => return None,
         Err(Unrecorded { error }) => {
             // The claim has passed to somebody else, or a row is damaged: that stays so. Its slot is free.
@@ -70,7 +70,7 @@ pub(super) async fn build(
                 (Outcome::Exception, format!("its end could not be recorded: {}", chain(&error)));
             let shown = BuildRow { complete: Some(Completed { outcome, at }), summary, ..row.clone() };
             builds.0.parts.events.tell(|| view::Event::BuildFinished(view::Build::of(&shown)));
-            outcome
+            (outcome, false)
         }
     };
     Some(BuildEnded {
@@ -79,15 +79,17 @@ pub(super) async fn build(
         builder: row.builder,
         requests: row.requests,
         outcome,
+        lost_at_once,
         at,
     })
 }
 
+/// Answers how the build ended, and whether its worker was lost at once.
 async fn drive(
     builds: &Builds,
     start: BuildStart,
     stop: watch::Receiver<Stop>,
-) -> Result<Outcome, Unrecorded> {
+) -> Result<(Outcome, bool), Unrecorded> {
     let BuildStart { mut row, builder, requests: _, buildsets, generation } = start;
     let parts = &builds.0.parts;
     let config = Arc::clone(&builds.0.world.load().config);
@@ -121,7 +123,10 @@ async fn drive(
                 }
                 driver.step(spec, persist).await?
             }
-            Some(Action::End { outcome }) => return driver.end(outcome, persist).await,
+            Some(Action::End { outcome }) => {
+                let lost_at_once = driver.build.lost_at_once();
+                return driver.end(outcome, persist).await.map(|outcome| (outcome, lost_at_once));
+            }
             Some(Action::InterruptStep { .. }) | None => {
                 unreachable!("BUG: between two steps a build either goes on or ends")
             }

@@ -11,6 +11,7 @@ use windlass_core::decision::Decision;
 use windlass_core::id::RequestId;
 use windlass_core::id::{BuildId, DecisionId};
 use windlass_core::lock::Access;
+use windlass_core::outcome::Outcome;
 use windlass_core::persist::{Committed, Refusal};
 use windlass_core::policy::used_by;
 use windlass_core::record::BuildRow;
@@ -206,7 +207,7 @@ impl Actor {
             Event::WorkerUp(up) => self.board.worker_up(&up.name, up.since, up.facts),
             Event::WorkerDown(name) => self.board.worker_down(&name),
             Event::WorkerLoad(name, load) => self.board.worker_load(&name, load),
-            Event::BuildEnded(end) => self.board.build_ended(end.build, end.outcome, end.at),
+            Event::BuildEnded(end) => self.build_ended(&end),
             Event::StepLocks { build, step, uses, tell } => self.lock_step(build, &step, &uses, tell),
             Event::StepUnlocks(build) => {
                 self.locking.remove(&build);
@@ -225,6 +226,17 @@ impl Actor {
                 self.stop();
             }
         }
+    }
+
+    fn build_ended(&mut self, end: &BuildEnded) {
+        match end.outcome {
+            _ if end.lost_at_once => self.board.worker_failed(&end.worker, end.at),
+            Outcome::Retry | Outcome::Exception | Outcome::Cancelled => {}
+            Outcome::Success | Outcome::Warnings | Outcome::Failure | Outcome::Skipped => {
+                self.board.worker_proved(&end.worker);
+            }
+        }
+        self.board.build_ended(end.build, end.outcome, end.at);
     }
 
     fn lock_step(&mut self, build: BuildId, step: &str, uses: &[Access], tell: watch::Sender<Standing>) {

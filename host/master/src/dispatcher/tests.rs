@@ -227,6 +227,7 @@ impl Bench {
             builder: build.row.builder.clone(),
             requests,
             outcome,
+            lost_at_once: false,
             at,
         });
     }

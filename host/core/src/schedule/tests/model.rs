@@ -33,6 +33,7 @@ enum Happening {
         retry: bool,
     },
     Down(usize),
+    Failed(usize),
     Up(usize),
     Pass(u64),
     /// The step of a build asks for a lock, or gives back what it has or waits for.
@@ -89,6 +90,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<usize>().prop_map(|which| Happening::StoreFailed { which }),
         3 => (any::<usize>(), any::<bool>()).prop_map(|(which, retry)| Happening::End { which, retry }),
         1 => (0..3_usize).prop_map(Happening::Down),
+        1 => (0..3_usize).prop_map(Happening::Failed),
         1 => (0..3_usize).prop_map(Happening::Up),
         1 => (1..20_000_u64).prop_map(Happening::Pass),
         3 => (any::<usize>(), prop::option::weighted(0.6, 0..LOCKS.len()))
@@ -231,6 +233,10 @@ fn play(happenings: Vec<Happening>, world: World) -> Table {
             }
             Happening::Down(which) => {
                 table.board.worker_down(WORKERS[which].0);
+                table.turn();
+            }
+            Happening::Failed(which) => {
+                table.board.worker_failed(WORKERS[which].0, table.now);
                 table.turn();
             }
             Happening::Up(which) => {
