@@ -1,10 +1,9 @@
 //! After a restart: builds that were cut off are closed, and their requests wait again.
 
 use windlass_core::id::MasterId;
-use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
-use windlass_core::record::{BuildRow, LogRow, StepRow};
-use windlass_core::request::{Completed, Request};
+use windlass_core::record::{BuildRow, CutOff, LogRow, StepRow};
+use windlass_core::request::Request;
 use windlass_core::time::Timestamp;
 use windlass_store::{CommitError, ReadError, Store};
 
@@ -66,18 +65,13 @@ fn close(
     claimed: &[Request],
     now: Timestamp,
 ) -> Vec<Persist> {
-    let complete = Some(Completed { outcome: Outcome::Retry, at: now });
     let fence = row.fence;
-    let logs = logs.into_iter().filter(|log| !log.finished);
-    let logs = logs.map(|log| Persist::PutLog { fence, log: LogRow { finished: true, ..log } });
-    let steps = steps.into_iter().filter(|step| step.complete.is_none()).map(|step| Persist::PutStep {
-        fence,
-        step: StepRow { complete, summary: SUMMARY.to_owned(), ..step },
-    });
-    let build = Persist::PutBuild(BuildRow { complete, summary: SUMMARY.to_owned(), ..row.clone() });
+    let CutOff { build, steps, logs } = CutOff::new(row.clone(), steps, logs, now, SUMMARY);
+    let logs = logs.into_iter().map(|log| Persist::PutLog { fence, log });
+    let steps = steps.into_iter().map(|step| Persist::PutStep { fence, step });
     let held = |request: &&Request| request.claim.is_some_and(|claim| claim.fence == fence);
     let requests = claimed.iter().filter(held).map(|request| request.id).collect();
-    logs.chain(steps).chain([build, Persist::Unclaim { requests, fence }]).collect()
+    logs.chain(steps).chain([Persist::PutBuild(build), Persist::Unclaim { requests, fence }]).collect()
 }
 
 /// Gives back requests that are held under a fence that no running build has.
