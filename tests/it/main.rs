@@ -16,4 +16,5 @@ mod restart;
 mod secrets;
 mod tidy;
 mod tutorials;
+mod why;
 mod workers;
