@@ -29,7 +29,7 @@ fn an_estimate_is_the_median_for_each_turn_over_the_slots_and_none_without_histo
     assert_eq!(of(1, 4, 4, &[1_000]), None, "there is room: it is not slots that it waits for");
 }
 
-/// A day of 1,200 requests for six builders with the bundled policies, on four workers.
+/// A day of 1,200 requests for six builders, in bursts, with the bundled policies, on four workers.
 fn busy_day(components: BTreeMap<(HookKind, String), Component>) -> World {
     let policy = |hook: &str, args: &str| PolicyUse {
         hook: format!("windlass:{hook}"),
@@ -53,8 +53,8 @@ fn busy_day(components: BTreeMap<(HookKind, String), Component>) -> World {
         (name, Arc::new(builder))
     });
     let jobs = (1..=1_200).map(|id| {
-        let mut job =
-            Job::of(id, &format!("b{}", id % 6), Timestamp(id * 71_000)).built_in(180_000 + id * 300);
+        let mut job = Job::of(id, &format!("b{}", id % 6), Timestamp(id / 24 * 1_704_000 + id))
+            .built_in(180_000 + id * 300);
         job.request.priority = i32::try_from(id % 4).expect("it is small");
         let branch = Some(format!("branch-{}", id % 5));
         let stamp = SourceStamp { branch, repository: "r".to_owned(), ..SourceStamp::default() };
@@ -143,6 +143,6 @@ async fn every_decision_of_a_busy_day_comes_out_the_same_again() {
     }
     // A machine that is busy with other things may be too slow for an answer now and then.
     assert!(nothing.iter().all(|why| why.contains("CPU") || why.contains("within")), "{nothing:?}");
-    assert!(same > 1_500 && nothing.len() < same / 20, "{same} the same, {} without", nothing.len());
+    assert!(same > 1_000 && nothing.len() < same / 20, "{same} the same, {} without", nothing.len());
     assert_eq!(kinds.len(), policies.len(), "{kinds:?}");
 }

@@ -10,7 +10,7 @@ use windlass_core::digest::Digest;
 use windlass_core::id::RequestId;
 use windlass_core::policy::{FaultKind, RequestInfo};
 use windlass_core::text::chain;
-use windlass_runtime::plugin::{Plugin, Source};
+use windlass_runtime::plugin::{BUNDLED, Plugin, Source};
 use windlass_runtime::registry::Generation;
 use windlass_runtime::{Reply, Runtime};
 use windlass_store::{ReadError, Store};
@@ -76,12 +76,15 @@ impl<'a> Verifier<'a> {
         match self.loaded.entry(digest) {
             Entry::Occupied(loaded) => loaded.get().clone(),
             Entry::Vacant(new) => {
-                let name = decision.policy.hook.split(':').next().unwrap_or_default().to_owned();
+                // A bundled one may be another version's.
+                let (name, origin) = match decision.policy.hook.split_once(':') {
+                    Some((BUNDLED, hook)) => (hook.to_owned(), Source::Bundled),
+                    Some((plugin, _)) => (plugin.to_owned(), Source::File("the store".into())),
+                    None => return Err(format!("`{}` names no plugin", decision.policy.hook)),
+                };
                 let (runtime, cas) = (self.runtime.clone(), self.store.cas().clone());
                 let load = move || match cas.get(&digest) {
-                    Ok(Some(bytes)) => runtime
-                        .load(&name, Source::File("the store".into()), bytes)
-                        .map_err(|error| chain(&error)),
+                    Ok(Some(bytes)) => runtime.load(&name, origin, bytes).map_err(|error| chain(&error)),
                     Ok(None) => Err(format!("the component with digest {} is gone", digest.short())),
                     Err(error) => Err(chain(&error)),
                 };
