@@ -230,11 +230,13 @@ impl Actor {
 
     fn build_ended(&mut self, end: &BuildEnded) {
         match end.outcome {
-            _ if end.lost_at_once => self.board.worker_failed(&end.worker, end.at),
-            Outcome::Retry | Outcome::Exception | Outcome::Cancelled => {}
             Outcome::Success | Outcome::Warnings | Outcome::Failure | Outcome::Skipped => {
                 self.board.worker_proved(&end.worker);
             }
+            Outcome::Retry | Outcome::Exception | Outcome::Cancelled if end.lost_at_once => {
+                self.board.worker_failed(&end.worker, end.at);
+            }
+            Outcome::Retry | Outcome::Exception | Outcome::Cancelled => {}
         }
         self.board.build_ended(end.build, end.outcome, end.at);
     }
