@@ -54,7 +54,9 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(Failed { exit, error }) => {
             if json {
-                query::print_json(&serde_json::json!({ "code": exit.name(), "message": format!("{error:#}") }));
+                query::print_json(
+                    &serde_json::json!({ "code": exit.name(), "message": format!("{error:#}") }),
+                );
             }
             // Names that a plugin gave itself may stand in it.
             anstream::eprintln!("{} {}", paint(BAD, "error:"), tame_lines(&format!("{error:#}")));

@@ -192,14 +192,12 @@ mod tests {
             builddir: "linux".into(),
             env: vec![("A".into(), "b".into())],
             grants: vec![("exec".into(), vec!["*".into()])],
-            secrets: vec![
-                Secret {
-                    name: "key".into(),
-                    placeholder: "windlass_secret_0".into(),
-                    value: SecretValue(b"a\xffb".as_slice().into()),
-                    former: vec![SecretValue(b"before".as_slice().into())],
-                },
-            ],
+            secrets: vec![Secret {
+                name: "key".into(),
+                placeholder: "windlass_secret_0".into(),
+                value: SecretValue(b"a\xffb".as_slice().into()),
+                former: vec![SecretValue(b"before".as_slice().into())],
+            }],
         })
     }
 
