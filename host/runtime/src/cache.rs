@@ -178,7 +178,11 @@ pub fn make_room(folder: &Path, most: u64) -> io::Result<()> {
     for (_, len, path) in files.iter().rev() {
         kept += len;
         if kept > most {
-            fs::remove_file(path)?;
+            match fs::remove_file(path) {
+                // Another process made the same room.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
         }
     }
     Ok(())

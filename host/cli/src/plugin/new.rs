@@ -169,18 +169,25 @@ fn sdk_manifest() -> String {
 
 /// The name becomes a hook's, a file's and a package's.
 fn check_name(name: &str) -> Result<(), Failed> {
-    let word =
-        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    if name.len() > 64 || !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.split('-').all(word) {
+    if !is_kebab_case(name) {
         return Err(refused(format!("`{name}` is not in kebab-case, as `least-loaded` is{}", meant(name))));
     }
-    // Names that a toolchain or the host has taken: nothing of this kind can be called so.
-    const TAKEN: [&str; 9] =
-        ["windlass", "windlass-sdk", "core", "std", "alloc", "test", "proc-macro", "types", "plugin"];
-    if TAKEN.contains(&name) {
+    if is_taken(name) {
         return Err(refused(format!("`{name}` is taken; pick another name")));
     }
     Ok(())
+}
+
+fn is_kebab_case(name: &str) -> bool {
+    let word =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.split('-').all(word)
+}
+
+/// Names that a toolchain or the host has taken: nothing of this kind can be called so.
+fn is_taken(name: &str) -> bool {
+    ["windlass", "windlass-sdk", "core", "std", "alloc", "test", "proc-macro", "types", "plugin"]
+        .contains(&name)
 }
 
 /// What whoever gave that name may have meant.
@@ -190,7 +197,8 @@ fn meant(name: &str) -> String {
     }
     let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let kebab = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
-    if check_name(&kebab).is_ok() { format!("; did you mean `{kebab}`?") } else { String::new() }
+    let good = is_kebab_case(&kebab) && !is_taken(&kebab);
+    if good { format!("; did you mean `{kebab}`?") } else { String::new() }
 }
 
 fn refused(why: String) -> Failed {

@@ -134,7 +134,8 @@ async fn a_master_that_cannot_start_says_everything_that_is_wrong() {
     let address = taken.local_addr().unwrap().to_string();
     place.write(&config("").replace("127.0.0.1:0", &address));
     let error = place.try_start().await.unwrap_err();
-    assert_eq!(error.to_string(), format!("failed to listen on `{address}` for workers"));
+    let expected = format!("failed to listen for workers on `{address}`, which `listen` in [master] says");
+    assert_eq!(error.to_string(), expected);
     drop(taken);
     place.start().await.shutdown().await;
 }
