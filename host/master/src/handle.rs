@@ -11,8 +11,9 @@ use crate::events::Listener;
 use crate::force::{self, ForceError};
 use crate::reconfig::{self, ReconfigError};
 use crate::running::Running;
+use crate::start::MASTER;
 use crate::withdraw::{self, WithdrawError};
-use crate::{build_driver, logs, plugins, policies, start, status, view, view_build, why};
+use crate::{build_driver, logs, masters, plugins, policies, start, status, view, view_build, why};
 
 /// The most builds of one answer; `before` asks for the next ones.
 const BUILDS_SHOWN: usize = 10_000;
@@ -322,6 +323,13 @@ impl Handle {
                 before = after;
             }
         });
+    }
+
+    /// Says every minute that this master is there, and takes over from those that are not.
+    pub(crate) fn mind_masters(&self) {
+        let Running { closing, store, clock, .. } = &*self.0;
+        let minding = masters::mind(store.clone(), MASTER, Arc::clone(clock));
+        tokio::spawn(closing.clone().run_until_cancelled_owned(minding));
     }
 
     /// Shuts down as soon as something is told that the master cannot live with.

@@ -16,6 +16,7 @@ pub mod git_poller;
 pub mod handle;
 pub mod intake;
 mod logs;
+mod masters;
 mod plugins;
 mod policies;
 mod reading;

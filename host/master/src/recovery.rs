@@ -1,5 +1,6 @@
 //! After a restart: builds that were cut off are closed, and their requests wait again.
 
+use windlass_core::claim::holder;
 use windlass_core::id::MasterId;
 use windlass_core::persist::Persist;
 use windlass_core::record::{BuildRow, CutOff, LogRow, StepRow};
@@ -34,7 +35,12 @@ pub async fn recover(
     master: MasterId,
     now: Timestamp,
 ) -> Result<(usize, usize), RecoveryError> {
-    let builds = store.running_builds()?;
+    let mut builds = Vec::new();
+    for row in store.running_builds()? {
+        if is_ours(store, &row, master)? {
+            builds.push(row);
+        }
+    }
     let claimed = store.claimed_requests(master)?;
     let mut commits = Vec::new();
     for row in &builds {
@@ -54,6 +60,13 @@ pub async fn recover(
         }
     }
     Ok((builds.len(), claimed.len()))
+}
+
+/// Whether no other master holds a request of this build under its fence.
+fn is_ours(store: &Store, row: &BuildRow, master: MasterId) -> Result<bool, ReadError> {
+    let requests = store.requests(&row.requests)?;
+    let mut holders = requests.iter().filter_map(holder);
+    Ok(holders.all(|claim| claim.master == master || claim.fence != row.fence))
 }
 
 /// The commit that closes a build: its logs, its running steps, itself; then its requests are given

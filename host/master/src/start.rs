@@ -24,6 +24,7 @@ use crate::fatal::Fatal;
 use crate::git_poller::{self, Pollers};
 use crate::handle::Handle;
 use crate::intake::{self, Intake};
+use crate::masters::{self, MastersError};
 use crate::plugins;
 use crate::reading::{Faults, Good, Reading};
 use crate::reconfig::Gate;
@@ -109,6 +110,9 @@ pub enum StartError {
     /// What the last run left cannot be put in order.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
+    /// The rows of masters could not be brought up to date.
+    #[error(transparent)]
+    Masters(#[from] MastersError),
     /// Workers cannot connect.
     #[error("failed to listen for workers on `{address}`, which `listen` in [master] says")]
     Listen {
@@ -180,6 +184,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
 
     let generation = number(&store, generation).await?;
     let seal = secrets::seal(&store).await?;
+    masters::register(&store, MASTER, clock.now()).await?;
     let (builds, requests) = recovery::recover(&store, MASTER, clock.now()).await?;
     if builds + requests > 0 {
         tracing::info!(builds, requests, "closed what the last run left; its requests wait again");
@@ -259,6 +264,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     let handle = Handle::new(running);
     handle.heed_fatal();
     handle.log_policies();
+    handle.mind_masters();
     Ok(Master { handle })
 }
 
