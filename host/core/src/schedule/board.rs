@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::desk::{Asker, Desk};
-use super::lane::{Entry, Lane};
+use super::lane::{Entry, HeldBy, Lane};
 use super::locks::Locks;
 use super::quarantine::Quarantines;
 use super::reads::{Awaited, Opening};
@@ -125,8 +125,8 @@ impl Board {
             opening.withdrawn.push((builder.to_owned(), request));
             return;
         }
-        let Some(lane) = self.lanes.get_mut(builder).filter(|lane| !lane.is_taken(request)) else { return };
-        if lane.remove(request).is_some() {
+        let Some(lane) = self.lanes.get_mut(builder) else { return };
+        if lane.withdraw(request) {
             self.dirty.insert(builder.to_owned());
         } else {
             lane.forget(request);
@@ -145,7 +145,7 @@ impl Board {
         self.slots.crews_of(no).for_each(|crew| self.turns.room(crew));
         for builder in self.asleep.iter().filter(|builder| self.slots.serves(no, builder)) {
             if let Some(lane) = self.lanes.get_mut(builder) {
-                lane.wake_all();
+                lane.wake_judged();
                 self.dirty.insert(builder.clone());
             }
         }
@@ -190,7 +190,7 @@ impl Board {
             } else if ours.is_some() {
                 lane.put_back(request);
             } else {
-                lane.hold(request, now.plus_ms(HOLD_MS), Vec::new(), why);
+                lane.hold(request, now.plus_ms(HOLD_MS), Vec::new(), HeldBy::Wait, why);
             }
         }
         self.release_locks(start.locks);
@@ -217,7 +217,13 @@ impl Board {
             for entry in running.entries {
                 let (id, wait) = (entry.request.id, retry_after(entry.retries + 1));
                 if lane.restore(entry) && wait > 0 {
-                    lane.hold(id, at.plus_ms(wait), Vec::new(), "its builds keep ending as retry");
+                    lane.hold(
+                        id,
+                        at.plus_ms(wait),
+                        Vec::new(),
+                        HeldBy::Wait,
+                        "its builds keep ending as retry",
+                    );
                 }
             }
         }

@@ -25,8 +25,18 @@ enum Place {
     Held {
         until: Timestamp,
         wants: Vec<WorkerNo>,
+        by: HeldBy,
     },
     Taken(StartId),
+}
+
+/// Who holds a request back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeldBy {
+    /// A policy, which may judge otherwise of another worker.
+    Policy,
+    /// It waits for its next try, whoever comes.
+    Wait,
 }
 
 /// A request as the board keeps it.
@@ -39,6 +49,8 @@ pub(super) struct Entry {
     alike: Option<u64>,
     /// Workers that it was offered in vain since its last hold was over.
     refused: BTreeSet<WorkerNo>,
+    /// It was completed while a start had taken it: it never waits again.
+    withdrawn: bool,
     place: Place,
 }
 
@@ -108,7 +120,8 @@ impl Lane {
         let alike = merge::alike(&buildset);
         let id = request.id;
         let (request, refused) = (Arc::new(request), BTreeSet::new());
-        let entry = Entry { request, buildset, retries, alike, refused, place: Place::Waiting };
+        let entry =
+            Entry { request, buildset, retries, alike, refused, withdrawn: false, place: Place::Waiting };
         self.entries.insert(id, entry);
         self.wait(id);
         true
@@ -147,10 +160,6 @@ impl Lane {
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.tail.is_none()
-    }
-
-    pub(super) fn is_taken(&self, id: RequestId) -> bool {
-        self.entries.get(&id).is_some_and(|e| matches!(e.place, Place::Taken(_)))
     }
 
     /// Of the loaded ones.
@@ -212,6 +221,10 @@ impl Lane {
     /// Puts a taken request back among the waiting ones.
     pub(super) fn put_back(&mut self, id: RequestId) {
         self.unplace(id);
+        if self.entries.get(&id).is_some_and(|entry| entry.withdrawn) {
+            self.remove(id);
+            return;
+        }
         self.wait(id);
     }
 
@@ -229,9 +242,20 @@ impl Lane {
     }
 
     /// Holds a request until a moment, or until one of the workers `wants` has a slot if that comes first.
-    pub(super) fn hold(&mut self, id: RequestId, until: Timestamp, wants: Vec<WorkerNo>, why: &str) {
+    pub(super) fn hold(
+        &mut self,
+        id: RequestId,
+        until: Timestamp,
+        wants: Vec<WorkerNo>,
+        by: HeldBy,
+        why: &str,
+    ) {
         self.unplace(id);
-        let Some(key) = self.place(id, Place::Held { until, wants: wants.clone() }) else { return };
+        if self.entries.get(&id).is_some_and(|entry| entry.withdrawn) {
+            self.remove(id);
+            return;
+        }
+        let Some(key) = self.place(id, Place::Held { until, wants: wants.clone(), by }) else { return };
         self.held.insert((until, key));
         self.ages.insert((key.submitted, id));
         for worker in wants {
@@ -275,6 +299,8 @@ impl Lane {
             && until <= now
         {
             self.end_hold(key.id);
+            // What it was put behind the others for is over.
+            self.refusals = 0;
         }
         if self.rest.as_ref().is_some_and(|r| r.until <= now) {
             self.end_rest();
@@ -286,6 +312,26 @@ impl Lane {
         for _ in 0..limit {
             let Some(key) = self.wanting.get(&worker).and_then(BTreeSet::first).copied() else { break };
             self.put_back(key.id);
+        }
+    }
+
+    /// Lets those wait again that a policy held back: there is a worker that it was not asked about.
+    pub(super) fn wake_judged(&mut self) {
+        let judged =
+            |id: &RequestId| matches!(self.entries[id].place, Place::Held { by: HeldBy::Policy, .. });
+        let ids: Vec<RequestId> = self.held.iter().map(|(_, key)| key.id).filter(judged).collect();
+        ids.into_iter().for_each(|id| self.end_hold(id));
+        self.end_rest();
+    }
+
+    /// A request is complete. One that a start has taken leaves when the start gives it back.
+    pub(super) fn withdraw(&mut self, id: RequestId) -> bool {
+        match self.entries.get_mut(&id) {
+            Some(entry) if matches!(entry.place, Place::Taken(_)) => {
+                entry.withdrawn = true;
+                true
+            }
+            Some(_) | None => self.remove(id).is_some(),
         }
     }
 
@@ -347,7 +393,7 @@ impl Lane {
                     self.alike.remove(&(alike, key));
                 }
             }
-            Place::Held { until, wants } => {
+            Place::Held { until, wants, by: _ } => {
                 self.held.remove(&(*until, key));
                 for worker in wants {
                     if let Some(keys) = self.wanting.get_mut(worker) {

@@ -200,6 +200,9 @@ impl Board {
     /// A step gives back its locks, or waits no more: for them, or for requests.
     pub fn unlock_step(&mut self, build: BuildId) {
         self.locks.parents.remove(&build);
+        // An answer that is not handed out yet is for this step; the build's next one must not take it for its own.
+        let is_its = |effect: &Effect| matches!(effect, Effect::StepLocks { build: of, .. } if *of == build);
+        self.effects.retain(|effect| !is_its(effect));
         let ticket = self.locks.steps.remove(&build);
         self.release_locks(ticket);
     }

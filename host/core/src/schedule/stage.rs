@@ -7,7 +7,7 @@ use super::claim::{Claim, Given};
 use super::desk::{Asked, Desk, Unasked};
 use super::draft::{Advice, instead, unasked};
 use super::judge::Verdict;
-use super::lane::{Entry, Rest};
+use super::lane::{Entry, HeldBy, Rest};
 use super::slots::WorkerNo;
 use super::{
     ASKED_AGAIN, Board, Effect, HOLD_MS, MERGE_BOUND, REFUSALS_A_PASS, REST_MS, Reply, StartId,
@@ -370,7 +370,7 @@ impl Board {
                     // A slot came free while the policy thought: the next question offers it.
                     done = Done::Stale;
                 } else {
-                    lane.hold(request, now.plus_ms(HOLD_MS), wants, why);
+                    lane.hold(request, now.plus_ms(HOLD_MS), wants, HeldBy::Policy, why);
                 }
                 lane.refusals += 1;
                 if lane.refusals >= REFUSALS_A_PASS {

@@ -653,6 +653,50 @@ fn a_retried_build_puts_its_requests_back_at_once_then_later_and_later() {
 }
 
 #[test]
+fn the_wait_of_a_retried_request_does_not_end_because_a_worker_comes() {
+    let mut table = Table::new(&[("w", Some(1))], vec![builder("a", &["w"])]);
+    table.submit([request(1, "a")]);
+    for build in [1, 2] {
+        table.commit();
+        table.board.worker_down("w");
+        table.end(build, Outcome::Retry);
+        table.board.worker_up("w", table.now, Vec::new());
+        table.turn();
+    }
+    assert!(table.claims.is_empty(), "its third try is due in a second");
+    table.pass(1_000);
+    assert_eq!(table.commit(), started(&[("w", &[1])]));
+}
+
+#[test]
+fn a_builder_whose_request_was_refused_has_its_turn_again_when_the_hold_is_over() {
+    let gated = Builder { can_start_build: Some(policy("hours")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![gated, builder("b", &["w"])]);
+    table.submit([Request { priority: 9, ..request(1, "a") }]);
+    table.submit((2..=50).map(|id| request(id, "b")));
+    table.answer(Answer::Names(Vec::new()));
+    assert_eq!(table.commit(), started(&[("w", &[2])]));
+    table.pass(HOLD_MS);
+    table.end(1, Outcome::Success);
+    assert_eq!(table.asks.len(), 1, "it is more urgent than all that `b` has");
+    table.answer(Answer::Names(vec!["w".to_owned()]));
+    assert_eq!(table.commit(), started(&[("w", &[1])]));
+}
+
+#[test]
+fn what_is_withdrawn_while_a_policy_thinks_of_it_does_not_come_back() {
+    let gated = Builder { can_start_build: Some(policy("hours")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![gated]);
+    table.submit([request(1, "a")]);
+    table.stored.clear();
+    table.board.withdrawn("a", RequestId(1));
+    table.answer(Answer::Names(Vec::new()));
+    table.pass(HOLD_MS);
+    assert!(table.asks.is_empty());
+    assert_eq!(table.board.status(table.now).builders[0].pending, 0);
+}
+
+#[test]
 fn a_worker_that_leaves_while_its_policy_thinks_is_not_used() {
     let choosy = Builder { next_slave: Some(policy("choose")), ..builder("a", &["w1", "w2"]) };
     let mut table = Table::new(&[("w1", Some(1)), ("w2", Some(1))], vec![choosy]);

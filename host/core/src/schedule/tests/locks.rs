@@ -56,6 +56,23 @@ fn a_request_whose_lock_is_taken_stays_pending_keeps_no_slot_and_says_what_it_wa
 }
 
 #[test]
+fn an_answer_that_a_step_did_not_live_to_hear_is_not_its_successors() {
+    let mut table = table(&[("w", 3)], vec![builder("a", &["w"])], &[("db", 1)]);
+    table.submit([request(1, "a"), request(2, "a"), request(3, "a")]);
+    table.commit();
+    assert_eq!(table.step(1, "db"), StepLocks::Held);
+    assert!(matches!(table.step(2, "db"), StepLocks::Waits(_)));
+    assert!(matches!(table.step(3, "db"), StepLocks::Waits(_)));
+    // In one burst: the first gives back, the second's step ends, its next one asks.
+    table.board.unlock_step(BuildId(1));
+    table.board.unlock_step(BuildId(2));
+    let asked = table.board.lock_step(BuildId(2), "s", &one("db"), table.now);
+    assert!(matches!(asked, StepLocks::Waits(_)), "the third is ahead of it: {asked:?}");
+    table.turn();
+    assert_eq!(table.step_locks, [(3, Ok(()))]);
+}
+
+#[test]
 fn a_lock_goes_to_who_asked_first_not_to_who_is_more_urgent() {
     let builders =
         vec![locked("a", &["w"], &["db"]), locked("b", &["w"], &["db"]), locked("c", &["w"], &["db"])];
