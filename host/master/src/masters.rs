@@ -47,7 +47,11 @@ pub(crate) async fn heartbeat(
     let silent_since = Timestamp(now.0.saturating_sub(SILENT_MS));
     let mut freed = 0;
     for dead in store.masters()? {
-        if dead.id == master || !dead.active || dead.last_active > silent_since {
+        if dead.id == master || dead.last_active > silent_since {
+            continue;
+        }
+        // One that was buried before may have come back for a moment.
+        if !dead.active && store.claimed_requests(dead.id)?.is_empty() {
             continue;
         }
         let overdue = Overdue::Master { master: dead.id, silent_since };
