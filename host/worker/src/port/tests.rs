@@ -602,18 +602,13 @@ async fn processes_that_start_each_other_end_all_the_same() {
     std::fs::create_dir_all(world.folder.path().join("b/build")).unwrap();
     std::fs::write(
         world.folder.path().join("b/build/breed"),
-        "test $1 -gt 5 || { setsid sh breed $(($1+1)) & setsid sh breed $(($1+1)) & }\nexec sleep 1000\n",
+        "test $1 -gt 1 || echo > left\n\
+         test $1 -gt 5 || { setsid sh breed $(($1+1)) & setsid sh breed $(($1+1)) & }\nexec sleep 1000\n",
     )
     .unwrap();
-    assert_eq!(world.run(sh("(setsid sh breed 1 >/dev/null 2>&1 &)")).await, Exit::Code(0));
-    // The first of them may be between two programs still, where nothing tells whose it is.
-    let orphans = &world.context.machine.orphans;
-    let seen = async {
-        while !orphans.has_left("c0") {
-            tokio::task::yield_now().await
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(10), seen).await.unwrap();
+    // The command ends when the first of them has left its group; before that it would end with the group.
+    let breed = "mkfifo left; (setsid sh breed 1 >/dev/null 2>&1 &); read line < left";
+    assert_eq!(world.run(sh(breed)).await, Exit::Code(0));
     let ended = world.context.machine.orphans.end("c0");
     assert!(ended.left.is_empty() && !ended.killed.is_empty(), "{ended:?}");
     assert_eq!(world.context.machine.orphans.end("c0").report(), "");
