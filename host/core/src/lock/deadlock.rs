@@ -100,18 +100,53 @@ pub fn describe(circle: &[Link], name: impl Fn(Node) -> String) -> String {
 }
 
 /// Those who can never go on. Those in `despite` count as if they could; unless `heed_lines`, a place in line is
-/// nothing that anybody has to wait behind.
+/// nothing that anybody has to wait behind. Costs what the graph has of debts.
 pub(super) fn stuck(graph: &Graph, despite: &BTreeSet<Node>, heed_lines: bool) -> BTreeSet<Node> {
     let mut stuck: BTreeSet<Node> = graph.keys().filter(|node| !despite.contains(node)).copied().collect();
-    loop {
-        let gone = |debt: &Debt| !stuck.contains(&debt.who) || (debt.ahead.is_some() && !heed_lines);
-        let free = |node: &&Node| graph[node].iter().any(|way| way.iter().all(|wait| met(wait, gone)));
-        let freed: Vec<Node> = stuck.iter().filter(free).copied().collect();
-        if freed.is_empty() {
-            return stuck;
+    // Ways with the number of their waits that are not met, and waits with their way and what they still need.
+    let mut ways: Vec<(Node, usize)> = Vec::new();
+    let mut waits: Vec<(usize, u64)> = Vec::new();
+    let mut owed: BTreeMap<Node, Vec<(usize, u64)>> = BTreeMap::new();
+    let mut free = Vec::new();
+    for node in &stuck {
+        for way in &graph[node] {
+            let mut unmet = 0;
+            for wait in way {
+                let mut needs = wait.needs;
+                for debt in &wait.of {
+                    if stuck.contains(&debt.who) && (heed_lines || debt.ahead.is_none()) {
+                        owed.entry(debt.who).or_default().push((waits.len(), debt.amount));
+                    } else {
+                        needs = needs.saturating_sub(debt.amount);
+                    }
+                }
+                unmet += usize::from(needs > 0);
+                waits.push((ways.len(), needs));
+            }
+            ways.push((*node, unmet));
+            if unmet == 0 {
+                free.push(*node);
+            }
         }
-        stuck.retain(|node| !freed.contains(node));
     }
+    while let Some(node) = free.pop() {
+        if !stuck.remove(&node) {
+            continue;
+        }
+        for (wait, amount) in owed.remove(&node).unwrap_or_default() {
+            let (way, needs) = &mut waits[wait];
+            let was_met = *needs == 0;
+            *needs = needs.saturating_sub(amount);
+            if !was_met && *needs == 0 {
+                let (node, unmet) = &mut ways[*way];
+                *unmet -= 1;
+                if *unmet == 0 {
+                    free.push(*node);
+                }
+            }
+        }
+    }
+    stuck
 }
 
 /// The circle that a stuck node runs into.
