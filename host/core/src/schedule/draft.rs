@@ -39,7 +39,7 @@ impl Board {
         let mut see = |entry: &Entry| {
             lookups.requests.insert(entry.request.id.0, entry.buildset.properties.pairs());
             seen.push((entry.request.id, entry.request.version));
-            request_info(entry)
+            RequestInfo::of(&entry.request, &entry.buildset)
         };
         let question = match stage {
             Stage::Pick => {
@@ -113,19 +113,4 @@ pub(super) fn unasked(stage: Stage, policy: &PolicyUse, why: &Unasked) -> Advice
 /// Whether nothing goes on while a policy gives no answer. A gate that fails is a closed one.
 fn holds(stage: Stage, policy: &PolicyUse) -> bool {
     stage == Stage::Allow || policy.on_error == OnError::Hold
-}
-
-fn request_info(entry: &Entry) -> RequestInfo {
-    let (request, buildset) = (&entry.request, &entry.buildset);
-    RequestInfo {
-        id: request.id.0,
-        buildset: request.buildset.0,
-        builder: request.builder.clone(),
-        stamps: buildset.stamps.clone(),
-        priority: request.priority,
-        submitted: request.submitted,
-        waited_for: request.waited_for,
-        reason: buildset.reason.clone(),
-        properties: Vec::new(),
-    }
 }
