@@ -36,7 +36,7 @@ impl Board {
             holders.insert(line.ticket);
             let waits = self.locks.table.is_waiting(line.ticket);
             let begins = self.joining.contains(name);
-            let visited = self.turns.is_waiting(name) && (self.ordering || self.round_rests.is_some());
+            let visited = self.turns.is_waiting(name) && self.ordering;
             assert!(
                 !waits || begins || visited || self.can_begin(name),
                 "`{name}` cannot use its place in line"

@@ -232,6 +232,15 @@ impl Board {
         self.wake(woken);
     }
 
+    /// No builder begins for a while: none keeps others waiting for what it will not take meanwhile.
+    pub(super) fn clear_lines(&mut self) {
+        let in_line = self.locks.lines.iter().filter(|(_, line)| line.place.is_some());
+        let in_line: Vec<String> = in_line.map(|(name, _)| name.clone()).collect();
+        in_line.iter().for_each(|name| self.step_aside(name));
+        // Nobody is locked out by them now; whose turn it is then is seen when the rest is over.
+        self.dirty.extend(in_line);
+    }
+
     /// Whether a builder stands in line for a worker that has no room for it any more.
     pub(super) fn has_lost_its_aim(&self, name: &str) -> bool {
         let place = self.locks.lines.get(name).and_then(|line| line.place.as_ref());

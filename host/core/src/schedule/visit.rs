@@ -18,6 +18,10 @@ impl Board {
     pub(super) fn visit(&mut self, now: Timestamp) {
         loop {
             self.line_up();
+            if self.round_rests.is_some() {
+                self.clear_lines();
+                self.line_up();
+            }
             if self.ordering || self.round_rests.is_some() || self.closed {
                 return;
             }

@@ -73,6 +73,26 @@ fn an_answer_that_a_step_did_not_live_to_hear_is_not_its_successors() {
 }
 
 #[test]
+fn while_the_order_of_builders_rests_their_lines_keep_no_step_waiting() {
+    let builders = vec![locked("a", &["w"], &["db"]), locked("b", &["w"], &["db"]), builder("c", &["w"])];
+    let mut table = table(&[("w", 9)], builders.clone(), &[("db", 1)]);
+    table.submit([request(1, "a"), request(2, "c"), request(3, "b")]);
+    assert_eq!(table.commit(), started(&[("w", &[1]), ("w", &[2])]));
+    assert!(table.why("b").unwrap().starts_with("waits for lock `db`"));
+    let order = PolicyUse { on_error: OnError::Hold, ..policy("order") };
+    table.configure(builders, Some(order), "one");
+    table.submit([request(4, "c")]);
+    table.fail();
+    assert!(matches!(table.step(2, "db"), StepLocks::Waits(_)));
+    table.end(1, Outcome::Success);
+    assert_eq!(table.step_locks, [(2, Ok(()))], "`b` begins nothing before the rest is over");
+    table.step_ends(2);
+    table.pass(HOLD_MS);
+    table.answer(Answer::Names(vec!["b".to_owned(), "c".to_owned()]));
+    assert_eq!(table.begun.len(), 4, "then everybody begins");
+}
+
+#[test]
 fn a_lock_goes_to_who_asked_first_not_to_who_is_more_urgent() {
     let builders =
         vec![locked("a", &["w"], &["db"]), locked("b", &["w"], &["db"]), locked("c", &["w"], &["db"])];
