@@ -72,6 +72,25 @@ pub struct Request {
     pub complete: Option<Completed>,
 }
 
+impl Request {
+    /// A new one that nobody waits for, of the ordinary priority.
+    #[must_use]
+    pub fn new(id: RequestId, buildset: BuildsetId, builder: String, submitted: Timestamp) -> Request {
+        Request {
+            id,
+            buildset,
+            builder,
+            priority: 0,
+            version: 1,
+            submitted,
+            waited_for: false,
+            claim: None,
+            last_fence: Fence(0),
+            complete: None,
+        }
+    }
+}
+
 /// Where a request stands in the default order within its builder: priority, then age, then id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Turn {

@@ -54,7 +54,7 @@ use std::sync::Arc;
 pub use report::{Built, Report, Served, Totals, WorkerTotals};
 
 use crate::build::MAX_RETRIES;
-use crate::id::{BuildsetId, Fence, RequestId};
+use crate::id::{BuildsetId, RequestId};
 use crate::lock::Access;
 use crate::outcome::Outcome;
 use crate::policy::{Fault, FaultKind, Usage};
@@ -145,18 +145,7 @@ impl Job {
             complete: None,
             parent: None,
         };
-        let request = Request {
-            id: RequestId(id),
-            buildset: buildset.id,
-            builder: builder.to_owned(),
-            priority: 0,
-            version: 1,
-            submitted,
-            waited_for: false,
-            claim: None,
-            last_fence: Fence(0),
-            complete: None,
-        };
+        let request = Request::new(RequestId(id), buildset.id, builder.to_owned(), submitted);
         Job { request, buildset: Arc::new(buildset), runs: Vec::new(), withdrawn: None }
     }
 

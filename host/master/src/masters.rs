@@ -105,18 +105,7 @@ mod tests {
         let store = Store::open(folder.path(), windlass_store::Options::default()).unwrap();
         register(&store, ME, Timestamp(0)).await.unwrap();
         register(&store, OTHER, Timestamp(0)).await.unwrap();
-        let request = Request {
-            id: RequestId(1),
-            buildset: BuildsetId(1),
-            builder: "b".to_owned(),
-            priority: 0,
-            version: 1,
-            submitted: Timestamp(1),
-            waited_for: false,
-            claim: None,
-            last_fence: Fence(0),
-            complete: None,
-        };
+        let request = Request::new(RequestId(1), BuildsetId(1), "b".to_owned(), Timestamp(1));
         let buildset = Buildset {
             id: BuildsetId(1),
             reason: String::new(),

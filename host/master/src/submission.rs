@@ -1,7 +1,6 @@
 //! A buildset with its requests, ready to be committed: what schedulers and people submit.
 
 use windlass_core::change::SourceStamp;
-use windlass_core::id::Fence;
 use windlass_core::persist::Persist;
 use windlass_core::properties::Properties;
 use windlass_core::request::{Buildset, Request};
@@ -55,16 +54,8 @@ impl Order {
     pub fn number(self, ids: &Ids, now: Timestamp) -> Submission {
         let id = ids.next_buildset();
         let request = |builder: String| Request {
-            id: ids.next_request(),
-            buildset: id,
-            builder,
             priority: self.priority,
-            version: 1,
-            submitted: now,
-            waited_for: false,
-            claim: None,
-            last_fence: Fence(0),
-            complete: None,
+            ..Request::new(ids.next_request(), id, builder, now)
         };
         let requests: Vec<Request> = self.builders.into_iter().map(request).collect();
         let buildset = Buildset {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 use windlass_core::builder::{Builder, Merge, OnError, PolicyUse};
 use windlass_core::digest::Digest;
-use windlass_core::id::{BuildId, BuildsetId, Fence, RequestId};
+use windlass_core::id::{BuildId, BuildsetId, RequestId};
 use windlass_core::outcome::Outcome;
 use windlass_core::policy::HookKind;
 use windlass_core::properties::Properties;
@@ -197,18 +197,7 @@ fn builder(hook: &str, workers: usize) -> Builder {
 }
 
 fn order(id: u64) -> (Request, Buildset) {
-    let request = Request {
-        id: RequestId(id),
-        buildset: BuildsetId(id),
-        builder: "linux".to_owned(),
-        priority: 0,
-        version: 1,
-        submitted: Timestamp(1_000),
-        waited_for: false,
-        claim: None,
-        last_fence: Fence(0),
-        complete: None,
-    };
+    let request = Request::new(RequestId(id), BuildsetId(id), "linux".to_owned(), Timestamp(1_000));
     let buildset = Buildset {
         id: BuildsetId(id),
         reason: "force".to_owned(),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use windlass_core::builder::{Builder, Merge};
+use windlass_core::builder::Builder;
 use windlass_core::change::SourceStamp;
 use windlass_core::id::{BuildId, Fence, MasterId, RequestId};
 use windlass_core::outcome::Outcome;
@@ -68,16 +68,13 @@ fn submission(store: &Store) -> Persist {
     let id = store.ids().next_buildset();
     let submitted = Timestamp(1_700_000_000_000 + id.0 * 1_000);
     let request = |n: u64| Request {
-        id: store.ids().next_request(),
-        buildset: id,
-        builder: name("builder", (id.0 * TOGETHER + n) % BUILDERS),
         priority: i32::try_from(id.0 % 7 / 5).unwrap_or_default(),
-        version: 1,
-        submitted,
-        waited_for: false,
-        claim: None,
-        last_fence: Fence(0),
-        complete: None,
+        ..Request::new(
+            store.ids().next_request(),
+            id,
+            name("builder", (id.0 * TOGETHER + n) % BUILDERS),
+            submitted,
+        )
     };
     let requests: Vec<Request> = (0..TOGETHER).map(request).collect();
     let stamp = SourceStamp {
@@ -112,22 +109,8 @@ fn rules(groups: u64) -> Rules {
             1 => (0..WORKERS).collect(),
             _ => (group * own..(group + 1) * own).chain(WORKERS - SHARED..WORKERS).collect(),
         };
-        let builder = Builder {
-            name: name("builder", n),
-            description: None,
-            tags: Vec::new(),
-            workers: workers.into_iter().map(|n| name("worker", n)).collect(),
-            builddir: name("builder", n),
-            properties: Properties::default(),
-            env: BTreeMap::new(),
-            secrets: Vec::new(),
-            locks: Vec::new(),
-            steps: Vec::new(),
-            merge_requests: Merge::Never,
-            next_slave: None,
-            next_build: None,
-            can_start_build: None,
-        };
+        let workers: Vec<String> = workers.into_iter().map(|n| name("worker", n)).collect();
+        let builder = Builder { workers, ..Builder::bare(&name("builder", n), &[]) };
         (builder.name.clone(), Arc::new(builder))
     };
     let worker =

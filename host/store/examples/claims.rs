@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use redb::{Database, Durability, ReadableTable, TableDefinition};
 use tokio::task::JoinSet;
-use windlass_core::id::{BuildsetId, Fence, MasterId, RequestId};
+use windlass_core::id::{BuildsetId, MasterId, RequestId};
 use windlass_core::persist::Persist;
 use windlass_core::request::{Buildset, Request};
 use windlass_core::time::Timestamp;
@@ -140,18 +140,7 @@ async fn submit(store: &Store, requests: u64) -> Result<(), CommitError> {
     let all: Vec<u64> = (1..=requests).collect();
     for (set, ids) in all.chunks(1_000).enumerate() {
         let id = BuildsetId(set as u64 + 1);
-        let request = |request: &u64| Request {
-            id: RequestId(*request),
-            buildset: id,
-            builder: builder(*request),
-            priority: 0,
-            version: 1,
-            submitted: NOW,
-            waited_for: false,
-            claim: None,
-            last_fence: Fence(0),
-            complete: None,
-        };
+        let request = |request: &u64| Request::new(RequestId(*request), id, builder(*request), NOW);
         let buildset = Buildset {
             id,
             reason: "benchmark".into(),

@@ -100,16 +100,9 @@ fn state(owner: &str, key: &str, value: &[u8]) -> Persist {
 fn buildset(id: u64, requests: &[(u64, &str, i32)]) -> Persist {
     let submitted = Timestamp(1_000 * id);
     let request = |(request, builder, priority): &(u64, &str, i32)| Request {
-        id: RequestId(*request),
-        buildset: BuildsetId(id),
-        builder: (*builder).to_owned(),
         priority: *priority,
-        version: 1,
-        submitted,
         waited_for: *request == 6,
-        claim: None,
-        last_fence: Fence(0),
-        complete: None,
+        ..Request::new(RequestId(*request), BuildsetId(id), (*builder).to_owned(), submitted)
     };
     Persist::AddBuildset {
         requests: requests.iter().map(request).collect(),

@@ -174,18 +174,7 @@ impl Bench {
 }
 
 fn free(id: u64) -> Request {
-    Request {
-        id: RequestId(id),
-        buildset: BuildsetId(440),
-        builder: "bbb".into(),
-        priority: 0,
-        version: 1,
-        submitted: BEFORE,
-        waited_for: false,
-        claim: None,
-        last_fence: Fence(0),
-        complete: None,
-    }
+    Request::new(RequestId(id), BuildsetId(440), "bbb".into(), BEFORE)
 }
 
 fn held(id: u64, master: MasterId, fence: Fence, at: Timestamp) -> Request {

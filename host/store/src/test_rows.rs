@@ -19,18 +19,7 @@ pub(crate) const ME: MasterId = MasterId(1);
 
 pub(crate) fn buildset(id: u64, requests: &[u64]) -> Persist {
     let submitted = Timestamp(1);
-    let row = |request: &u64| Request {
-        id: RequestId(*request),
-        buildset: BuildsetId(id),
-        builder: "check".into(),
-        priority: 0,
-        version: 1,
-        submitted,
-        waited_for: false,
-        claim: None,
-        last_fence: Fence(0),
-        complete: None,
-    };
+    let row = |request: &u64| Request::new(RequestId(*request), BuildsetId(id), "check".into(), submitted);
     Persist::AddBuildset {
         requests: requests.iter().map(row).collect(),
         buildset: Buildset {

@@ -10,18 +10,7 @@ const ME: MasterId = MasterId(1);
 const OTHER: MasterId = MasterId(1112);
 
 fn request(id: u64) -> Request {
-    Request {
-        id: RequestId(id),
-        buildset: BuildsetId(1),
-        builder: "b".into(),
-        priority: 0,
-        version: 1,
-        submitted: Timestamp(1),
-        waited_for: false,
-        claim: None,
-        last_fence: Fence(0),
-        complete: None,
-    }
+    Request::new(RequestId(id), BuildsetId(1), "b".into(), Timestamp(1))
 }
 
 fn rows(ids: impl IntoIterator<Item = u64>) -> Rows {

@@ -1,24 +1,13 @@
 //! Rows for tests.
 
-use crate::id::{BuildsetId, Fence, RequestId};
+use crate::id::{BuildsetId, RequestId};
 use crate::properties::Properties;
 use crate::request::{Buildset, Request};
 use crate::time::Timestamp;
 
 /// Request `id` of the buildset with the same number, submitted at moment `id`.
 pub(crate) fn request(id: u64, builder: &str) -> Request {
-    Request {
-        id: RequestId(id),
-        buildset: BuildsetId(id),
-        builder: builder.to_owned(),
-        priority: 0,
-        version: 1,
-        submitted: Timestamp(id),
-        waited_for: false,
-        claim: None,
-        last_fence: Fence(0),
-        complete: None,
-    }
+    Request::new(RequestId(id), BuildsetId(id), builder.to_owned(), Timestamp(id))
 }
 
 /// The buildset of [`request`].

@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use windlass_config::config;
-use windlass_core::builder::{Builder, Merge, OnError, PolicyUse};
+use windlass_core::builder::{Builder, OnError, PolicyUse};
 use windlass_core::decision::Decision;
 use windlass_core::digest::Digest;
-use windlass_core::id::{BuildId, BuildsetId, Fence, MasterId, RequestId};
+use windlass_core::id::{BuildId, BuildsetId, MasterId, RequestId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::policy::{Answer, HookKind, Question, Usage};
@@ -73,22 +73,7 @@ struct Bench {
 }
 
 fn builder(name: &str, workers: &[&str]) -> Builder {
-    Builder {
-        name: name.to_owned(),
-        description: None,
-        tags: Vec::new(),
-        workers: workers.iter().map(|&w| w.to_owned()).collect(),
-        builddir: name.to_owned(),
-        properties: Properties::default(),
-        env: std::collections::BTreeMap::new(),
-        secrets: Vec::new(),
-        locks: Vec::new(),
-        steps: Vec::new(),
-        merge_requests: Merge::Never,
-        next_slave: None,
-        next_build: None,
-        can_start_build: None,
-    }
+    Builder::bare(name, workers)
 }
 
 fn policy(hook: &str) -> PolicyUse {
@@ -140,18 +125,7 @@ fn wish(store: &Store, builder: &str, now: Timestamp) -> (Buildset, Request) {
         complete: None,
         parent: None,
     };
-    let request = Request {
-        id,
-        buildset: set,
-        builder: builder.to_owned(),
-        priority: 0,
-        version: 1,
-        submitted: now,
-        waited_for: false,
-        claim: None,
-        last_fence: Fence(0),
-        complete: None,
-    };
+    let request = Request::new(id, set, builder.to_owned(), now);
     (buildset, request)
 }
 
