@@ -188,7 +188,18 @@ pub(super) struct Ended {
 
 impl Driver<'_> {
     fn on(&mut self, event: Event) -> Effects {
-        self.build.on(event, self.builds.0.parts.clock.now())
+        let mut effects = self.build.on(event, self.builds.0.parts.clock.now());
+        let end = effects.send.iter().find_map(|action| match action {
+            Action::End { outcome } => Some(*outcome),
+            Action::RunStep(_) | Action::InterruptStep { .. } => None,
+        });
+        // What ends with the master is no fault of the build.
+        if let Some(outcome) = end
+            && !(outcome == Outcome::Retry && *self.stop.borrow() == Stop::Shutdown)
+        {
+            effects.persist.extend(self.builds.0.retries.rows(&self.build.row().requests, outcome));
+        }
+        effects
     }
 
     /// Tells the build that it is to stop, if it is.
@@ -391,11 +402,8 @@ impl Driver<'_> {
         Ok(effects)
     }
 
-    async fn end(&mut self, outcome: Outcome, mut persist: Vec<Persist>) -> Result<Outcome, Unrecorded> {
-        // What ends with the master is no fault of the build.
-        if !(outcome == Outcome::Retry && *self.stop.borrow() == Stop::Shutdown) {
-            persist.extend(self.builds.0.retries.rows(&self.build.row().requests, outcome));
-        }
+    async fn end(&mut self, outcome: Outcome, persist: Vec<Persist>) -> Result<Outcome, Unrecorded> {
+        // Where there was a step, its commit had the build's end.
         if !persist.is_empty() {
             commit(self.builds, self.build.row(), persist).await?;
         }

@@ -149,18 +149,7 @@ impl Bench {
     /// Claims the one request, and starts its build with these steps.
     async fn start(&self, steps: Vec<StepSpec>) {
         let row = row();
-        let request = Request {
-            id: RequestId(1),
-            buildset: BuildsetId(1),
-            builder: row.builder.clone(),
-            priority: 0,
-            version: 1,
-            submitted: Timestamp(0),
-            waited_for: false,
-            claim: None,
-            last_fence: Fence(0),
-            complete: None,
-        };
+        let request = Request::new(RequestId(1), BuildsetId(1), row.builder.clone(), Timestamp(0));
         let buildset = Buildset {
             id: BuildsetId(1),
             reason: "test".to_owned(),
@@ -282,15 +271,19 @@ async fn lost_worker_gives_the_request_back() {
     let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
     bench.start(vec![shell("echo"), shell("more")]).await;
     assert!(matches!(worker.hear().await, ToWorker::Start(_)));
+    let mut changes = bench.linked.store.changed(BuildId(1));
     drop(worker);
+    while bench.build().complete.is_none() {
+        changes.changed().await.unwrap();
+    }
+    // A restart of the master counts on: what says that it ended says that it was tried.
+    let kept = super::retries::Retries::load(&bench.linked.store).unwrap();
+    assert_eq!(kept.of(&[RequestId(1)]), 1);
     assert_eq!(bench.ended().await, Outcome::Retry);
     let request = bench.request();
     assert_eq!((request.claim, request.complete), (None, None));
     assert_eq!(bench.linked.store.steps(BuildId(1)).unwrap().len(), 1);
     assert_eq!(bench.builds.0.retries.of(&[RequestId(1)]), 1);
-    // A restart of the master counts on.
-    let kept = super::retries::Retries::load(&bench.linked.store).unwrap();
-    assert_eq!(kept.of(&[RequestId(1)]), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
