@@ -4,6 +4,8 @@
 mod tests;
 mod verify;
 
+use std::sync::Arc;
+
 use windlass_core::claim::is_pending;
 use windlass_core::decision::{Decision, Done};
 use windlass_core::id::{BuildId, RequestId};
@@ -16,6 +18,7 @@ use windlass_store::{BuildFilter, ReadError, Store};
 
 use self::verify::Verifier;
 use crate::running::Running;
+use crate::start::blocking;
 use crate::view;
 
 /// The newest decisions of each request that are shown.
@@ -37,11 +40,38 @@ const RECENT: usize = 20;
 
 /// Why a request waits, or what became of it.
 pub(crate) async fn request(
-    running: &Running,
+    running: &Arc<Running>,
     id: RequestId,
     verify: bool,
 ) -> Result<Option<view::Why>, ReadError> {
     bring_up_to_date(running).await;
+    let reader = Arc::clone(running);
+    match blocking(move || of_request(&reader, id)).await? {
+        Some((request, decisions)) => Ok(Some(answer(running, None, vec![request], decisions, verify).await)),
+        None => Ok(None),
+    }
+}
+
+/// What led to a build.
+pub(crate) async fn build(
+    running: &Arc<Running>,
+    id: BuildId,
+    verify: bool,
+) -> Result<Option<view::Why>, ReadError> {
+    bring_up_to_date(running).await;
+    let reader = Arc::clone(running);
+    match blocking(move || of_build(&reader, id)).await? {
+        Some((row, requests, decisions)) => {
+            Ok(Some(answer(running, Some(view::Build::of(&row)), requests, decisions, verify).await))
+        }
+        None => Ok(None),
+    }
+}
+
+type OfRequest = (view::WhyRequest, Vec<Decision>);
+type OfBuild = (BuildRow, Vec<view::WhyRequest>, Vec<Decision>);
+
+fn of_request(running: &Running, id: RequestId) -> Result<Option<OfRequest>, ReadError> {
     let store = &running.store;
     let Some(request) = store.request(id)? else { return Ok(None) };
     let mut decisions = store.decisions_of_request(id, SHOWN)?;
@@ -49,17 +79,11 @@ pub(crate) async fn request(
         decisions.extend(passed_over(store, &request)?);
         decisions.sort_by_key(|decision| decision.id);
     }
-    let requests = vec![one(running, &request)?];
-    Ok(Some(answer(running, None, requests, decisions, verify).await))
+    let builds = builds_of(store, std::slice::from_ref(&request))?;
+    Ok(Some((one(running, &request, &builds)?, decisions)))
 }
 
-/// What led to a build.
-pub(crate) async fn build(
-    running: &Running,
-    id: BuildId,
-    verify: bool,
-) -> Result<Option<view::Why>, ReadError> {
-    bring_up_to_date(running).await;
+fn of_build(running: &Running, id: BuildId) -> Result<Option<OfBuild>, ReadError> {
     let store = &running.store;
     let Some(row) = store.build(id)? else { return Ok(None) };
     let mut decisions = Vec::new();
@@ -74,8 +98,21 @@ pub(crate) async fn build(
     decisions.sort_by_key(|decision| decision.id);
     decisions.dedup_by_key(|decision| decision.id);
     let requests = store.requests(&row.requests)?;
-    let requests = requests.iter().map(|request| one(running, request)).collect::<Result<_, _>>()?;
-    Ok(Some(answer(running, Some(view::Build::of(&row)), requests, decisions, verify).await))
+    let builds = builds_of(store, &requests)?;
+    let requests = requests.iter().map(|request| one(running, request, &builds)).collect::<Result<_, _>>()?;
+    Ok(Some((row, requests, decisions)))
+}
+
+/// The newest builds of the builder of these requests, newest first; none where nobody ever claimed one of them.
+fn builds_of(store: &Store, requests: &[Request]) -> Result<Vec<BuildRow>, ReadError> {
+    let Some(claimed) = requests.iter().find(|request| request.last_fence.0 > 0) else {
+        return Ok(Vec::new());
+    };
+    store.builds(&BuildFilter {
+        builder: Some(claimed.builder.clone()),
+        limit: BUILDS,
+        ..BuildFilter::default()
+    })
 }
 
 /// All that was decided and happened before is known from now on.
@@ -101,17 +138,13 @@ async fn answer(
     view::Why { now: running.clock.now(), build, requests, decisions }
 }
 
-fn one(running: &Running, request: &Request) -> Result<view::WhyRequest, ReadError> {
+/// What became of a request, by its builder's newest `builds`.
+fn one(running: &Running, request: &Request, builds: &[BuildRow]) -> Result<view::WhyRequest, ReadError> {
     let store = &running.store;
-    let filter =
-        BuildFilter { builder: Some(request.builder.clone()), limit: BUILDS, ..BuildFilter::default() };
-    let mut builds = Vec::new();
-    if request.last_fence.0 > 0 {
-        let rows = store.builds(&filter)?;
-        let since = rows.iter().take_while(|row| row.started >= request.submitted);
-        builds = since.filter(|row| row.requests.contains(&request.id)).map(view::Build::of).collect();
-        builds.reverse();
-    }
+    let since = builds.iter().take_while(|row| row.started >= request.submitted);
+    let mut builds: Vec<_> =
+        since.filter(|row| row.requests.contains(&request.id)).map(view::Build::of).collect();
+    builds.reverse();
     let waits = if is_pending(request) { Some(waits(running, request)?) } else { None };
     Ok(view::WhyRequest {
         request: view::Request::from(request),
