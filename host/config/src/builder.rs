@@ -69,6 +69,8 @@ impl Policies {
 pub(crate) struct Surroundings<'a> {
     pub(crate) hooks: &'a Hooks<'a>,
     pub(crate) policies: &'a Policies,
+    /// What builders have that say nothing of it.
+    pub(crate) max_retries: u32,
     pub(crate) locks: &'a mut Locks,
     pub(crate) workers: &'a mut Names,
     pub(crate) worker_locks: &'a BTreeMap<String, Vec<Use>>,
@@ -137,6 +139,7 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
     let mut listed = Listed { builder: &name, names: &mut *around.secrets, listed: &secrets };
     let env = section.take(&["env"], report).map(|f| read_env(f, &mut listed, report)).unwrap_or_default();
 
+    let max_retries = read_max_retries(&mut section, report).unwrap_or(around.max_retries);
     let policies = around.policies;
     let merge_requests = read_merge(&mut section, hooks, report)
         .or_else(|| policies.merge_requests.clone())
@@ -177,11 +180,18 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         secrets,
         locks: locks::accesses(uses),
         steps,
+        max_retries,
         merge_requests,
         next_slave,
         next_build,
         can_start_build,
     }
+}
+
+/// `max_retries`, of all builders or of one.
+pub(crate) fn read_max_retries(section: &mut Section<'_>, report: &mut Report) -> Option<u32> {
+    let most = section.take(&["max_retries"], report)?.integer(0, u32::MAX.into(), report)?;
+    Some(u32::try_from(most).expect("its range was checked"))
 }
 
 fn check_builddir(dir: &str, field: Field<'_>, report: &mut Report) -> String {

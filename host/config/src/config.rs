@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use windlass_core::builder::{Builder, PolicyUse};
 pub use windlass_core::change::ChangeFilter;
+use windlass_core::decision::Budget;
 use windlass_core::lock::{Access, Lock};
 use windlass_core::properties::Properties;
 
@@ -41,6 +42,8 @@ pub struct Master {
     pub db_poll_interval_ms: u64,
     /// Limits of logs.
     pub logs: Logs,
+    /// How many records of decisions are kept.
+    pub decisions: Budget,
 }
 
 /// A secret, without its value.

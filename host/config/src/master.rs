@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use windlass_core::build::MAX_RETRIES;
+use windlass_core::decision::Budget;
 use windlass_core::policy::HookKind;
 use windlass_core::properties::Properties;
 
@@ -48,6 +50,7 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         .map(|f| secrets::read(f, &mut secret_names, hooks, report))
         .unwrap_or_default();
 
+    let max_retries = builder::read_max_retries(&mut section, report).unwrap_or(MAX_RETRIES);
     let policies = section
         .take(&["policies"], report)
         .map_or_else(Policies::default, |f| Policies::read(f, hooks, report));
@@ -57,6 +60,7 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
     let mut around = Surroundings {
         hooks,
         policies: &policies,
+        max_retries,
         locks: &mut locks,
         workers: &mut worker_names,
         worker_locks: &worker_locks,
@@ -82,6 +86,7 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
 
     let grants =
         section.take(&["grants"], report).map_or_else(grants::bundled, |f| read_grants(f, hooks, report));
+    let decisions = read_decisions(section.take(&["decisions"], report), report);
     let db_poll_interval_ms =
         section.take(&["db_poll_interval"], report).and_then(|f| read_interval(f, report)).unwrap_or(60_000);
     let logs = read_logs(section.take(&["logs"], report), report);
@@ -110,6 +115,7 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         git_pollers,
         schedulers,
         grants,
+        decisions,
         secrets,
         db_poll_interval_ms,
         logs,
@@ -241,6 +247,22 @@ fn read_logs(field: Option<Field<'_>>, report: &mut Report) -> Logs {
     if let Some(section) = section {
         section.finish(report);
     }
+/// `[decisions]`: how many records of decisions are kept.
+fn read_decisions(field: Option<Field<'_>>, report: &mut Report) -> Budget {
+    let mut section = field.and_then(|f| f.section("[decisions]", report));
+    let mut take = |names, report: &mut Report| section.as_mut().and_then(|s| s.take(names, report));
+    let max_bytes = take(&["max_bytes"], report).and_then(|f| f.size(report));
+    let max_age_ms = take(&["max_age"], report).and_then(|f| f.duration_ms(report));
+    if let Some(section) = section {
+        section.finish(report);
+    }
+    let usual = Budget::default();
+    Budget {
+        max_bytes: max_bytes.unwrap_or(usual.max_bytes),
+        max_age_ms: max_age_ms.unwrap_or(usual.max_age_ms),
+    }
+}
+
     Logs { max_bytes, max_log_bytes }
 }
 

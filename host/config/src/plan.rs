@@ -197,6 +197,7 @@ fn settings(master: &Master) -> Things {
         ("db_poll_interval_ms".to_owned(), json!(master.db_poll_interval_ms)),
         // Steps that start from then on go by it; the limit of all logs is refused above.
         ("logs".to_owned(), json!({ "max_log_bytes": master.logs.max_log_bytes })),
+        ("decisions".to_owned(), json!(master.decisions)),
     ]);
     things.insert("properties".to_owned(), properties(&master.properties));
     things
@@ -241,8 +242,8 @@ fn builder(builder: &Builder) -> Json {
     json!({
         "description": builder.description, "tags": builder.tags, "workers": builder.workers,
         "builddir": builder.builddir, "properties": properties(&builder.properties), "env": builder.env,
-        "secrets": builder.secrets, "locks": locks(&builder.locks), "order of steps": order, "steps": steps, "merge_requests": merge,
-        "next_slave": optional(&builder.next_slave), "next_build": optional(&builder.next_build),
+        "secrets": builder.secrets, "locks": locks(&builder.locks), "order of steps": order, "steps": steps,
+        "max_retries": builder.max_retries, "merge_requests": merge, "next_slave": optional(&builder.next_slave), "next_build": optional(&builder.next_build),
         "can_start_build": optional(&builder.can_start_build),
     })
 }

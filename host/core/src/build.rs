@@ -20,8 +20,8 @@ use crate::time::Timestamp;
 /// The most steps of a build, added ones among them: steps that add steps would go on for ever.
 pub const MAX_STEPS: usize = 1_000;
 
-/// A build that ends as *retry* is followed by so many more at most. One that brings down each worker
-/// that it runs on would go on for ever, and take the workers with it.
+/// A build that ends as *retry* is followed by so many more at most, unless its builder says otherwise. One that
+/// brings down each worker that it runs on would go on for ever, and take the workers with it.
 pub const MAX_RETRIES: u32 = 5;
 
 /// The most bytes of a build's line about itself.

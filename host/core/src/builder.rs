@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::build::MAX_RETRIES;
 use crate::lock::Access;
 use crate::policy::HookKind;
 use crate::properties::Properties;
@@ -32,6 +33,8 @@ pub struct Builder {
     pub locks: Vec<Access>,
     /// The steps, in order.
     pub steps: Vec<StepSpec>,
+    /// So many builds in a row of a request may end as *retry*; the next one ends as *exception* instead.
+    pub max_retries: u32,
     /// How requests are joined when a build starts.
     pub merge_requests: Merge,
     /// The policy that picks the worker; none: least-loaded.
@@ -57,6 +60,7 @@ impl Builder {
             secrets: Vec::new(),
             locks: Vec::new(),
             steps: Vec::new(),
+            max_retries: MAX_RETRIES,
             merge_requests: Merge::Never,
             next_slave: None,
             next_build: None,

@@ -20,6 +20,21 @@ use crate::time::Timestamp;
 /// A longer answer is not kept: it names what nobody offered.
 const MAX_ANSWER: usize = 64 * 1024;
 
+/// How much of the past is kept; the oldest records go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// What all records together may have.
+    pub max_bytes: u64,
+    /// How much older than the newest a record may be, in milliseconds.
+    pub max_age_ms: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { max_bytes: 256 << 20, max_age_ms: 30 * 24 * 3_600_000 }
+    }
+}
+
 /// One decision that a policy was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {

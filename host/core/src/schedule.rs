@@ -92,7 +92,7 @@ pub const REST_MS: u64 = 1_000;
 /// Held requests that one freed slot wakes.
 pub const WOKEN_BY_A_SLOT: usize = 4;
 /// The longest wait of a request whose builds keep ending as *retry*: the second try comes at once, the
-/// third after 1 s, then twice as long each time. [`crate::build::MAX_RETRIES`] bounds their number.
+/// third after 1 s, then twice as long each time. [`crate::builder::Builder::max_retries`] bounds their number.
 pub const LONGEST_RETRY_MS: u64 = 60_000;
 /// So often a policy is asked again because its answer came too late for the state it spoke of.
 const ASKED_AGAIN: u32 = 2;

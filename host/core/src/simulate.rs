@@ -53,7 +53,6 @@ use std::sync::Arc;
 
 pub use report::{Built, Report, Served, Totals, WorkerTotals};
 
-use crate::build::MAX_RETRIES;
 use crate::id::{BuildsetId, RequestId};
 use crate::lock::Access;
 use crate::outcome::Outcome;
@@ -74,8 +73,6 @@ pub struct World {
     pub jobs: Vec<Job>,
     /// How long the store takes for a claim, in milliseconds.
     pub claim_ms: u64,
-    /// So many builds in a row of a request may end as *retry*; the next one ends as *exception* instead.
-    pub max_retries: u32,
     /// Whether the report has the record of each decision.
     pub records: bool,
     /// Nothing happens after this moment, whatever waits still.
@@ -89,7 +86,6 @@ impl Default for World {
             shifts: Vec::new(),
             jobs: Vec::new(),
             claim_ms: 0,
-            max_retries: MAX_RETRIES,
             records: false,
             until: Timestamp(u64::MAX),
         }

@@ -68,6 +68,7 @@ impl Running {
     /// asked again, and change sources that failed look again.
     pub async fn swap(&self, world: Arc<World>) {
         self.world.store(Arc::clone(&world));
+        self.store.keep_decisions(world.config.decisions);
         self.builds.configure(Arc::clone(&world));
         self.dispatcher.configure(Arc::clone(&world));
         self.links.configure(&world.config.workers);

@@ -315,6 +315,7 @@ fn prepare(
         // Steps cut each log at its limit and say so behind it; a limit here would refuse that note, and
         // would not follow a reconfiguration.
         max_log_bytes: None,
+        decisions: config.decisions,
         ..windlass_store::Options::default()
     };
     let store = Store::open(&folders.state, limits)?;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use windlass_core::builder::{Builder, Merge, OnError, PolicyUse};
+use windlass_core::builder::{Builder, OnError, PolicyUse};
 use windlass_core::digest::Digest;
 use windlass_core::id::{BuildId, BuildsetId, RequestId};
 use windlass_core::outcome::Outcome;
@@ -179,20 +179,10 @@ async fn answer(
 fn builder(hook: &str, workers: usize) -> Builder {
     let next_slave = PolicyUse { hook: hook.to_owned(), args: "{}".to_owned(), on_error: OnError::Default };
     Builder {
-        name: "linux".to_owned(),
-        description: None,
         tags: vec!["ci".to_owned()],
         workers: (0..workers).map(worker).collect(),
-        builddir: "linux".to_owned(),
-        properties: Properties::default(),
-        env: Default::default(),
-        secrets: Default::default(),
-        locks: Vec::new(),
-        steps: Vec::new(),
-        merge_requests: Merge::Never,
         next_slave: Some(next_slave),
-        next_build: None,
-        can_start_build: None,
+        ..Builder::bare("linux", &[])
     }
 }
 

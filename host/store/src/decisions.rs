@@ -4,15 +4,15 @@
 //! has much to do; a budget that was lowered is met little by little.
 
 use redb::ReadableTable;
-use windlass_core::decision::Decision;
+use windlass_core::decision::{Budget, Decision};
 use windlass_core::id::{DecisionId, RequestId};
 use windlass_core::time::Timestamp;
 
+use crate::Store;
 use crate::batch::Group;
 use crate::encode::{self, unpack};
 use crate::fault::ReadError;
 use crate::tables::Snapshot;
-use crate::{Options, Store};
 
 /// So many are taken away in one commit, or twice as many as it adds if that is more.
 const TRIMMED: usize = 32;
@@ -85,7 +85,7 @@ impl Group<'_> {
     }
 
     /// Takes the oldest away that are beyond the budget, if any were added.
-    pub(crate) fn trim_decisions(&mut self, options: &Options) -> Result<(), ReadError> {
+    pub(crate) fn trim_decisions(&mut self, budget: Budget) -> Result<(), ReadError> {
         let Added { count, bytes, newest } = std::mem::take(&mut self.decided);
         if count == 0 {
             return Ok(());
@@ -95,8 +95,8 @@ impl Group<'_> {
         for _ in 0..TRIMMED.max(2 * count) {
             let Some((id, row)) = self.oldest()? else { break };
             let record = unpack::<Decision>("decisions", id, &row);
-            let is_old = record.as_ref().is_ok_and(|r| r.at.plus_ms(options.decision_age_ms) < newest);
-            if held <= options.decision_bytes && !is_old {
+            let is_old = record.as_ref().is_ok_and(|r| r.at.plus_ms(budget.max_age_ms) < newest);
+            if held <= budget.max_bytes && !is_old {
                 break;
             }
             held = held.saturating_sub(row.len() as u64);

@@ -1,6 +1,6 @@
 //! Records of decisions: found again, and never more than their budget.
 
-use windlass_core::decision::{Decision, Done};
+use windlass_core::decision::{Budget, Decision, Done};
 use windlass_core::id::{DecisionId, RequestId};
 use windlass_core::policy::Answer;
 
@@ -56,9 +56,9 @@ async fn decisions_are_found_by_number_and_by_the_requests_that_they_touched() {
 async fn the_oldest_records_go_when_there_is_no_room_for_more() {
     let folder = tempfile::tempdir().unwrap();
     let one = crate::encode::pack_lean(&decision(1, 1, 1)).len() as u64;
-    let store =
-        |bytes| Store::open(folder.path(), Options { decision_bytes: bytes, ..Options::default() }).unwrap();
-    let it = store(10 * one + one / 2);
+    let budget = |max_bytes| Budget { max_bytes, ..Budget::default() };
+    let options = Options { decisions: budget(10 * one + one / 2), ..Options::default() };
+    let it = Store::open(folder.path(), options).unwrap();
     for id in 1..=25 {
         it.commit(vec![decided(decision(id, id, 1))]).await.unwrap();
     }
@@ -66,10 +66,9 @@ async fn the_oldest_records_go_when_there_is_no_room_for_more() {
     assert_eq!((kept.len(), kept[0]), (10, 25));
     assert_eq!((of_request(&it, 15), of_request(&it, 16)), (vec![], vec![16]), "nor are they in an index");
     assert_eq!(it.verify().unwrap(), [""; 0]);
-    drop(it);
 
     // A smaller budget is met by the commits that come; one record always stays.
-    let it = store(1);
+    it.keep_decisions(budget(1));
     assert_eq!(all(&it).len(), 10);
     it.commit(vec![decided(decision(26, 1, 1))]).await.unwrap();
     assert_eq!(all(&it), [26]);
@@ -79,7 +78,8 @@ async fn the_oldest_records_go_when_there_is_no_room_for_more() {
 #[tokio::test]
 async fn records_go_when_they_are_too_old_a_few_with_each_commit() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { decision_age_ms: 1_000, ..Options::default() };
+    let options =
+        Options { decisions: Budget { max_age_ms: 1_000, ..Budget::default() }, ..Options::default() };
     let store = Store::open(folder.path(), options).unwrap();
     store.commit((1..=100).map(|id| decided(decision(id, id, id))).collect()).await.unwrap();
     store.commit(vec![decided(decision(101, 1, 1_050))]).await.unwrap();

@@ -57,6 +57,7 @@ use std::thread::JoinHandle;
 
 use redb::{Database, ReadableDatabase};
 use tokio::sync::watch;
+use windlass_core::decision::Budget;
 use windlass_core::id::{BuildId, LogId};
 use windlass_core::persist::{Committed, Persist};
 
@@ -85,6 +86,8 @@ struct Shared {
     cas: Cas,
     /// The folder of the log segments.
     logs: std::path::PathBuf,
+    /// Of records of decisions; the writer looks at it in each commit.
+    budget: Arc<Mutex<Budget>>,
     /// Held until the writer is gone.
     _lock: lock::Lock,
 }
@@ -138,6 +141,12 @@ impl Store {
     #[must_use]
     pub fn changed(&self, id: BuildId) -> watch::Receiver<u64> {
         self.0.watches.builds.follow(id)
+    }
+
+    /// Keeps so many records of decisions from now on: commits that add some take those away that are beyond it, a
+    /// few at a time.
+    pub fn keep_decisions(&self, budget: Budget) {
+        *self.0.budget.lock().expect("nothing panics while it is held") = budget;
     }
 
     /// Ends the writer after what waits, and returns when it is gone: blocking. Later commits are

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
+use windlass_core::decision::Budget;
 
 use crate::cas::Cas;
 use crate::counting::Counting;
@@ -28,10 +29,8 @@ pub struct Options {
     pub max_log_bytes_total: Option<u64>,
     /// The most that one log may have; none: no bound of its own.
     pub max_log_bytes: Option<u64>,
-    /// What all records of decisions together may have; the oldest go first.
-    pub decision_bytes: u64,
-    /// How much older than the newest a record of a decision may be, in milliseconds.
-    pub decision_age_ms: u64,
+    /// How many records of decisions are kept, until [`Store::keep_decisions`] says otherwise.
+    pub decisions: Budget,
     /// Memory for pages of the database; it is taken as pages are read and written.
     pub cache_bytes: usize,
 }
@@ -41,8 +40,7 @@ impl Default for Options {
         Options {
             max_log_bytes_total: None,
             max_log_bytes: None,
-            decision_bytes: 256 << 20,
-            decision_age_ms: 30 * 24 * 3_600_000,
+            decisions: Budget::default(),
             cache_bytes: 128 << 20,
         }
     }
@@ -182,6 +180,7 @@ fn open(
     let database = Arc::new(database);
     let queue = Arc::new(Queue::default());
     let watches = Arc::new(Watches::default());
+    let budget = Arc::new(Mutex::new(options.decisions));
     let writer = Writer {
         database: database.clone(),
         queue: queue.clone(),
@@ -190,13 +189,25 @@ fn open(
         segments,
         marks,
         options,
+        budget: budget.clone(),
     };
     let writer = std::thread::Builder::new()
         .name("store".to_owned())
         .spawn(move || writer.run())
         .map_err(failed("start the writer of", folder))?;
     let writer = Mutex::new(Some(writer));
-    Ok(Store(Arc::new(Shared { database, queue, watches, counters, writer, ids, cas, logs, _lock: lock })))
+    Ok(Store(Arc::new(Shared {
+        database,
+        queue,
+        watches,
+        counters,
+        writer,
+        ids,
+        cas,
+        logs,
+        budget,
+        _lock: lock,
+    })))
 }
 
 fn database_path(folder: &Path) -> PathBuf {

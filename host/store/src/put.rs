@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use redb::{ReadableTable, ReadableTableMetadata};
+use windlass_core::decision::Budget;
 use windlass_core::id::RequestId;
 use windlass_core::persist::{Committed, Persist};
 use windlass_core::record::{BuildRow, LogRow, StepRow};
 use windlass_core::request::{Request, Turn};
 
-use crate::Options;
 use crate::batch::{Group, Place, Staged};
 use crate::encode::{self, Live};
 use crate::fault::ReadError;
@@ -42,8 +42,8 @@ impl Group<'_> {
 
     /// Writes what is the same for all batches of the group: the largest numbers, how many wait, and which
     /// records of decisions are beyond their budget.
-    pub(crate) fn write_sums(&mut self, before: &Marks, options: &Options) -> Result<(), ReadError> {
-        self.trim_decisions(options)?;
+    pub(crate) fn write_sums(&mut self, before: &Marks, budget: Budget) -> Result<(), ReadError> {
+        self.trim_decisions(budget)?;
         self.marks.write(&mut self.tables, before)?;
         add_counts(&mut self.tables, &std::mem::take(&mut self.waiting))
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use redb::{Database, Durability, WriteTransaction};
 use tokio::sync::oneshot;
+use windlass_core::decision::Budget;
 use windlass_core::id::LogId;
 use windlass_core::persist::{Committed, Persist, Refusal};
 
@@ -178,6 +179,7 @@ pub(crate) struct Writer {
     pub(crate) segments: Segments,
     pub(crate) marks: Marks,
     pub(crate) options: Options,
+    pub(crate) budget: Arc<Mutex<Budget>>,
 }
 
 /// Refuses what comes after the thread is gone, even if it panicked.
@@ -285,7 +287,8 @@ impl Writer {
                 group.tables.segments.write()?.insert(segment, (*end, *owner))?;
             }
         }
-        group.write_sums(&self.marks, &self.options)?;
+        let budget = *self.budget.lock().expect("nothing panics while it is held");
+        group.write_sums(&self.marks, budget)?;
         let Closed { appends, marks, builds, finished } = group.close();
         transaction.commit()?;
 

@@ -173,7 +173,9 @@ fn what_is_not_said_has_a_default() {
     ));
     assert_eq!((master.title.as_str(), master.db_poll_interval_ms), ("Windlass", 60_000));
     assert_eq!(master.logs.max_log_bytes, 100 << 20);
+    assert_eq!(master.decisions, windlass_core::decision::Budget::default());
     let builder = &master.builders[0];
+    assert_eq!(builder.max_retries, windlass_core::build::MAX_RETRIES);
     assert_eq!(builder.builddir, "über_a_b");
     assert_eq!(builder.properties.get("l"), Some(&Value::Json("[1,2]".into())));
     let step = &builder.steps[0];
@@ -185,6 +187,16 @@ fn what_is_not_said_has_a_default() {
         ("127.0.0.1:9989", Path::new("/var/lib/x"))
     );
     assert_eq!(peek_master(Path::new("m"), "").unwrap(), master.fixed);
+}
+
+#[test]
+fn a_builder_may_have_retries_of_its_own() {
+    let master = load(&format!(
+        "max_retries = 1\n[decisions]\nmax_bytes = '1 MiB'\nmax_age = '12h'\n{WORKER}\n\
+         [[builders]]\nname = 'a'\nworkers = 'w1'\n[[builders]]\nname = 'b'\nworkers = 'w1'\nmaxRetries = 0\n"
+    ));
+    assert_eq!(master.builders.iter().map(|b| b.max_retries).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!((master.decisions.max_bytes, master.decisions.max_age_ms), (1 << 20, 12 * 3_600_000));
 }
 
 #[test]
@@ -251,4 +263,34 @@ fn a_step_from_json_is_read_as_one_from_toml() {
     );
     assert_eq!(error("[]"), "the step is not a JSON object");
     assert!(error("{").starts_with("the step is not JSON: "));
+}
+
+#[test]
+fn schedulers_of_every_type_are_read() {
+    let master = load(&format!(
+        r#"{WORKER}
+        [[builders]]
+        name = "tests"
+        workers = ["w1"]
+        [[schedulers]]
+        name = "after"
+        type = "Dependent"
+        upstream = "ci"
+        builders = "tests"
+        [[schedulers]]
+        name = "ci"
+        type = "Triggerable"
+        builders = "tests"
+        [[schedulers]]
+        name = "by hand"
+        type = "force"
+        builders = "tests"
+        [[schedulers]]
+        name = "changes"
+        type = "SingleBranchScheduler"
+        builders = ["tests"]"#
+    ));
+    let kinds: Vec<&str> = master.schedulers.iter().map(|s| s.kind.as_str()).collect();
+    assert_eq!(kinds, ["dependent", "triggerable", "force", "single-branch"]);
+    assert_eq!(master.schedulers[0].kind, SchedulerKind::Dependent { upstream: "ci".to_owned() });
 }

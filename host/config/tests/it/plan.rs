@@ -110,6 +110,21 @@ fn locks_and_their_uses_are_shown() {
 }
 
 #[test]
+fn retries_are_of_builders_and_records_of_decisions_need_no_restart() {
+    let plan = plan(|text| {
+        format!(
+            "max_retries = 9\n{text}[decisions]\nmaxAge = '1d'\n[[builders]]\nname = 'b'\nworkers = 'w1'\n"
+        )
+        .replace("[[builders.steps]]", "max_retries = 0\n[[builders.steps]]")
+    });
+    assert_eq!(
+        plan.to_string(),
+        "~ setting `decisions`\n    max_age_ms: 2592000000 -> 86400000\n+ builder `b`\n\
+         ~ builder `tests`\n    max_retries: 5 -> 0"
+    );
+}
+
+#[test]
 fn limit_of_all_logs_needs_a_restart_and_that_of_one_log_does_not() {
     let plan = plan(|text| format!("{text}[logs]\nmax_bytes = '1 GiB'\nmax_log_bytes = '1 MiB'\n"));
     assert_eq!(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::books::Books;
 use super::report::{Built, Report};
 use super::{Broken, Job, Run, World};
+use crate::build::MAX_RETRIES;
 use crate::id::{BuildId, RequestId};
 use crate::lock::Access;
 use crate::outcome::Outcome;
@@ -282,7 +283,8 @@ impl<'w, P: FnMut(&Ask) -> (Reply, u64)> Engine<'w, P> {
         let Some(running) = self.running.remove(&build) else { return };
         let built = &mut self.report.builds[running.index];
         let retries = self.books.retries(&built.requests);
-        if outcome == Outcome::Retry && retries >= self.world.max_retries {
+        let most = self.world.rules.builders.get(&built.builder).map_or(MAX_RETRIES, |b| b.max_retries);
+        if outcome == Outcome::Retry && retries >= most {
             outcome = Outcome::Exception;
             let last = why.unwrap_or_else(|| "to be built again".to_owned());
             why = Some(format!("given up after {} builds in a row; the last was {last}", retries + 1));

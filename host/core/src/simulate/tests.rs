@@ -409,7 +409,8 @@ fn builds_of_a_lost_worker_are_built_again_elsewhere() {
 #[test]
 fn a_request_whose_builds_keep_ending_as_retry_is_given_up() {
     let job = Job { runs: vec![Run::of(10, Outcome::Retry)], ..Job::of(1, "a", Timestamp(0)) };
-    let world = World { max_retries: 2, ..small(vec![Builder::bare("a", &["w"])], &[("w", 1)], vec![job]) };
+    let builder = Builder { max_retries: 2, ..Builder::bare("a", &["w"]) };
+    let world = small(vec![builder], &[("w", 1)], vec![job]);
     let report = run(&world, nobody).unwrap();
     assert_eq!(timeline(&report), ["w [1] 0..10 retry", "w [1] 10..20 retry", "w [1] 1020..1030 exception"]);
     let why = "given up after 3 builds in a row; the last was to be built again";

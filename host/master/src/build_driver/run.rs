@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use windlass_config::{Known, config};
-use windlass_core::build::{Action, Build, Effects, Event, MAX_RETRIES, StepEnded};
+use windlass_core::build::{Action, Build, Effects, Event, StepEnded};
 use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::digest::Digest;
 use windlass_core::outcome::Outcome;
@@ -104,7 +104,7 @@ async fn drive(
     parts.events.tell(|| view::Event::BuildStarted(view::Build::of(&row)));
     let retries = builds.0.retries.of(&row.requests);
     let mut build = Build::new(row, &builder.steps);
-    build.set_last_try((retries >= MAX_RETRIES).then_some(retries + 1));
+    build.set_last_try((retries >= builder.max_retries).then_some(retries + 1));
     let secrets = Placeholders::new(&parts.seal, build.row().id, &builder.secrets);
     let secrets = Arc::new(BuildSecrets::new(secrets));
     let mut driver =

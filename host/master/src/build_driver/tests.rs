@@ -9,7 +9,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use windlass_config::config;
-use windlass_core::builder::{Builder, Merge, StepSpec};
+use windlass_core::builder::{Builder, StepSpec};
+use windlass_core::decision::Budget;
 use windlass_core::id::{BuildId, Fence, RequestId};
 use windlass_core::id::{BuildsetId, MasterId};
 use windlass_core::lock::Access;
@@ -37,22 +38,7 @@ use crate::worker_link::tests::{Scripted, World as Linked, hello, limits, world_
 mod locks;
 
 pub(super) fn builder(steps: Vec<StepSpec>) -> Builder {
-    Builder {
-        name: "unit".to_owned(),
-        description: None,
-        tags: Vec::new(),
-        workers: vec!["w1".to_owned()],
-        builddir: "unit-dir".to_owned(),
-        properties: Properties::default(),
-        env: BTreeMap::new(),
-        secrets: Vec::new(),
-        locks: Vec::new(),
-        steps,
-        merge_requests: Merge::Never,
-        next_slave: None,
-        next_build: None,
-        can_start_build: None,
-    }
+    Builder { builddir: "unit-dir".to_owned(), steps, max_retries: 2, ..Builder::bare("unit", &["w1"]) }
 }
 
 pub(super) fn row() -> BuildRow {
@@ -207,6 +193,7 @@ fn master() -> config::Master {
         secrets: BTreeMap::new(),
         db_poll_interval_ms: 60_000,
         logs: config::Logs { max_bytes: None, max_log_bytes: 1 << 20 },
+        decisions: Budget::default(),
     }
 }
 
@@ -464,7 +451,7 @@ async fn second_stop_interrupts_a_step_that_always_runs() {
 async fn retry_after_too_many_in_a_row_is_an_exception_and_completes_the_request() {
     let limits = LinkLimits { grace: Duration::from_millis(20), ..limits() };
     let mut bench = Bench::new(limits, windlass_store::Options::default()).await;
-    for _ in 0..windlass_core::build::MAX_RETRIES {
+    for _ in 0..2 {
         let rows = bench.builds.0.retries.rows(&[RequestId(1)], Outcome::Retry);
         bench.linked.store.commit(rows).await.unwrap();
         bench.builds.0.retries.note(&[RequestId(1)], Outcome::Retry);
@@ -475,7 +462,7 @@ async fn retry_after_too_many_in_a_row_is_an_exception_and_completes_the_request
     drop(worker);
     assert_eq!(bench.ended().await, Outcome::Exception);
     let summary = bench.build().summary;
-    assert!(summary.starts_with("given up after 6 builds in a row"), "{summary}");
+    assert!(summary.starts_with("given up after 3 builds in a row"), "{summary}");
     assert_eq!(bench.request().complete.unwrap().outcome, Outcome::Exception);
     assert_eq!(bench.builds.0.retries.of(&[RequestId(1)]), 0);
     assert_eq!(bench.linked.store.states("retries").unwrap(), []);
