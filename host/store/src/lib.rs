@@ -56,9 +56,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use redb::{Database, ReadableDatabase};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use windlass_core::decision::Budget;
-use windlass_core::id::{BuildId, LogId};
+use windlass_core::id::{BuildId, BuildsetId, LogId};
+use windlass_core::outcome::Outcome;
 use windlass_core::persist::{Committed, Persist};
 
 pub use cas::{Cas, CasError};
@@ -141,6 +142,23 @@ impl Store {
     #[must_use]
     pub fn changed(&self, id: BuildId) -> watch::Receiver<u64> {
         self.0.watches.builds.follow(id)
+    }
+
+    /// Follows a buildset, which may be one that is yet to come: the receiver holds how it ended, once it has. It
+    /// ends with the store.
+    pub fn watch_buildset(&self, id: BuildsetId) -> Result<watch::Receiver<Option<Outcome>>, ReadError> {
+        // First the entry, then the look: a commit in between is seen by one or the other.
+        let receiver = self.0.watches.buildsets.follow(id);
+        if let Some(complete) = self.buildset(id)?.and_then(|buildset| buildset.complete) {
+            self.0.watches.buildsets.change(&id, |end| *end = Some(complete.outcome));
+        }
+        Ok(receiver)
+    }
+
+    /// The ends of buildsets from now on, each after the commit that brought it.
+    #[must_use]
+    pub fn ended_buildsets(&self) -> broadcast::Receiver<(BuildsetId, Outcome)> {
+        self.0.watches.ends.subscribe()
     }
 
     /// Keeps so many records of decisions from now on: commits that add some take those away that are beyond it, a

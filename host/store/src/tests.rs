@@ -404,6 +404,22 @@ async fn followers_see_how_far_a_log_is_and_when_it_ends() {
 }
 
 #[tokio::test]
+async fn followers_of_a_buildset_see_how_it_ends_even_before_it_is_there() {
+    let it = fixture();
+    let mut early = it.store.watch_buildset(BuildsetId(7)).unwrap();
+    let mut all = it.store.ended_buildsets();
+    it.put([buildset(7, &[71, 72]), claim(&[71, 72], 1), complete(&[71], 1, Outcome::Failure)]).await;
+    assert_eq!(*early.borrow_and_update(), None, "one request of two");
+    it.put([complete(&[72], 1, Outcome::Success)]).await;
+    early.changed().await.unwrap();
+    assert_eq!(*early.borrow_and_update(), Some(Outcome::Failure));
+    assert_eq!(all.recv().await, Ok((BuildsetId(7), Outcome::Failure)));
+    assert_eq!(*it.store.watch_buildset(BuildsetId(7)).unwrap().borrow(), Some(Outcome::Failure));
+    it.store.close();
+    early.changed().await.unwrap_err();
+}
+
+#[tokio::test]
 async fn a_second_master_is_refused_and_told_who_is_there() {
     let it = fixture();
     let error = Store::open(it.folder.path(), Options::default()).unwrap_err();

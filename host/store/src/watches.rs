@@ -1,11 +1,15 @@
-//! Who follows a log or a build, and their wake-up after a commit.
+//! Who follows a log, a build or a buildset, and their wake-up after a commit.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Mutex;
 
-use tokio::sync::watch;
-use windlass_core::id::{BuildId, LogId};
+use tokio::sync::{broadcast, watch};
+use windlass_core::id::{BuildId, BuildsetId, LogId};
+use windlass_core::outcome::Outcome;
+
+/// Buildsets that ended and that a listener has not heard of yet; one that is farther behind is told so.
+const ENDS: usize = 1024;
 
 /// How far a log is, for those that follow it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,11 +20,35 @@ pub struct LogProgress {
     pub finished: bool,
 }
 
-/// The followed logs and builds. What nobody follows has no entry.
-#[derive(Debug, Default)]
+/// What is followed. What nobody follows has no entry.
+#[derive(Debug)]
 pub(crate) struct Watches {
     pub(crate) logs: Followed<LogId, LogProgress>,
     pub(crate) builds: Followed<BuildId, u64>,
+    /// How they ended, once they have.
+    pub(crate) buildsets: Followed<BuildsetId, Option<Outcome>>,
+    /// The ends of all of them.
+    pub(crate) ends: broadcast::Sender<(BuildsetId, Outcome)>,
+}
+
+impl Default for Watches {
+    fn default() -> Watches {
+        Watches {
+            logs: Followed::default(),
+            builds: Followed::default(),
+            buildsets: Followed::default(),
+            ends: broadcast::channel(ENDS).0,
+        }
+    }
+}
+
+impl Watches {
+    /// A buildset ended.
+    pub(crate) fn ended(&self, id: BuildsetId, outcome: Outcome) {
+        self.buildsets.change(&id, |end| *end = Some(outcome));
+        // An error says that nobody listens.
+        self.ends.send((id, outcome)).ok();
+    }
 }
 
 #[derive(Debug)]

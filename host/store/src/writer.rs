@@ -191,6 +191,7 @@ impl Drop for CloseOnExit {
         self.0.waiting.lock().expect("nothing panics in here").jobs.clear();
         self.1.builds.close();
         self.1.logs.close();
+        self.1.buildsets.close();
     }
 }
 
@@ -305,6 +306,9 @@ impl Writer {
         }
         for build in builds {
             self.watches.builds.change(&build, |changes| *changes += 1);
+        }
+        for (buildset, outcome) in answers.iter().flatten().flat_map(|committed| &committed.buildsets) {
+            self.watches.ended(*buildset, *outcome);
         }
         Ok(Attempt::Done(answers))
     }
