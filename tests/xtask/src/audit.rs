@@ -43,7 +43,8 @@ const DUPLICATES: [(&str, &str); 15] = [
 ];
 
 /// How many packages the lock file may name for this platform.
-const BUDGET: usize = 330;
+/// 9 of them are zstd and flate2, with which files are packed under way.
+const BUDGET: usize = 339;
 
 /// Checks the workspace at `root`; every finding is in the error.
 pub fn run(root: &Path) -> anyhow::Result<()> {
