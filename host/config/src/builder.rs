@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windlass_core::builder::{Builder, Merge, OnError, PolicyUse, StepSpec};
+use windlass_core::outcome::Outcome;
 use windlass_core::policy::HookKind;
 use windlass_core::properties::Properties;
-use windlass_core::step::Flags;
+use windlass_core::step::{Flags, SummaryPolicy};
 use windlass_core::value::{MAX_INTEGER, Value};
 
 use crate::args::{self, Templates};
@@ -28,6 +29,9 @@ pub(crate) struct Policies {
     next_build: Option<PolicyUse>,
     can_start_build: Option<PolicyUse>,
 }
+
+/// A hundred years.
+const MAX_DEADLINE_MS: u64 = 100 * 366 * 24 * 3_600_000;
 
 const MERGE_REQUESTS: &[&str] = &["merge_requests", "collapse_requests"];
 const NEXT_SLAVE: &[&str] = &["next_slave", "next_worker", "select_next_worker"];
@@ -233,6 +237,9 @@ pub(crate) fn read_step(
     let warn_on_failure = flag(&["warn_on_failure"], report);
     let warn_on_warnings = flag(&["warn_on_warnings"], report);
     let always_run = flag(&["always_run"], report);
+    let summary_policy = section.take(&["update_build_summary_policy"], report);
+    let summary_policy = summary_policy.and_then(|f| read_summary_policy(f, report)).unwrap_or_default();
+    let deadline_ms = section.take(&["deadline"], report).and_then(|f| read_deadline(f, report));
     let uses = section.take(&["locks"], report).map(|f| locks.read_uses(f, report)).unwrap_or_default();
     section.finish(report);
 
@@ -254,7 +261,39 @@ pub(crate) fn read_step(
     };
     let own_name = facts.qualified.rsplit(':').next().unwrap_or(hook);
     let (name, hook) = (name.unwrap_or(own_name).to_owned(), facts.qualified.clone());
-    Some((StepSpec { name, hook, args, flags, locks: locks::accesses(uses.clone()) }, uses))
+    let locks = locks::accesses(uses.clone());
+    Some((StepSpec { args, flags, summary_policy, deadline_ms, locks, ..StepSpec::new(&name, &hook) }, uses))
+}
+
+/// `update_build_summary_policy`: true (all), false (none), or the outcomes.
+fn read_summary_policy(field: Field<'_>, report: &mut Report) -> Option<SummaryPolicy> {
+    match &field.node.value {
+        Tree::Boolean(true) => return Some(SummaryPolicy::All),
+        Tree::Boolean(false) => return Some(SummaryPolicy::Only(Vec::new())),
+        Tree::List(_) => {}
+        _ => return field.wrong("true, false or a list of outcomes", report),
+    }
+    let mut only = Vec::new();
+    for (word, span) in field.texts(report) {
+        match Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == word) {
+            Some(outcome) => only.push(outcome),
+            None => {
+                report
+                    .error("bad-value", span, format!("there is no outcome `{word}`"))
+                    .near(word, Outcome::ALL.iter().map(|o| o.as_str()), "");
+            }
+        }
+    }
+    Some(SummaryPolicy::Only(only))
+}
+
+/// `deadline`, of all steps or of one.
+pub(crate) fn read_deadline(field: Field<'_>, report: &mut Report) -> Option<u64> {
+    match field.duration_ms(report)? {
+        0 => field.refuse("must not be 0", "a step that has no time cannot run", report),
+        // Larger ones are never reached, and their ends could not be told.
+        ms => Some(ms.min(MAX_DEADLINE_MS)),
+    }
 }
 
 /// Buildbot's defaults, but for what the step says of itself.

@@ -40,6 +40,8 @@ pub struct Master {
     pub secrets: BTreeMap<String, Secret>,
     /// How often the anti-entropy scan looks at the store, in milliseconds.
     pub db_poll_interval_ms: u64,
+    /// How long a step may run that has no `deadline` of its own, in milliseconds.
+    pub step_deadline_ms: u64,
     /// Limits of logs.
     pub logs: Logs,
     /// How many records of decisions are kept.
@@ -137,6 +139,26 @@ pub enum SchedulerKind {
     },
     /// A person: `windlass force`.
     Force,
+    /// A step of a build: `trigger`.
+    Triggerable,
+    /// A buildset of another scheduler that ended as success or with warnings: its source is built further.
+    Dependent {
+        /// The other scheduler.
+        upstream: String,
+    },
+}
+
+impl SchedulerKind {
+    /// Its name in a configuration.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            SchedulerKind::SingleBranch { .. } => "single-branch",
+            SchedulerKind::Force => "force",
+            SchedulerKind::Triggerable => "triggerable",
+            SchedulerKind::Dependent { .. } => "dependent",
+        }
+    }
 }
 
 /// Limits of logs.

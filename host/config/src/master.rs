@@ -16,7 +16,7 @@ use crate::grants::{self, Grants};
 use crate::locks::{self, Locks, Use};
 use crate::names::Names;
 use crate::node::Node;
-use crate::schedule::{read_interval, read_poller, read_scheduler};
+use crate::schedule::{read_interval, read_poller, read_schedulers};
 use crate::secrets;
 use crate::section::{Field, Section};
 use crate::token;
@@ -78,18 +78,17 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
     for section in list(&mut section, &["git_pollers"], "a git poller", report) {
         git_pollers.push(read_poller(section, &mut names, report));
     }
-    let mut names = Names::new("scheduler");
-    let mut schedulers = Vec::new();
-    for section in list(&mut section, &["schedulers"], "a scheduler", report) {
-        schedulers.push(read_scheduler(section, &mut names, &mut builder_names, report));
-    }
+    let sections = list(&mut section, &["schedulers"], "a scheduler", report);
+    let schedulers = read_schedulers(sections, &mut builder_names, report);
 
     let grants =
         section.take(&["grants"], report).map_or_else(grants::bundled, |f| read_grants(f, hooks, report));
-    let decisions = read_decisions(section.take(&["decisions"], report), report);
     let db_poll_interval_ms =
         section.take(&["db_poll_interval"], report).and_then(|f| read_interval(f, report)).unwrap_or(60_000);
+    let step_deadline_ms = section.take(&["step_deadline"], report);
+    let step_deadline_ms = step_deadline_ms.and_then(|f| builder::read_deadline(f, report)).unwrap_or(DAY_MS);
     let logs = read_logs(section.take(&["logs"], report), report);
+    let decisions = read_decisions(section.take(&["decisions"], report), report);
     section.finish(report);
     secrets::check_elsewhere(root, report);
 
@@ -115,10 +114,11 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         git_pollers,
         schedulers,
         grants,
-        decisions,
         secrets,
         db_poll_interval_ms,
+        step_deadline_ms,
         logs,
+        decisions,
     }
 }
 
@@ -247,6 +247,9 @@ fn read_logs(field: Option<Field<'_>>, report: &mut Report) -> Logs {
     if let Some(section) = section {
         section.finish(report);
     }
+    Logs { max_bytes, max_log_bytes }
+}
+
 /// `[decisions]`: how many records of decisions are kept.
 fn read_decisions(field: Option<Field<'_>>, report: &mut Report) -> Budget {
     let mut section = field.and_then(|f| f.section("[decisions]", report));
@@ -261,9 +264,6 @@ fn read_decisions(field: Option<Field<'_>>, report: &mut Report) -> Budget {
         max_bytes: max_bytes.unwrap_or(usual.max_bytes),
         max_age_ms: max_age_ms.unwrap_or(usual.max_age_ms),
     }
-}
-
-    Logs { max_bytes, max_log_bytes }
 }
 
 /// What is allowed and probably not meant.

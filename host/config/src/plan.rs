@@ -195,6 +195,7 @@ fn settings(master: &Master) -> Things {
     let mut things = Things::from([
         ("title".to_owned(), json!(master.title)),
         ("db_poll_interval_ms".to_owned(), json!(master.db_poll_interval_ms)),
+        ("step_deadline_ms".to_owned(), json!(master.step_deadline_ms)),
         // Steps that start from then on go by it; the limit of all logs is refused above.
         ("logs".to_owned(), json!({ "max_log_bytes": master.logs.max_log_bytes })),
         ("decisions".to_owned(), json!(master.decisions)),
@@ -236,7 +237,13 @@ fn builder(builder: &Builder) -> Json {
             number += 1;
         }
         let (args, locks) = (parsed(&step.args), locks(&step.locks));
-        steps.insert(name, json!({ "use": step.hook, "args": args, "flags": step.flags, "locks": locks }));
+        steps.insert(
+            name,
+            json!({
+                "use": step.hook, "args": args, "flags": step.flags, "locks": locks,
+                "deadline_ms": step.deadline_ms, "update_build_summary_policy": step.summary_policy,
+            }),
+        );
     }
     let order: Vec<&str> = builder.steps.iter().map(|step| step.name.as_str()).collect();
     json!({
@@ -251,12 +258,13 @@ fn builder(builder: &Builder) -> Json {
 fn scheduler(scheduler: &Scheduler) -> Json {
     let kind = match &scheduler.kind {
         SchedulerKind::SingleBranch { filter, tree_stable_ms } => {
-            json!({ "type": "single-branch", "change_filter": filter, "tree_stable_ms": tree_stable_ms })
+            json!({ "change_filter": filter, "tree_stable_ms": tree_stable_ms })
         }
-        SchedulerKind::Force => json!({ "type": "force" }),
+        SchedulerKind::Dependent { upstream } => json!({ "upstream": upstream }),
+        SchedulerKind::Force | SchedulerKind::Triggerable => json!({}),
     };
     let mut all = json!({
-        "builders": scheduler.builders, "priority": scheduler.priority,
+        "type": scheduler.kind.as_str(), "builders": scheduler.builders, "priority": scheduler.priority,
         "properties": properties(&scheduler.properties),
     });
     let (Json::Object(all_entries), Json::Object(kind)) = (&mut all, kind) else { return all };

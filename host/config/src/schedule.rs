@@ -41,11 +41,61 @@ pub(crate) fn read_interval(field: Field<'_>, report: &mut Report) -> Option<u64
     }
 }
 
-/// Reads one of `[[schedulers]]`.
-pub(crate) fn read_scheduler(
-    mut section: Section<'_>,
+/// Reads `[[schedulers]]`.
+pub(crate) fn read_schedulers(
+    sections: Vec<Section<'_>>,
+    builders: &mut Names,
+    report: &mut Report,
+) -> Vec<Scheduler> {
+    let mut names = Names::new("scheduler");
+    let mut upstreams = Vec::new();
+    let mut schedulers = Vec::with_capacity(sections.len());
+    for section in sections {
+        schedulers.push(read_scheduler(section, &mut names, builders, &mut upstreams, report));
+    }
+    for (upstream, _) in &upstreams {
+        if let Some(name) = upstream.name(report) {
+            names.check(name, &upstream.node.span, report);
+        }
+    }
+    // Each circle is told once, at the first of its members in the file.
+    let mut told: Vec<&str> = Vec::new();
+    for (upstream, name) in &upstreams {
+        let circle = circle(name, &schedulers);
+        if circle.is_empty() || told.contains(&name.as_str()) {
+            continue;
+        }
+        report
+            .error("circle", &upstream.node.span, "a scheduler would wait for what only follows from itself")
+            .label(format!("{} -> {name}", circle.join(" -> ")))
+            .help("name one that begins by itself: `single-branch`, `force`, `triggerable`");
+        told.extend(circle);
+    }
+    schedulers
+}
+
+/// The dependent schedulers from `name` upstream, if they lead back to it.
+fn circle<'a>(name: &str, schedulers: &'a [Scheduler]) -> Vec<&'a str> {
+    let mut way = Vec::new();
+    let mut next = name;
+    while let Some(scheduler) = schedulers.iter().find(|scheduler| scheduler.name == next)
+        && let SchedulerKind::Dependent { upstream } = &scheduler.kind
+    {
+        if way.contains(&scheduler.name.as_str()) {
+            return if next == name { way } else { Vec::new() };
+        }
+        way.push(&scheduler.name);
+        next = upstream;
+    }
+    Vec::new()
+}
+
+/// Reads one of them. Who depends on another is noted in `upstreams`.
+fn read_scheduler<'a>(
+    mut section: Section<'a>,
     names: &mut Names,
     builders: &mut Names,
+    upstreams: &mut Vec<(Field<'a>, String)>,
     report: &mut Report,
 ) -> Scheduler {
     let name_field = section.need(&["name"], report);
@@ -57,7 +107,7 @@ pub(crate) fn read_scheduler(
     let asked = section.need(&["builders", "builder_names"], report);
     let priority = section.take(&["priority"], report);
     let properties = section.take(&["properties"], report);
-    let kind = kind.and_then(|field| read_kind(field, &mut section, report));
+    let kind = kind.and_then(|field| read_kind(field, &name, &mut section, upstreams, report));
     // Without a type it is unknown what belongs here.
     if kind.is_some() {
         section.finish(report);
@@ -81,7 +131,13 @@ pub(crate) fn read_scheduler(
     }
 }
 
-fn read_kind(field: Field<'_>, section: &mut Section<'_>, report: &mut Report) -> Option<SchedulerKind> {
+fn read_kind<'a>(
+    field: Field<'_>,
+    name: &str,
+    section: &mut Section<'a>,
+    upstreams: &mut Vec<(Field<'a>, String)>,
+    report: &mut Report,
+) -> Option<SchedulerKind> {
     match canonical(field.text(report)?).as_str() {
         "single_branch" | "single_branch_scheduler" => {
             let filter = section.take(&["change_filter"], report);
@@ -92,10 +148,17 @@ fn read_kind(field: Field<'_>, section: &mut Section<'_>, report: &mut Report) -
             })
         }
         "force" | "force_scheduler" => Some(SchedulerKind::Force),
+        "triggerable" => Some(SchedulerKind::Triggerable),
+        "dependent" => {
+            let upstream = section.need(&["upstream"], report);
+            upstreams.extend(upstream.map(|field| (field, name.to_owned())));
+            let upstream = upstream.and_then(|field| field.node.as_text()).unwrap_or_default().to_owned();
+            Some(SchedulerKind::Dependent { upstream })
+        }
         other => {
             report.error("bad-value", &field.node.span, "there is no such type of scheduler").near(
                 other,
-                ["single-branch", "force"],
+                ["single-branch", "force", "triggerable", "dependent"],
                 "",
             );
             None
