@@ -156,6 +156,7 @@ fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, DecodeError> {
 mod tests {
     use super::*;
     use crate::message::{CommandUid, Hello, Secret, SecretValue, Start, ToMaster, ToWorker, Update};
+    use crate::transfer::{Compression, Part, Sent, SentKind, TransferId};
     use windlass_core::digest::Digest;
     use windlass_core::policy::Usage;
     use windlass_core::value::{Completion, Failure, Origin, Pair, Value};
@@ -230,6 +231,15 @@ mod tests {
         check(ToMaster::Pong { nonce: 1 });
         check(ToMaster::Status { load: 0.25 });
         check(ToMaster::Draining);
+        let (transfer, token) = (TransferId("u.0".into()), "t".to_owned());
+        let compression = Some(Compression::Zstd);
+        let sent = Sent { kind: SentKind::Tree, mode: 0o755, modified_ms: Some(1), compression };
+        check(ToMaster::Send { transfer: transfer.clone(), token: token.clone(), sent });
+        check(ToMaster::Receive { transfer: transfer.clone(), token, received: 3 });
+        let part = Part::Data { data: Bytes::from_static(b"a\xff") };
+        check(ToMaster::Part { transfer: transfer.clone(), number: 1, part });
+        check(ToMaster::Taken { transfer: transfer.clone(), number: 1 });
+        check(ToMaster::GiveUp { transfer });
     }
 
     #[test]
@@ -249,6 +259,13 @@ mod tests {
         check(ToWorker::NoComponent { digest: Digest::of(b"x") });
         check(ToWorker::Ping { nonce: 9 });
         check(ToWorker::Bye { reason: "shutdown".into() });
+        let transfer = TransferId("u.0".into());
+        check(ToWorker::Ready { transfer: transfer.clone(), received: 4 });
+        let part = Part::End { bytes: 9, hash: Digest::of(b"") };
+        check(ToWorker::Part { transfer: transfer.clone(), number: 5, part });
+        check(ToWorker::Taken { transfer: transfer.clone(), number: 5 });
+        check(ToWorker::Over { transfer: transfer.clone(), how: Ok(9) });
+        check(ToWorker::Over { transfer, how: Err(Failure::new("too-large", "m")) });
     }
 
     #[test]

@@ -9,8 +9,8 @@ pub const OLDEST_PROTOCOL: u32 = 1;
 /// The newest `windlass:worker` contract of this program.
 pub const CONTRACT: &str = "0.1.0";
 
-/// What both sides may have beyond the version of the protocol; nothing yet.
-pub const FEATURES: &[&str] = &[];
+/// What both sides may have beyond the version of the protocol.
+pub const FEATURES: &[&str] = &[crate::transfer::FEATURE];
 
 /// Why a hello is refused: the fields of `ToWorker::Refused`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,6 +7,8 @@ use windlass_core::digest::Digest;
 use windlass_core::policy::Usage;
 use windlass_core::value::{Completion, Failure, Origin, Pair};
 
+use crate::transfer::{Part, Sent, TransferId};
+
 /// The version of this protocol. A minor difference is bridged by `features`.
 pub const PROTOCOL: u32 = 1;
 
@@ -48,6 +50,46 @@ pub enum ToMaster {
     },
     /// The worker will take no more work and leaves when its commands have ended.
     Draining,
+    /// It wants to send a file or a tree under a token. Said again on each link until it is over; `Ready`
+    /// answers it, and parts follow that only.
+    Send {
+        /// Which one.
+        transfer: TransferId,
+        /// What allows it.
+        token: String,
+        /// What comes.
+        sent: Sent,
+    },
+    /// It wants what a token stands for. Said again on each link; the master sends what follows `received`.
+    Receive {
+        /// Which one.
+        transfer: TransferId,
+        /// What allows it.
+        token: String,
+        /// The number of the last part that it has.
+        received: u64,
+    },
+    /// A numbered part of what it sends.
+    Part {
+        /// Of which transfer.
+        transfer: TransferId,
+        /// From 1, without gaps.
+        number: u64,
+        /// The part.
+        part: Part,
+    },
+    /// It has written all parts up to a number of what it receives.
+    Taken {
+        /// Of which transfer.
+        transfer: TransferId,
+        /// The number.
+        number: u64,
+    },
+    /// It goes no further with a transfer.
+    GiveUp {
+        /// With which one.
+        transfer: TransferId,
+    },
 }
 
 /// Who a worker is, what it speaks and what it still has.
@@ -176,6 +218,36 @@ pub enum ToWorker {
     Ping {
         /// Any number.
         nonce: u64,
+    },
+    /// The answer to `Send`: parts are taken, from the one after `received`.
+    Ready {
+        /// Of which transfer.
+        transfer: TransferId,
+        /// The number of the last part that the master has.
+        received: u64,
+    },
+    /// A numbered part of what the worker receives.
+    Part {
+        /// Of which transfer.
+        transfer: TransferId,
+        /// From 1, without gaps.
+        number: u64,
+        /// The part.
+        part: Part,
+    },
+    /// The master has written all parts up to a number of what the worker sends.
+    Taken {
+        /// Of which transfer.
+        transfer: TransferId,
+        /// The number.
+        number: u64,
+    },
+    /// What the worker sends is durable, with so many bytes; or a transfer of either kind failed.
+    Over {
+        /// Which one.
+        transfer: TransferId,
+        /// How it ended.
+        how: Result<u64, Failure>,
     },
     /// A build ended: its directory is no longer in use.
     Bye {

@@ -111,6 +111,9 @@ async fn greet(address: &str, hello: Hello, ends: Ends<'_>) -> Result<Link, Link
             Err(LinkError::Unexpected { what: "a component" })
         }
         ToWorker::Ping { .. } => Err(LinkError::Unexpected { what: "a ping" }),
+        ToWorker::Ready { .. } | ToWorker::Part { .. } | ToWorker::Taken { .. } | ToWorker::Over { .. } => {
+            Err(LinkError::Unexpected { what: "a part of a file" })
+        }
     }
 }
 
@@ -155,6 +158,9 @@ async fn read(
             ToWorker::Bye { reason } => return LinkError::Bye { reason },
             ToWorker::Refused { code, message, retry } => return LinkError::Refused { code, message, retry },
             ToWorker::Welcome { .. } => return LinkError::Unexpected { what: "a second welcome" },
+            ToWorker::Ready { .. } | ToWorker::Part { .. } | ToWorker::Taken { .. } | ToWorker::Over { .. } => {
+                return LinkError::Unexpected { what: "a part of a file" };
+            }
         }
     }
 }
