@@ -51,6 +51,7 @@ mod tests;
 mod turns;
 mod view;
 mod visit;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,8 +59,9 @@ use std::sync::Arc;
 pub use board::Board;
 pub use claim::{Claim, Given, Numbers};
 pub use locks::StepLocks;
-pub use quarantine::{FIRST_QUARANTINE_MS, LONGEST_QUARANTINE_MS};
+pub use quarantine::{FIRST_QUARANTINE_MS, Failed, LONGEST_QUARANTINE_MS};
 pub use status::{BuilderStatus, PolicyStatus, Status, WorkerStatus};
+pub use wait::{Wait, WaitsFor};
 
 use crate::builder::{Builder, PolicyUse};
 use crate::decision::Decision;

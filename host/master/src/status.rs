@@ -142,7 +142,7 @@ fn builders(
                     summary: row.summary,
                 })
             }),
-            waiting: queue.and_then(|queue| queue.why.clone()),
+            waiting: queue.and_then(|queue| Some(queue.wait.as_ref()?.why.clone())),
         }
     };
     world.config.builders.iter().map(one).collect()

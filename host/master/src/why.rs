@@ -176,7 +176,7 @@ fn waits(running: &Running, request: &Request) -> Result<view::Waits, ReadError>
     Ok(view::Waits {
         ahead,
         ahead_is_cut: ahead == COUNTED,
-        why: shown.and_then(|shown| shown.why.clone()),
+        why: shown.and_then(|shown| Some(shown.wait.as_ref()?.why.clone())),
         running: on_them.iter().map(view::Build::of).collect(),
         estimate: estimate(ahead as u64, slots, free, took),
     })

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::StartId;
 use super::slots::WorkerNo;
 use super::tail::{Loading, Tail};
+use super::wait::WaitsFor;
 use crate::id::RequestId;
 use crate::merge;
 use crate::request::{Buildset, Request, Turn};
@@ -26,8 +27,17 @@ enum Place {
         until: Timestamp,
         wants: Vec<WorkerNo>,
         by: HeldBy,
+        why: Arc<str>,
     },
     Taken(StartId),
+}
+
+/// How it stands with a request that is loaded.
+pub(super) enum Stands<'l> {
+    Waiting,
+    /// By whom, why and until when.
+    Held(HeldBy, &'l str, Timestamp),
+    Taken,
 }
 
 /// Who holds a request back.
@@ -70,6 +80,7 @@ impl Entry {
 #[derive(Clone, Debug)]
 pub(super) struct Rest {
     pub(super) until: Timestamp,
+    pub(super) waits_for: WaitsFor,
     pub(super) why: String,
 }
 
@@ -84,8 +95,6 @@ pub(super) struct Lane {
     held: BTreeSet<(Timestamp, Turn)>,
     /// Held ones by the worker that they want a slot of.
     wanting: BTreeMap<WorkerNo, BTreeSet<Turn>>,
-    /// Why the newest held one is held.
-    pub(super) held_why: String,
     /// Builds that run or are being claimed.
     pub(super) building: u32,
     pub(super) rest: Option<Rest>,
@@ -145,6 +154,28 @@ impl Lane {
     }
 
     /// Waiting and held ones, in the store or here.
+    /// How it stands with a request; none: it is not loaded.
+    pub(super) fn stands(&self, id: RequestId) -> Option<Stands<'_>> {
+        Some(match &self.entries.get(&id)?.place {
+            Place::Waiting => Stands::Waiting,
+            Place::Held { until, wants: _, by, why } => Stands::Held(*by, why, *until),
+            Place::Taken(_) => Stands::Taken,
+        })
+    }
+
+    /// The held one that waits again first: who holds it, why and until when.
+    pub(super) fn first_held(&self) -> Option<(HeldBy, &str, Timestamp)> {
+        match self.stands(self.held.first()?.1.id)? {
+            Stands::Held(by, why, until) => Some((by, why, until)),
+            Stands::Waiting | Stands::Taken => None,
+        }
+    }
+
+    /// The held ones, in the order in which they wait again.
+    pub(super) fn held_ones(&self) -> impl Iterator<Item = RequestId> {
+        self.held.iter().map(|(_, turn)| turn.id)
+    }
+
     pub(super) fn pending(&self) -> u64 {
         self.ages.len() as u64 + self.tail.as_ref().map_or(0, |tail| tail.count)
     }
@@ -255,13 +286,15 @@ impl Lane {
             self.remove(id);
             return;
         }
-        let Some(key) = self.place(id, Place::Held { until, wants: wants.clone(), by }) else { return };
+        let Some(key) = self.place(id, Place::Held { until, wants: wants.clone(), by, why: why.into() })
+        else {
+            return;
+        };
         self.held.insert((until, key));
         self.ages.insert((key.submitted, id));
         for worker in wants {
             self.wanting.entry(worker).or_default().insert(key);
         }
-        why.clone_into(&mut self.held_why);
     }
 
     /// Removes a request: it is served, or nobody's business of ours any more.
@@ -393,7 +426,7 @@ impl Lane {
                     self.alike.remove(&(alike, key));
                 }
             }
-            Place::Held { until, wants, by: _ } => {
+            Place::Held { until, wants, by: _, why: _ } => {
                 self.held.remove(&(*until, key));
                 for worker in wants {
                     if let Some(keys) = self.wanting.get_mut(worker) {

@@ -380,6 +380,7 @@ impl Slots {
                     max_builds,
                     free,
                     quarantine: None,
+                    failures: 0,
                 }
             })
             .collect()

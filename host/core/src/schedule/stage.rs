@@ -11,7 +11,7 @@ use super::lane::{Entry, HeldBy, Rest};
 use super::slots::WorkerNo;
 use super::{
     ASKED_AGAIN, Board, Effect, HOLD_MS, MERGE_BOUND, REFUSALS_A_PASS, REST_MS, Reply, StartId,
-    WINDOWS_A_PASS,
+    WINDOWS_A_PASS, WaitsFor,
 };
 use crate::builder::{Builder, Merge, PolicyUse};
 use crate::decision::Done;
@@ -361,7 +361,8 @@ impl Board {
         let open = |no| self.slots.has_room(no, &name) && self.is_unlocked(&spec, self.slots.name(no));
         let news = wants.iter().any(|no| open(*no));
         let Some(lane) = self.lanes.get_mut(&name) else { return Done::Stale };
-        let rest = |ms| Some(Rest { until: now.plus_ms(ms), why: why.to_owned() });
+        let rest =
+            |ms| Some(Rest { until: now.plus_ms(ms), waits_for: WaitsFor::Policy, why: why.to_owned() });
         let mut done = Done::Held;
         match request {
             None => lane.rest = rest(HOLD_MS),
@@ -389,7 +390,7 @@ impl Board {
         };
         self.give_up(id);
         let Some(lane) = self.lanes.get_mut(&name) else { return Done::Stale };
-        lane.rest = Some(Rest { until, why });
+        lane.rest = Some(Rest { until, waits_for: WaitsFor::Policy, why });
         self.arm(&name);
         Done::Held
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Wait;
 use crate::digest::Digest;
 use crate::lock::LockStatus;
 use crate::policy::HookKind;
@@ -40,7 +41,7 @@ pub struct BuilderStatus {
     /// Builds that run or are about to.
     pub building: u32,
     /// Why requests wait; none: none does, or it is their turn right now.
-    pub why: Option<String>,
+    pub wait: Option<Wait>,
 }
 
 /// One worker.
@@ -58,6 +59,8 @@ pub struct WorkerStatus {
     pub free: Option<u32>,
     /// Until when it gets nothing new, since builds were lost on it before they got anywhere.
     pub quarantine: Option<Timestamp>,
+    /// How often that happened since a build last went well on it.
+    pub failures: u32,
 }
 
 /// One configured use of a policy: by a builder, or by the master as a whole.

@@ -18,6 +18,7 @@ mod policies;
 mod quarantine;
 mod reads;
 mod starts;
+mod waits;
 
 /// A board with a clock and what it wants done.
 struct Table {
@@ -209,7 +210,7 @@ impl Table {
 
     fn why(&self, builder: &str) -> Option<String> {
         let status = self.board.status(self.now);
-        status.builders.into_iter().find(|b| b.name == builder).and_then(|b| b.why)
+        status.builders.into_iter().find(|b| b.name == builder).and_then(|b| b.wait).map(|wait| wait.why)
     }
 }
 
