@@ -18,6 +18,7 @@
 pub mod build;
 pub mod builder;
 pub mod capability;
+pub mod cel;
 pub mod change;
 pub mod claim;
 pub mod decision;
