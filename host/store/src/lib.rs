@@ -33,6 +33,9 @@ mod ids;
 mod lock;
 mod logs;
 mod open;
+mod listing;
+#[cfg(test)]
+mod listing_tests;
 mod pending;
 #[cfg(test)]
 mod pending_tests;
@@ -69,6 +72,7 @@ pub use open::{OpenError, Options};
 pub use pending::Pending;
 pub use query::BuildFilter;
 pub use watches::LogProgress;
+pub use listing::RequestFilter;
 pub use writer::{CommitError, Full, Stats};
 
 /// A handle to an open store. Clones share it; the last one to go ends the writer thread, after what

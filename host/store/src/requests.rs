@@ -72,10 +72,10 @@ impl Store {
 }
 
 /// Items with their numbers, in the order of these.
-type Stream<'r, T> = Box<dyn Iterator<Item = Result<(u64, T), ReadError>> + 'r>;
+pub(crate) type Stream<'r, T> = Box<dyn Iterator<Item = Result<(u64, T), ReadError>> + 'r>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Table {
+pub(crate) enum Table {
     Waiting,
     Held,
     Done,
@@ -111,14 +111,14 @@ fn builders(wanted: &Wanted) -> Option<Vec<&str>> {
 }
 
 /// The three tables of requests.
-struct Requests {
+pub(crate) struct Requests {
     waiting: ReadOnlyTable<u64, &'static [u8]>,
     held: ReadOnlyTable<u64, &'static [u8]>,
     done: ReadOnlyTable<u64, &'static [u8]>,
 }
 
 impl Requests {
-    fn new(snapshot: &Snapshot) -> Result<Requests, ReadError> {
+    pub(crate) fn new(snapshot: &Snapshot) -> Result<Requests, ReadError> {
         Ok(Requests { waiting: snapshot.waiting()?, held: snapshot.held()?, done: snapshot.done()? })
     }
 
@@ -130,7 +130,7 @@ impl Requests {
         }
     }
 
-    fn get(&self, id: u64) -> Result<Option<Request>, ReadError> {
+    pub(crate) fn get(&self, id: u64) -> Result<Option<Request>, ReadError> {
         for (name, table) in [Table::Waiting, Table::Held, Table::Done].map(|table| self.table(table)) {
             if let Some(row) = table.get(id)? {
                 return encode::to_request(name, id, row.value()).map(Some);
@@ -144,6 +144,15 @@ impl Requests {
         let (name, table) = self.table(table);
         let rows = either_way(table.iter()?, descending);
         Ok(Box::new(rows.map(move |row| {
+            let (id, row) = row?;
+            Ok((id.value(), encode::to_request(name, id.value(), row.value())?))
+        })))
+    }
+
+    /// Those of a table with smaller numbers than this, the largest first.
+    pub(crate) fn before(&self, table: Table, end: u64) -> Result<Stream<'_, Request>, ReadError> {
+        let (name, table) = self.table(table);
+        Ok(Box::new(table.range(..end)?.rev().map(move |row| {
             let (id, row) = row?;
             Ok((id.value(), encode::to_request(name, id.value(), row.value())?))
         })))
@@ -222,7 +231,7 @@ fn either_way<'r, I: DoubleEndedIterator + 'r>(
 }
 
 /// One stream of several, in the order that each of them has. Faults come first.
-fn merged<'r, T: 'r>(streams: Vec<Stream<'r, T>>, descending: bool) -> Stream<'r, T> {
+pub(crate) fn merged<'r, T: 'r>(streams: Vec<Stream<'r, T>>, descending: bool) -> Stream<'r, T> {
     let mut streams: Vec<_> = streams.into_iter().map(Iterator::peekable).collect();
     Box::new(std::iter::from_fn(move || {
         let mut next: Option<(usize, u64)> = None;

@@ -1,5 +1,7 @@
 //! Why requests wait: those of a builder, and each of them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::Board;
@@ -78,26 +80,43 @@ impl Wait {
 }
 
 impl Board {
-    /// Why a request of a builder waits. Of one that nobody claimed: the board does not look whether it exists.
+    /// Why each of these requests waits, each named with its builder. They are requests that nobody has claimed: the
+    /// board does not know all of them.
     #[must_use]
-    pub fn waits(&self, builder: &str, request: RequestId) -> Wait {
-        let lane = self.lanes.get(builder);
-        match lane.and_then(|lane| lane.stands(request)) {
-            Some(Stands::Held(by, why, until)) => Wait::held(by, why, until),
-            Some(Stands::Taken) => Wait::of(WaitsFor::Turn, "it is being started", None),
-            Some(Stands::Waiting) | None => {
-                let of_all = match lane {
-                    Some(lane) => self.builder_waits(builder, lane),
-                    None => Some(no_builder()),
-                };
-                of_all.unwrap_or_else(|| Wait::of(WaitsFor::Turn, "its builder's turn is right now", None))
-            }
+    pub fn waits(&self, requests: &[(String, RequestId)]) -> Vec<Wait> {
+        let mut of_builders: BTreeMap<&str, Option<Wait>> = BTreeMap::new();
+        let mut waits = Vec::with_capacity(requests.len());
+        for (builder, request) in requests {
+            let lane = self.lanes.get(builder);
+            waits.push(match lane.and_then(|lane| lane.stands(*request)) {
+                Some(Stands::Held(by, why, until)) => Wait::held(by, why, until),
+                Some(Stands::Taken) => Wait::of(WaitsFor::Turn, "it is being started", None),
+                Some(Stands::Waiting) | None => {
+                    let of_all = || lane.map_or(Some(no_builder()), |lane| self.builder_waits(builder, lane));
+                    let of_all = of_builders.entry(builder).or_insert_with(of_all).clone();
+                    of_all
+                        .unwrap_or_else(|| Wait::of(WaitsFor::Turn, "its builder's turn is right now", None))
+                }
+            });
         }
+        waits
     }
 
-    /// Whether a request is held back for now, as far as the board knows it.
-    pub fn held(&self, builder: &str) -> impl Iterator<Item = RequestId> {
-        self.lanes.get(builder).into_iter().flat_map(Lane::held_ones)
+    /// The first `limit` requests after `after`, by number, that a policy or a retry holds back: of a builder, or of
+    /// all.
+    #[must_use]
+    pub fn held(&self, builder: Option<&str>, after: RequestId, limit: usize) -> Vec<RequestId> {
+        let wanted = |(name, _): &(&String, &Lane)| builder.is_none_or(|builder| builder == name.as_str());
+        let mut first = BTreeSet::new();
+        for (_, lane) in self.lanes.iter().filter(wanted) {
+            for request in lane.held_ones().filter(|request| *request > after) {
+                first.insert(request);
+                if first.len() > limit {
+                    first.pop_last();
+                }
+            }
+        }
+        first.into_iter().collect()
     }
 
     /// Why the requests of a builder wait; none: it is their turn right now.

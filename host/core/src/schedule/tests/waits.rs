@@ -2,8 +2,12 @@
 
 use super::*;
 
+fn why(table: &Table, builder: &str, id: u64) -> Wait {
+    table.board.waits(&[(builder.to_owned(), RequestId(id))]).remove(0)
+}
+
 fn waits(table: &Table, builder: &str, id: u64) -> (WaitsFor, Option<u64>) {
-    let wait = table.board.waits(builder, RequestId(id));
+    let wait = why(table, builder, id);
     (wait.waits_for, wait.until.map(|until| until.ms_since(table.now)))
 }
 
@@ -16,8 +20,10 @@ fn a_request_waits_for_what_keeps_its_builder_back_or_for_what_holds_it_itself()
     table.pass(4_000);
     table.submit([request(2, "b"), request(3, "b"), request(4, "c"), request(5, "gone")]);
     assert_eq!(waits(&table, "a", 1), (WaitsFor::Policy, Some(6_000)));
-    assert_eq!(table.board.waits("a", RequestId(1)).why, "`hours` allows no worker");
-    assert_eq!(table.board.held("a").collect::<Vec<_>>(), [RequestId(1)]);
+    assert_eq!(why(&table, "a", 1).why, "`hours` allows no worker");
+    let held = |builder, after, limit| table.board.held(builder, RequestId(after), limit);
+    assert_eq!((held(None, 0, 9), held(Some("a"), 0, 9)), (vec![RequestId(1)], vec![RequestId(1)]));
+    assert_eq!((held(Some("b"), 0, 9), held(None, 1, 9), held(None, 0, 0)), (vec![], vec![], vec![]));
     assert_eq!(waits(&table, "b", 2), (WaitsFor::Turn, None), "its claim is under way");
     assert_eq!(table.commit(), started(&[("w1", &[2])]));
     assert_eq!(waits(&table, "b", 3), (WaitsFor::Slot, None));
@@ -39,7 +45,7 @@ fn requests_of_builders_whose_workers_are_in_quarantine_wait_until_the_first_is_
     table.submit([request(1, "a")]);
     assert_eq!(waits(&table, "a", 1), (WaitsFor::Quarantine, Some(FIRST_QUARANTINE_MS - 3_000)));
     let status = table.board.status(table.now);
-    assert_eq!(status.builders[0].wait.as_ref(), Some(&table.board.waits("a", RequestId(1))));
+    assert_eq!(status.builders[0].wait.as_ref(), Some(&why(&table, "a", 1)));
 }
 
 #[test]
