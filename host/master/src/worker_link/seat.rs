@@ -14,16 +14,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use windlass_core::digest::Digest;
 use windlass_core::value::Failure;
-use windlass_protocol::hello::Refusal;
-use windlass_protocol::message::{CommandUid, Hello, PROTOCOL, Start, ToMaster, ToWorker, Update};
+use windlass_protocol::message::{CommandUid, Hello, Start, ToMaster, ToWorker, Update};
 use windlass_protocol::session::{Inbox, Seen};
 
-use super::accept::refuse;
 use super::feed::{Ahead, CommandEvent, FeedSender, NOBODY_WAITS};
 use super::wire::{Bulk, Incoming, Outgoing, Wire};
 use super::{ConnectedWorker, LinkLimits, Links};
-use crate::dispatcher::WorkerUp;
 use crate::view;
+use claim::name_taken;
 
 mod claim;
 
