@@ -278,9 +278,11 @@ fn read_summary_policy(field: Field<'_>, report: &mut Report) -> Option<SummaryP
         match Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == word) {
             Some(outcome) => only.push(outcome),
             None => {
-                report
-                    .error("bad-value", span, format!("there is no outcome `{word}`"))
-                    .near(word, Outcome::ALL.iter().map(|o| o.as_str()), "");
+                report.error("bad-value", span, format!("there is no outcome `{word}`")).near(
+                    word,
+                    Outcome::ALL.iter().map(|o| o.as_str()),
+                    "",
+                );
             }
         }
     }

@@ -21,6 +21,9 @@ use crate::secrets;
 use crate::section::{Field, Section};
 use crate::token;
 
+/// How long a step may run unless the file says otherwise.
+const DAY_MS: u64 = 24 * 3_600_000;
+
 const MASTER: &[&str] = &["master"];
 
 /// Reads the whole file. What is returned is worth something only if the report has no error.

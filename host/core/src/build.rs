@@ -4,6 +4,8 @@
 //! master does both, in that order. The last event's persist list is one transaction: the step, the
 //! build, and its requests, completed or (after *retry*) given back.
 
+mod told;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::builder::StepSpec;
@@ -14,8 +16,11 @@ use crate::persist::Persist;
 use crate::properties::Properties;
 use crate::record::{BuildRow, Component, StepRow};
 use crate::request::Completed;
-use crate::step::{Flags, judge};
+use crate::step::{Flags, SummaryPolicy, judge};
+use crate::test_result::TestCounts;
 use crate::time::Timestamp;
+
+use self::told::Told;
 
 /// The most steps of a build, added ones among them: steps that add steps would go on for ever.
 pub const MAX_STEPS: usize = 1_000;
@@ -24,14 +29,16 @@ pub const MAX_STEPS: usize = 1_000;
 /// brings down each worker that it runs on would go on for ever, and take the workers with it.
 pub const MAX_RETRIES: u32 = 5;
 
-/// The most bytes of a build's line about itself.
-const MAX_SUMMARY: usize = 2_000;
-
 /// What happened to a build.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// Its claim and its row are durable: it begins.
     Started,
+    /// Its claim and its row are durable, and nothing of it is to run: it ends as skipped.
+    Skipped {
+        /// Why, for people.
+        reason: String,
+    },
     /// The step of the last [`Action::RunStep`] begins to run.
     StepBegan {
         /// Its number, just allocated.
@@ -45,6 +52,11 @@ pub enum Event {
     StepEnded(StepEnded),
     /// Somebody wants the build stopped.
     Interrupted {
+        /// Why, for people.
+        reason: String,
+    },
+    /// Somebody wants the running step stopped: it ends as cancelled, and what follows is up to its flags.
+    StepInterrupted {
         /// Why, for people.
         reason: String,
     },
@@ -67,8 +79,12 @@ pub struct StepEnded {
     pub outcome: Outcome,
     /// One line about it.
     pub summary: String,
+    /// Lists leave it out.
+    pub hidden: bool,
     /// Named links.
     pub urls: Vec<(String, String)>,
+    /// The test results that it reported, counted.
+    pub tests: TestCounts,
     /// What the user must read when a plugin or the machinery failed.
     pub fault: Option<String>,
     /// Steps that join the build behind this one, in this order.
@@ -120,8 +136,8 @@ pub struct Build {
     worker_lost: Option<String>,
     /// A step of it ended while its worker was there.
     got_somewhere: bool,
-    /// The line of the worst step so far.
-    blame: Option<(Outcome, String)>,
+    /// What its steps had to say.
+    told: Told,
     /// This is so many builds in a row for its requests, and the last: it does not end as *retry*.
     last_try: Option<u32>,
 }
@@ -133,7 +149,7 @@ enum State {
     /// `RunStep` was answered, `StepBegan` not yet reported.
     Chosen(StepSpec),
     /// A step runs.
-    Running { step: StepRow, flags: Flags, interrupted: bool },
+    Running { step: StepRow, flags: Flags, policy: SummaryPolicy, interrupted: bool },
     /// Nothing more will come.
     Over,
 }
@@ -153,7 +169,7 @@ impl Build {
             stopped: None,
             worker_lost: None,
             got_somewhere: false,
-            blame: None,
+            told: Told::default(),
             last_try: None,
         };
         for step in steps {
@@ -196,6 +212,19 @@ impl Build {
         }
     }
 
+    /// What the end of the running step counts as: who was interrupted or lost the worker cannot know how it would
+    /// have ended, whatever it says.
+    #[must_use]
+    pub fn outcome_of(&self, said: Outcome) -> Outcome {
+        let interrupted = matches!(self.state, State::Running { interrupted: true, .. });
+        match (said, interrupted, &self.worker_lost) {
+            (Outcome::Retry, _, _) => Outcome::Retry,
+            (_, true, _) => Outcome::Cancelled,
+            (said, false, Some(_)) => said.worst(Outcome::Retry),
+            (said, false, None) => said,
+        }
+    }
+
     /// Whether its worker was lost before any of its steps had come to an end.
     #[must_use]
     pub fn lost_at_once(&self) -> bool {
@@ -209,9 +238,16 @@ impl Build {
                 assert!(matches!(self.state, State::New), "BUG: a build that was started twice");
                 self.next(Vec::new(), now)
             }
+            Event::Skipped { reason } => {
+                assert!(matches!(self.state, State::New), "BUG: a build that has begun was skipped");
+                self.overall = Outcome::Skipped;
+                self.told.tell(Outcome::Skipped, reason);
+                self.end(Vec::new(), now)
+            }
             Event::StepBegan { id, hook, digest } => self.step_began(id, hook, digest, now),
             Event::StepEnded(ended) => self.step_ended(ended, now),
             Event::Interrupted { reason } => self.interrupted(reason),
+            Event::StepInterrupted { reason } => self.interrupt_step(reason),
             Event::WorkerLost { reason } => {
                 self.worker_lost.get_or_insert(reason);
                 Effects::default()
@@ -224,46 +260,30 @@ impl Build {
         let State::Chosen(spec) = std::mem::replace(&mut self.state, State::Over) else {
             panic!("BUG: a step that was not chosen began");
         };
-        let step = StepRow {
-            id,
-            build: self.row.id,
-            position: self.position,
-            name: spec.name,
-            hook: hook.clone(),
-            digest,
-            started: now,
-            complete: None,
-            summary: String::new(),
-            urls: Vec::new(),
-            fault: None,
-        };
+        let step = StepRow::begun(id, self.row.id, self.position, spec.name, hook.clone(), digest, now);
         self.position += 1;
         record(&mut self.row.components, Component { kind: "build-step".to_owned(), hook, digest });
         let persist = vec![
             Persist::PutStep { fence: self.row.fence, step: step.clone() },
             Persist::PutBuild(self.row.clone()),
         ];
-        self.state = State::Running { step, flags: spec.flags, interrupted: false };
+        let (flags, policy) = (spec.flags, spec.summary_policy);
+        self.state = State::Running { step, flags, policy, interrupted: false };
         Effects { persist, send: Vec::new() }
     }
 
     fn step_ended(&mut self, ended: StepEnded, now: Timestamp) -> Effects {
-        let State::Running { mut step, flags, interrupted } = std::mem::replace(&mut self.state, State::Over)
+        let outcome = self.outcome_of(ended.outcome);
+        let State::Running { mut step, flags, policy, .. } = std::mem::replace(&mut self.state, State::Over)
         else {
             panic!("BUG: a step that did not run ended");
-        };
-        // Who was interrupted or lost the worker cannot know how the step would have ended, whatever
-        // it answers.
-        let outcome = match (ended.outcome, interrupted, &self.worker_lost) {
-            (Outcome::Retry, _, _) => Outcome::Retry,
-            (_, true, _) => Outcome::Cancelled,
-            (outcome, false, Some(_)) => outcome.worst(Outcome::Retry),
-            (outcome, false, None) => outcome,
         };
         self.got_somewhere |= self.worker_lost.is_none() && outcome != Outcome::Retry;
         step.complete = Some(Completed { outcome, at: now });
         step.summary = ended.summary;
+        step.hidden = ended.hidden;
         step.urls = ended.urls;
+        step.tests = ended.tests;
         step.fault = ended.fault;
         self.row.properties = ended.properties;
         self.row.components = ended.components;
@@ -271,7 +291,10 @@ impl Build {
         let judged = judge(flags, outcome, self.overall);
         self.overall = judged.overall;
         self.halted |= judged.halt;
-        self.blame_on(outcome, &step);
+        if policy.tells(flags, outcome) {
+            let about = step.fault.as_deref().unwrap_or(&step.summary);
+            self.told.tell(outcome, told::line(&step.name, outcome, about));
+        }
         let added: Vec<StepSpec> = ended.added.into_iter().map(|spec| self.renamed(spec)).collect();
         added.into_iter().rev().for_each(|spec| self.waiting.push_front(spec));
         let persist = vec![Persist::PutStep { fence: self.row.fence, step }];
@@ -294,6 +317,16 @@ impl Build {
         Effects { persist: Vec::new(), send }
     }
 
+    fn interrupt_step(&mut self, reason: String) -> Effects {
+        match &mut self.state {
+            State::Running { interrupted, .. } => {
+                *interrupted = true;
+                Effects { persist: Vec::new(), send: vec![Action::InterruptStep { reason }] }
+            }
+            State::New | State::Chosen(_) | State::Over => Effects::default(),
+        }
+    }
+
     fn broke(&mut self, reason: String, now: Timestamp) -> Effects {
         let mut persist = Vec::new();
         match std::mem::replace(&mut self.state, State::Over) {
@@ -306,7 +339,8 @@ impl Build {
             State::Over => return Effects::default(),
         }
         self.overall = self.overall.worst(Outcome::Exception);
-        self.blame = Some((Outcome::Exception, reason));
+        self.told = Told::default();
+        self.told.tell(Outcome::Exception, reason);
         self.end(persist, now)
     }
 
@@ -352,25 +386,13 @@ impl Build {
     }
 
     fn summary(&self) -> String {
-        match (&self.stopped, &self.worker_lost, &self.blame) {
-            (Some(reason), _, _) => format!("stopped: {reason}"),
-            (None, Some(reason), _) => format!("to be built again: {reason}"),
-            (None, None, Some((_, line))) => line.clone(),
-            (None, None, None) => "all steps went well".to_owned(),
-        }
-    }
-
-    fn blame_on(&mut self, outcome: Outcome, step: &StepRow) {
-        let worse = self.blame.as_ref().is_none_or(|(worst, _)| worst.worst(outcome) != *worst);
-        if worse && outcome.worst(Outcome::Success) != Outcome::Success {
-            let about = step.fault.as_deref().unwrap_or(&step.summary);
-            let mut line = if about.is_empty() {
-                format!("{}: {outcome}", step.name)
-            } else {
-                format!("{}: {outcome}: {about}", step.name)
-            };
-            line.truncate(line.floor_char_boundary(MAX_SUMMARY));
-            self.blame = Some((outcome, line));
+        match (&self.stopped, &self.worker_lost) {
+            (Some(reason), _) => format!("stopped: {reason}"),
+            (None, Some(reason)) => format!("to be built again: {reason}"),
+            (None, None) => self.told.lines().unwrap_or_else(|| match self.overall {
+                Outcome::Success => "all steps went well".to_owned(),
+                other => other.to_string(),
+            }),
         }
     }
 

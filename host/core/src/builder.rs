@@ -8,7 +8,7 @@ use crate::build::MAX_RETRIES;
 use crate::lock::Access;
 use crate::policy::HookKind;
 use crate::properties::Properties;
-use crate::step::Flags;
+use crate::step::{Flags, SummaryPolicy};
 
 /// A builder: steps, and the workers that may run them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,11 +128,31 @@ pub struct StepSpec {
     pub args: String,
     /// What its outcome does to the build.
     pub flags: Flags,
+    /// Which of its endings the build's summary tells.
+    #[serde(default)]
+    pub summary_policy: SummaryPolicy,
+    /// How long it may run, its waits for locks apart, in milliseconds; none: as long as the master says.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
     /// What it holds while it runs.
     pub locks: Vec<Access>,
 }
 
 impl StepSpec {
+    /// A step that takes no arguments and has the usual flags.
+    #[must_use]
+    pub fn new(name: &str, hook: &str) -> StepSpec {
+        StepSpec {
+            name: name.to_owned(),
+            hook: hook.to_owned(),
+            args: "{}".to_owned(),
+            flags: Flags::default(),
+            summary_policy: SummaryPolicy::default(),
+            deadline_ms: None,
+            locks: Vec::new(),
+        }
+    }
+
     /// What it takes up, roughly.
     #[must_use]
     pub fn bytes(&self) -> usize {

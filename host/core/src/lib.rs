@@ -6,7 +6,7 @@
 //! - vocabulary: [`id`], [`time`], [`digest`], [`value`], [`outcome`], [`properties`]
 //! - what is to be built: [`change`], [`request`] (as readers see it: [`request_record`]), [`builder`];
 //!   with which values: [`render`], [`secret`]
-//! - what was built: [`record`], and [`persist`], the one enum of durable effects
+//! - what was built: [`record`], [`test_result`], and [`persist`], the one enum of durable effects
 //! - decisions: [`claim`], [`master`] (whose claims are overdue), [`lock`], [`merge`], [`schedule`],
 //!   [`build`], [`step`], [`tree_timer`]; all of scheduling, driven by data: [`simulate`]
 //! - what plugins may do: [`capability`]; what checking their arguments costs: [`schema`]
@@ -41,6 +41,7 @@ pub mod schema;
 pub mod secret;
 pub mod simulate;
 pub mod step;
+pub mod test_result;
 pub mod text;
 pub mod time;
 pub mod tree_timer;

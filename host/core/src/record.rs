@@ -10,6 +10,7 @@ use crate::id::{BuildId, Fence, LogId, RequestId, StepId};
 use crate::outcome::Outcome;
 use crate::properties::Properties;
 use crate::request::Completed;
+use crate::test_result::TestCounts;
 use crate::time::Timestamp;
 use crate::value::Origin;
 
@@ -85,6 +86,42 @@ pub struct StepRow {
     pub urls: Vec<(String, String)>,
     /// What the user must read when a plugin or the machinery failed: plugin, digest and call.
     pub fault: Option<String>,
+    /// Lists leave it out unless they are asked for all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
+    /// The test results that it reported, counted.
+    #[serde(default, skip_serializing_if = "TestCounts::is_empty")]
+    pub tests: TestCounts,
+}
+
+impl StepRow {
+    /// A step that begins.
+    #[must_use]
+    pub fn begun(
+        id: StepId,
+        build: BuildId,
+        position: u32,
+        name: String,
+        hook: String,
+        digest: Digest,
+        started: Timestamp,
+    ) -> StepRow {
+        StepRow {
+            id,
+            build,
+            position,
+            name,
+            hook,
+            digest,
+            started,
+            complete: None,
+            summary: String::new(),
+            urls: Vec::new(),
+            fault: None,
+            hidden: false,
+            tests: TestCounts::default(),
+        }
+    }
 }
 
 /// A log of a step. Its bytes lie in segment files.

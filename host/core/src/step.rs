@@ -36,6 +36,36 @@ impl Default for Flags {
     }
 }
 
+/// Which endings of a step the build's summary tells: Buildbot's `updateBuildSummaryPolicy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SummaryPolicy {
+    /// Those that end the build, and those that its flags let count.
+    #[default]
+    Usual,
+    /// All.
+    All,
+    /// These.
+    Only(Vec<Outcome>),
+}
+
+impl SummaryPolicy {
+    /// Whether the summary tells that a step with these flags ended like this.
+    #[must_use]
+    pub fn tells(&self, flags: Flags, outcome: Outcome) -> bool {
+        match self {
+            SummaryPolicy::All => true,
+            SummaryPolicy::Only(outcomes) => outcomes.contains(&outcome),
+            SummaryPolicy::Usual => match outcome {
+                Outcome::Success | Outcome::Skipped => false,
+                Outcome::Warnings => flags.warn_on_warnings || flags.flunk_on_warnings,
+                Outcome::Failure => flags.flunk_on_failure || flags.halt_on_failure || flags.warn_on_failure,
+                Outcome::Exception | Outcome::Retry | Outcome::Cancelled => true,
+            },
+        }
+    }
+}
+
 /// What a step that has ended means for its build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judged {
@@ -123,6 +153,29 @@ mod tests {
                         "{outcome} upon {so_far} with {flags:?}"
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_summary_tells_what_its_policy_names_under_every_setting_of_flags() {
+        for flags in all_flags() {
+            // As a list that grows: the form in which Buildbot documents it.
+            let mut usual = vec![Exception, Retry, Cancelled];
+            if flags.flunk_on_failure || flags.halt_on_failure || flags.warn_on_failure {
+                usual.push(Failure);
+            }
+            if flags.warn_on_warnings || flags.flunk_on_warnings {
+                usual.push(Warnings);
+            }
+            for outcome in Outcome::ALL {
+                let tells = |policy: SummaryPolicy| policy.tells(flags, outcome);
+                assert_eq!(tells(SummaryPolicy::Usual), usual.contains(&outcome), "{outcome} {flags:?}");
+                assert!(tells(SummaryPolicy::All));
+                assert!(!tells(SummaryPolicy::Only(Vec::new())));
+                assert_eq!(tells(SummaryPolicy::Only(vec![Success, Failure])), {
+                    [Success, Failure].contains(&outcome)
+                });
             }
         }
     }

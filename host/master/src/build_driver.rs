@@ -23,7 +23,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use windlass_core::change::Change;
-use windlass_core::id::BuildId;
+use windlass_core::id::{BuildId, StepId};
 use windlass_core::lock::Access;
 use windlass_core::record::BuildRow;
 use windlass_core::secret::Seal;
@@ -88,6 +88,32 @@ impl BuildReport for Dispatcher {
     }
 }
 
+/// A build that runs, for those who want it stopped.
+struct InProgress {
+    stop: watch::Sender<Stop>,
+    /// Its running step.
+    step: Option<RunningStep>,
+}
+
+/// A step that runs, by all that people call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct RunningStep {
+    id: StepId,
+    position: u32,
+    name: String,
+}
+
+/// What became of an order to stop a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopStep {
+    /// It is being stopped.
+    Asked,
+    /// Another step runs, of this name; none: the build is between two steps.
+    Elsewhere(Option<String>),
+    /// No such build runs.
+    NoBuild,
+}
+
 /// The builds that run. Cheap to clone.
 #[derive(Clone)]
 pub struct Builds(Arc<Inner>);
@@ -97,7 +123,7 @@ struct Inner {
     world: ArcSwap<World>,
     report: OnceLock<Arc<dyn BuildReport>>,
     /// Locked for a look-up or an insertion only.
-    running: Mutex<HashMap<BuildId, watch::Sender<Stop>>>,
+    running: Mutex<HashMap<BuildId, InProgress>>,
     retries: Retries,
     tasks: TaskTracker,
 }
@@ -138,6 +164,32 @@ impl Builds {
         })
     }
 
+    /// Stops the running step of a build, named by its name or its position: it ends as cancelled, and steps that
+    /// always run still run.
+    pub fn stop_step(&self, build: BuildId, step: &str, reason: &str) -> StopStep {
+        let running = self.lock();
+        let Some(InProgress { stop, step: now }) = running.get(&build) else { return StopStep::NoBuild };
+        match now {
+            Some(now) if now.name == step || now.position.to_string() == step => {
+                // A build that is stopped as a whole is so once more.
+                stop.send_modify(|stop| {
+                    if matches!(stop, Stop::No | Stop::Step { .. }) {
+                        *stop = Stop::Step { step: now.id, reason: reason.to_owned() };
+                    }
+                });
+                StopStep::Asked
+            }
+            now => StopStep::Elsewhere(now.as_ref().map(|now| now.name.clone())),
+        }
+    }
+
+    /// Says which step of a build runs.
+    fn now_runs(&self, build: BuildId, step: Option<RunningStep>) {
+        if let Some(running) = self.lock().get_mut(&build) {
+            running.step = step;
+        }
+    }
+
     /// The builds that run, by id.
     #[must_use]
     pub fn running(&self) -> Vec<BuildId> {
@@ -151,23 +203,23 @@ impl Builds {
     pub async fn shutdown(&self) {
         // Closed first: whoever starts now either stands in the map already or sees that it is closed.
         self.0.tasks.close();
-        for stop in self.lock().values() {
-            stop.send_replace(Stop::Shutdown);
+        for running in self.lock().values() {
+            running.stop.send_replace(Stop::Shutdown);
         }
         self.0.tasks.wait().await;
     }
 
     fn tell(&self, build: BuildId, change: impl FnOnce(&mut Stop)) -> bool {
         match self.lock().get(&build) {
-            Some(stop) => {
-                stop.send_modify(change);
+            Some(running) => {
+                running.stop.send_modify(change);
                 true
             }
             None => false,
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, watch::Sender<Stop>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, InProgress>> {
         self.0.running.lock().expect("no holder of this lock panics")
     }
 }
@@ -175,7 +227,7 @@ impl Builds {
 impl StartBuild for Builds {
     fn start(&self, build: BuildStart) {
         let (stop, stopped) = watch::channel(Stop::No);
-        self.lock().insert(build.row.id, stop);
+        self.lock().insert(build.row.id, InProgress { stop, step: None });
         // A build that is claimed while the master goes down ends before its first step.
         if self.0.tasks.is_closed() {
             self.tell(build.row.id, |stop| *stop = Stop::Shutdown);

@@ -29,6 +29,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use windlass_config::config;
 use windlass_core::builder::{Builder, StepSpec};
+use windlass_core::id::StepId;
 use windlass_core::persist::Persist;
 use windlass_core::record::{BuildRow, StepRow};
 use windlass_core::time::Timestamp;
@@ -48,12 +49,22 @@ use logs::LogBook;
 
 pub(crate) use commands::{Acked, acknowledge};
 
+/// Why everything stops with the master, as steps are told.
+pub(crate) const SHUTDOWN: &str = "the master shuts down";
+
 /// Why a build is to stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// It is not.
     #[default]
     No,
+    /// Somebody wants this step of it stopped, and no other.
+    Step {
+        /// Which.
+        step: StepId,
+        /// Why.
+        reason: String,
+    },
     /// Somebody wants it stopped: it ends as cancelled.
     Cancel(String),
     /// The master goes down: it is built again later.
@@ -61,14 +72,24 @@ pub(crate) enum Stop {
 }
 
 impl Stop {
-    /// The reason, as the step is told.
-    pub(crate) fn reason(&self) -> Option<&str> {
+    /// The reason, as this step is told.
+    pub(crate) fn reason(&self, of: StepId) -> Option<&str> {
         match self {
             Stop::No => None,
+            Stop::Step { step, reason } => (*step == of).then_some(reason),
             Stop::Cancel(reason) => Some(reason),
-            Stop::Shutdown => Some("the master shuts down"),
+            Stop::Shutdown => Some(SHUTDOWN),
         }
     }
+}
+
+/// When a step is to be over.
+#[derive(Clone, Debug)]
+pub(crate) struct Deadline {
+    /// The moment; none: it lies too far ahead to be told.
+    pub(crate) at: Option<Instant>,
+    /// Who set it, as the step is told.
+    pub(crate) reason: String,
 }
 
 /// What a step is given for its run.
@@ -95,6 +116,8 @@ pub(crate) struct StepContext {
     /// What the step's beginning persists: it goes down with the first commit of the run.
     pub(crate) begun: Vec<Persist>,
     pub(crate) stop: watch::Receiver<Stop>,
+    /// When the step has had its time, and what it is told then.
+    pub(crate) deadline: Deadline,
     /// Counts what its commands cost on their worker.
     pub(crate) runtime: Runtime,
     /// Where the step stands, as meters name it: `builder ci, step 2 (compile)`.

@@ -184,19 +184,9 @@ async fn trivial_build(store: &Store, request: &Request) -> Result<(), windlass_
     let claim = Persist::Claim { requests: requests.clone(), master: MasterId(1), fence, at };
     store.commit(vec![claim, Persist::PutBuild(row.clone())]).await?;
 
-    let mut step = StepRow {
-        id: ids.next_step(),
-        build: row.id,
-        position: 0,
-        name: "true".into(),
-        hook: "windlass:shell-command".into(),
-        digest,
-        started: at,
-        complete: None,
-        summary: "running".into(),
-        urls: Vec::new(),
-        fault: None,
-    };
+    let hook = "windlass:shell-command".into();
+    let mut step = StepRow::begun(ids.next_step(), row.id, 0, "true".into(), hook, digest, at);
+    step.summary = "running".into();
     store.commit(vec![Persist::PutStep { fence, step: step.clone() }]).await?;
 
     let mut log =

@@ -152,19 +152,10 @@ fn build(id: u64, request: u64, complete: Option<Completed>) -> BuildRow {
 }
 
 fn step(id: u64, build: u64, complete: Option<Completed>) -> Persist {
-    let step = StepRow {
-        id: StepId(id),
-        build: BuildId(build),
-        position: 0,
-        name: "make".into(),
-        hook: "windlass:shell-command".into(),
-        digest: Digest::of(b"windlass"),
-        started: Timestamp(5_100),
-        complete,
-        summary: String::new(),
-        urls: Vec::new(),
-        fault: None,
-    };
+    let (id, build_id, digest) = (StepId(id), BuildId(build), Digest::of(b"windlass"));
+    let hook = "windlass:shell-command".into();
+    let step = StepRow::begun(id, build_id, 0, "make".into(), hook, digest, Timestamp(5_100));
+    let step = StepRow { complete, ..step };
     Persist::PutStep { fence: Fence(build), step }
 }
 

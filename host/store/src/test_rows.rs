@@ -118,19 +118,9 @@ pub(crate) fn ended(id: u64, requests: &[u64], fence: u64, outcome: Outcome) -> 
 }
 
 pub(crate) fn step(id: u64, build: u64, position: u32, fence: u64) -> Persist {
-    let step = StepRow {
-        id: StepId(id),
-        build: BuildId(build),
-        position,
-        name: format!("step {id}"),
-        hook: "windlass:shell-command".into(),
-        digest: Digest::of(b"windlass"),
-        started: Timestamp(3),
-        complete: None,
-        summary: String::new(),
-        urls: Vec::new(),
-        fault: None,
-    };
+    let (name, hook) = (format!("step {id}"), "windlass:shell-command".into());
+    let digest = Digest::of(b"windlass");
+    let step = StepRow::begun(StepId(id), BuildId(build), position, name, hook, digest, Timestamp(3));
     Persist::PutStep { fence: Fence(fence), step }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::id::{BuildId, Fence, RequestId};
 
+mod rule;
+
 fn row() -> BuildRow {
     BuildRow {
         id: BuildId(7),
@@ -26,13 +28,7 @@ fn row() -> BuildRow {
 }
 
 fn spec(name: &str) -> StepSpec {
-    StepSpec {
-        name: name.to_owned(),
-        hook: "windlass:shell-command".to_owned(),
-        args: "{}".to_owned(),
-        flags: Flags::default(),
-        locks: Vec::new(),
-    }
+    StepSpec::new(name, "windlass:shell-command")
 }
 
 fn halting(name: &str) -> StepSpec {
@@ -101,7 +97,9 @@ impl Play {
         self.on(Event::StepEnded(StepEnded {
             outcome,
             summary: String::new(),
+            hidden: false,
             urls: Vec::new(),
+            tests: TestCounts::default(),
             fault: None,
             added,
             properties: Properties::default(),
@@ -259,7 +257,9 @@ fn last_try_ends_as_an_exception_that_says_so() {
     let ended = StepEnded {
         outcome: Outcome::Success,
         summary: String::new(),
+        hidden: false,
         urls: Vec::new(),
+        tests: TestCounts::default(),
         fault: None,
         added: Vec::new(),
         properties: build.row().properties.clone(),

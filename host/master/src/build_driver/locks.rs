@@ -34,7 +34,8 @@ impl Driver<'_> {
                     let stop = if changed.is_err() { Stop::Shutdown } else { self.stop.borrow().clone() };
                     let outcome = match stop {
                         Stop::No => continue,
-                        Stop::Cancel(_) => Outcome::Cancelled,
+                        Stop::Step { step: other, .. } if other != step.id => continue,
+                        Stop::Step { .. } | Stop::Cancel(_) => Outcome::Cancelled,
                         Stop::Shutdown => Outcome::Retry,
                     };
                     self.heed_stop();

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::watch;
@@ -23,12 +24,12 @@ use windlass_store::CommitError;
 
 use super::pace::Pace;
 use super::properties::{self, Sources};
-use super::{Builds, SHUTDOWN_GRACE, chain, changes};
+use super::{Builds, RunningStep, SHUTDOWN_GRACE, chain, changes};
 use crate::dispatcher::{BuildEnded, BuildStart};
 use crate::fatal::is_gone;
 use crate::plugins::Pinned;
 use crate::secrets::{BuildSecrets, OwnTemplates};
-use crate::step_port::{self, Remains, StepContext, Stop, acknowledge};
+use crate::step_port::{self, Deadline, Remains, SHUTDOWN, StepContext, Stop, acknowledge};
 use crate::view;
 
 /// The most changes whose properties a build takes over.
@@ -206,11 +207,17 @@ impl Driver<'_> {
     pub(super) fn heed_stop(&mut self) {
         let event = match &*self.stop.borrow_and_update() {
             Stop::No => return,
+            Stop::Step { step, reason } => {
+                if self.build.step().is_none_or(|now| now.id != *step) {
+                    return;
+                }
+                Event::StepInterrupted { reason: reason.clone() }
+            }
             Stop::Cancel(reason) => Event::Interrupted { reason: reason.clone() },
-            stop @ Stop::Shutdown => {
+            Stop::Shutdown => {
                 // That is no fault of the build: it gets its last try after the restart.
                 self.build.set_last_try(None);
-                Event::WorkerLost { reason: stop.reason().unwrap_or_default().to_owned() }
+                Event::WorkerLost { reason: SHUTDOWN.to_owned() }
             }
         };
         let Effects { persist, send } = self.on(event);
@@ -230,6 +237,8 @@ impl Driver<'_> {
         let effects = self.on(Event::StepBegan { id, hook, digest });
         begun.extend(effects.persist);
         let step = self.build.step().expect("it began just now").clone();
+        let now = RunningStep { id, position: step.position, name: step.name.clone() };
+        self.builds.now_runs(step.build, Some(now));
         let build = step.build.0;
         parts.events.tell(|| view::Event::StepStarted { build, step: view::Step::of(&step, Vec::new()) });
 
@@ -247,6 +256,7 @@ impl Driver<'_> {
                 (exception(error.to_string()), self.nothing_ran(begun, step))
             }
         };
+        self.builds.now_runs(self.build.row().id, None);
         let effects = self.record_end(ended, remains).await;
         drop(locks);
         effects
@@ -264,6 +274,7 @@ impl Driver<'_> {
             Err(why) => return (exception(why), self.nothing_ran(begun, step)),
         };
         let parts = &self.builds.0.parts;
+        let (deadline, step_id) = (deadline(spec.deadline_ms.unwrap_or(self.config.step_deadline_ms)), step.id);
         let used = format!("builder {}, step {} ({})", self.builder.name, step.position + 1, step.name);
         let (port, came_home) = step_port::port(StepContext {
             store: parts.store.clone(),
@@ -282,37 +293,48 @@ impl Driver<'_> {
             waiting_bytes: self.build.waiting_bytes(),
             begun,
             stop: self.stop.clone(),
+            deadline: deadline.clone(),
             runtime: parts.runtime.clone(),
             used: used.clone(),
         });
         let runtime = parts.runtime.clone();
         let mut run =
             Box::pin(runtime.run_step(&resolved.plugin, &resolved.hook, &args, &used, Box::new(port)));
-        let mut deadline: Option<(Instant, &str)> = None;
+        let mut overdue = false;
+        let mut last: Option<(Instant, &str)> = None;
         let ended = loop {
             let over = tokio::select! {
                 end = &mut run => break judged(end.result, resolved),
                 changed = self.stop.changed() => changed.is_err(),
-                () = sleep_until(deadline.map(|(at, _)| at)) => true,
+                () = sleep_until(last.map(|(at, _)| at)) => true,
+                () = sleep_until(deadline.at), if !overdue => {
+                    // The port tells the step; here is who sees to it.
+                    overdue = true;
+                    let next = Instant::now() + parts.stop_grace;
+                    last = Some(last.unwrap_or((next, "it did not stop at its deadline")));
+                    continue;
+                }
             };
             if over {
-                let what = deadline.map_or("its build was given up", |(_, what)| what);
+                let what = last.map_or("its build was given up", |(_, what)| what);
                 let (plugin, digest) = (&resolved.plugin.name, resolved.plugin.digest.short());
                 let call = HookKind::BuildStep.function();
                 break exception(format!("plugin `{plugin}` ({digest}) failed in `{call}`: {what}"));
             }
             let (grace, what) = match &*self.stop.borrow() {
                 Stop::No => continue,
-                Stop::Cancel(_) => (parts.stop_grace, "it did not stop when it was asked to"),
+                Stop::Step { step: other, .. } if *other != step_id => continue,
+                Stop::Step { .. } | Stop::Cancel(_) => (parts.stop_grace, "it did not stop when it was asked to"),
                 Stop::Shutdown => (SHUTDOWN_GRACE, "it was cut off: the master shut down"),
             };
             self.heed_stop();
             // Another word brings the end nearer, and never farther away.
             let next = Instant::now() + grace;
-            if deadline.is_none_or(|(at, _)| next < at) {
-                deadline = Some((next, what));
+            if last.is_none_or(|(at, _)| next < at) {
+                last = Some((next, what));
             }
         };
+        let ended = if overdue { too_late(ended, &deadline.reason) } else { ended };
         // Dropping an unfinished run ends the guest, and its port comes home.
         drop(run);
         let state = came_home.await.expect("BUG: a port that was dropped came home");
@@ -360,7 +382,9 @@ impl Driver<'_> {
         let ended = StepEnded {
             outcome: if fault.is_some() { Outcome::Exception } else { ended.outcome },
             summary: ended.summary.unwrap_or(step.summary),
+            hidden: false,
             urls: step.urls,
+            tests: step.tests,
             fault: fault.or(ended.fault),
             added,
             properties: row.properties,
@@ -428,6 +452,22 @@ fn without_logs(persist: &[Persist]) -> Vec<Persist> {
 
 pub(super) fn exception(fault: String) -> Ended {
     Ended { outcome: Outcome::Exception, summary: None, fault: Some(fault) }
+}
+
+/// When a step that begins now has had its time.
+fn deadline(ms: u64) -> Deadline {
+    let reason = format!("its deadline of {} s has passed", Duration::from_millis(ms).as_secs_f64());
+    Deadline { at: Instant::now().checked_add(Duration::from_millis(ms)), reason }
+}
+
+/// What the end of a step means whose deadline had passed: one that stopped, as it was asked to, has failed.
+fn too_late(ended: Ended, reason: &str) -> Ended {
+    match ended.outcome {
+        Outcome::Success | Outcome::Warnings | Outcome::Failure | Outcome::Skipped | Outcome::Cancelled => {
+            Ended { outcome: Outcome::Failure, summary: Some(reason.to_owned()), fault: None }
+        }
+        Outcome::Exception | Outcome::Retry => ended,
+    }
 }
 
 /// What a run's end means: the guest's own failure may be worth a retry, all others are exceptions.

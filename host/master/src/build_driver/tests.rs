@@ -192,19 +192,15 @@ fn master() -> config::Master {
         grants: BTreeMap::new(),
         secrets: BTreeMap::new(),
         db_poll_interval_ms: 60_000,
+        step_deadline_ms: 3_600_000,
         logs: config::Logs { max_bytes: None, max_log_bytes: 1 << 20 },
         decisions: Budget::default(),
     }
 }
 
 fn shell(name: &str) -> StepSpec {
-    StepSpec {
-        name: name.to_owned(),
-        hook: "windlass:shell-command".to_owned(),
-        args: r#"{"command":["echo","%(prop:buildername)s"]}"#.to_owned(),
-        flags: Flags::default(),
-        locks: Vec::new(),
-    }
+    let args = r#"{"command":["echo","%(prop:buildername)s"]}"#.to_owned();
+    StepSpec { args, ..StepSpec::new(name, "windlass:shell-command") }
 }
 
 /// Hears of a start and answers with this output and exit code.

@@ -32,7 +32,8 @@ impl StepState {
         }
         let room = self.has_room();
         let timer = self.timers.values().min().copied();
-        let wake = [deadline, self.flush_at, timer].into_iter().flatten().min();
+        let due = self.context.deadline.at.filter(|_| self.interrupted.is_none());
+        let wake = [deadline, self.flush_at, timer, due].into_iter().flatten().min();
         let commands = &mut self.commands;
         let stop = &mut self.context.stop;
         let happened = tokio::select! {
@@ -47,10 +48,10 @@ impl StepState {
             Happened::Command(index, event) => self.on_command(index, event),
             Happened::Landed(result) => self.on_landed(result),
             Happened::Stop => {
-                let reason = self.context.stop.borrow_and_update().reason().map(str::to_owned);
+                let step = self.context.step.id;
+                let reason = self.context.stop.borrow_and_update().reason(step).map(str::to_owned);
                 if let Some(reason) = reason {
-                    self.events.push_back(StepEvent::Interrupt(reason.clone()));
-                    self.interrupted = Some(reason);
+                    self.tell_interrupt(reason);
                 }
             }
             Happened::Time => return self.on_time(deadline),
@@ -58,10 +59,19 @@ impl StepState {
         Turn::Moved
     }
 
+    fn tell_interrupt(&mut self, reason: String) {
+        self.events.push_back(StepEvent::Interrupt(reason.clone()));
+        self.interrupted = Some(reason);
+    }
+
     fn on_time(&mut self, deadline: Option<Instant>) -> Turn {
         let now = Instant::now();
         if self.flush_at.is_some_and(|at| at <= now) {
             self.flush();
+        }
+        if self.interrupted.is_none() && self.context.deadline.at.is_some_and(|at| at <= now) {
+            let reason = self.context.deadline.reason.clone();
+            self.tell_interrupt(reason);
         }
         while let Some((&number, _)) = self.timers.iter().find(|(_, at)| **at <= now) {
             self.timers.remove(&number);

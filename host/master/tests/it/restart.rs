@@ -65,19 +65,8 @@ async fn a_build_that_was_cut_off_ends_as_retry_and_its_request_waits_again() {
         complete: None,
         summary: String::new(),
     };
-    let running = StepRow {
-        id: step,
-        build,
-        position: 0,
-        name: "true".to_owned(),
-        hook: "windlass:shell-command".to_owned(),
-        digest: Digest::of(b""),
-        started: Timestamp(1),
-        complete: None,
-        summary: String::new(),
-        urls: Vec::new(),
-        fault: None,
-    };
+    let hook = "windlass:shell-command".to_owned();
+    let running = StepRow::begun(step, build, 0, "true".to_owned(), hook, Digest::of(b""), Timestamp(1));
     let log = LogRow { id: LogId(1), build, step, name: "stdio".to_owned(), finished: false };
     let batch = vec![
         Persist::Claim { requests: vec![request], master: MasterId(1), fence, at: Timestamp(1) },
