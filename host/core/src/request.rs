@@ -4,6 +4,7 @@
 //! so that the record of a decision can name exactly what it saw.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +90,15 @@ impl Request {
             complete: None,
         }
     }
+}
+
+/// What waits for a builder, as a store has it at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pending {
+    /// Some of the requests, in the default order, each with its buildset; those of one buildset share it.
+    pub rows: Vec<(Request, Arc<Buildset>)>,
+    /// How many wait in all.
+    pub count: u64,
 }
 
 /// Where a request stands in the default order within its builder: priority, then age, then id.

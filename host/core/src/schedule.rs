@@ -83,6 +83,8 @@ pub const WINDOWS_A_PASS: u32 = 10;
 pub const LOADED: usize = 256;
 /// Requests of each builder that are read when the board opens.
 pub const HEAD: usize = 32;
+/// Within so many scans the first requests of each builder are read and compared, even where the counts agree.
+pub const SCANS_A_ROUND: usize = 10;
 /// The most requests that one build serves.
 pub const MERGE_BOUND: usize = 100;
 /// How long a request that a policy left is held.

@@ -149,7 +149,20 @@ impl Dispatcher {
 
     /// Requests that were just committed with their buildset.
     pub fn submitted(&self, buildset: Buildset, requests: Vec<Request>) {
-        self.tell(Event::Submitted(buildset, requests));
+        let buildset = Arc::new(buildset);
+        let with_set = |request| (request, Arc::clone(&buildset));
+        self.again(requests.into_iter().map(with_set).collect());
+    }
+
+    /// Requests that wait again without the end of a build: what an expiry has freed
+    /// ([`windlass_core::persist::Committed::freed`]), as [`Store::pending`] finds them.
+    pub fn again(&self, requests: Vec<(Request, Arc<Buildset>)>) {
+        self.tell(Event::Submitted(requests));
+    }
+
+    /// Requests that wait with another priority than before, as [`Store::pending`] finds them after the commit.
+    pub fn raised(&self, requests: Vec<(Request, Arc<Buildset>)>) {
+        self.tell(Event::Raised(requests));
     }
 
     /// A pending request was completed without a build.

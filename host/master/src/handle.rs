@@ -327,8 +327,8 @@ impl Handle {
 
     /// Says every minute that this master is there, and takes over from those that are not.
     pub(crate) fn mind_masters(&self) {
-        let Running { closing, store, clock, .. } = &*self.0;
-        let minding = masters::mind(store.clone(), MASTER, Arc::clone(clock));
+        let Running { closing, store, dispatcher, clock, .. } = &*self.0;
+        let minding = masters::mind(store.clone(), dispatcher.clone(), MASTER, Arc::clone(clock));
         tokio::spawn(closing.clone().run_until_cancelled_owned(minding));
     }
 

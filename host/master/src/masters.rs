@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use windlass_core::id::MasterId;
+use windlass_core::id::{MasterId, RequestId};
 use windlass_core::master::{Master, Overdue, SILENT_MS};
 use windlass_core::persist::Persist;
 use windlass_core::time::Timestamp;
 use windlass_store::{CommitError, ReadError, Store};
 
 use crate::clock::Clock;
+use crate::dispatcher::Dispatcher;
 
 /// Between two signs of life: Buildbot's figure, a tenth of what makes a master count as dead.
 const HEARTBEAT: Duration = Duration::from_secs(60);
@@ -37,15 +38,15 @@ pub(crate) async fn register(store: &Store, master: MasterId, now: Timestamp) ->
 }
 
 /// Says that this master is there, and takes away what others hold of whom nothing was heard for
-/// [`SILENT_MS`]. Answers how many requests wait again.
+/// [`SILENT_MS`]. Answers which requests wait again.
 pub(crate) async fn heartbeat(
     store: &Store,
     master: MasterId,
     now: Timestamp,
-) -> Result<usize, MastersError> {
+) -> Result<Vec<RequestId>, MastersError> {
     store.commit(vec![Persist::Heartbeat { master, at: now }]).await?;
     let silent_since = Timestamp(now.0.saturating_sub(SILENT_MS));
-    let mut freed = 0;
+    let mut freed = Vec::new();
     for dead in store.masters()? {
         if dead.id == master || dead.last_active > silent_since {
             continue;
@@ -64,7 +65,7 @@ pub(crate) async fn heartbeat(
                     builds = done.cut_off.len(),
                     "nothing was heard of a master for long; what it held waits again"
                 );
-                freed += done.freed.len();
+                freed.extend(done.freed);
             }
             // It spoke meanwhile.
             Err(CommitError::Refused(refusal)) => tracing::info!(master = dead.name, %refusal, "it lives"),
@@ -74,14 +75,16 @@ pub(crate) async fn heartbeat(
     Ok(freed)
 }
 
-/// Does so every minute until the store is closed. What waits again is found by the dispatcher's next scan.
-pub(crate) async fn mind(store: Store, master: MasterId, clock: Arc<dyn Clock>) {
+/// Does so every minute until the store is closed, and tells the dispatcher what waits again.
+pub(crate) async fn mind(store: Store, dispatcher: Dispatcher, master: MasterId, clock: Arc<dyn Clock>) {
     let mut beats = tokio::time::interval(HEARTBEAT);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beats.tick().await;
-        match heartbeat(&store, master, clock.now()).await {
-            Ok(_) => {}
+        let freed = heartbeat(&store, master, clock.now()).await;
+        match freed.and_then(|freed| Ok(store.pending(&freed)?)) {
+            Ok(again) if again.is_empty() => {}
+            Ok(again) => dispatcher.again(again),
             Err(MastersError::Commit(CommitError::Closed)) => return,
             Err(error) => tracing::error!(error = windlass_core::text::chain(&error), "a heartbeat failed"),
         }
@@ -90,7 +93,7 @@ pub(crate) async fn mind(store: Store, master: MasterId, clock: Arc<dyn Clock>) 
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::id::{BuildsetId, Fence, RequestId};
+    use windlass_core::id::{BuildsetId, Fence};
     use windlass_core::properties::Properties;
     use windlass_core::request::{Buildset, Request};
 
@@ -127,12 +130,12 @@ mod tests {
         store.commit(vec![add]).await.unwrap();
         store.commit(vec![claim(OTHER, 1)]).await.unwrap();
 
-        assert_eq!(heartbeat(&store, ME, Timestamp(SILENT_MS - 1)).await.unwrap(), 0);
-        assert_eq!(heartbeat(&store, ME, Timestamp(SILENT_MS)).await.unwrap(), 1);
+        assert_eq!(heartbeat(&store, ME, Timestamp(SILENT_MS - 1)).await.unwrap(), []);
+        assert_eq!(heartbeat(&store, ME, Timestamp(SILENT_MS)).await.unwrap(), [RequestId(1)]);
         assert!(store.masters().unwrap().iter().all(|m| m.active == (m.id == ME)));
-        assert_eq!(heartbeat(&store, ME, Timestamp(2 * SILENT_MS)).await.unwrap(), 0, "it is dead already");
+        assert_eq!(heartbeat(&store, ME, Timestamp(2 * SILENT_MS)).await.unwrap(), [], "it is dead already");
         let next = store.ids().next_fence().0;
         store.commit(vec![claim(ME, next)]).await.unwrap();
-        assert_eq!(heartbeat(&store, ME, Timestamp(9 * SILENT_MS)).await.unwrap(), 0, "it is our own");
+        assert_eq!(heartbeat(&store, ME, Timestamp(9 * SILENT_MS)).await.unwrap(), [], "it is our own");
     }
 }

@@ -18,10 +18,10 @@ use windlass_core::id::{BuildId, Fence, MasterId, RequestId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::properties::Properties;
-use windlass_core::request::{Buildset, Request, Turn};
+use windlass_core::request::{Buildset, Pending, Request, Turn};
 use windlass_core::schedule::{Board, Claim, Effect, HEAD, Numbers, Rules, StartId, WorkerRule};
 use windlass_core::time::Timestamp;
-use windlass_store::{Options, Pending, Store};
+use windlass_store::{Options, Store};
 
 const BUILDERS: u64 = 500;
 const WORKERS: u64 = 1_000;
@@ -124,7 +124,7 @@ fn rules(groups: u64) -> Rules {
 
 /// What the store answers.
 enum Answer {
-    Opened(BTreeMap<String, Pending>, BTreeMap<String, u64>),
+    Opened(BTreeMap<String, Pending>),
     Read(String, Pending, usize),
     Claimed(StartId, BuildId, Fence, Vec<RequestId>),
     Submitted(Buildset, Vec<Request>),
@@ -162,9 +162,7 @@ async fn run(folder: &Path, groups: u64) -> Result<()> {
     };
     driver.board.configure(rules(groups));
     driver.board.opening();
-    driver.ask(|store| {
-        Answer::Opened(store.pending_heads(HEAD).expect("heads"), store.pending_counts().expect("counts"))
-    });
+    driver.ask(|store| Answer::Opened(store.pending_heads(HEAD).expect("heads")));
     for n in 0..WORKERS {
         driver.board.worker_up(&name("worker", n), now(), Vec::new());
     }
@@ -270,8 +268,8 @@ impl Driver {
         self.under_way -= 1;
         let began = Instant::now();
         match answer {
-            Answer::Opened(heads, counts) => self.board.opened(heads, counts),
-            Answer::Read(builder, rows, limit) => self.board.loaded(&builder, rows, limit),
+            Answer::Opened(heads) => self.board.opened(heads),
+            Answer::Read(builder, found, limit) => self.board.loaded(&builder, found, limit),
             Answer::Claimed(start, build, fence, requests) => {
                 self.board.claimed(start, build);
                 self.running.push((build, fence, requests));
@@ -313,8 +311,8 @@ impl Driver {
 
     fn read(&mut self, builder: String, after: Option<Turn>, limit: usize) {
         self.ask(move |store| {
-            let rows = store.pending_after(&builder, after, limit).expect("rows");
-            Answer::Read(builder, rows, limit)
+            let found = store.pending_after(&builder, after, limit).expect("rows");
+            Answer::Read(builder, found, limit)
         });
     }
 

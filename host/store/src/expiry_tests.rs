@@ -84,7 +84,7 @@ async fn a_survivor_frees_what_a_dead_master_held_and_keeps_its_own() {
         [1, 2, 3].map(|build| bench.ended(build)),
         [None, Some(Outcome::Retry), Some(Outcome::Success)]
     );
-    let waits = bench.store.pending_after("check", None, 9).unwrap();
+    let waits = bench.store.pending_after("check", None, 9).unwrap().rows;
     assert_eq!(waits.iter().map(|(row, _)| row.id.0).collect::<Vec<_>>(), [2, 3, 4, 6]);
 
     let cut_off = bench.store.build(BuildId(2)).unwrap().unwrap();

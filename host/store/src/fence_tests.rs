@@ -394,7 +394,7 @@ proptest! {
             drop(store);
             store = open(backend.clone(), folder.path());
             prop_assert_eq!(&seen(&store), &model.requests);
-            let pending = store.pending_after("check", None, usize::MAX).unwrap();
+            let pending = store.pending_after("check", None, usize::MAX).unwrap().rows;
             let pending: Vec<u64> = pending.iter().map(|(request, _)| request.id.0).collect();
             prop_assert_eq!(pending, model.pending());
             for build in &model.builds {

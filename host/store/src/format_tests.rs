@@ -79,7 +79,7 @@ fn finds_all(store: &Store, format: u64) {
     let in_line: Vec<_> = store.pending_heads(9).unwrap().into_iter().collect();
     let in_line: Vec<_> = in_line
         .iter()
-        .map(|(builder, head)| (builder.as_str(), head.iter().map(|(row, _)| row.id.0).collect()))
+        .map(|(builder, head)| (builder.as_str(), head.rows.iter().map(|(row, _)| row.id.0).collect()))
         .collect();
     assert_eq!(in_line, [("check", vec![4, 5]), ("docs", vec![2, 6])]);
     assert_eq!(store.pending_counts().unwrap(), [("check".into(), 2), ("docs".into(), 2)].into());

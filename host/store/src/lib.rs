@@ -69,7 +69,6 @@ pub use cas::{Cas, CasError};
 pub use fault::ReadError;
 pub use ids::Ids;
 pub use open::{OpenError, Options};
-pub use pending::Pending;
 pub use query::BuildFilter;
 pub use watches::LogProgress;
 pub use listing::RequestFilter;

@@ -7,39 +7,45 @@ use std::sync::Arc;
 
 use redb::ReadableTable;
 use windlass_core::id::{BuildsetId, RequestId};
-use windlass_core::request::{Buildset, Request, Turn};
+use windlass_core::request::{Buildset, Pending, Request, Turn};
 
 use crate::Store;
 use crate::encode::{self, unpack};
 use crate::fault::{ReadError, missing};
 use crate::tables::Snapshot;
 
-/// Requests that wait, each with its buildset; requests of one buildset share it.
-pub type Pending = Vec<(Request, Arc<Buildset>)>;
-
 impl Store {
-    /// Returns the first `limit` requests that wait for `builder`, from the turn after `after`.
+    /// Returns the first `limit` requests that wait for `builder`, from the turn after `after`, and how many wait
+    /// for it in all at that moment.
     pub fn pending_after(
         &self,
         builder: &str,
         after: Option<Turn>,
         limit: usize,
     ) -> Result<Pending, ReadError> {
-        Reader::new(&self.snapshot()?)?.after(builder, after, limit)
+        let snapshot = self.snapshot()?;
+        let count = snapshot.pending_counts()?.get(builder)?.map_or(0, |count| count.value());
+        let rows = Reader::new(&snapshot)?.after(builder, after, limit)?;
+        Ok(Pending { rows, count })
     }
 
-    /// Returns, for each builder that has any, the first `limit` requests that wait for it.
+    /// Returns, for each builder that has any, the first `limit` requests that wait for it, and how many do; all at
+    /// one moment.
     pub fn pending_heads(&self, limit: usize) -> Result<BTreeMap<String, Pending>, ReadError> {
         let snapshot = self.snapshot()?;
         let mut reader = Reader::new(&snapshot)?;
-        let counts = counts(&snapshot)?;
-        counts
-            .into_keys()
-            .map(|builder| {
-                let head = reader.after(&builder, None, limit)?;
-                Ok((builder, head))
-            })
-            .collect()
+        let head = |(builder, count): (String, u64)| {
+            let rows = reader.after(&builder, None, limit)?;
+            Ok((builder, Pending { rows, count }))
+        };
+        counts(&snapshot)?.into_iter().map(head).collect()
+    }
+
+    /// Returns those of these requests that wait, each with its buildset.
+    pub fn pending(&self, ids: &[RequestId]) -> Result<Vec<(Request, Arc<Buildset>)>, ReadError> {
+        let mut reader = Reader::new(&self.snapshot()?)?;
+        let found = ids.iter().map(|id| reader.get(*id));
+        found.filter_map(Result::transpose).collect()
     }
 
     /// Returns how many requests of its builder come before this one by the default order, at most `limit`.
@@ -84,7 +90,12 @@ impl Reader {
         Ok(Reader { pending, waiting, buildsets, known: BTreeMap::new() })
     }
 
-    fn after(&mut self, builder: &str, after: Option<Turn>, limit: usize) -> Result<Pending, ReadError> {
+    fn after(
+        &mut self,
+        builder: &str,
+        after: Option<Turn>,
+        limit: usize,
+    ) -> Result<Vec<(Request, Arc<Buildset>)>, ReadError> {
         let from = match after {
             Some(turn) => Bound::Excluded(encode::turn(builder, turn)),
             None => Bound::Included((builder, 0, 0, 0)),
@@ -93,19 +104,24 @@ impl Reader {
         let mut found = Vec::new();
         for row in self.pending.range::<(&str, u32, u64, u64)>((from, to))?.take(limit) {
             let id = RequestId(row?.0.value().3);
-            let request = self.waiting.get(id.0)?.ok_or_else(|| missing("waiting", id.0))?;
-            let request = encode::to_request("waiting", id.0, request.value())?;
-            // A request that waits belongs to a buildset that is not complete: its row says all.
-            let buildset = match self.known.entry(request.buildset) {
-                Entry::Occupied(known) => known.get().clone(),
-                Entry::Vacant(new) => {
-                    let id = request.buildset.0;
-                    let row = self.buildsets.get(id)?.ok_or_else(|| missing("buildsets", id))?;
-                    new.insert(Arc::new(unpack("buildsets", id, row.value())?)).clone()
-                }
-            };
-            found.push((request, buildset));
+            found.push(self.get(id)?.ok_or_else(|| missing("waiting", id.0))?);
         }
         Ok(found)
+    }
+
+    /// A request, if it waits.
+    fn get(&mut self, id: RequestId) -> Result<Option<(Request, Arc<Buildset>)>, ReadError> {
+        let Some(row) = self.waiting.get(id.0)? else { return Ok(None) };
+        let request = encode::to_request("waiting", id.0, row.value())?;
+        // A request that waits belongs to a buildset that is not complete: its row says all.
+        let buildset = match self.known.entry(request.buildset) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(new) => {
+                let id = request.buildset.0;
+                let row = self.buildsets.get(id)?.ok_or_else(|| missing("buildsets", id))?;
+                new.insert(Arc::new(unpack("buildsets", id, row.value())?)).clone()
+            }
+        };
+        Ok(Some((request, buildset)))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windlass_core::id::{Fence, RequestId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::{Persist, Refusal};
-use windlass_core::request::{Request, Turn};
+use windlass_core::request::{Pending, Request, Turn};
 
 use crate::test_rows::*;
 use crate::{CommitError, Options, Store};
@@ -36,7 +36,7 @@ impl Fixture {
 
     fn order(&self, builder: &str) -> Vec<u64> {
         let pending = self.store.pending_after(builder, None, usize::MAX).unwrap();
-        pending.iter().map(|(request, _)| request.id.0).collect()
+        pending.rows.iter().map(|(request, _)| request.id.0).collect()
     }
 
     fn counts(&self) -> Vec<(String, u64)> {
@@ -63,18 +63,24 @@ async fn pending_requests_come_by_priority_then_age_then_id_and_builder_by_build
     assert_eq!(it.counts(), owned(&[("a", 4), ("ab", 1), ("b", 1)]));
 
     let first = it.store.pending_after("a", None, 2).unwrap();
-    let last = Turn::of(&first[1].0);
-    let rest: Vec<_> = it.store.pending_after("a", Some(last), 9).unwrap();
+    assert_eq!(first.count, 4, "all that wait");
+    let last = Turn::of(&first.rows[1].0);
+    let rest = it.store.pending_after("a", Some(last), 9).unwrap().rows;
     assert_eq!(rest.iter().map(|(request, _)| request.id.0).collect::<Vec<_>>(), [4, 3]);
     assert_eq!(rest[0].1.requests, [RequestId(4)], "each comes with its buildset");
     // What `after` names need not be there any more.
     it.put([claim(&[1], 1)]).await;
-    assert_eq!(it.store.pending_after("a", Some(last), 1).unwrap()[0].0.id, RequestId(4));
+    let next = it.store.pending_after("a", Some(last), 1).unwrap();
+    assert_eq!((next.rows[0].0.id, next.count), (RequestId(4), 3));
 
     let heads = it.store.pending_heads(1).unwrap();
-    let heads: BTreeMap<_, _> =
-        heads.iter().map(|(builder, head)| (builder.as_str(), head[0].0.id.0)).collect();
-    assert_eq!(heads, [("a", 2), ("ab", 5), ("b", 6)].into());
+    let first = |head: &Pending| (head.rows[0].0.id.0, head.count);
+    let heads: BTreeMap<_, _> = heads.iter().map(|(builder, head)| (builder.as_str(), first(head))).collect();
+    assert_eq!(heads, [("a", (2, 3)), ("ab", (5, 1)), ("b", (6, 1))].into());
+
+    let found = it.store.pending(&ids(&[4, 1, 99, 6])).unwrap();
+    let found: Vec<_> = found.iter().map(|(request, set)| (request.id.0, set.id.0)).collect();
+    assert_eq!(found, [(4, 4), (6, 6)], "what is claimed or unknown does not wait");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use super::quarantine::Quarantines;
 use super::reads::{Awaited, Opening};
 use super::slots::Slots;
 use super::stage::{Stage, Start};
+use super::tail::Told;
 use super::turns::Turns;
 use super::{AskId, Effect, HOLD_MS, LONGEST_RETRY_MS, Reply, Rules, StartId, WOKEN_BY_A_SLOT};
 use crate::id::{BuildId, RequestId};
@@ -55,6 +56,8 @@ pub struct Board {
     pub(super) opening: Option<Opening>,
     /// When lanes have something to do by themselves.
     pub(super) timers: BTreeSet<(Timestamp, String)>,
+    /// How often the store was compared with what is known here.
+    pub(super) scans: usize,
     /// No start begins any more.
     pub(super) closed: bool,
 }
@@ -98,10 +101,21 @@ impl Board {
         self.configure_locks();
     }
 
-    /// Takes in requests with their buildsets. Known ones are left alone.
+    /// Takes in requests that wait since just now, with their buildsets: new ones, or such as an expiry has freed.
+    /// Known ones are left alone.
     pub fn submitted(&mut self, requests: impl IntoIterator<Item = (Request, Arc<Buildset>)>) {
+        self.add(requests, Told::New);
+    }
+
+    /// Takes in requests that wait, with another priority than before, and their buildsets.
+    pub fn raised(&mut self, requests: impl IntoIterator<Item = (Request, Arc<Buildset>)>) {
+        self.add(requests, Told::Raised);
+    }
+
+    /// What [`Board::submitted`] or [`Board::raised`] said.
+    pub(super) fn add(&mut self, requests: impl IntoIterator<Item = (Request, Arc<Buildset>)>, told: Told) {
         if let Some(opening) = &mut self.opening {
-            opening.submitted.extend(requests);
+            opening.told.extend(requests.into_iter().map(|request| (request, told)));
             return;
         }
         for (request, buildset) in requests {
@@ -110,7 +124,7 @@ impl Board {
             }
             let name = request.builder.clone();
             let lane = self.lane(&name);
-            if lane.add(request, buildset) {
+            if lane.add(request, buildset, told) {
                 lane.end_rest();
                 self.dirty.insert(name);
             }

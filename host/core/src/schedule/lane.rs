@@ -128,6 +128,7 @@ impl Lane {
         }
         let alike = merge::alike(&buildset);
         let id = request.id;
+        self.note_arrival(id);
         let (request, refused) = (Arc::new(request), BTreeSet::new());
         let entry =
             Entry { request, buildset, retries, alike, refused, withdrawn: false, place: Place::Waiting };
@@ -153,7 +154,6 @@ impl Lane {
         self.head().is_some()
     }
 
-    /// Waiting and held ones, in the store or here.
     /// How it stands with a request; none: it is not loaded.
     pub(super) fn stands(&self, id: RequestId) -> Option<Stands<'_>> {
         Some(match &self.entries.get(&id)?.place {
@@ -176,6 +176,7 @@ impl Lane {
         self.held.iter().map(|(_, turn)| turn.id)
     }
 
+    /// Waiting and held ones, in the store or here.
     pub(super) fn pending(&self) -> u64 {
         self.ages.len() as u64 + self.tail.as_ref().map_or(0, |tail| tail.count)
     }
@@ -321,9 +322,45 @@ impl Lane {
             return false;
         }
         entry.refused.clear();
+        self.note_arrival(id);
         self.entries.insert(id, entry);
         self.wait(id);
         true
+    }
+
+    /// What the store is being read for may be older than this.
+    fn note_arrival(&mut self, id: RequestId) {
+        if let Some(loading) = &mut self.loading {
+            loading.came.insert(id);
+        }
+    }
+
+    /// Forgets what waits here up to `last` (none: all) and nowhere in the store, which has been read so far: events
+    /// that came in another order than what they tell of have left it.
+    pub(super) fn forget_ghosts(
+        &mut self,
+        last: Option<Turn>,
+        loading: &Loading,
+        stored: &BTreeSet<RequestId>,
+    ) {
+        let is_ghost = |entry: &&Entry| {
+            let id = entry.request.id;
+            !matches!(entry.place, Place::Taken(_))
+                && last.is_none_or(|last| Turn::of(&entry.request) <= last)
+                && !stored.contains(&id)
+                && !loading.came.contains(&id)
+        };
+        let ghosts: Vec<RequestId> = self.entries.values().filter(is_ghost).map(|e| e.request.id).collect();
+        for ghost in ghosts {
+            self.take_out(ghost);
+        }
+    }
+
+    /// How many entries come after a turn, but for those that came while the store was read.
+    pub(super) fn loaded_beyond(&self, end: Turn, loading: &Loading) -> u64 {
+        let beyond =
+            |entry: &&Entry| Turn::of(&entry.request) > end && !loading.came.contains(&entry.request.id);
+        self.entries.values().filter(beyond).count() as u64
     }
 
     /// Lets held ones wait again whose moment has come, and ends a rest that is over.

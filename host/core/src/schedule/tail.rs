@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::StartId;
 use super::lane::Lane;
 use crate::id::RequestId;
-use crate::request::{Buildset, Request, Turn};
+use crate::request::{Buildset, Pending, Request, Turn};
 
 /// What the store has beyond the loaded ones.
 #[derive(Clone, Copy, Debug)]
@@ -27,33 +27,49 @@ pub(super) struct Tail {
 pub(super) struct Loading {
     /// Requests that left the lane meanwhile.
     pub(super) gone: BTreeSet<RequestId>,
-    /// Requests that were submitted meanwhile with a turn after the end.
-    late: Vec<(Request, Arc<Buildset>)>,
-    /// Where the whole lane is compared with the store: how many the store counted.
-    total: Option<u64>,
+    /// Requests that came into the lane meanwhile, or changed there.
+    pub(super) came: BTreeSet<RequestId>,
+    /// Requests with a turn after the end that the lane was told of meanwhile.
+    late: Vec<(Request, Arc<Buildset>, Told)>,
+    /// The store is read from its first request on: what the lane has beside that is nobody's.
+    from_first: bool,
+}
+
+/// What a lane is told of a request that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It did not wait before.
+    New,
+    /// It waited before, with another priority.
+    Raised,
 }
 
 /// The turn after which a lane wants to read on; none: from its first.
 pub(super) type After = Option<Turn>;
 
+impl Loading {
+    fn new(from_first: bool) -> Loading {
+        Loading { gone: BTreeSet::new(), came: BTreeSet::new(), late: Vec::new(), from_first }
+    }
+}
+
 impl Lane {
     /// Takes in the first ones of all that the store has.
-    pub(super) fn open(&mut self, head: Vec<(Request, Arc<Buildset>)>, count: u64) {
-        let (loaded, last) = (head.len() as u64, head.last().map(|(request, _)| Turn::of(request)));
-        for (request, buildset) in head {
+    pub(super) fn open(&mut self, Pending { rows, count }: Pending) {
+        let (loaded, last) = (rows.len() as u64, rows.last().map(|(request, _)| Turn::of(request)));
+        for (request, buildset) in rows {
             self.insert(request, buildset);
         }
         self.tail = last.filter(|_| count > loaded).map(|end| Tail { end, count: count - loaded });
     }
 
-    /// Adds a request that was just submitted or changed. False: there is nothing to decide.
-    pub(super) fn add(&mut self, request: Request, buildset: Arc<Buildset>) -> bool {
+    /// Adds a request that waits since just now, or with another priority. False: there is nothing to decide.
+    pub(super) fn add(&mut self, request: Request, buildset: Arc<Buildset>, told: Told) -> bool {
         let turn = Turn::of(&request);
         if self.is_loaded_up_to(turn) {
-            let moved = request.version > 1 && !self.contains(request.id);
+            let leaves_tail = told == Told::Raised && !self.contains(request.id);
             let news = self.insert(request, buildset);
-            if let Some(tail) = self.tail.as_mut().filter(|_| news && moved) {
-                // It came out of the tail: its priority was raised.
+            if let Some(tail) = self.tail.as_mut().filter(|_| news && leaves_tail) {
                 tail.count = tail.count.saturating_sub(1);
             }
             self.cut();
@@ -63,8 +79,8 @@ impl Lane {
             return self.insert(request, buildset);
         }
         if let Some(loading) = &mut self.loading {
-            loading.late.push((request, buildset));
-        } else if let Some(tail) = self.tail.as_mut().filter(|_| request.version == 1) {
+            loading.late.push((request, buildset, told));
+        } else if let Some(tail) = self.tail.as_mut().filter(|_| told == Told::New) {
             tail.count += 1;
         }
         false
@@ -80,7 +96,7 @@ impl Lane {
         if let Some(loading) = &mut self.loading {
             loading.gone.insert(id);
             let late = loading.late.len();
-            loading.late.retain(|(request, _)| request.id != id);
+            loading.late.retain(|(request, ..)| request.id != id);
             if loading.late.len() < late {
                 return;
             }
@@ -116,55 +132,59 @@ impl Lane {
         if self.loading.is_some() { None } else { self.read_on() }
     }
 
-    /// Where to read first to compare the whole lane with the store, which counts `total`; none: they agree.
-    pub(super) fn compare(&mut self, total: u64) -> Option<After> {
+    /// Where to read first to compare the lane with the store, which counts `total`; none: they agree, as far as
+    /// counts tell, and are not compared `anyway`.
+    pub(super) fn compare(&mut self, total: u64, anyway: bool) -> Option<After> {
         let known = self.loaded_ones() as u64 + self.tail.map_or(0, |tail| tail.count);
-        if known == total || self.loading.is_some() {
+        let agree = known == total && (known == 0 || !anyway);
+        if agree || self.loading.is_some() {
             return None;
         }
-        self.loading = Some(Loading { gone: BTreeSet::new(), late: Vec::new(), total: Some(total) });
+        self.loading = Some(Loading::new(true));
         Some(None)
     }
 
     /// Takes in what the store has after the turn that was asked for: all up to the last row, or, if there are fewer
     /// than `limit`, all.
-    pub(super) fn loaded(&mut self, rows: Vec<(Request, Arc<Buildset>)>, limit: usize) {
+    pub(super) fn loaded(&mut self, Pending { rows, count: total }: Pending, limit: usize) {
         let Some(loading) = self.loading.take() else { return };
         let last = rows.last().filter(|_| rows.len() >= limit).map(|(request, _)| Turn::of(request));
+        let beyond = total.saturating_sub(rows.len() as u64);
+        if loading.from_first {
+            let stored: BTreeSet<RequestId> = rows.iter().map(|(request, _)| request.id).collect();
+            self.forget_ghosts(last, &loading, &stored);
+        }
         let mut added = 0;
         for (request, buildset) in rows {
             if !loading.gone.contains(&request.id) && self.insert(request, buildset) {
                 added += 1;
             }
         }
-        match (last, loading.total) {
-            (None, _) => self.tail = None,
-            (Some(last), None) => {
-                let count = self.tail.map_or(0, |tail| tail.count.saturating_sub(added));
-                self.tail = Some(Tail { end: last, count });
-            }
-            // What is loaded beyond the last row waits there until the end has come so far.
-            (Some(last), Some(total)) => {
-                let known = self.loaded_ones() + loading.gone.len();
-                self.tail = Some(Tail { end: last, count: total.saturating_sub(known as u64) });
-            }
-        }
-        for (request, buildset) in loading.late {
-            self.add(request, buildset);
+        self.tail = last.map(|end| {
+            let count = if loading.from_first {
+                // What is loaded beyond the last row waits there until the end has come so far.
+                beyond.saturating_sub(self.loaded_beyond(end, &loading))
+            } else {
+                self.tail.map_or(0, |tail| tail.count.saturating_sub(added))
+            };
+            Tail { end, count }
+        });
+        for (request, buildset, told) in loading.late {
+            self.add(request, buildset, told);
         }
         self.cut();
     }
 
     /// The store could not be read.
     pub(super) fn not_loaded(&mut self) {
-        for (request, buildset) in self.loading.take().into_iter().flat_map(|loading| loading.late) {
-            self.add(request, buildset);
+        for (request, buildset, told) in self.loading.take().into_iter().flat_map(|loading| loading.late) {
+            self.add(request, buildset, told);
         }
     }
 
     fn read_on(&mut self) -> Option<After> {
         let tail = self.tail?;
-        self.loading = Some(Loading { gone: BTreeSet::new(), late: Vec::new(), total: None });
+        self.loading = Some(Loading::new(false));
         Some(Some(tail.end))
     }
 

@@ -9,7 +9,7 @@ use crate::decision::Done;
 use crate::digest::Digest;
 use crate::id::{BuildId, RequestId};
 use crate::policy::FaultKind;
-use crate::request::{Request, Turn};
+use crate::request::{Pending, Request, Turn};
 
 mod conformance;
 mod locks;
@@ -129,18 +129,12 @@ impl Table {
     }
 
     fn more(&mut self, builder: &str, after: Option<Turn>, limit: usize) {
-        let waiting = self.stored.values().filter(|r| r.builder == builder);
-        let rows = waiting.filter(|r| after.is_none_or(|after| Turn::of(r) > after)).take(limit);
-        let rows = rows.map(|r| (r.clone(), Arc::new(buildset(r.buildset.0)))).collect();
-        self.board.loaded(builder, rows, limit);
+        let found = pending(&self.stored, builder, after, limit);
+        self.board.loaded(builder, found, limit);
     }
 
     fn scan(&mut self) {
-        let mut counts = BTreeMap::new();
-        for request in self.stored.values() {
-            *counts.entry(request.builder.clone()).or_default() += 1;
-        }
-        self.board.counted(counts);
+        self.board.counted(counts(&self.stored));
     }
 
     fn submit(&mut self, requests: impl IntoIterator<Item = Request>) {
@@ -212,6 +206,23 @@ impl Table {
         let status = self.board.status(self.now);
         status.builders.into_iter().find(|b| b.name == builder).and_then(|b| b.wait).map(|wait| wait.why)
     }
+}
+
+/// What a store that has these answers to the question for a page.
+fn pending(stored: &BTreeMap<Turn, Request>, builder: &str, after: Option<Turn>, limit: usize) -> Pending {
+    let of_builder = || stored.values().filter(|request| request.builder == builder);
+    let rows = of_builder().filter(|r| after.is_none_or(|after| Turn::of(r) > after)).take(limit);
+    let rows = rows.map(|r| (r.clone(), Arc::new(buildset(r.buildset.0)))).collect();
+    Pending { rows, count: of_builder().count() as u64 }
+}
+
+/// What it counts for each builder.
+fn counts(stored: &BTreeMap<Turn, Request>) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for request in stored.values() {
+        *counts.entry(request.builder.clone()).or_default() += 1;
+    }
+    counts
 }
 
 fn started(pairs: &[(&str, &[u64])]) -> Vec<(String, Vec<u64>)> {

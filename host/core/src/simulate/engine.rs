@@ -9,7 +9,7 @@ use crate::build::MAX_RETRIES;
 use crate::id::{BuildId, RequestId};
 use crate::lock::Access;
 use crate::outcome::Outcome;
-use crate::request::Turn;
+use crate::request::{Pending, Turn};
 use crate::schedule::{Ask, AskId, Board, Claim, Effect, LastBuilt, Reply, StartId, StepLocks};
 use crate::time::Timestamp;
 
@@ -181,15 +181,8 @@ impl<'w, P: FnMut(&Ask) -> (Reply, u64)> Engine<'w, P> {
                 self.board.history(found.collect());
             }
             Effect::More { builder, after, limit } => {
-                let waiting = self.books.waiting().map(|id| self.jobs[&id]);
-                let mut rows: Vec<_> = waiting
-                    .filter(|job| job.request.builder == builder)
-                    .filter(|job| after.is_none_or(|after| Turn::of(&job.request) > after))
-                    .map(|job| (job.request.clone(), job.buildset.clone()))
-                    .collect();
-                rows.sort_by_key(|(request, _)| Turn::of(request));
-                rows.truncate(limit);
-                self.board.loaded(&builder, rows, limit);
+                let found = self.pending(&builder, after, limit);
+                self.board.loaded(&builder, found, limit);
             }
             Effect::Scan => {
                 let mut counts = BTreeMap::new();
@@ -211,6 +204,17 @@ impl<'w, P: FnMut(&Ask) -> (Reply, u64)> Engine<'w, P> {
             },
         }
         Ok(())
+    }
+
+    /// What waits for a builder, in the store.
+    fn pending(&self, builder: &str, after: Option<Turn>, limit: usize) -> Pending {
+        let waiting = self.books.waiting().map(|id| self.jobs[&id]);
+        let mut jobs: Vec<&Job> = waiting.filter(|job| job.request.builder == builder).collect();
+        let count = jobs.len() as u64;
+        jobs.retain(|job| after.is_none_or(|after| Turn::of(&job.request) > after));
+        jobs.sort_by_key(|job| Turn::of(&job.request));
+        let rows = jobs.into_iter().take(limit).map(|job| (job.request.clone(), job.buildset.clone()));
+        Pending { rows: rows.collect(), count }
     }
 
     /// What the store says to a claim, and the beginning of the build.

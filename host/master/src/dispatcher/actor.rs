@@ -16,7 +16,7 @@ use windlass_core::persist::{Committed, Refusal};
 use windlass_core::policy::used_by;
 use windlass_core::record::BuildRow;
 use windlass_core::request::{Buildset, Request};
-use windlass_core::schedule::{Ask, Board, Claim, Effect, Numbers, StartId, Status, StepLocks};
+use windlass_core::schedule::{Ask, Board, Claim, Effect, HEAD, Numbers, StartId, Status, StepLocks};
 use windlass_core::time::Timestamp;
 use windlass_runtime::registry::Generation;
 use windlass_store::CommitError;
@@ -25,7 +25,7 @@ use super::pace::Pace;
 use super::policies::broken;
 use super::records::{Commit, Records, persist};
 use super::rules::rules;
-use super::task::{Done, Page, Pages, Purpose, history, open, read};
+use super::task::{Done, Heads, Page, Purpose, history, read};
 use super::{BuildEnded, BuildStart, Parts, Standing, WorkerUp};
 use crate::fatal::is_gone;
 use crate::world::World;
@@ -41,7 +41,8 @@ const PUBLISH_SHARE: u32 = 20;
 
 /// What the handle says.
 pub(super) enum Event {
-    Submitted(Buildset, Vec<Request>),
+    Submitted(Vec<(Request, Arc<Buildset>)>),
+    Raised(Vec<(Request, Arc<Buildset>)>),
     Withdrawn(String, RequestId),
     WorkerUp(WorkerUp),
     WorkerDown(String),
@@ -103,6 +104,8 @@ pub(super) struct Actor {
     /// Steps that wait for locks, by their builds.
     locking: HashMap<BuildId, watch::Sender<Standing>>,
     next_scan: Option<Timestamp>,
+    /// A scan was wanted while the store was being looked at.
+    scan_again: bool,
     /// What the board wants to read, in the order in which it asked.
     wanted: VecDeque<Page>,
     stopping: Vec<oneshot::Sender<()>>,
@@ -134,6 +137,7 @@ impl Actor {
             claiming: HashMap::new(),
             locking: HashMap::new(),
             next_scan: None,
+            scan_again: false,
             wanted: VecDeque::new(),
             stopping: Vec::new(),
             awaited: Vec::new(),
@@ -148,7 +152,7 @@ impl Actor {
         self.board.decided_before(DecisionId(next.0.saturating_sub(1)));
         self.board.opening();
         let store = self.parts.store.clone();
-        self.look_up(Purpose::Open, move || Done::Opened(open(&store)));
+        self.look_up(Purpose::Open, move || Done::Opened(store.pending_heads(HEAD)));
         loop {
             self.decide();
             if self.stopped && self.claiming.is_empty() {
@@ -199,10 +203,8 @@ impl Actor {
         self.unpublished = true;
         self.taken.push(at);
         match event {
-            Event::Submitted(buildset, requests) => {
-                let buildset = Arc::new(buildset);
-                self.board.submitted(requests.into_iter().map(|r| (r, buildset.clone())));
-            }
+            Event::Submitted(requests) => self.board.submitted(requests),
+            Event::Raised(requests) => self.board.raised(requests),
             Event::Withdrawn(builder, request) => self.board.withdrawn(&builder, request),
             Event::WorkerUp(up) => self.board.worker_up(&up.name, up.since, up.facts),
             Event::WorkerDown(name) => self.board.worker_down(&name),
@@ -277,7 +279,7 @@ impl Actor {
                     Some(Purpose::History(pairs)) => {
                         self.board.history(pairs.into_iter().map(|pair| (pair, None)).collect());
                     }
-                    Some(Purpose::Open) => self.opened(Pages::default(), BTreeMap::new(), now),
+                    Some(Purpose::Open) => self.opened(Heads::default(), now),
                     Some(Purpose::Scan) => self.scan_ended(now),
                     Some(Purpose::Read(builders)) => {
                         builders.iter().for_each(|builder| self.board.not_loaded(builder, now));
@@ -293,10 +295,10 @@ impl Actor {
             Done::Replied(id, reply) => self.board.answered(id, reply, now),
             Done::Claimed(id, result) => self.claimed(id, result, now),
             Done::History(found) => self.board.history(found),
-            Done::Opened(Ok((heads, counts))) => self.opened(heads, counts, now),
+            Done::Opened(Ok(heads)) => self.opened(heads, now),
             Done::Opened(Err(error)) => {
                 tracing::error!(%error, "failed to read what waits in the store");
-                self.opened(Pages::default(), BTreeMap::new(), now);
+                self.opened(Heads::default(), now);
             }
             Done::Counted(counted) => {
                 match counted {
@@ -306,9 +308,9 @@ impl Actor {
                 self.scan_ended(now);
             }
             Done::Read(pages) => {
-                for (page, rows) in pages {
-                    match rows {
-                        Ok(rows) => self.board.loaded(&page.builder, rows, page.limit),
+                for (page, found) in pages {
+                    match found {
+                        Ok(found) => self.board.loaded(&page.builder, found, page.limit),
                         Err(error) => {
                             tracing::error!(builder = page.builder, %error, "failed to read what waits for it");
                             self.board.not_loaded(&page.builder, now);
@@ -452,23 +454,40 @@ impl Actor {
     }
 
     /// The first requests of all builders are there.
-    fn opened(&mut self, heads: Pages, counts: BTreeMap<String, u64>, now: Timestamp) {
-        self.board.opened(heads, counts);
+    fn opened(&mut self, heads: Heads, now: Timestamp) {
+        self.board.opened(heads);
         self.scan_ended(now);
     }
 
     /// Looks for pending requests that an event missed.
-    fn scan(&mut self) {
-        if self.purposes.values().any(|p| matches!(p, Purpose::Open | Purpose::Scan)) {
+    pub(super) fn scan(&mut self) {
+        if self.is_scanning() {
+            // What is to be found may be newer than what is being looked at.
+            self.scan_again = true;
             return;
         }
-        self.next_scan = None;
+        (self.next_scan, self.scan_again) = (None, false);
         let store = self.parts.store.clone();
         self.look_up(Purpose::Scan, move || Done::Counted(store.pending_counts()));
     }
 
+    /// Whether the store is being looked at.
+    pub(super) fn is_scanning(&self) -> bool {
+        self.purposes.values().any(|p| matches!(p, Purpose::Open | Purpose::Scan))
+    }
+
+    /// Waits for one of its tasks and takes what it brings.
+    #[cfg(test)]
+    pub(super) async fn ended(&mut self) {
+        let done = self.tasks.join_next_with_id().await.expect("a task is under way");
+        self.task(done);
+    }
+
     fn scan_ended(&mut self, now: Timestamp) {
         self.next_scan = Some(now.plus_ms(self.parts.world.config.db_poll_interval_ms));
+        if self.scan_again {
+            self.scan();
+        }
     }
 
     fn publish(&mut self) {

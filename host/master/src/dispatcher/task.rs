@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use windlass_core::persist::Committed;
 use windlass_core::record::Component;
-use windlass_core::request::Turn;
-use windlass_core::schedule::{AskId, HEAD, LastBuilt, Reply, StartId};
-use windlass_store::{CommitError, Pending, ReadError, Store};
+use windlass_core::request::{Pending, Turn};
+use windlass_core::schedule::{AskId, LastBuilt, Reply, StartId};
+use windlass_store::{CommitError, ReadError, Store};
 
 /// What a task brings back.
 pub(super) enum Done {
@@ -14,8 +14,8 @@ pub(super) enum Done {
     Replied(AskId, Reply),
     /// How a claim went.
     Claimed(StartId, Result<Committed, CommitError>),
-    /// The first requests that wait for each builder, and how many do.
-    Opened(Result<(Pages, BTreeMap<String, u64>), ReadError>),
+    /// The first requests that wait for each builder.
+    Opened(Result<Heads, ReadError>),
     /// How many wait for each builder.
     Counted(Result<BTreeMap<String, u64>, ReadError>),
     /// Pages that the board wanted.
@@ -35,8 +35,8 @@ pub(super) enum Purpose {
     History(Vec<(String, String)>),
 }
 
-/// Requests by builder.
-pub(super) type Pages = BTreeMap<String, Pending>;
+/// The first requests of each builder that has any.
+pub(super) type Heads = BTreeMap<String, Pending>;
 
 /// A piece of what waits for a builder: so many after a turn, or the first ones.
 pub(super) struct Page {
@@ -45,16 +45,11 @@ pub(super) struct Page {
     pub(super) limit: usize,
 }
 
-/// The first requests that wait for each builder, and how many do.
-pub(super) fn open(store: &Store) -> Result<(Pages, BTreeMap<String, u64>), ReadError> {
-    Ok((store.pending_heads(HEAD)?, store.pending_counts()?))
-}
-
 /// Reads pages.
 pub(super) fn read(store: &Store, pages: Vec<Page>) -> Vec<(Page, Result<Pending, ReadError>)> {
     let read = |page: Page| {
-        let rows = store.pending_after(&page.builder, page.after, page.limit);
-        (page, rows)
+        let found = store.pending_after(&page.builder, page.after, page.limit);
+        (page, found)
     };
     pages.into_iter().map(read).collect()
 }

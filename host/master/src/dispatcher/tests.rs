@@ -26,6 +26,8 @@ use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::fatal::Fatal;
 
+mod backlog;
+
 const MASTER: MasterId = MasterId(1);
 
 /// Answers questions by a function; none: the call fails.
@@ -131,6 +133,24 @@ fn wish(store: &Store, builder: &str, now: Timestamp) -> (Buildset, Request) {
     (buildset, request)
 }
 
+/// What a dispatcher is made of, over an empty store in the folder; nobody hears of the builds that it starts.
+fn parts(
+    world: Arc<World>,
+    policies: impl Fn(&Question) -> Option<Answer> + Send + Sync + 'static,
+) -> (Parts, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = Parts {
+        store: Store::open(folder.path(), windlass_store::Options::default()).unwrap(),
+        policies: Arc::new(Scripted(Box::new(policies))),
+        start: Arc::new(Starts(mpsc::unbounded_channel().0)),
+        clock: Arc::new(ManualClock::new(Timestamp(1_000))),
+        master: MASTER,
+        fatal: Fatal::default(),
+        world,
+    };
+    (parts, folder)
+}
+
 impl Bench {
     /// All records of decisions, the oldest first.
     async fn decisions(&self) -> Vec<Decision> {
@@ -145,8 +165,8 @@ impl Bench {
         policies: impl Fn(&Question) -> Option<Answer> + Send + Sync + 'static,
         prepare: impl FnOnce(&Store) -> Vec<Persist>,
     ) -> Bench {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), windlass_store::Options::default()).unwrap();
+        let (made, folder) = parts(world, policies);
+        let (store, fatal) = (made.store.clone(), made.fatal.clone());
         let clock = Arc::new(ManualClock::new(Timestamp(1_000)));
         let (sender, starts) = mpsc::unbounded_channel();
         let prepared = prepare(&store);
@@ -155,16 +175,8 @@ impl Bench {
                 tokio::runtime::Handle::current().block_on(store.commit(prepared)).unwrap();
             });
         }
-        let fatal = Fatal::default();
-        let dispatcher = Dispatcher::spawn(Parts {
-            store: store.clone(),
-            policies: Arc::new(Scripted(Box::new(policies))),
-            start: Arc::new(Starts(sender)),
-            clock: clock.clone(),
-            master: MASTER,
-            fatal: fatal.clone(),
-            world,
-        });
+        let dispatcher =
+            Dispatcher::spawn(Parts { start: Arc::new(Starts(sender)), clock: clock.clone(), ..made });
         Bench { _folder: folder, store, clock, fatal, dispatcher, starts }
     }
 
