@@ -7,31 +7,30 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::process::Signal;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Failure, Origin, Pair, Value};
 use windlass_protocol::message::Update;
-use windlass_runtime::port::{
-    BasePort, ChildEvent, ChildPort, CommandPort, Exit, FileEntry, Level, SpawnOptions, Stop,
-};
+use windlass_runtime::port::{BasePort, ChildPort, CommandPort, FileEntry, Level, SpawnOptions};
 
 use crate::beneath::Root;
-use crate::child::{self, Control, Plan, Started};
-use crate::environment;
+use crate::child;
 use crate::files;
 use crate::grant::{Exec, Grants};
-use crate::group::{Group, signal_named};
-use crate::input::Input;
 use crate::machine::{Extent, MAX_PROCESSES, Machine};
-use crate::output::cut;
 use crate::secret::Secrets;
 use crate::spool::CommandSpool;
 use crate::tree;
 use crate::work::Work;
+
+use handle::Child;
+
+mod handle;
+mod plan;
+mod transfer;
 
 /// From the first signal to the kill, unless the command says otherwise.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -118,98 +117,6 @@ impl Port {
         task.await
             .unwrap_or_else(|error| Err(Failure::new("io", format!("a file operation broke off: {error}"))))
     }
-
-    fn plan(&self, options: SpawnOptions, exec: Exec) -> Result<Plan, Failure> {
-        let bad = |message: String| Failure::new("bad-argument", message);
-        let program = options.argv.first().ok_or_else(|| bad("an empty argv names no program".into()))?;
-        if options.argv.iter().any(|argument| argument.contains('\0')) {
-            return Err(bad("an argument contains a NUL".into()));
-        }
-        let bad_name = |name: &str| name.is_empty() || name.contains(['=', '\0']);
-        let env = &options.env;
-        let given = self.context.env.iter().map(|(name, value)| (name, Some(value)));
-        for (name, value) in given.chain(env.iter().map(|(name, value)| (name, value.as_ref()))) {
-            if bad_name(name) || value.is_some_and(|value| value.contains('\0')) {
-                return Err(bad(format!("the variable `{name}` has an impossible name or value")));
-            }
-        }
-        if options.pty {
-            return Err(Failure::unsupported("a terminal for a child (pty)"));
-        }
-        let directory = self.context.root.make_directory(&options.workdir)?;
-        let path = self.context.root.path().join(&options.workdir);
-        let Context { mark, machine, .. } = &*self.context;
-        let variables = environment::of_child(mark, &machine.base, &self.context.env, env, &path);
-        let file = match exec {
-            Exec::Any if program.contains('/') => program.into(),
-            Exec::Any => environment::find_program(program, &variables)
-                .ok_or_else(|| not_found(program, "PATH", &variables))?,
-            // Granted as a path, which leads where it leads for the worker.
-            Exec::Named if program.contains('/') => {
-                let path = std::path::PathBuf::from(program);
-                if !path.is_absolute() || environment::lies_below(&path, &machine.private) {
-                    let message = format!(
-                        "`{program}` was granted as a path, but is not absolute or lies below the worker's \
-                         directory, where builds write; only `exec = [\"*\"]` allows that"
-                    );
-                    return Err(Failure::new("denied", message));
-                }
-                path
-            }
-            Exec::Named => environment::find_granted(program, &machine.base, &machine.private)
-                .ok_or_else(|| not_found(program, "the worker's own PATH", &machine.base))?,
-        };
-        let mut plan = Plan {
-            program: file,
-            argv: options.argv,
-            directory,
-            variables,
-            input: options.input,
-            max_time: options.max_time_ms.map(milliseconds),
-            idle_time: options.idle_time_ms.map(milliseconds),
-            max_lines: None,
-            grace: GRACE,
-            stop_signal: Signal::TERM,
-            log: options.tee_to_log,
-            log_stdout: true,
-            log_stderr: true,
-            deliver: options.deliver,
-            mask: self.context.secrets.as_ref().map(|secrets| Arc::clone(secrets.mask())),
-        };
-        let mut log_environment = false;
-        for Pair { name, value } in &options.options {
-            let wrong = |wanted: &str| bad(format!("the option `{name}` takes {wanted}"));
-            match (name.as_str(), value) {
-                ("max-lines", Value::Integer(lines)) => {
-                    plan.max_lines = Some(u64::try_from(*lines).map_err(|_| wrong("a number of lines"))?);
-                }
-                ("max-lines", _) => return Err(wrong("a number of lines")),
-                ("terminate-ms", Value::Integer(ms)) => {
-                    let ms = u32::try_from(*ms).map_err(|_| wrong("milliseconds"))?;
-                    plan.grace = milliseconds(ms);
-                }
-                ("terminate-ms", _) => return Err(wrong("milliseconds")),
-                ("stop-signal", Value::Text(signal)) => {
-                    plan.stop_signal = signal_named(signal).ok_or_else(|| wrong("the name of a signal"))?;
-                }
-                ("stop-signal", _) => return Err(wrong("the name of a signal")),
-                ("want-stdout", Value::Boolean(wanted)) => plan.log_stdout = *wanted,
-                ("want-stderr", Value::Boolean(wanted)) => plan.log_stderr = *wanted,
-                ("log-environment", Value::Boolean(wanted)) => log_environment = *wanted,
-                ("want-stdout" | "want-stderr" | "log-environment", _) => return Err(wrong("true or false")),
-                ("follow", _) => return Err(Failure::unsupported("files that are followed into logs")),
-                _ => return Err(bad(format!("`{name}` is no option of a child; there are {OPTIONS}"))),
-            }
-        }
-        if let Some(log) = plan.log.as_ref().filter(|_| log_environment) {
-            let line = |(name, value): (&std::ffi::OsString, &std::ffi::OsString)| {
-                format!("  {}={}\n", name.to_string_lossy(), value.to_string_lossy())
-            };
-            let text = format!("environment:\n{}", plan.variables.iter().map(line).collect::<String>());
-            self.context.spool.log(log, Origin::Header, self.context.masked(text.into()));
-        }
-        Ok(plan)
-    }
 }
 
 impl Context {
@@ -256,15 +163,6 @@ impl Context {
         }
     }
 }
-
-fn not_found(program: &str, what: &str, variables: &environment::Variables) -> Failure {
-    let path = variables.get(std::ffi::OsStr::new("PATH"));
-    let path = path.map_or_else(String::new, |path| path.to_string_lossy().into_owned());
-    Failure::new("spawn-failed", format!("there is no program `{program}` in {what} ({path})"))
-}
-
-const OPTIONS: &str =
-    "max-lines, terminate-ms, stop-signal, want-stdout, want-stderr, follow and log-environment";
 
 fn milliseconds(ms: u32) -> Duration {
     Duration::from_millis(ms.into())
@@ -447,142 +345,6 @@ impl CommandPort for Port {
         }
         let (path, data) = (path.to_owned(), data.to_vec());
         self.on_files("write", Extent::File, move |root, _| files::write(root, &path, &data)).await
-    }
-}
-
-/// The guest's handle of a child.
-struct Child {
-    group: Arc<Group>,
-    events: mpsc::Receiver<ChildEvent>,
-    control: watch::Sender<Control>,
-    input: Option<Input>,
-    runtime: Handle,
-    interrupt: watch::Receiver<Option<String>>,
-    told_interrupt: bool,
-    /// What was cut off an event that was too large.
-    rest: Option<ChildEvent>,
-    exited: Option<Exit>,
-}
-
-impl Child {
-    fn new(started: Started, context: Arc<Context>) -> Child {
-        let Started { group, events, control, input } = started;
-        let (runtime, interrupt) = (context.runtime.clone(), context.interrupt.clone());
-        let input = input.map(|pipe| Input::new(pipe, context));
-        Child {
-            group,
-            events,
-            control,
-            input,
-            runtime,
-            interrupt,
-            told_interrupt: false,
-            rest: None,
-            exited: None,
-        }
-    }
-
-    /// The end of the events without an exit: the command is over, or the watcher broke off.
-    fn on_event(&mut self, event: Option<ChildEvent>) -> ChildEvent {
-        let event = event.unwrap_or_else(|| {
-            let interrupted = self.interrupt.borrow().is_some();
-            let exit = if interrupted { Exit::Interrupted } else { Exit::Signal("lost".to_owned()) };
-            ChildEvent::Exited(exit)
-        });
-        if let ChildEvent::Exited(exit) = &event {
-            self.exited = Some(exit.clone());
-        }
-        event
-    }
-}
-
-#[async_trait]
-impl ChildPort for Child {
-    async fn next_event(&mut self, max_bytes: u32, timeout_ms: Option<u32>) -> ChildEvent {
-        enum Turn {
-            Event(Option<ChildEvent>),
-            Interrupt(String),
-            Idle,
-        }
-        let turn = if let Some(rest) = self.rest.take() {
-            Turn::Event(Some(rest))
-        } else if let Some(exit) = &self.exited {
-            return ChildEvent::Exited(exit.clone());
-        } else {
-            let timeout = timeout_ms.map(|ms| sleep(&self.runtime, ms));
-            let timeout = async {
-                match timeout {
-                    Some(sleep) => sleep.await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                // What came is reported before the time that it took.
-                biased;
-                reason = interrupted(&mut self.interrupt), if !self.told_interrupt => Turn::Interrupt(reason),
-                event = self.events.recv() => Turn::Event(event),
-                () = timeout => Turn::Idle,
-            }
-        };
-        match turn {
-            Turn::Event(event) => {
-                let event = self.on_event(event);
-                let (event, rest) = cut(event, usize::try_from(max_bytes).unwrap_or(usize::MAX));
-                self.rest = rest;
-                event
-            }
-            Turn::Interrupt(reason) => {
-                self.told_interrupt = true;
-                ChildEvent::Interrupt(reason)
-            }
-            Turn::Idle => ChildEvent::Idle,
-        }
-    }
-
-    async fn wait(&mut self) -> Exit {
-        self.rest = None;
-        self.control.send_modify(|control| control.waiting = true);
-        loop {
-            if let Some(exit) = &self.exited {
-                return exit.clone();
-            }
-            let event = self.events.recv().await;
-            self.on_event(event);
-        }
-    }
-
-    async fn write_input(&mut self, data: &[u8]) -> Result<u32, Failure> {
-        let input =
-            self.input.as_mut().ok_or_else(|| Failure::new("closed", "the child's input is closed"))?;
-        let written = input.write(data)?;
-        if written == 0 {
-            // A guest that asks again at once shall not spin.
-            sleep(&self.runtime, 1).await;
-        }
-        Ok(u32::try_from(written).unwrap_or(u32::MAX))
-    }
-
-    fn close_input(&mut self) {
-        self.input = None;
-    }
-
-    fn stop(&mut self, how: Stop) {
-        match how {
-            Stop::Interrupt => self.group.signal(Signal::INT),
-            Stop::Terminate => {
-                self.group.signal(Signal::TERM);
-                self.control.send_modify(|control| control.terminated = true);
-            }
-            Stop::Kill => self.group.signal(Signal::KILL),
-        }
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        if self.exited.is_none() {
-            self.group.signal(Signal::KILL);
-        }
     }
 }
 

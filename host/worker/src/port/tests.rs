@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::environment;
 use crate::orphans::Orphans;
 use crate::spool::{Limits, Spool};
 use windlass_protocol::codec::Decoder;
 use windlass_protocol::message::{CommandUid, Secret, SecretValue, ToMaster};
-use windlass_runtime::port::{Delivery, Limit};
+use windlass_runtime::port::{ChildEvent, Delivery, Exit, Limit, Stop};
+
+mod ends;
+mod grants;
+mod secrets;
 
 struct World {
     folder: tempfile::TempDir,
@@ -222,94 +227,6 @@ async fn input_is_given_at_once_or_bit_by_bit() {
     assert_eq!(world.run(options).await, Exit::Code(0));
 }
 
-#[tokio::test]
-async fn a_secret_that_does_not_fit_into_the_pipe_arrives_whole_and_what_follows_waits() {
-    let value = SecretValue(vec![b'k'; 32 * 1024].into());
-    let secret =
-        Secret { name: "key".into(), placeholder: "windlass_secret_0".into(), value, former: vec![] };
-    let mut world = world_with(tempfile::tempdir().unwrap(), "*", vec![secret]);
-    let mut options = sh("wc -c");
-    options.input = None;
-    let mut child = world.port.spawn(options).await.unwrap();
-    let whole = "windlass_secret_0".repeat(10);
-    assert_eq!(child.write_input(whole.as_bytes()).await, Ok(u32::try_from(whole.len()).unwrap()));
-    while child.write_input(b"!").await.unwrap() == 0 {}
-    child.close_input();
-    assert_eq!(child.wait().await, Exit::Code(0));
-    assert_eq!(world.log().trim(), (10 * 32 * 1024 + 1).to_string());
-}
-
-#[tokio::test]
-async fn what_the_host_tells_of_a_child_names_secrets_and_shows_none() {
-    let secret = |name: &str, value: &'static str| Secret {
-        name: name.into(),
-        placeholder: format!("windlass_secret_{name}"),
-        value: SecretValue(value.into()),
-        former: vec![],
-    };
-    let secrets = vec![secret("key", "hunter2")];
-    let mut world = world_with(tempfile::tempdir().unwrap(), "*", secrets);
-    let mut options = sh("echo $KEY; printf hun; printf ter2 >&2; printf ter2");
-    options.env = vec![("KEY".into(), Some("a windlass_secret_key".into()))];
-    options.options = option("log-environment", Value::Boolean(true));
-    assert_eq!(world.run(options).await, Exit::Code(0));
-    let log = world.log();
-    assert!(log.contains("  KEY=a <key>\n") && log.contains("a <key>\n"), "{log}");
-    assert!(log.contains("<key>ter2") || log.contains("ter2<key>"), "{log}");
-    assert!(!log.contains("hunter2"), "{log}");
-}
-
-/// Symptom: the log of a build showed a secret. Cause: the build left a process behind that it had named so.
-/// Cure: what is told of orphans is masked as all else is.
-#[tokio::test]
-async fn the_name_of_a_process_shows_no_secret() {
-    let value = SecretValue("hunter2".into());
-    let secret =
-        Secret { name: "key".into(), placeholder: "windlass_secret_key".into(), value, former: vec![] };
-    let mut world = world_with(tempfile::tempdir().unwrap(), "*", vec![secret]);
-    let mut options = sh("cp $(command -v sleep) ./$KEY; (setsid ./$KEY 1000 >/dev/null 2>&1 &)
-        until grep -qsx $KEY /proc/[0-9]*/comm; do :; done");
-    options.env = vec![("KEY".into(), Some("windlass_secret_key".into()))];
-    options.max_time_ms = Some(20_000);
-    assert_eq!(world.run(options).await, Exit::Code(0));
-    crate::commands::end_orphans(&world.context, &CommandUid("c0".into())).await;
-    let log = world.log();
-    assert!(log.contains("were killed: <key> ("), "{log}");
-}
-
-/// Symptom: nobody learned that a command tried to use a secret of others. Cause: a denied `write-input` was
-/// counted, and told to the guest alone. Cure: all denials are told in one place.
-#[tokio::test]
-async fn a_secret_that_is_denied_on_its_way_to_an_input_is_told() {
-    let value = SecretValue("hunter2".into());
-    let secret =
-        Secret { name: "key".into(), placeholder: "windlass_secret_key".into(), value, former: vec![] };
-    let mut world = world_of(tempfile::tempdir().unwrap(), "*", vec![secret], "other");
-    let mut options = sh("cat");
-    options.input = None;
-    let mut child = world.port.spawn(options).await.unwrap();
-    assert_eq!(child.write_input(b"windlass_secret_key").await.unwrap_err().code, "denied");
-    let told = world.told();
-    assert!(told.iter().any(|text| text.starts_with("`write-input` was denied: ")), "{told:?}");
-    assert_eq!(world.context.denials.load(Ordering::Relaxed), 1);
-}
-
-#[tokio::test]
-async fn a_command_that_says_too_much_hides_no_denial_by_that() {
-    let mut world = world_granting("git");
-    for _ in 0..2 * MAX_DIAGNOSTICS {
-        world.port.diagnostic(Level::Info, "chatter");
-    }
-    for _ in 0..2 * MAX_DENIALS {
-        assert_eq!(world.refused(sh("")).await.code, "denied");
-    }
-    let told = world.told();
-    let denials = told.iter().filter(|text| text.starts_with("`spawn` was denied: ")).count();
-    assert_eq!(denials as u64, MAX_DENIALS);
-    assert_eq!(told.last().unwrap(), "further denials of this command are counted, and not told");
-    assert_eq!(world.context.denials.load(Ordering::Relaxed), 2 * MAX_DENIALS);
-}
-
 /// Symptom: a build's `shell` ended as an exception, since the worker had too many children. Cause: they were
 /// all of one other build. Cure: each command has room for one child in any case; a further one may come later.
 #[tokio::test]
@@ -360,103 +277,6 @@ async fn a_builders_directory_has_one_turn_for_trees() {
 }
 
 #[tokio::test]
-async fn limits_of_time_silence_and_lines_stop_the_whole_group() {
-    let mut world = world();
-    let mut options = sh("sleep 1000 & echo $!; wait");
-    options.max_time_ms = Some(200);
-    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxTime));
-    gone(world.log().trim()).await;
-
-    let mut options = sh("echo a; sleep 1000");
-    options.idle_time_ms = Some(200);
-    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::IdleTime));
-
-    let mut options = sh("yes");
-    options.options = option("max-lines", Value::Integer(10));
-    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxLines));
-}
-
-#[tokio::test]
-async fn who_ignores_the_first_signal_is_killed_after_the_grace_period() {
-    let mut world = world();
-    let mut options = sh("trap '' TERM; echo ready; while :; do sleep 0.1; done");
-    options.max_time_ms = Some(100);
-    options.options = option("terminate-ms", Value::Integer(200));
-    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxTime));
-
-    // The first signal may be another one.
-    let mut options = sh("trap 'echo caught; exit 0' INT; echo ready; while :; do sleep 0.05; done");
-    options.max_time_ms = Some(300);
-    options.options = option("stop-signal", Value::Text("INT".into()));
-    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxTime));
-    assert!(world.log().ends_with("caught\n"));
-}
-
-#[tokio::test]
-async fn an_interrupt_stops_a_child_that_is_waited_for() {
-    let mut world = world();
-    let mut child = world.port.spawn(sh("sleep 1000")).await.unwrap();
-    world.interrupt.send_replace(Some("why".into()));
-    assert_eq!(child.wait().await, Exit::Interrupted);
-    assert_eq!(world.port.interrupted(), Some("why".into()));
-    assert_eq!(world.port.sleep(1_000_000).await.unwrap_err().code, "interrupted");
-}
-
-#[tokio::test]
-async fn an_interrupt_is_told_once_to_a_guest_that_listens_and_it_decides() {
-    let mut world = world();
-    let mut child = world.port.spawn(sh("sleep 1000")).await.unwrap();
-    assert_eq!(child.next_event(100, Some(1)).await, ChildEvent::Idle);
-    world.interrupt.send_replace(Some("why".into()));
-    assert_eq!(child.next_event(100, None).await, ChildEvent::Interrupt("why".into()));
-    assert_eq!(child.next_event(100, Some(1)).await, ChildEvent::Idle);
-    child.stop(Stop::Terminate);
-    assert_eq!(child.next_event(100, None).await, ChildEvent::Exited(Exit::Interrupted));
-}
-
-#[tokio::test]
-async fn a_dropped_child_is_killed_with_its_group() {
-    let mut world = world();
-    let mut options = sh("sleep 1000 & echo $!; wait");
-    options.deliver = Delivery::Lines;
-    let mut child = world.port.spawn(options).await.unwrap();
-    let ChildEvent::Lines(_, pid) = child.next_event(100, None).await else { panic!("a line comes first") };
-    drop(child);
-    gone(pid.trim()).await;
-    world.context.children.close();
-    world.context.children.wait().await;
-}
-
-#[tokio::test]
-async fn the_end_of_a_command_ends_children_that_nobody_listens_to() {
-    let mut world = world();
-    let mut options = sh("yes");
-    options.deliver = Delivery::Chunks;
-    let child = world.port.spawn(options).await.unwrap();
-    world.context.over.cancel();
-    world.context.children.close();
-    world.context.children.wait().await;
-    drop(child);
-}
-
-#[tokio::test]
-async fn death_by_a_signal_is_named() {
-    let mut world = world();
-    assert_eq!(world.run(sh("kill -SEGV $$")).await, Exit::Signal("SIGSEGV".into()));
-}
-
-#[tokio::test]
-async fn a_process_left_behind_does_not_hold_the_command() {
-    let mut world = world();
-    // It holds standard output open.
-    assert_eq!(world.run(sh("sleep 1000 & echo $!")).await, Exit::Code(0));
-    let log = world.log();
-    let (pid, rest) = log.split_once('\n').unwrap();
-    assert_eq!(rest, "processes that the command left behind were killed\n");
-    gone(pid).await;
-}
-
-#[tokio::test]
 async fn what_can_not_be_started_says_why() {
     let mut world = world();
     let mut options = sh("");
@@ -498,22 +318,6 @@ async fn a_working_directory_behind_a_link_to_the_outside_is_refused() {
 }
 
 #[tokio::test]
-async fn a_denial_names_the_plugin_and_reaches_the_master() {
-    let mut world = world_granting("git");
-    let failure = world.refused(sh("true")).await;
-    assert_eq!(failure.code, "denied");
-    assert!(failure.message.contains("windlass:shell"), "{failure}");
-    match world.updates().as_slice() {
-        [Update::Diagnostic { level, message }] => {
-            assert_eq!(level, "error");
-            let expected = "`spawn` was denied: `windlass:shell` (1a2b3c4d) may not run `sh`";
-            assert!(message.starts_with(expected), "{message}");
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
 async fn files_go_through_the_port() {
     let mut world = world();
     world.port.make_directory("a/b").await.unwrap();
@@ -525,93 +329,6 @@ async fn files_go_through_the_port() {
     assert_eq!(world.port.entries("c").await.unwrap().len(), 1);
     world.port.remove("c").await.unwrap();
     assert_eq!(world.port.stat("c").await.unwrap_err().code, "not-found");
-}
-
-/// A command that may run `git` alone, with a program of that name in the build's directory.
-fn world_with_a_false_git() -> (World, SpawnOptions) {
-    let world = world_granting("git");
-    let bin = world.folder.path().join("b/bin");
-    std::fs::create_dir(&bin).unwrap();
-    std::os::unix::fs::symlink("/bin/echo", bin.join("git")).unwrap();
-    let mut options = sh("");
-    options.argv = ["git", "--version"].map(str::to_owned).to_vec();
-    (world, options)
-}
-
-/// Symptom: a command that was granted `git` ran a program of its own. Cause: the child's `PATH`, which
-/// the guest sets, led to it. Cure: the worker's own `PATH` decides, and variables need a grant.
-#[tokio::test]
-async fn a_program_that_is_granted_by_name_is_the_workers() {
-    let (mut world, mut options) = world_with_a_false_git();
-    assert_eq!(world.run(options.clone()).await, Exit::Code(0));
-    assert!(world.log().starts_with("git version"));
-
-    for name in ["PATH", "LD_PRELOAD", "GIT_SSH_COMMAND", "GIT_EXEC_PATH", "BASH_ENV", "PYTHONPATH"] {
-        for value in [Some("bin".to_owned()), None] {
-            options.env = vec![(name.into(), value)];
-            let failure = world.refused(options.clone()).await;
-            assert_eq!(failure.code, "denied", "{name}");
-            assert!(failure.message.contains(name), "{failure}");
-        }
-    }
-    assert_eq!(world.context.denials.load(Ordering::Relaxed), 12);
-    options.env = vec![("GIT_AUTHOR_NAME".into(), Some("me".into()))];
-    assert_eq!(world.run(options).await, Exit::Code(0));
-}
-
-#[tokio::test]
-async fn a_path_that_was_granted_must_be_absolute_and_not_the_builds_own() {
-    let folder = tempfile::tempdir().unwrap();
-    let below = folder.path().join("b/echo").display().to_string();
-    let below_world = world_in(folder, &below);
-    std::os::unix::fs::symlink("/bin/echo", &below).unwrap();
-    let cases = [
-        (world_granting("bin/echo"), "bin/echo", false),
-        (below_world, below.as_str(), false),
-        (world_granting("/bin/echo"), "/bin/echo", true),
-    ];
-    for (mut world, granted, allowed) in cases {
-        let mut options = sh("");
-        options.argv = vec![granted.to_owned()];
-        if allowed {
-            assert_eq!(world.run(options).await, Exit::Code(0));
-        } else {
-            assert_eq!(world.refused(options).await.code, "denied", "{granted}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_process_that_left_its_group_and_its_parent_ends_with_its_command() {
-    let mut world = world();
-    // Twice forked, in a session of its own, with pipes closed.
-    let exit = world.run(sh("(setsid sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1' &)")).await;
-    assert_eq!(exit, Exit::Code(0));
-    let pid = world.log().trim().to_owned();
-    let orphans = &world.context.machine.orphans;
-    assert!(orphans.has_left("c0"));
-    let ended = orphans.end("c0");
-    let expected = format!("processes that the command left behind were killed: sleep ({pid})\n");
-    assert_eq!(ended.report(), expected);
-    gone(&pid).await;
-}
-
-#[tokio::test]
-async fn processes_that_start_each_other_end_all_the_same() {
-    let mut world = world();
-    std::fs::create_dir_all(world.folder.path().join("b/build")).unwrap();
-    std::fs::write(
-        world.folder.path().join("b/build/breed"),
-        "test $1 -gt 1 || echo > left\n\
-         test $1 -gt 5 || { setsid sh breed $(($1+1)) & setsid sh breed $(($1+1)) & }\nexec sleep 1000\n",
-    )
-    .unwrap();
-    // The command ends when the first of them has left its group; before that it would end with the group.
-    let breed = "mkfifo left; (setsid sh breed 1 >/dev/null 2>&1 &); read line < left";
-    assert_eq!(world.run(sh(breed)).await, Exit::Code(0));
-    let ended = world.context.machine.orphans.end("c0");
-    assert!(ended.left.is_empty() && !ended.killed.is_empty(), "{ended:?}");
-    assert_eq!(world.context.machine.orphans.end("c0").report(), "");
 }
 
 #[tokio::test]

@@ -1,0 +1,419 @@
+//! The task that watches over one child: its output, its limits, its end.
+//!
+//! It names what happened, then handles it in a plain method. It goes on whatever the guest does: limits
+//! hold and output flows into the log while the guest computes or waits for something else.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use windlass_core::value::Origin;
+use windlass_runtime::port::{ChildEvent, Exit, Limit};
+
+use super::{Control, Guard};
+use crate::group::name_of;
+use crate::mask::Masker;
+use crate::output::{Delivered, Gathered};
+use crate::pace::{self, Pace};
+use crate::spool::CommandSpool;
+
+/// How long processes that outlive the child may keep its pipes open before they are killed: a `tee`
+/// behind the shell writes its last lines, a forgotten server does not hold the build.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// After the kill: a process that left the group may hold the pipes for ever.
+const ABANDON: Duration = Duration::from_secs(1);
+
+const READ: usize = 32 * 1024;
+
+/// Why the host stopped a child.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stopped {
+    Limit(Limit),
+    Interrupted,
+}
+
+/// What to do about pipes that stay open after the child has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Leftover {
+    Kill,
+    Abandon,
+}
+
+/// What happened.
+#[derive(Debug)]
+enum Turn {
+    Readable(Origin),
+    Writable,
+    Exited,
+    Control,
+    Interrupted,
+    Over,
+    Timer,
+    Room,
+    Delivered(bool),
+}
+
+/// Watches over a child until its end.
+#[derive(Debug)]
+pub struct Watcher {
+    pub(super) guard: Guard,
+    pub(super) exited: AsyncFd<OwnedFd>,
+    /// Not reaped yet: its group can be signalled till the very end.
+    pub(super) ended: bool,
+    /// Whoever wanted it has gone.
+    pub(super) killed: bool,
+    pub(super) stdout: Option<pipe::Receiver>,
+    pub(super) stderr: Option<pipe::Receiver>,
+    pub(super) stdin: Option<pipe::Sender>,
+    pub(super) input: Vec<u8>,
+    pub(super) written: usize,
+    pub(super) scratch: Vec<u8>,
+    pub(super) gathered: Gathered,
+    pub(super) delivered: Delivered,
+    /// Of standard output and of standard error; before anybody sees what was read.
+    pub(super) maskers: Option<[Masker; 2]>,
+    pub(super) lines: u64,
+    pub(super) stopped: Option<Stopped>,
+    pub(super) max_time: Option<Instant>,
+    pub(super) idle_time: Option<Duration>,
+    pub(super) last_output: Instant,
+    pub(super) max_lines: Option<u64>,
+    pub(super) kill_at: Option<Instant>,
+    pub(super) leftover: Option<(Instant, Leftover)>,
+    pub(super) pace: Pace,
+    pub(super) grace: Duration,
+    pub(super) stop_signal: Signal,
+    pub(super) log: Option<String>,
+    pub(super) log_stdout: bool,
+    pub(super) log_stderr: bool,
+    pub(super) spool: Arc<CommandSpool>,
+    pub(super) events: mpsc::Sender<ChildEvent>,
+    pub(super) control: watch::Receiver<Control>,
+    pub(super) interrupt: watch::Receiver<Option<String>>,
+    pub(super) over: CancellationToken,
+}
+
+impl Watcher {
+    /// Until the child has ended and all that it wrote is in the log and with the guest.
+    pub async fn watch(mut self) {
+        let mut control_open = true;
+        let mut interrupt_open = true;
+        let mut over_seen = false;
+        // An interrupt that came before the child counts.
+        self.on_interrupt();
+        while !self.is_finished() {
+            let full = !self.spool.has_room();
+            let reading = !full && !self.delivered.is_waiting();
+            let deadline = self.deadline();
+            let turn = tokio::select! {
+                ready = readable(&self.stdout), if reading && self.stdout.is_some() => named(ready, Turn::Readable(Origin::Stdout)),
+                ready = readable(&self.stderr), if reading && self.stderr.is_some() => named(ready, Turn::Readable(Origin::Stderr)),
+                ready = writable(&self.stdin), if self.stdin.is_some() => named(ready, Turn::Writable),
+                ready = self.exited.readable(), if !self.ended => named(ready.map(drop), Turn::Exited),
+                changed = self.control.changed(), if control_open => { control_open = changed.is_ok(); Turn::Control }
+                changed = self.interrupt.changed(), if interrupt_open => { interrupt_open = changed.is_ok(); Turn::Interrupted }
+                () = self.over.cancelled(), if !over_seen => { over_seen = true; Turn::Over }
+                permit = self.events.reserve(), if self.delivered.is_waiting() => match permit {
+                    Ok(permit) => {
+                        if let Some(event) = self.delivered.pop() {
+                            permit.send(event);
+                        }
+                        Turn::Delivered(true)
+                    }
+                    Err(_) => Turn::Delivered(false),
+                },
+                () = self.spool.room(), if full => Turn::Room,
+                () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Turn::Timer,
+            };
+            self.on(turn);
+        }
+        self.release();
+        self.flush(Instant::now());
+        self.delivered.finish();
+        let exit = self.exit();
+        // What is left for the guest, unless it has gone.
+        while let Some(event) = self.delivered.pop() {
+            tokio::select! {
+                sent = self.events.send(event) => if sent.is_err() { return },
+                () = self.over.cancelled() => return,
+            }
+        }
+        tokio::select! {
+            // A guest that dropped the child does not want to know.
+            _ = self.events.send(ChildEvent::Exited(exit)) => {}
+            () = self.over.cancelled() => {}
+        }
+    }
+
+    fn on(&mut self, turn: Turn) {
+        match turn {
+            Turn::Readable(origin) => self.read(origin),
+            Turn::Writable => self.write(),
+            Turn::Exited => self.on_exited(),
+            Turn::Control => self.on_control(),
+            Turn::Interrupted => self.on_interrupt(),
+            Turn::Over => {
+                self.delivered.close();
+                self.killed = true;
+                self.kill();
+                self.leftover = self.ended.then(|| (Instant::now(), Leftover::Kill));
+            }
+            Turn::Timer => self.on_timer(Instant::now()),
+            // Both only let the next turn read again.
+            Turn::Room | Turn::Delivered(true) => {}
+            Turn::Delivered(false) => self.delivered.close(),
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.ended && self.stdout.is_none() && self.stderr.is_none()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let limits = (self.stopped.is_none() && !self.ended)
+            .then(|| [self.max_time, self.idle_time.map(|limit| self.last_output + limit)]);
+        let limits = limits.into_iter().flatten().flatten();
+        limits
+            .chain(self.kill_at)
+            .chain(self.leftover.map(|(at, _)| at))
+            .chain(self.pace.next_look().map(Instant::from_std))
+            .chain(self.gathered.due(Instant::now()))
+            .min()
+    }
+
+    fn on_timer(&mut self, now: Instant) {
+        let passed = |moment: Option<Instant>| moment.is_some_and(|moment| moment <= now);
+        if passed(self.gathered.due(now)) {
+            self.flush(now);
+        }
+        if self.delivered.is_waiting() || !self.spool.has_room() {
+            // It is we who do not read: that is no silence of the child.
+            self.last_output = now;
+        }
+        if !self.ended && self.stopped.is_none() {
+            if passed(self.max_time) {
+                self.stop(Stopped::Limit(Limit::MaxTime));
+            } else if passed(self.idle_time.map(|limit| self.last_output + limit)) {
+                self.stop(Stopped::Limit(Limit::IdleTime));
+            }
+        }
+        if passed(self.kill_at) {
+            self.kill();
+        }
+        if passed(self.pace.next_look().map(Instant::from_std)) {
+            self.look_at_pace(now);
+        }
+        if let Some((_, what)) = self.leftover.filter(|(at, _)| *at <= now) {
+            self.on_leftover(what, now);
+        }
+    }
+
+    fn look_at_pace(&mut self, now: Instant) {
+        let leader = self.guard.group.leader();
+        let seen = if self.ended { pace::Seen::default() } else { pace::look(leader) };
+        if let Some(nice) = self.pace.on_look(seen, now.into_std()) {
+            self.guard.group.give_way(nice);
+        }
+    }
+
+    /// What is readable now, one piece of it: other events get their turn in between.
+    fn read(&mut self, origin: Origin) {
+        let stream = if origin == Origin::Stderr { &mut self.stderr } else { &mut self.stdout };
+        let Some(pipe) = stream else { return };
+        self.scratch.resize(READ, 0);
+        match pipe.try_read(&mut self.scratch) {
+            Ok(0) => *stream = None,
+            Ok(len) => {
+                self.last_output = Instant::now();
+                let scratch = std::mem::take(&mut self.scratch);
+                let data = &scratch[..len];
+                match &mut self.maskers {
+                    Some([_, masker]) if origin == Origin::Stderr => {
+                        let data = masker.push(data);
+                        self.hand_on(origin, &data);
+                    }
+                    Some([masker, _]) => {
+                        let data = masker.push(data);
+                        self.hand_on(origin, &data);
+                    }
+                    None => self.hand_on(origin, data),
+                }
+                let lines = data.iter().filter(|byte| **byte == b'\n').count() as u64;
+                self.scratch = scratch;
+                if let Some(limit) = self.max_lines {
+                    self.lines += lines;
+                    if self.lines > limit {
+                        self.stop(Stopped::Limit(Limit::MaxLines));
+                    }
+                }
+                if self.gathered.due(self.last_output).is_some_and(|due| due <= self.last_output) {
+                    self.flush(self.last_output);
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                tracing::warn!(%error, "failed to read from a child");
+                *stream = None;
+            }
+        }
+    }
+
+    /// Output on its two ways, to the log and to the guest.
+    fn hand_on(&mut self, origin: Origin, data: &[u8]) {
+        let logged = if origin == Origin::Stderr { self.log_stderr } else { self.log_stdout };
+        if self.log.is_some() && logged {
+            self.gathered.push(origin, data);
+        }
+        if !self.control.borrow().waiting {
+            self.delivered.push(origin, data);
+        }
+    }
+
+    /// The streams have ended: what was held back was no secret.
+    fn release(&mut self) {
+        let Some(maskers) = &mut self.maskers else { return };
+        let held = maskers.each_mut().map(Masker::finish);
+        for (origin, data) in [Origin::Stdout, Origin::Stderr].into_iter().zip(held) {
+            if !data.is_empty() {
+                self.hand_on(origin, &data);
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(stdin) = &self.stdin else { return };
+        match stdin.try_write(&self.input[self.written..]) {
+            Ok(len) => self.written += len,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            // A child that does not want its input closes it; that is its right.
+            Err(_) => self.written = self.input.len(),
+        }
+        if self.written == self.input.len() {
+            self.stdin = None;
+        }
+    }
+
+    fn flush(&mut self, now: Instant) {
+        if let Some(log) = &self.log {
+            for (origin, data) in self.gathered.take(now) {
+                self.spool.log(log, origin, data);
+            }
+        }
+    }
+
+    fn on_exited(&mut self) {
+        self.ended = true;
+        self.stdin = None;
+        let now = Instant::now();
+        // After a stop the rest of the group has its grace period and no more.
+        let at = match (self.stopped, self.kill_at) {
+            _ if self.killed => now,
+            (Some(_), kill_at) => kill_at.unwrap_or(now),
+            (None, _) => now + LINGER,
+        };
+        self.leftover = Some((at, Leftover::Kill));
+    }
+
+    fn on_leftover(&mut self, what: Leftover, now: Instant) {
+        let held_back = self.delivered.is_waiting() || !self.spool.has_room();
+        if held_back && !self.killed {
+            // It is we who do not read.
+            self.leftover = Some((now + LINGER, what));
+            return;
+        }
+        match what {
+            Leftover::Kill => {
+                if let Some(log) = self.log.clone().filter(|_| self.stopped.is_none() && !self.killed) {
+                    self.flush(now);
+                    let text = "processes that the command left behind were killed\n";
+                    self.spool.log(&log, Origin::Header, text.into());
+                }
+                self.guard.group.signal(Signal::KILL);
+                self.leftover = Some((now + ABANDON, Leftover::Abandon));
+            }
+            Leftover::Abandon => (self.stdout, self.stderr) = (None, None),
+        }
+    }
+
+    fn on_control(&mut self) {
+        let control = *self.control.borrow_and_update();
+        if control.waiting {
+            self.delivered.close();
+            self.on_interrupt();
+        }
+        if control.terminated && self.kill_at.is_none() {
+            self.kill_at = Some(Instant::now() + self.grace);
+        }
+    }
+
+    /// A guest in `next-event` is told and decides; for one in `wait` the host does.
+    fn on_interrupt(&mut self) {
+        let interrupted = self.interrupt.borrow_and_update().is_some();
+        if interrupted && self.control.borrow().waiting && !self.ended {
+            self.stop(Stopped::Interrupted);
+        }
+    }
+
+    fn stop(&mut self, why: Stopped) {
+        if self.stopped.is_none() {
+            self.stopped = Some(why);
+            self.guard.group.signal(self.stop_signal);
+            self.kill_at = Some(Instant::now() + self.grace);
+        }
+    }
+
+    fn kill(&mut self) {
+        self.kill_at = None;
+        self.guard.group.signal(Signal::KILL);
+    }
+
+    fn exit(&mut self) -> Exit {
+        let status = match self.guard.reap() {
+            Some(Ok(status)) => status,
+            Some(Err(error)) => {
+                tracing::error!(%error, "failed to reap a child");
+                return Exit::Signal("lost".to_owned());
+            }
+            None => return Exit::Signal("lost".to_owned()),
+        };
+        let interrupted = self.interrupt.borrow().is_some();
+        match (self.stopped, status.code(), status.signal()) {
+            (Some(Stopped::Limit(limit)), _, _) => Exit::TimedOut(limit),
+            (Some(Stopped::Interrupted), _, _) => Exit::Interrupted,
+            (None, Some(code), _) => Exit::Code(code),
+            (None, None, _) if interrupted => Exit::Interrupted,
+            (None, None, Some(signal)) => Exit::Signal(name_of(signal)),
+            (None, None, None) => Exit::Signal("lost".to_owned()),
+        }
+    }
+}
+
+/// An error of the reactor: the handler finds out when it reads, writes or reaps.
+fn named(ready: std::io::Result<()>, turn: Turn) -> Turn {
+    if let Err(error) = ready {
+        tracing::warn!(%error, "failed to wait for a child");
+    }
+    turn
+}
+
+async fn readable(pipe: &Option<pipe::Receiver>) -> std::io::Result<()> {
+    match pipe {
+        Some(pipe) => pipe.readable().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn writable(pipe: &Option<pipe::Sender>) -> std::io::Result<()> {
+    match pipe {
+        Some(pipe) => pipe.writable().await,
+        None => std::future::pending().await,
+    }
+}

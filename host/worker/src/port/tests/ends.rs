@@ -1,0 +1,133 @@
+//! How children end: at limits, by signals, with their command, and what they left behind.
+
+use super::*;
+
+#[tokio::test]
+async fn limits_of_time_silence_and_lines_stop_the_whole_group() {
+    let mut world = world();
+    let mut options = sh("sleep 1000 & echo $!; wait");
+    options.max_time_ms = Some(200);
+    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxTime));
+    gone(world.log().trim()).await;
+
+    let mut options = sh("echo a; sleep 1000");
+    options.idle_time_ms = Some(200);
+    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::IdleTime));
+
+    let mut options = sh("yes");
+    options.options = option("max-lines", Value::Integer(10));
+    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxLines));
+}
+
+#[tokio::test]
+async fn who_ignores_the_first_signal_is_killed_after_the_grace_period() {
+    let mut world = world();
+    let mut options = sh("trap '' TERM; echo ready; while :; do sleep 0.1; done");
+    options.max_time_ms = Some(100);
+    options.options = option("terminate-ms", Value::Integer(200));
+    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxTime));
+
+    // The first signal may be another one.
+    let mut options = sh("trap 'echo caught; exit 0' INT; echo ready; while :; do sleep 0.05; done");
+    options.max_time_ms = Some(300);
+    options.options = option("stop-signal", Value::Text("INT".into()));
+    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxTime));
+    assert!(world.log().ends_with("caught\n"));
+}
+
+#[tokio::test]
+async fn an_interrupt_stops_a_child_that_is_waited_for() {
+    let mut world = world();
+    let mut child = world.port.spawn(sh("sleep 1000")).await.unwrap();
+    world.interrupt.send_replace(Some("why".into()));
+    assert_eq!(child.wait().await, Exit::Interrupted);
+    assert_eq!(world.port.interrupted(), Some("why".into()));
+    assert_eq!(world.port.sleep(1_000_000).await.unwrap_err().code, "interrupted");
+}
+
+#[tokio::test]
+async fn an_interrupt_is_told_once_to_a_guest_that_listens_and_it_decides() {
+    let mut world = world();
+    let mut child = world.port.spawn(sh("sleep 1000")).await.unwrap();
+    assert_eq!(child.next_event(100, Some(1)).await, ChildEvent::Idle);
+    world.interrupt.send_replace(Some("why".into()));
+    assert_eq!(child.next_event(100, None).await, ChildEvent::Interrupt("why".into()));
+    assert_eq!(child.next_event(100, Some(1)).await, ChildEvent::Idle);
+    child.stop(Stop::Terminate);
+    assert_eq!(child.next_event(100, None).await, ChildEvent::Exited(Exit::Interrupted));
+}
+
+#[tokio::test]
+async fn a_dropped_child_is_killed_with_its_group() {
+    let mut world = world();
+    let mut options = sh("sleep 1000 & echo $!; wait");
+    options.deliver = Delivery::Lines;
+    let mut child = world.port.spawn(options).await.unwrap();
+    let ChildEvent::Lines(_, pid) = child.next_event(100, None).await else { panic!("a line comes first") };
+    drop(child);
+    gone(pid.trim()).await;
+    world.context.children.close();
+    world.context.children.wait().await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_command_ends_children_that_nobody_listens_to() {
+    let mut world = world();
+    let mut options = sh("yes");
+    options.deliver = Delivery::Chunks;
+    let child = world.port.spawn(options).await.unwrap();
+    world.context.over.cancel();
+    world.context.children.close();
+    world.context.children.wait().await;
+    drop(child);
+}
+
+#[tokio::test]
+async fn death_by_a_signal_is_named() {
+    let mut world = world();
+    assert_eq!(world.run(sh("kill -SEGV $$")).await, Exit::Signal("SIGSEGV".into()));
+}
+
+#[tokio::test]
+async fn a_process_left_behind_does_not_hold_the_command() {
+    let mut world = world();
+    // It holds standard output open.
+    assert_eq!(world.run(sh("sleep 1000 & echo $!")).await, Exit::Code(0));
+    let log = world.log();
+    let (pid, rest) = log.split_once('\n').unwrap();
+    assert_eq!(rest, "processes that the command left behind were killed\n");
+    gone(pid).await;
+}
+
+#[tokio::test]
+async fn a_process_that_left_its_group_and_its_parent_ends_with_its_command() {
+    let mut world = world();
+    // Twice forked, in a session of its own, with pipes closed.
+    let exit = world.run(sh("(setsid sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1' &)")).await;
+    assert_eq!(exit, Exit::Code(0));
+    let pid = world.log().trim().to_owned();
+    let orphans = &world.context.machine.orphans;
+    assert!(orphans.has_left("c0"));
+    let ended = orphans.end("c0");
+    let expected = format!("processes that the command left behind were killed: sleep ({pid})\n");
+    assert_eq!(ended.report(), expected);
+    gone(&pid).await;
+}
+
+#[tokio::test]
+async fn processes_that_start_each_other_end_all_the_same() {
+    let mut world = world();
+    std::fs::create_dir_all(world.folder.path().join("b/build")).unwrap();
+    std::fs::write(
+        world.folder.path().join("b/build/breed"),
+        "test $1 -gt 1 || echo > left\n\
+         test $1 -gt 5 || { setsid sh breed $(($1+1)) & setsid sh breed $(($1+1)) & }\nexec sleep 1000\n",
+    )
+    .unwrap();
+    // The command ends when the first of them has left its group; before that it would end with the group.
+    let breed = "mkfifo left; (setsid sh breed 1 >/dev/null 2>&1 &); read line < left";
+    assert_eq!(world.run(sh(breed)).await, Exit::Code(0));
+    let ended = world.context.machine.orphans.end("c0");
+    assert!(ended.left.is_empty() && !ended.killed.is_empty(), "{ended:?}");
+    assert_eq!(world.context.machine.orphans.end("c0").report(), "");
+}
