@@ -15,6 +15,7 @@ mod reload;
 mod restart;
 mod secrets;
 mod tidy;
+mod trigger;
 mod tutorials;
 mod why;
 mod workers;

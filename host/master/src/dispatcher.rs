@@ -5,6 +5,7 @@
 //! commits of the store come back as events.
 
 mod actor;
+mod looks;
 mod pace;
 mod policies;
 mod records;
@@ -196,6 +197,15 @@ impl Dispatcher {
         self.tell(Event::StepLocks { build, step: step.to_owned(), uses, tell });
         let dispatcher = self.clone();
         StepLocks::new(standing, move || dispatcher.tell(Event::StepUnlocks(build)))
+    }
+
+    /// The running step of `build` waits for requests, each of a builder, until what this answers is dropped. It
+    /// stands `Held` while it may wait, and `Refused` if that would last for ever.
+    pub fn wait_for(&self, build: BuildId, requests: Vec<(RequestId, String)>) -> StepLocks {
+        let (tell, standing) = watch::channel(Standing::default());
+        self.tell(Event::StepWaits { build, requests, tell });
+        let dispatcher = self.clone();
+        StepLocks::new(standing, move || dispatcher.tell(Event::StepWaitsNoMore(build)))
     }
 
     /// Goes by another configuration and other plugins from the next decision on.

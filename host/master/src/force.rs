@@ -8,6 +8,7 @@ use windlass_core::change::SourceStamp;
 use windlass_core::properties::Properties;
 use windlass_core::value::Value;
 
+use crate::hint::hint;
 use crate::submission::Order;
 use crate::view;
 
@@ -80,19 +81,13 @@ pub(crate) fn order(force: view::Force, config: &config::Master) -> Result<Order
             ..SourceStamp::default()
         }],
         properties,
+        parent: None,
+        waited_for: false,
     })
 }
 
 fn no_such_builder(name: &str, builders: &[Builder]) -> ForceError {
-    let list = |names: Vec<&str>| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
-    let near = |b: &&Builder| b.name.to_lowercase().contains(&name.to_lowercase()) && !name.is_empty();
-    let near: Vec<&str> = builders.iter().filter(near).map(|b| b.name.as_str()).collect();
-    let hint = match (near.is_empty(), builders.len()) {
-        (false, _) => format!("; did you mean {}?", list(near)),
-        (true, 0) => "; none is configured".to_owned(),
-        (true, 1..=20) => format!("; there are {}", list(builders.iter().map(|b| b.name.as_str()).collect())),
-        (true, _) => String::new(),
-    };
+    let hint = hint(name, builders.iter().map(|builder| builder.name.as_str()));
     ForceError::NoSuchBuilder { name: name.to_owned(), hint }
 }
 

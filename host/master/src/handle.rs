@@ -10,6 +10,8 @@ use windlass_store::{BuildFilter, CommitError, ReadError};
 use crate::events::Listener;
 use crate::force::{self, ForceError};
 use crate::reconfig::{self, ReconfigError};
+use crate::release::{self, ReleaseError};
+use crate::requests::{self, ListError};
 use crate::running::Running;
 use crate::start::MASTER;
 use crate::withdraw::{self, WithdrawError};
@@ -132,6 +134,7 @@ impl Handle {
             build: view::Build::of(&row),
             steps,
             components: row.components.iter().map(|c| view::Component::of(c, &generation)).collect(),
+            failed_policies: why::failed(store, &row)?,
             stamps: row.stamps.iter().map(view::Stamp::from).collect(),
             changes: changes.iter().map(view::Change::from).collect(),
             properties: view_build::properties(&row.properties),
@@ -220,10 +223,10 @@ impl Handle {
         if self.0.closing.is_cancelled() {
             return Err(ForceError::ShuttingDown);
         }
-        let order = force::order(order, &self.0.world.load().config)?;
-        let submission = order.number(self.0.store.ids(), self.0.clock.now());
+        let config = Arc::clone(&self.0.world.load().config);
+        let submission = force::order(order, &config)?.number(self.0.store.ids(), self.0.clock.now());
         // In line before the first wait; announced even if whoever asked has gone meanwhile.
-        let committed = self.0.store.commit(vec![submission.persist()]);
+        let committed = self.0.store.commit(submission.persist(&config.schedulers));
         let running = Arc::clone(&self.0);
         let done = self.0.tasks.spawn(async move {
             committed.await?;
@@ -242,12 +245,26 @@ impl Handle {
         }
     }
 
+    /// Requests, page by page.
+    pub async fn requests(&self, filter: view::RequestFilter) -> Result<view::RequestPage, ListError> {
+        requests::list(&self.0, filter).await
+    }
+
+    /// Ends the quarantine of a worker, and forgets why it was.
+    pub async fn release_worker(&self, name: &str) -> Result<view::Released, ReleaseError> {
+        release::release(&self.0, name).await
+    }
+
     /// Withdraws a request that no build serves yet: it is complete then, as cancelled. Goes on to its end even
     /// if nobody waits for the answer.
     pub async fn withdraw(&self, request: u64) -> Result<(), WithdrawError> {
         let running = Arc::clone(&self.0);
-        let done =
-            self.0.tasks.spawn(async move { withdraw::withdraw(&running, start::MASTER, request).await });
+        let done = self.0.tasks.spawn(async move {
+            let (request, now) = (RequestId(request), running.clock.now());
+            let builder = withdraw::withdraw(&running.store, start::MASTER, request, now).await?;
+            running.dispatcher.withdrawn(&builder, request);
+            Ok(())
+        });
         done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 

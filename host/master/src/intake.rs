@@ -7,13 +7,15 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use windlass_core::builder::OnError;
 use windlass_core::change::Change;
 use windlass_core::digest::Digest;
 use windlass_core::health::Health;
-use windlass_core::id::ChangeId;
+use windlass_core::id::{BuildsetId, ChangeId};
+use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::policy::{Answer, Fault, FaultKind, HookKind, Lookups, Question, used_by};
 use windlass_core::schedule::PolicyStatus;
@@ -115,11 +117,22 @@ impl Intake {
         let mut schedulers = Schedulers::default();
         schedulers.configure(&parts.world.config.schedulers, &parts.store)?;
         let (inbox, messages) = mpsc::channel(INBOX);
+        // Listens before it looks for what it missed.
+        let ends = parts.store.ended_buildsets();
         let (shown, status) = watch::channel(schedulers.status());
         let Parts { store, runtime, submit, clock, events, fatal, world } = parts;
-        let task =
-            Task { store, submit, clock: Arc::clone(&clock), events, fatal, schedulers, shown, retry: None };
-        let task = tokio::spawn(task.run(messages));
+        let task = Task {
+            store,
+            submit,
+            clock: Arc::clone(&clock),
+            events,
+            fatal,
+            schedulers,
+            shown,
+            behind: true,
+            retry: None,
+        };
+        let task = tokio::spawn(task.run(messages, ends));
         Ok(Intake(Arc::new(Shared {
             inbox,
             status,
@@ -306,16 +319,31 @@ struct Task {
     fatal: Fatal,
     schedulers: Schedulers,
     shown: watch::Sender<Vec<view::SchedulerStatus>>,
+    /// Buildsets may have ended that it has not heard of.
+    behind: bool,
     /// After a failure: not before this moment.
     retry: Option<tokio::time::Instant>,
 }
 
 impl Task {
-    async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+    async fn run(
+        mut self,
+        mut messages: mpsc::Receiver<Message>,
+        mut ends: broadcast::Receiver<(BuildsetId, Outcome)>,
+    ) {
         loop {
             let timer = self.timer();
             let message = tokio::select! {
                 message = messages.recv() => Some(message),
+                end = ends.recv() => {
+                    match end {
+                        Ok((buildset, outcome)) => self.ended(buildset, outcome).await,
+                        Err(RecvError::Lagged(_)) => self.behind = true,
+                        // The store lives as long as this task.
+                        Err(RecvError::Closed) => return,
+                    }
+                    continue;
+                }
                 () = async {
                     match timer {
                         Some(at) => tokio::time::sleep_until(at).await,
@@ -343,8 +371,11 @@ impl Task {
     }
 
     fn timer(&self) -> Option<tokio::time::Instant> {
-        let due = self.schedulers.next()?;
-        let wait = Duration::from_millis(due.ms_since(self.clock.now())).min(LONGEST_SLEEP);
+        let wait = match self.schedulers.next() {
+            _ if self.behind => Duration::ZERO,
+            Some(due) => Duration::from_millis(due.ms_since(self.clock.now())).min(LONGEST_SLEEP),
+            None => return None,
+        };
         let at = tokio::time::Instant::now() + wait;
         Some(self.retry.map_or(at, |retry| at.max(retry)))
     }
@@ -363,16 +394,34 @@ impl Task {
     }
 
     async fn time(&mut self) {
-        let now: Timestamp = self.clock.now();
-        let decided = match self.schedulers.on_time(&self.store, now) {
-            Ok(decided) if decided.is_empty() => return,
-            Ok(decided) => decided,
-            Err(error) => return self.failed(&error),
+        if self.behind {
+            let missed = self.schedulers.on_missed_ends(&self.store, self.clock.now());
+            self.behind = !self.follow(missed).await;
+        }
+        let due = self.schedulers.on_time(&self.store, self.clock.now());
+        self.follow(due).await;
+    }
+
+    /// A buildset ended.
+    async fn ended(&mut self, buildset: BuildsetId, outcome: Outcome) {
+        let decided = self.schedulers.on_end(buildset, outcome, &self.store, self.clock.now());
+        if !self.follow(decided).await {
+            self.behind = true;
+        }
+    }
+
+    /// Does what was decided. False: it has to be tried again.
+    async fn follow(&mut self, decided: Result<Decided, ReadError>) -> bool {
+        let done = match decided {
+            Ok(decided) if decided.is_empty() => return true,
+            Ok(decided) => self.carry_out(Vec::new(), decided).await.map_err(|error| plugins::chain(&error)),
+            Err(error) => Err(plugins::chain(&error)),
         };
-        match self.carry_out(Vec::new(), decided).await {
+        match done {
             Ok(()) => self.retry = None,
             Err(error) => self.failed(&error),
         }
+        self.retry.is_none()
     }
 
     /// Persists first, applies and announces after.
@@ -392,18 +441,19 @@ impl Task {
     }
 
     async fn configure(&mut self, world: &World) {
+        self.behind = true;
         let forget = match self.schedulers.configure(&world.config.schedulers, &self.store) {
             Ok(forget) if forget.is_empty() => return,
             Ok(forget) => forget,
-            Err(error) => return self.failed(&error),
+            Err(error) => return self.failed(&plugins::chain(&error)),
         };
         if let Err(error) = self.store.commit(forget).await {
-            self.failed(&error);
+            self.failed(&plugins::chain(&error));
         }
     }
 
-    fn failed(&mut self, error: &dyn std::error::Error) {
-        tracing::error!(error = plugins::chain(error), "the schedulers cannot go on; they try again");
+    fn failed(&mut self, error: &str) {
+        tracing::error!(error, "the schedulers cannot go on; they try again");
         self.retry = Some(tokio::time::Instant::now() + RETRY);
     }
 }

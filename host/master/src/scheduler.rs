@@ -5,13 +5,16 @@
 
 use windlass_config::config;
 use windlass_core::change::Change;
-use windlass_core::id::ChangeId;
+use windlass_core::id::{BuildsetId, ChangeId};
+use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
+use windlass_core::request::Buildset;
 use windlass_core::time::Timestamp;
 use windlass_core::tree_timer::{self, TreeTimers};
 use windlass_core::value::Value;
 use windlass_store::{Ids, ReadError, Store};
 
+use crate::dependents;
 use crate::submission::{Order, Submission};
 use crate::view;
 
@@ -69,11 +72,13 @@ impl Schedulers {
         for (place, Scheduler { config, .. }) in self.list.iter().enumerate() {
             let (filter, stable_ms) = match &config.kind {
                 config::SchedulerKind::SingleBranch { filter, tree_stable_ms } => (filter, *tree_stable_ms),
-                config::SchedulerKind::Force => continue,
+                config::SchedulerKind::Force
+                | config::SchedulerKind::Triggerable
+                | config::SchedulerKind::Dependent { .. } => continue,
             };
             for change in changes.iter().filter(|change| filter.matches(change)) {
                 if stable_ms == 0 {
-                    decided.submit(order(config, std::slice::from_ref(change)), ids, now);
+                    decided.submit(order(config, std::slice::from_ref(change)), self.configs(), ids, now);
                 } else {
                     let fires = now.plus_ms(stable_ms);
                     decided.persist.push(put(&config.name, change.id, Some(fires)));
@@ -92,11 +97,73 @@ impl Schedulers {
                 let found = waited.iter().map(|id| store.change(*id)).collect::<Result<Vec<_>, _>>()?;
                 let changes: Vec<Change> = found.into_iter().flatten().collect();
                 decided.persist.extend(waited.iter().map(|id| put(&config.name, *id, None)));
-                decided.submit(order(config, &changes), store.ids(), now);
+                decided.submit(order(config, &changes), self.configs(), store.ids(), now);
                 decided.done.push((place, waited));
             }
         }
         Ok(decided)
+    }
+
+    /// What the end of a buildset leads to: those that depend on its scheduler build its source further.
+    pub fn on_end(
+        &self,
+        id: BuildsetId,
+        outcome: Outcome,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Decided, ReadError> {
+        let mut decided = Decided::default();
+        if !self.configs().any(|config| dependents::upstream(config).is_some()) {
+            return Ok(decided);
+        }
+        let Some(buildset) = store.buildset(id)? else { return Ok(decided) };
+        for config in self.configs() {
+            if dependents::upstream(config) == Some(&buildset.submitter)
+                && store.state(&dependents::owner(config), &dependents::key(id))?.is_some()
+            {
+                self.follow(config, &buildset, outcome, store.ids(), now, &mut decided);
+            }
+        }
+        Ok(decided)
+    }
+
+    /// What followed from ends that nobody told: while the master was down, or too many at once.
+    pub fn on_missed_ends(&self, store: &Store, now: Timestamp) -> Result<Decided, ReadError> {
+        let mut decided = Decided::default();
+        for config in self.configs() {
+            let Some(upstream) = dependents::upstream(config) else { continue };
+            for id in dependents::noted(store, config)? {
+                match store.buildset(id)? {
+                    Some(buildset) if buildset.submitter == upstream => {
+                        if let Some(end) = buildset.complete {
+                            self.follow(config, &buildset, end.outcome, store.ids(), now, &mut decided);
+                        }
+                    }
+                    // It depended on another one once.
+                    Some(_) | None => decided.persist.push(dependents::note(config, id, false)),
+                }
+            }
+        }
+        Ok(decided)
+    }
+
+    fn follow(
+        &self,
+        config: &config::Scheduler,
+        upstream: &Buildset,
+        outcome: Outcome,
+        ids: &Ids,
+        now: Timestamp,
+        decided: &mut Decided,
+    ) {
+        decided.persist.push(dependents::note(config, upstream.id, false));
+        if let Some(order) = dependents::order(config, upstream, outcome) {
+            decided.submit(order, self.configs(), ids, now);
+        }
+    }
+
+    fn configs(&self) -> impl Iterator<Item = &config::Scheduler> {
+        self.list.iter().map(|scheduler| &scheduler.config)
     }
 
     /// What was decided is durable now.
@@ -118,11 +185,7 @@ impl Schedulers {
     pub fn status(&self) -> Vec<view::SchedulerStatus> {
         let one = |Scheduler { config, timers }: &Scheduler| view::SchedulerStatus {
             name: config.name.clone(),
-            kind: match config.kind {
-                config::SchedulerKind::SingleBranch { .. } => "single-branch",
-                config::SchedulerKind::Force => "force",
-            }
-            .to_owned(),
+            kind: config.kind.as_str().to_owned(),
             builders: config.builders.clone(),
             changes: timers.len(),
             fires: timers.next(),
@@ -139,9 +202,15 @@ pub(crate) struct Applied {
 }
 
 impl Decided {
-    fn submit(&mut self, order: Order, ids: &Ids, now: Timestamp) {
+    fn submit<'a>(
+        &mut self,
+        order: Order,
+        schedulers: impl Iterator<Item = &'a config::Scheduler>,
+        ids: &Ids,
+        now: Timestamp,
+    ) {
         let submission = order.number(ids, now);
-        self.persist.push(submission.persist());
+        self.persist.extend(submission.persist(schedulers));
         self.submissions.push(submission);
     }
 
@@ -171,12 +240,15 @@ fn order(config: &config::Scheduler, changes: &[Change]) -> Order {
         priority: config.priority,
         stamps: tree_timer::stamps(changes),
         properties,
+        parent: None,
+        waited_for: false,
     }
 }
 
-// The state of a scheduler: a key for each change that waits, its value the moment in text.
+// The state of a scheduler: a key for each change that waits, its value the moment in text; `dependents` has others.
 
-fn owner(scheduler: &str) -> String {
+/// In whose name the state of a scheduler is kept.
+pub(crate) fn owner(scheduler: &str) -> String {
     format!("scheduler/{scheduler}")
 }
 
@@ -197,6 +269,9 @@ fn forget(scheduler: &str, store: &Store) -> Result<Vec<Persist>, ReadError> {
 fn waiting(scheduler: &str, store: &Store) -> Result<TreeTimers, ReadError> {
     let mut timers = TreeTimers::default();
     for (key, value) in store.states(&owner(scheduler))? {
+        if dependents::is_note(&key) {
+            continue;
+        }
         let id = key.strip_prefix("waits/").and_then(|id| id.parse().ok()).map(ChangeId);
         let fires = std::str::from_utf8(&value).ok().and_then(|t| t.parse().ok()).map(Timestamp);
         let (Some(id), Some(fires)) = (id, fires) else {

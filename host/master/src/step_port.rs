@@ -9,16 +9,19 @@
 //! - `commands`: remote commands of the step
 //! - `turn`: the one place that waits
 //! - `batch`: what waits for a commit, and what is acknowledged after it
+//! - `children`: buildsets that the step submits
 //! - `logs`, `lines`, `uid`: logs, whole lines, names of commands
 //!
-//! Deliberately absent for now, answered `unsupported`: submitting buildsets, test results. A
+//! Deliberately absent for now, answered `unsupported`: test results. A
 //! statistic is only told to the master's own log.
 
 mod batch;
+mod children;
 mod commands;
 mod host;
 mod lines;
 mod logs;
+mod transfer;
 mod turn;
 mod uid;
 
@@ -31,6 +34,7 @@ use windlass_config::config;
 use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::id::StepId;
 use windlass_core::persist::Persist;
+use windlass_core::properties::Properties;
 use windlass_core::record::{BuildRow, StepRow};
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Completion, Failure};
@@ -39,11 +43,13 @@ use windlass_runtime::port::StepEvent;
 use windlass_runtime::registry::Generation;
 use windlass_store::Store;
 
+use crate::build_driver::Builds;
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::secrets::{BuildSecrets, OwnTemplates};
 use crate::worker_link::Links;
 use batch::Batch;
+use children::Children;
 use commands::Command;
 use logs::LogBook;
 
@@ -103,6 +109,10 @@ pub(crate) struct StepContext {
     /// Those of the generation that the build looked up already.
     pub(crate) hooks: windlass_config::Known,
     pub(crate) builder: Arc<Builder>,
+    /// What templates know of the worker.
+    pub(crate) worker: Arc<Properties>,
+    /// Variables of the builder that are no mere templates, rendered.
+    pub(crate) env: BTreeMap<String, String>,
     /// Of the build.
     pub(crate) secrets: Arc<BuildSecrets>,
     /// Which of them the step may name itself.
@@ -120,6 +130,8 @@ pub(crate) struct StepContext {
     pub(crate) deadline: Deadline,
     /// Counts what its commands cost on their worker.
     pub(crate) runtime: Runtime,
+    /// Where buildsets go that the step submits.
+    pub(crate) builds: Builds,
     /// Where the step stands, as meters name it: `builder ci, step 2 (compile)`.
     pub(crate) used: String,
 }
@@ -171,6 +183,7 @@ pub(crate) struct StepState {
     flush_at: Option<Instant>,
     timers: BTreeMap<u32, Instant>,
     next_timer: u32,
+    children: Children,
     interrupted: Option<String>,
     added: Vec<StepSpec>,
     /// The row of the step or the build changed and waits for a commit.
@@ -227,6 +240,7 @@ impl StepState {
             flush_at: Some(Instant::now() + batch::FLUSH_AFTER),
             timers: BTreeMap::new(),
             next_timer: 0,
+            children: Children::default(),
             // A build that is being stopped already still runs its steps that always run.
             interrupted: None,
             added: Vec::new(),
@@ -243,6 +257,7 @@ impl StepState {
 
     /// Ends the run: stops what still runs, waits for it until `deadline`, and hands over the rest.
     pub(crate) async fn finish(mut self, deadline: Instant) -> Remains {
+        self.cancel_children();
         // Nobody reads events any more.
         self.commands.iter_mut().for_each(commands::Command::stop_observing);
         let running: Vec<u32> =

@@ -1,12 +1,14 @@
 //! A buildset with its requests, ready to be committed: what schedulers and people submit.
 
+use windlass_config::config;
 use windlass_core::change::SourceStamp;
 use windlass_core::persist::Persist;
 use windlass_core::properties::Properties;
-use windlass_core::request::{Buildset, Request};
+use windlass_core::request::{Buildset, Parent, Request};
 use windlass_core::time::Timestamp;
 use windlass_store::Ids;
 
+use crate::dependents;
 use crate::dispatcher::Dispatcher;
 use crate::view;
 
@@ -37,6 +39,10 @@ pub struct Order {
     pub stamps: Vec<SourceStamp>,
     /// Properties of the builds.
     pub properties: Properties,
+    /// The build that submits it, if one does.
+    pub parent: Option<Parent>,
+    /// Whether that build waits for it.
+    pub waited_for: bool,
 }
 
 /// A numbered buildset with its requests; nobody knows of it before its commit.
@@ -55,6 +61,7 @@ impl Order {
         let id = ids.next_buildset();
         let request = |builder: String| Request {
             priority: self.priority,
+            waited_for: self.waited_for,
             ..Request::new(ids.next_request(), id, builder, now)
         };
         let requests: Vec<Request> = self.builders.into_iter().map(request).collect();
@@ -67,16 +74,19 @@ impl Order {
             submitted: now,
             requests: requests.iter().map(|r| r.id).collect(),
             complete: None,
-            parent: None,
+            parent: self.parent,
         };
         Submission { buildset, requests }
     }
 }
 
 impl Submission {
-    /// The durable effect.
-    pub fn persist(&self) -> Persist {
-        Persist::AddBuildset { buildset: self.buildset.clone(), requests: self.requests.clone() }
+    /// The durable effects under these schedulers.
+    pub fn persist<'a>(&self, schedulers: impl IntoIterator<Item = &'a config::Scheduler>) -> Vec<Persist> {
+        let (buildset, requests) = (self.buildset.clone(), self.requests.clone());
+        let mut effects = dependents::notes(schedulers, &self.buildset);
+        effects.insert(0, Persist::AddBuildset { buildset, requests });
+        effects
     }
 
     /// As an event.

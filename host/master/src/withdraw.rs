@@ -3,10 +3,10 @@
 use windlass_core::id::{BuildId, MasterId, RequestId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::{Persist, Refusal};
-use windlass_store::{CommitError, ReadError};
+use windlass_core::time::Timestamp;
+use windlass_store::{CommitError, ReadError, Store};
 
 use crate::build_driver::retries;
-use crate::running::Running;
 
 /// Why a request was not withdrawn.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +41,14 @@ pub enum WithdrawError {
     Store(#[source] CommitError),
 }
 
-pub(crate) async fn withdraw(running: &Running, master: MasterId, id: u64) -> Result<(), WithdrawError> {
-    let (store, request) = (&running.store, RequestId(id));
+/// Withdraws it: the name of its builder, for the dispatcher.
+pub(crate) async fn withdraw(
+    store: &Store,
+    master: MasterId,
+    request: RequestId,
+    at: Timestamp,
+) -> Result<String, WithdrawError> {
+    let id = request.0;
     let row = store.requests(&[request])?.into_iter().next().ok_or(WithdrawError::NotFound(id))?;
     if let Some(complete) = row.complete {
         return Err(WithdrawError::Complete(id, complete.outcome));
@@ -51,14 +57,11 @@ pub(crate) async fn withdraw(running: &Running, master: MasterId, id: u64) -> Re
     if let Some(build) = building {
         return Err(WithdrawError::Building { request: id, build: build.id });
     }
-    let (requests, fence, at) = (vec![request], store.ids().next_fence(), running.clock.now());
+    let (requests, fence) = (vec![request], store.ids().next_fence());
     let claim = Persist::Claim { requests: requests.clone(), master, fence, at };
     let complete = Persist::Complete { requests, fence, outcome: Outcome::Cancelled, at };
     match store.commit(vec![claim, complete, retries::forget(request)]).await {
-        Ok(_) => {
-            running.dispatcher.withdrawn(&row.builder, request);
-            Ok(())
-        }
+        Ok(_) => Ok(row.builder),
         Err(CommitError::Refused(Refusal::AlreadyClaimed(_))) => Err(WithdrawError::Starting(id)),
         Err(CommitError::Closed) => Err(WithdrawError::ShuttingDown),
         Err(error) => Err(WithdrawError::Store(error)),

@@ -1,6 +1,6 @@
 //! Between the types of the contract and the host's own, at this edge and nowhere else.
 
-use windlass_core::change::{Change, SourceStamp};
+use windlass_core::change::{Change, Patch, SourceStamp};
 use windlass_core::outcome::Outcome;
 use windlass_core::policy::{BuilderInfo, RequestInfo, SlaveInfo};
 use windlass_core::value::{Completion, Failure, MAX_INTEGER, Origin, Pair, Value};
@@ -148,7 +148,7 @@ impl From<SourceStamp> for model::SourceStamp {
 }
 
 impl From<model::SourceStamp> for SourceStamp {
-    /// Without a patch: a guest cannot make one.
+    /// With an empty patch where there is to be one: a guest has not its text.
     fn from(stamp: model::SourceStamp) -> SourceStamp {
         SourceStamp {
             codebase: stamp.codebase,
@@ -157,7 +157,7 @@ impl From<model::SourceStamp> for SourceStamp {
             branch: stamp.branch,
             revision: stamp.revision,
             changes: stamp.changes.into_iter().map(windlass_core::id::ChangeId).collect(),
-            patch: None,
+            patch: stamp.has_patch.then(Patch::default),
         }
     }
 }

@@ -25,6 +25,11 @@ impl Board {
         found
     }
 
+    /// The step of `build` waits for no request any more.
+    pub fn wait_no_more(&mut self, build: BuildId) {
+        self.locks.parents.remove(&build);
+    }
+
     /// A request is over: nobody waits for it any more.
     pub(super) fn request_over(&mut self, request: RequestId) {
         for children in self.locks.parents.values_mut() {

@@ -8,14 +8,14 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use windlass_config::{Known, config};
-use windlass_core::build::{Action, Build, Effects, Event, StepEnded};
+use windlass_core::build::{Action, Build, Effects, Event, StepEnded, record};
 use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::digest::Digest;
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::policy::{Fault, FaultKind, HookKind};
-use windlass_core::record::{BuildRow, StepRow};
-use windlass_core::render::{Scope, render_json};
+use windlass_core::properties::Properties;
+use windlass_core::record::{BuildRow, Computed, StepRow};
 use windlass_core::request::Completed;
 use windlass_core::secret::Placeholders;
 use windlass_runtime::StepResult;
@@ -24,10 +24,10 @@ use windlass_store::CommitError;
 
 use super::pace::Pace;
 use super::properties::{self, Sources};
+use super::rendering::{Given, component};
 use super::{Builds, RunningStep, SHUTDOWN_GRACE, chain, changes};
 use crate::dispatcher::{BuildEnded, BuildStart};
 use crate::fatal::is_gone;
-use crate::plugins::Pinned;
 use crate::secrets::{BuildSecrets, OwnTemplates};
 use crate::step_port::{self, Deadline, Remains, SHUTDOWN, StepContext, Stop, acknowledge};
 use crate::view;
@@ -94,12 +94,13 @@ async fn drive(
     let BuildStart { mut row, builder, requests: _, buildsets, generation } = start;
     let parts = &builds.0.parts;
     let config = Arc::clone(&builds.0.world.load().config);
+    let worker = config.workers.iter().find(|worker| worker.name == row.worker);
     row.properties = properties::of(&Sources {
         config: &config.properties,
         changes: &changes(&parts.store, &row, MAX_CHANGES),
         buildsets: &buildsets,
         builder: &builder,
-        worker: config.workers.iter().find(|worker| worker.name == row.worker).map(|w| &w.properties),
+        worker,
         row: &row,
     });
     parts.events.tell(|| view::Event::BuildStarted(view::Build::of(&row)));
@@ -108,11 +109,22 @@ async fn drive(
     build.set_last_try((retries >= builder.max_retries).then_some(retries + 1));
     let secrets = Placeholders::new(&parts.seal, build.row().id, &builder.secrets);
     let secrets = Arc::new(BuildSecrets::new(secrets));
+    let worker = Arc::new(properties::of_worker(
+        &build.row().worker,
+        worker,
+        parts.links.of(&build.row().worker).as_ref(),
+    ));
+    let hooks = Known::default();
+    let computed = Vec::new();
     let mut driver =
-        Driver { builds, config, builder, generation, hooks: Known::default(), secrets, stop, build };
+        Driver { builds, config, builder, generation, hooks, worker, secrets, computed, stop, build };
     driver.heed_stop();
     let mut pace = Pace::new(std::time::Instant::now());
-    let mut effects = driver.on(Event::Started);
+    let mut effects = match driver.do_build().await {
+        Ok(true) => driver.on(Event::Started),
+        Ok(false) => driver.on(Event::Skipped { reason: "skipped by the condition `do_build_if`".to_owned() }),
+        Err(reason) => driver.on(Event::Broke { reason }),
+    };
     loop {
         let Effects { persist, send } = effects;
         effects = match send.into_iter().next() {
@@ -171,11 +183,15 @@ pub(super) async fn commit(builds: &Builds, row: &BuildRow, persist: Vec<Persist
 pub(super) struct Driver<'a> {
     pub(super) builds: &'a Builds,
     config: Arc<config::Master>,
-    builder: Arc<Builder>,
-    generation: Arc<Generation>,
+    pub(super) builder: Arc<Builder>,
+    pub(super) generation: Arc<Generation>,
     /// Those that were looked up already.
-    hooks: Known,
-    secrets: Arc<BuildSecrets>,
+    pub(super) hooks: Known,
+    /// What templates know of the worker.
+    pub(super) worker: Arc<Properties>,
+    pub(super) secrets: Arc<BuildSecrets>,
+    /// What components computed for the step that runs.
+    pub(super) computed: Vec<Computed>,
     pub(super) stop: watch::Receiver<Stop>,
     pub(super) build: Build,
 }
@@ -244,12 +260,16 @@ impl Driver<'_> {
 
         let mut locks = None;
         let (ended, remains) = match resolved {
-            Ok(resolved) => match self.lock(&spec, &step, &mut begun).await? {
-                Ok(held) => {
-                    locks = held;
-                    self.run(&resolved, &spec, begun, step).await
-                }
-                Err(ended) => (ended, self.nothing_ran(begun, step)),
+            Ok(resolved) => match self.do_step(spec.do_step_if.as_ref(), &step).await {
+                Ok(true) => match self.lock(&spec, &step, &mut begun).await? {
+                    Ok(held) => {
+                        locks = held;
+                        self.run(&resolved, &spec, begun, step).await
+                    }
+                    Err(ended) => (ended, self.nothing_ran(begun, step)),
+                },
+                Ok(false) => (skipped(), self.nothing_ran(begun, step)),
+                Err(why) => (exception(why), self.nothing_ran(begun, step)),
             },
             Err(error) => {
                 // Configured hooks were checked; this is one that vanished between check and start.
@@ -257,7 +277,7 @@ impl Driver<'_> {
             }
         };
         self.builds.now_runs(self.build.row().id, None);
-        let effects = self.record_end(ended, remains).await;
+        let effects = self.record_end(&spec, ended, remains).await;
         drop(locks);
         effects
     }
@@ -266,13 +286,18 @@ impl Driver<'_> {
         &mut self,
         resolved: &Resolved,
         spec: &StepSpec,
-        begun: Vec<Persist>,
-        step: StepRow,
+        mut begun: Vec<Persist>,
+        mut step: StepRow,
     ) -> (Ended, Remains) {
-        let args = match self.arguments(resolved, spec) {
-            Ok(args) => args,
+        let Given { args, env } = match self.give(resolved, spec).await {
+            Ok(given) => given,
             Err(why) => return (exception(why), self.nothing_ran(begun, step)),
         };
+        if !self.computed.is_empty() {
+            // Before anything comes of it.
+            step.computed.clone_from(&self.computed);
+            begun.push(Persist::PutStep { fence: self.build.row().fence, step: step.clone() });
+        }
         let parts = &self.builds.0.parts;
         let (deadline, step_id) = (deadline(spec.deadline_ms.unwrap_or(self.config.step_deadline_ms)), step.id);
         let used = format!("builder {}, step {} ({})", self.builder.name, step.position + 1, step.name);
@@ -285,6 +310,8 @@ impl Driver<'_> {
             generation: Arc::clone(&self.generation),
             hooks: self.hooks.clone(),
             builder: Arc::clone(&self.builder),
+            worker: Arc::clone(&self.worker),
+            env,
             secrets: Arc::clone(&self.secrets),
             own_templates: OwnTemplates::of(resolved, &self.config, &self.secrets.placeholders),
             build: self.build.row().clone(),
@@ -295,6 +322,7 @@ impl Driver<'_> {
             stop: self.stop.clone(),
             deadline: deadline.clone(),
             runtime: parts.runtime.clone(),
+            builds: self.builds.clone(),
             used: used.clone(),
         });
         let runtime = parts.runtime.clone();
@@ -342,22 +370,6 @@ impl Driver<'_> {
         (ended, state.finish(Instant::now() + grace).await)
     }
 
-    /// The arguments as the step gets them: rendered, and then checked once more.
-    fn arguments(&self, resolved: &Resolved, spec: &StepSpec) -> Result<String, String> {
-        let row = self.build.row();
-        let scope =
-            Scope { properties: &row.properties, stamps: &row.stamps, secrets: &self.secrets.placeholders };
-        let args = render_json(&spec.args, scope).map_err(|error| {
-            format!("failed to render the arguments of step `{}`: {}", spec.name, chain(&error))
-        })?;
-        if args != spec.args {
-            let pinned = Pinned { generation: &self.generation, known: &self.hooks };
-            windlass_config::check_args(HookKind::BuildStep, &resolved.qualified(), &args, &pinned)
-                .map_err(|why| format!("the arguments of step `{}`, once rendered: {why}", spec.name))?;
-        }
-        Ok(args)
-    }
-
     fn nothing_ran(&self, begun: Vec<Persist>, step: StepRow) -> Remains {
         Remains {
             build: self.build.row().clone(),
@@ -371,21 +383,39 @@ impl Driver<'_> {
     }
 
     /// One commit with what is left of the step's logs, its row, and (after the last) the build's end.
-    async fn record_end(&mut self, ended: Ended, remains: Remains) -> Result<Effects, Unrecorded> {
-        let Remains { build: row, step, added, mut persist, acks, fault, worker_lost } = remains;
+    async fn record_end(
+        &mut self,
+        spec: &StepSpec,
+        ended: Ended,
+        remains: Remains,
+    ) -> Result<Effects, Unrecorded> {
+        let Remains { build: mut row, mut step, added, mut persist, acks, fault, worker_lost } = remains;
         self.heed_stop();
         if let Some(reason) = worker_lost {
             // Without effects: the step's end, right below, has them.
             let Effects { persist, send } = self.on(Event::WorkerLost { reason });
             debug_assert!(persist.is_empty() && send.is_empty(), "BUG: a loss that writes");
         }
+        let mut outcome = if fault.is_some() { Outcome::Exception } else { ended.outcome };
+        let mut fault = fault.or(ended.fault);
+        step.summary = ended.summary.unwrap_or(step.summary);
+        let counts_as = self.build.outcome_of(outcome);
+        let hidden = self.hide_step(spec.hide_step_if.as_ref(), &row, &step, counts_as).await;
+        let hidden = hidden.unwrap_or_else(|why| {
+            outcome = outcome.worst(Outcome::Exception);
+            fault.get_or_insert(why);
+            false
+        });
+        let computed = std::mem::take(&mut self.computed);
+        computed.iter().for_each(|computed| record(&mut row.components, component(computed)));
         let ended = StepEnded {
-            outcome: if fault.is_some() { Outcome::Exception } else { ended.outcome },
-            summary: ended.summary.unwrap_or(step.summary),
-            hidden: false,
+            outcome,
+            summary: step.summary,
+            hidden,
+            computed,
             urls: step.urls,
             tests: step.tests,
-            fault: fault.or(ended.fault),
+            fault,
             added,
             properties: row.properties,
             components: row.components,
@@ -452,6 +482,12 @@ fn without_logs(persist: &[Persist]) -> Vec<Persist> {
 
 pub(super) fn exception(fault: String) -> Ended {
     Ended { outcome: Outcome::Exception, summary: None, fault: Some(fault) }
+}
+
+/// A step that its condition kept from running.
+fn skipped() -> Ended {
+    let summary = Some("skipped by the condition `do_step_if`".to_owned());
+    Ended { outcome: Outcome::Skipped, summary, fault: None }
 }
 
 /// When a step that begins now has had its time.

@@ -79,6 +79,14 @@ impl BuildReport for Told {
     fn build_ended(&self, end: BuildEnded) {
         self.ended.send(end).unwrap();
     }
+
+    fn submitted(&self, _: Buildset, _: Vec<Request>) {}
+
+    fn wait_for(&self, _: BuildId, _: Vec<(RequestId, String)>) -> StepLocks {
+        StepLocks::new(self.standing.subscribe(), || ())
+    }
+
+    fn withdrawn(&self, _: &str, _: RequestId) {}
 }
 
 /// A driver over the real store, runtime and link; only the worker is scripted.

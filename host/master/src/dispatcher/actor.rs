@@ -21,6 +21,7 @@ use windlass_core::time::Timestamp;
 use windlass_runtime::registry::Generation;
 use windlass_store::CommitError;
 
+use super::looks::Look;
 use super::pace::Pace;
 use super::policies::broken;
 use super::records::{Commit, Records, persist};
@@ -50,8 +51,11 @@ pub(super) enum Event {
     BuildEnded(BuildEnded),
     StepLocks { build: BuildId, step: String, uses: Vec<Access>, tell: watch::Sender<Standing> },
     StepUnlocks(BuildId),
+    StepWaits { build: BuildId, requests: Vec<(RequestId, String)>, tell: watch::Sender<Standing> },
+    StepWaitsNoMore(BuildId),
     Configure(Arc<World>),
     LookAgain,
+    Look(Look),
     KeepRecords(oneshot::Sender<Commit>),
     Publish(oneshot::Sender<()>),
     Shutdown(oneshot::Sender<()>),
@@ -215,11 +219,17 @@ impl Actor {
                 self.locking.remove(&build);
                 self.board.unlock_step(build);
             }
+            Event::StepWaits { build, requests, tell } => {
+                let may = self.board.wait_for_requests(build, requests);
+                tell.send_replace(may.map_or_else(Standing::Refused, |()| Standing::Held));
+            }
+            Event::StepWaitsNoMore(build) => self.board.wait_no_more(build),
             Event::Configure(world) => {
                 self.parts.world = world;
                 self.board.configure(rules(&self.parts.world, &*self.parts.policies));
             }
             Event::LookAgain => {}
+            Event::Look(look) => look.answer(&mut self.board),
             // Whoever asked may have stopped waiting.
             Event::KeepRecords(reply) => drop(reply.send(self.records.go(&self.parts.store))),
             Event::Publish(done) => self.awaited.push(done),

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use windlass_config::{Catalog, HookFacts};
 use windlass_core::change::Change;
+use windlass_core::id::{BuildsetId, MasterId};
+use windlass_core::outcome::Outcome;
+use windlass_core::persist::Persist;
 use windlass_core::policy::HookKind;
 use windlass_core::request::{Buildset, Request};
 use windlass_core::time::Timestamp;
@@ -422,5 +425,102 @@ async fn a_codebase_generator_that_fails_is_counted_for_its_component() {
     assert_eq!(flow.store.changes(1).unwrap()[0].codebase, "");
     assert_eq!(flow.intake.policy().unwrap().fallbacks, 1);
     assert_eq!(flow.intake.0.runtime.usage()[&digest].fallbacks, 1);
+    flow.stop().await;
+}
+
+const DOWNSTREAM: &str =
+    "[[schedulers]]\nname = 'd'\ntype = 'dependent'\nupstream = 's'\nbuilders = ['b2']\npriority = 3\n";
+
+impl Flow {
+    /// Brings all requests that wait to their end, and waits until the intake has thought about it.
+    async fn complete(&self, outcome: Outcome) {
+        let requests: Vec<_> = self.store.pending_requests().unwrap().iter().map(|r| r.id).collect();
+        let (fence, at) = (self.store.ids().next_fence(), Timestamp(5));
+        let claim = Persist::Claim { requests: requests.clone(), master: MasterId(1), fence, at };
+        self.store.commit(vec![claim, Persist::Complete { requests, fence, outcome, at }]).await.unwrap();
+    }
+
+    fn notes(&self) -> usize {
+        self.store.states("scheduler/d").unwrap().len()
+    }
+
+    /// Waits until the intake has followed every end.
+    async fn followed(&self) {
+        let began = std::time::Instant::now();
+        while self.notes() > 0 {
+            assert!(began.elapsed().as_secs() < 10, "an end is not followed");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn whose_upstream_ends_well_builds_its_source_further() {
+    let place = Place::new();
+    let repository = place.repository();
+    repository.commit("one");
+    let config = repository.poller("") + &scheduler("s", "'b1'", "") + DOWNSTREAM;
+    let flow = place.start(&place.world(&config));
+    flow.poll().await;
+    for (outcome, follows) in [
+        (Outcome::Success, true),
+        (Outcome::Failure, false),
+        (Outcome::Warnings, true),
+        (Outcome::Exception, false),
+        (Outcome::Cancelled, false),
+    ] {
+        repository.commit(&format!("to be a {outcome}"));
+        flow.poll().await;
+        assert_eq!(flow.told(), [format!("to be a {outcome}: b1: 1")]);
+        flow.complete(outcome).await;
+        flow.followed().await;
+        // It is told what is durable, a little later.
+        let pending = flow.store.pending_requests().unwrap();
+        assert_eq!(pending.iter().map(|r| (r.builder.as_str(), r.priority)).collect::<Vec<_>>(), {
+            if follows { vec![("b2", 3)] } else { Vec::new() }
+        });
+        flow.intake.wake().await;
+        assert_eq!(flow.told().len(), usize::from(follows), "{outcome}");
+        flow.complete(Outcome::Success).await;
+    }
+    let buildset = flow.store.buildset(BuildsetId(2)).unwrap().unwrap();
+    assert_eq!((buildset.submitter.as_str(), buildset.reason.as_str()), ("d", "scheduler d: s ended as success"));
+    assert_eq!(buildset.stamps, flow.store.buildset(BuildsetId(1)).unwrap().unwrap().stamps);
+    flow.stop().await;
+}
+
+#[tokio::test]
+async fn what_ended_upstream_while_the_master_was_down_is_followed_once() {
+    let place = Place::new();
+    let repository = place.repository();
+    repository.commit("one");
+    let world = place.world(&(repository.poller("") + &scheduler("s", "'b1'", "") + DOWNSTREAM));
+    let flow = place.start(&world);
+    flow.poll().await;
+    repository.commit("two");
+    flow.poll().await;
+    repository.commit("three");
+    flow.poll().await;
+    flow.intake.shutdown().await;
+    assert_eq!((flow.notes(), flow.told().len()), (2, 2));
+    flow.complete(Outcome::Success).await;
+    flow.stop().await;
+    for told in [2, 0] {
+        let flow = place.start(&world);
+        flow.followed().await;
+        flow.intake.wake().await;
+        assert_eq!(flow.told().len(), told);
+        flow.stop().await;
+    }
+    // Who depends on somebody else now has nothing to do with it.
+    let flow = place.start(&world);
+    repository.commit("four");
+    flow.poll().await;
+    let other = world.config.schedulers.len();
+    assert_eq!((flow.notes(), other), (1, 2));
+    let config = repository.poller("") + &scheduler("s", "'b1'", "") + &scheduler("t", "'b1'", "")
+        + &DOWNSTREAM.replace("'s'", "'t'");
+    flow.intake.configure(place.world(&config)).await;
+    flow.followed().await;
     flow.stop().await;
 }

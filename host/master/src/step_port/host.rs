@@ -8,7 +8,7 @@ use windlass_core::builder::StepSpec;
 use windlass_core::change::{Change, SourceStamp};
 use windlass_core::id::LogId;
 use windlass_core::policy::HookKind;
-use windlass_core::render::{RenderError, Scope, render, secrets_of_json};
+use windlass_core::render::{Problem, RenderError, Scope, render, secrets_of_json};
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Completion, Failure, MAX_INTEGER, Origin, Pair, Value};
 use windlass_runtime::port::{BasePort, BuildInfo, Level, StepEvent, StepPort, Submission, TestResult};
@@ -122,10 +122,15 @@ impl StepPort for Port {
     fn render(&mut self, template: &str) -> Result<String, Failure> {
         let context = &self.state().context;
         let (build, own) = (&context.build, &context.own_templates);
-        let scope = Scope { properties: &build.properties, stamps: &build.stamps, secrets: own.allowed() };
+        let scope = Scope {
+            properties: &build.properties,
+            stamps: &build.stamps,
+            worker: &context.worker,
+            secrets: own.allowed(),
+        };
         match render(template, scope) {
             Ok(text) => Ok(text),
-            Err(RenderError::SecretDenied(name)) => {
+            Err(RenderError { problem: Problem::SecretDenied(name), .. }) => {
                 let failure = own.denied("render", &name, &context.secrets.placeholders);
                 Err(self.denied(failure))
             }
@@ -194,8 +199,8 @@ impl StepPort for Port {
         Ok(())
     }
 
-    async fn submit(&mut self, _submission: Submission, _waited_for: bool) -> Result<u64, Failure> {
-        Err(Failure::unsupported("buildsets that a step submits"))
+    async fn submit(&mut self, submission: Submission, waited_for: bool) -> Result<u64, Failure> {
+        self.state().submit(submission, waited_for).await
     }
 
     fn summary(&mut self, text: &str) {

@@ -5,6 +5,7 @@ use windlass_core::persist::Committed;
 use windlass_runtime::port::StepEvent;
 use windlass_store::CommitError;
 
+use super::children::News;
 use super::{StepState, commands};
 use crate::worker_link::CommandEvent;
 
@@ -20,6 +21,7 @@ pub(super) enum Turn {
 enum Happened {
     Command(usize, Option<CommandEvent>),
     Landed(Result<Committed, CommitError>),
+    Child(News),
     Stop,
     Time,
 }
@@ -41,12 +43,14 @@ impl StepState {
                 Happened::Command(index, event)
             }
             landed = self.batch.landed() => Happened::Landed(landed),
+            news = self.children.news() => Happened::Child(news),
             Ok(()) = stop.changed(), if self.interrupted.is_none() => Happened::Stop,
             () = sleep_until(wake) => Happened::Time,
         };
         match happened {
             Happened::Command(index, event) => self.on_command(index, event),
             Happened::Landed(result) => self.on_landed(result),
+            Happened::Child(news) => self.on_child(news),
             Happened::Stop => {
                 let step = self.context.step.id;
                 let reason = self.context.stop.borrow_and_update().reason(step).map(str::to_owned);
