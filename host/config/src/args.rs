@@ -7,18 +7,19 @@ use jsonschema::error::ValidationErrorKind as Kind;
 use jsonschema::{Draft, ValidationError, Validator};
 use serde_json::Value;
 use windlass_core::policy::HookKind;
-use windlass_core::render::{self, Template};
+use windlass_core::render;
 use windlass_core::schema;
 
 use crate::catalog::{Catalog, Hooks};
 use crate::diagnostic::Report;
-use crate::node::{Node, Span, Tree};
+use crate::node::{Node, Span};
+use crate::templates;
 
 /// Whether templates are rendered before the plugin sees its arguments.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Templates {
-    /// They are: arguments of steps.
-    Rendered,
+#[derive(Clone, Copy)]
+pub(crate) enum Templates<'a> {
+    /// They are: arguments of steps, and of renderers, which stand among these hooks.
+    Rendered(&'a Hooks<'a>),
     /// They are not, and are texts like any other: arguments of policies.
     Plain,
 }
@@ -44,15 +45,23 @@ pub(crate) fn read(
     used_at: &Span,
     schema: &Result<Schema, String>,
     args: Option<&Node>,
-    templates: Templates,
+    templates: Templates<'_>,
     report: &mut Report,
 ) -> String {
-    if let (Some(node), Templates::Rendered) = (args, templates) {
-        check_templates(node, report);
+    if let (Some(node), Templates::Rendered(hooks)) = (args, templates) {
+        // The arguments as a whole are a table of their own, whatever their names.
+        node.entries().iter().for_each(|entry| templates::check(&entry.node, hooks, report));
     }
     let json = args.map_or_else(|| Value::Object(serde_json::Map::new()), Node::to_json);
     let problems = match schema {
-        Ok(schema) => schema.problems(&json, templates),
+        Ok(schema) => match (templates, &json) {
+            (Templates::Rendered(_), Value::Object(entries)) => {
+                let masked =
+                    entries.iter().map(|(name, value)| (name.clone(), templates::masked(value.clone())));
+                schema.problems(&masked.collect(), templates)
+            }
+            _ => schema.problems(&json, templates),
+        },
         Err(broken) => {
             report.error("bad-schema", used_at, format!("the schema of `{name}` is not usable: {broken}"));
             Vec::new()
@@ -69,22 +78,6 @@ pub(crate) fn read(
         }
     }
     json.to_string()
-}
-
-/// Reports every text that begins a template and does not end it.
-pub(crate) fn check_templates(node: &Node, report: &mut Report) {
-    match &node.value {
-        Tree::Text(text) => {
-            if let Err(error) = Template::parse(text) {
-                report
-                    .error("bad-template", &node.span, error.to_string())
-                    .help("`%%(` stands for the two characters themselves");
-            }
-        }
-        Tree::List(items) => items.iter().for_each(|item| check_templates(item, report)),
-        Tree::Table(entries) => entries.iter().for_each(|entry| check_templates(&entry.node, report)),
-        Tree::Null | Tree::Boolean(_) | Tree::Integer(_) | Tree::Float(_) | Tree::Moment(_) => {}
-    }
 }
 
 /// The most that is told of one table of arguments. A schema may find something at every turn.
@@ -152,7 +145,7 @@ impl Schema {
         }
     }
 
-    fn problems(&self, args: &Value, templates: Templates) -> Vec<Problem> {
+    fn problems(&self, args: &Value, templates: Templates<'_>) -> Vec<Problem> {
         let mut problems = Vec::new();
         match self {
             Schema::Nothing => {
@@ -167,7 +160,7 @@ impl Schema {
                 while problems.len() < MAX_PROBLEMS
                     && let Some(error) = errors.next()
                 {
-                    if templates == Templates::Plain || !is_excused(&error) {
+                    if matches!(templates, Templates::Plain) || !is_excused(&error) {
                         describe(&error, json, &mut problems);
                     }
                 }

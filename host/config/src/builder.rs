@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use windlass_core::condition::{OF_BUILDS, OF_STEPS};
 use windlass_core::builder::{Builder, Merge, OnError, PolicyUse, StepSpec};
 use windlass_core::outcome::Outcome;
 use windlass_core::policy::HookKind;
@@ -12,12 +13,14 @@ use windlass_core::value::{MAX_INTEGER, Value};
 
 use crate::args::{self, Templates};
 use crate::catalog::{Hook, HookFacts, Hooks};
+use crate::condition;
 use crate::diagnostic::Report;
 use crate::locks::{self, Locks, Use};
 use crate::names::Names;
 use crate::node::{Node, Tree};
 use crate::secrets::{self, Listed};
 use crate::section::{Field, Section};
+use crate::templates;
 
 /// Policies of the whole master, and those that builders have unless they say otherwise.
 #[derive(Default)]
@@ -133,6 +136,10 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         .take(&["properties"], report)
         .map(|f| read_properties(f, "Builder", report))
         .unwrap_or_default();
+    let default_properties = section
+        .take(&["default_properties"], report)
+        .map(|f| read_properties(f, "Builder", report))
+        .unwrap_or_default();
     let mut secrets: Vec<String> = Vec::new();
     if let Some(field) = section.take(&["secrets"], report) {
         for (secret, span) in field.texts(report) {
@@ -141,7 +148,8 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         }
     }
     let mut listed = Listed { builder: &name, names: &mut *around.secrets, listed: &secrets };
-    let env = section.take(&["env"], report).map(|f| read_env(f, &mut listed, report)).unwrap_or_default();
+    let env = section.take(&["env"], report).map(|f| read_env(f, hooks, &mut listed, report)).unwrap_or_default();
+    let do_build_if = condition::take(&mut section, &["do_build_if"], &OF_BUILDS, hooks, report);
 
     let max_retries = read_max_retries(&mut section, report).unwrap_or(around.max_retries);
     let policies = around.policies;
@@ -180,7 +188,9 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         workers,
         builddir,
         properties,
+        default_properties,
         env,
+        do_build_if,
         secrets,
         locks: locks::accesses(uses),
         steps,
@@ -241,6 +251,8 @@ pub(crate) fn read_step(
     let summary_policy = summary_policy.and_then(|f| read_summary_policy(f, report)).unwrap_or_default();
     let deadline_ms = section.take(&["deadline"], report).and_then(|f| read_deadline(f, report));
     let uses = section.take(&["locks"], report).map(|f| locks.read_uses(f, report)).unwrap_or_default();
+    let do_step_if = condition::take(&mut section, &["do_step_if"], &OF_STEPS, hooks, report);
+    let hide_step_if = condition::take(&mut section, &["hide_step_if"], &OF_STEPS, hooks, report);
     section.finish(report);
 
     let hook = named?.name(report)?;
@@ -249,7 +261,7 @@ pub(crate) fn read_step(
     if let Some(args) = args {
         secrets::check(args.node, facts.schema.as_ref(), listed, report);
     }
-    let args = read_args(hook, named?, &found, args, Templates::Rendered, report);
+    let args = read_args(hook, named?, &found, args, Templates::Rendered(hooks), report);
     let usual = default_flags(facts);
     let flags = Flags {
         halt_on_failure: halt_on_failure.unwrap_or(usual.halt_on_failure),
@@ -262,7 +274,9 @@ pub(crate) fn read_step(
     let own_name = facts.qualified.rsplit(':').next().unwrap_or(hook);
     let (name, hook) = (name.unwrap_or(own_name).to_owned(), facts.qualified.clone());
     let locks = locks::accesses(uses.clone());
-    Some((StepSpec { args, flags, summary_policy, deadline_ms, locks, ..StepSpec::new(&name, &hook) }, uses))
+    let spec = StepSpec::new(&name, &hook);
+    let conditions = StepSpec { do_step_if, hide_step_if, ..spec };
+    Some((StepSpec { args, flags, summary_policy, deadline_ms, locks, ..conditions }, uses))
 }
 
 /// `update_build_summary_policy`: true (all), false (none), or the outcomes.
@@ -386,7 +400,7 @@ fn read_args(
     named: Field<'_>,
     found: &Hook,
     args: Option<Field<'_>>,
-    templates: Templates,
+    templates: Templates<'_>,
     report: &mut Report,
 ) -> String {
     let args: Option<&Node> = match args {
@@ -412,16 +426,21 @@ pub(crate) fn read_properties(field: Field<'_>, source: &str, report: &mut Repor
     properties
 }
 
-fn read_env(field: Field<'_>, listed: &mut Listed<'_>, report: &mut Report) -> BTreeMap<String, String> {
+fn read_env(
+    field: Field<'_>,
+    hooks: &Hooks<'_>,
+    listed: &mut Listed<'_>,
+    report: &mut Report,
+) -> BTreeMap<String, serde_json::Value> {
     let mut env = BTreeMap::new();
     for entry in field.table(report) {
         if entry.name.is_empty() || entry.name.contains(['=', '\0']) {
             report.error("bad-value", entry.key, "this cannot be the name of an environment variable");
         }
-        args::check_templates(entry.node, report);
+        templates::check(entry.node, hooks, report);
         secrets::check(entry.node, None, Some(listed), report);
-        if let Some(value) = entry.text(report) {
-            env.insert(entry.name.to_owned(), value.to_owned());
+        if templates::of(entry.node).is_some() || entry.text(report).is_some() {
+            env.insert(entry.name.to_owned(), entry.node.to_json());
         }
     }
     env

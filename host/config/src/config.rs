@@ -89,6 +89,9 @@ pub struct Worker {
     pub max_builds: Option<u32>,
     /// Properties that its builds get.
     pub properties: Properties,
+    /// Properties that its builds get where nobody sets them.
+    #[serde(default)]
+    pub default_properties: Properties,
     /// What each of its builds holds, beside the locks of its builder.
     pub locks: Vec<Access>,
 }

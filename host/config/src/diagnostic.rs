@@ -204,6 +204,8 @@ pub(crate) struct Finding {
     message: String,
     labels: Vec<(Range<usize>, String)>,
     help: Option<String>,
+    /// The place to blame is a part of the text that stands there.
+    within: Option<(String, Range<usize>)>,
 }
 
 impl Report {
@@ -235,7 +237,7 @@ impl Report {
         message: String,
     ) -> &mut Finding {
         let labels = vec![(span.clone(), String::new())];
-        self.found.push(Finding { code, severity, message, labels, help: None });
+        self.found.push(Finding { code, severity, message, labels, help: None, within: None });
         self.found.last_mut().expect("one was pushed")
     }
 
@@ -246,7 +248,17 @@ impl Report {
 
     /// All messages of errors, for a text without places.
     pub(crate) fn messages(&self) -> Vec<String> {
-        self.found.iter().map(|f| tame_lines(&f.message)).collect()
+        let one = |finding: &Finding| {
+            let message = tame_lines(&finding.message);
+            match &finding.within {
+                Some((text, span)) => {
+                    let character = text.get(..span.start).map_or(0, |before| before.chars().count()) + 1;
+                    format!("{message}, at character {character}")
+                }
+                None => message,
+            }
+        };
+        self.found.iter().map(one).collect()
     }
 
     /// Errors and warnings of a file, in its order.
@@ -268,6 +280,12 @@ impl Finding {
     /// Says at the place to blame what is there.
     pub(crate) fn label(&mut self, text: impl Into<String>) -> &mut Finding {
         self.labels[0].1 = text.into();
+        self
+    }
+
+    /// Says which part of the text that stands at the place is to blame.
+    pub(crate) fn within(&mut self, text: &str, span: &Range<usize>) -> &mut Finding {
+        self.within = Some((text.to_owned(), span.clone()));
         self
     }
 
@@ -294,7 +312,15 @@ impl Finding {
         self
     }
 
-    fn place(self, source: &Arc<NamedSource<String>>) -> Diagnostic {
+    fn place(mut self, source: &Arc<NamedSource<String>>) -> Diagnostic {
+        if let Some((text, within)) = self.within.take() {
+            let whole = &mut self.labels[0].0;
+            // A text with escapes in it reads otherwise in the file: the whole is to blame then.
+            if let Some(at) = source.inner().get(whole.clone()).and_then(|written| written.find(&text)) {
+                let start = whole.start + at;
+                *whole = start + within.start..start + within.end;
+            }
+        }
         let (line, column) = place(source.inner(), self.labels[0].0.start);
         Diagnostic {
             code: self.code,

@@ -14,6 +14,7 @@ pub mod token;
 
 mod args;
 mod builder;
+mod condition;
 mod grants;
 mod locks;
 mod master;
@@ -22,6 +23,7 @@ mod node;
 mod schedule;
 mod secrets;
 mod section;
+mod templates;
 mod unit;
 mod worker;
 

@@ -180,6 +180,7 @@ fn read_worker(
     let token_hash = section.need(&["token_hash"], report);
     let max_builds = section.take(&["max_builds"], report);
     let properties = section.take(&["properties"], report);
+    let default_properties = section.take(&["default_properties"], report);
     let uses = section.take(&["locks"], report).map(|f| locks.read_uses(f, report)).unwrap_or_default();
     section.finish(report);
     if let Some((field, text)) = name.and_then(|f| Some((f, f.text(report)?))) {
@@ -203,6 +204,8 @@ fn read_worker(
         token_hash: token_hash.unwrap_or_default(),
         max_builds: max_builds.map(|n| u32::try_from(n).expect("its range was checked")),
         properties: properties.map_or_else(Properties::default, |f| read_properties(f, "Worker", report)),
+        default_properties: default_properties
+            .map_or_else(Properties::default, |f| read_properties(f, "Worker", report)),
         locks: locks::accesses(uses.clone()),
     };
     (worker, uses)

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use windlass_core::builder::{Builder, Merge, OnError, PolicyUse};
+use windlass_core::condition::Condition;
 use windlass_core::lock::{Access, Mode};
 use windlass_core::properties::Properties;
 
@@ -216,7 +217,8 @@ fn worker(worker: &Worker) -> Json {
     let token: String = worker.token_hash.chars().take("blake3:".len() + 8).collect();
     json!({
         "token_hash": format!("{token}…"), "max_builds": worker.max_builds,
-        "properties": properties(&worker.properties), "locks": locks(&worker.locks),
+        "properties": properties(&worker.properties),
+        "default_properties": properties(&worker.default_properties), "locks": locks(&worker.locks),
     })
 }
 
@@ -242,13 +244,17 @@ fn builder(builder: &Builder) -> Json {
             json!({
                 "use": step.hook, "args": args, "flags": step.flags, "locks": locks,
                 "deadline_ms": step.deadline_ms, "update_build_summary_policy": step.summary_policy,
+                "do_step_if": step.do_step_if.as_ref().map(condition),
+                "hide_step_if": step.hide_step_if.as_ref().map(condition),
             }),
         );
     }
     let order: Vec<&str> = builder.steps.iter().map(|step| step.name.as_str()).collect();
     json!({
         "description": builder.description, "tags": builder.tags, "workers": builder.workers,
-        "builddir": builder.builddir, "properties": properties(&builder.properties), "env": builder.env,
+        "builddir": builder.builddir, "properties": properties(&builder.properties),
+        "default_properties": properties(&builder.default_properties), "env": builder.env,
+        "do_build_if": builder.do_build_if.as_ref().map(condition),
         "secrets": builder.secrets, "locks": locks(&builder.locks), "order of steps": order, "steps": steps,
         "max_retries": builder.max_retries, "merge_requests": merge, "next_slave": optional(&builder.next_slave), "next_build": optional(&builder.next_build),
         "can_start_build": optional(&builder.can_start_build),
@@ -270,6 +276,14 @@ fn scheduler(scheduler: &Scheduler) -> Json {
     let (Json::Object(all_entries), Json::Object(kind)) = (&mut all, kind) else { return all };
     all_entries.extend(kind);
     all
+}
+
+/// As in the file.
+fn condition(condition: &Condition) -> Json {
+    match condition {
+        Condition::Cel(expression) => json!(expression.text()),
+        Condition::Renderer { hook, args } => json!({ "renderer": hook, "args": parsed(args) }),
+    }
 }
 
 /// As in the file; nothing where there are none.

@@ -14,7 +14,7 @@ use crate::id::StepId;
 use crate::outcome::Outcome;
 use crate::persist::Persist;
 use crate::properties::Properties;
-use crate::record::{BuildRow, Component, StepRow};
+use crate::record::{BuildRow, Component, Computed, StepRow};
 use crate::request::Completed;
 use crate::step::{Flags, SummaryPolicy, judge};
 use crate::test_result::TestCounts;
@@ -81,6 +81,8 @@ pub struct StepEnded {
     pub summary: String,
     /// Lists leave it out.
     pub hidden: bool,
+    /// What components computed for it.
+    pub computed: Vec<Computed>,
     /// Named links.
     pub urls: Vec<(String, String)>,
     /// The test results that it reported, counted.
@@ -191,6 +193,17 @@ impl Build {
         self.last_try = tries;
     }
 
+    /// How it stands so far.
+    #[must_use]
+    pub fn overall(&self) -> Outcome {
+        self.overall
+    }
+
+    /// Notes a component that acted on it.
+    pub fn acted(&mut self, component: Component) {
+        record(&mut self.row.components, component);
+    }
+
     /// How many steps it has so far, those that wait among them.
     #[must_use]
     pub fn steps(&self) -> usize {
@@ -282,6 +295,7 @@ impl Build {
         step.complete = Some(Completed { outcome, at: now });
         step.summary = ended.summary;
         step.hidden = ended.hidden;
+        step.computed = ended.computed;
         step.urls = ended.urls;
         step.tests = ended.tests;
         step.fault = ended.fault;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::build::MAX_RETRIES;
+use crate::condition::Condition;
 use crate::lock::Access;
 use crate::policy::HookKind;
 use crate::properties::Properties;
@@ -25,8 +26,15 @@ pub struct Builder {
     pub builddir: String,
     /// Properties that its builds get.
     pub properties: Properties,
-    /// Added to the environment of its commands.
-    pub env: BTreeMap<String, String>,
+    /// Properties that its builds get where nobody sets them.
+    #[serde(default)]
+    pub default_properties: Properties,
+    /// Added to the environment of its commands: texts, or tables that stand for one (see
+    /// [`crate::render::document`]).
+    pub env: BTreeMap<String, serde_json::Value>,
+    /// Its builds are skipped where this is false.
+    #[serde(default)]
+    pub do_build_if: Option<Condition>,
     /// The secrets that its builds may use, by name; no build of another builder may.
     pub secrets: Vec<String>,
     /// What each of its builds holds from its start to its end.
@@ -56,7 +64,9 @@ impl Builder {
             workers: workers.iter().map(|&worker| worker.to_owned()).collect(),
             builddir: name.to_owned(),
             properties: Properties::default(),
+            default_properties: Properties::default(),
             env: BTreeMap::new(),
+            do_build_if: None,
             secrets: Vec::new(),
             locks: Vec::new(),
             steps: Vec::new(),
@@ -136,6 +146,12 @@ pub struct StepSpec {
     pub deadline_ms: Option<u64>,
     /// What it holds while it runs.
     pub locks: Vec<Access>,
+    /// It is skipped where this is false.
+    #[serde(default)]
+    pub do_step_if: Option<Condition>,
+    /// It is hidden where this is true.
+    #[serde(default)]
+    pub hide_step_if: Option<Condition>,
 }
 
 impl StepSpec {
@@ -150,6 +166,8 @@ impl StepSpec {
             summary_policy: SummaryPolicy::default(),
             deadline_ms: None,
             locks: Vec::new(),
+            do_step_if: None,
+            hide_step_if: None,
         }
     }
 
@@ -157,6 +175,7 @@ impl StepSpec {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let locks: usize = self.locks.iter().map(|access| access.lock.len()).sum();
-        self.name.len() + self.hook.len() + self.args.len() + locks
+        let conditions = self.do_step_if.iter().chain(&self.hide_step_if).map(Condition::bytes).sum::<usize>();
+        self.name.len() + self.hook.len() + self.args.len() + locks + conditions
     }
 }

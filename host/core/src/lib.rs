@@ -5,7 +5,7 @@
 //!
 //! - vocabulary: [`id`], [`time`], [`digest`], [`value`], [`outcome`], [`properties`]
 //! - what is to be built: [`change`], [`request`] (as readers see it: [`request_record`]), [`builder`];
-//!   with which values: [`render`], [`secret`]
+//!   with which values: [`render`], [`secret`]; under which conditions: [`condition`], in [`cel`]
 //! - what was built: [`record`], [`test_result`], and [`persist`], the one enum of durable effects
 //! - decisions: [`claim`], [`master`] (whose claims are overdue), [`lock`], [`merge`], [`schedule`],
 //!   [`build`], [`step`], [`tree_timer`]; all of scheduling, driven by data: [`simulate`]
@@ -21,6 +21,7 @@ pub mod capability;
 pub mod cel;
 pub mod change;
 pub mod claim;
+pub mod condition;
 pub mod decision;
 pub mod digest;
 pub mod health;

@@ -11,6 +11,9 @@ use crate::value::{Pair, Value};
 #[serde(transparent)]
 pub struct Properties(BTreeMap<String, (Value, String)>);
 
+/// No properties.
+pub static NONE: Properties = Properties(BTreeMap::new());
+
 impl Properties {
     /// Sets `name`; a later source replaces an earlier one.
     pub fn set(&mut self, name: impl Into<String>, value: Value, source: &str) {
@@ -31,6 +34,19 @@ impl Properties {
     /// Takes over all of `other`; its values win.
     pub fn extend(&mut self, other: &Properties) {
         self.0.extend(other.0.iter().map(|(name, entry)| (name.clone(), entry.clone())));
+    }
+
+    /// Takes over what is not set yet of `other`.
+    pub fn extend_unset(&mut self, other: &Properties) {
+        for (name, entry) in &other.0 {
+            self.0.entry(name.clone()).or_insert_with(|| entry.clone());
+        }
+    }
+
+    /// Where the value of `name` came from.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|(_, source)| source.as_str())
     }
 
     /// Names and values, sorted by name.

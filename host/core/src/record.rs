@@ -12,7 +12,7 @@ use crate::properties::Properties;
 use crate::request::Completed;
 use crate::test_result::TestCounts;
 use crate::time::Timestamp;
-use crate::value::Origin;
+use crate::value::{Origin, Value};
 
 /// A component that acted on a build: `plugin:hook` as used, and the exact bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,6 +92,25 @@ pub struct StepRow {
     /// The test results that it reported, counted.
     #[serde(default, skip_serializing_if = "TestCounts::is_empty")]
     pub tests: TestCounts,
+    /// What components answered while its arguments were rendered and its conditions decided, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub computed: Vec<Computed>,
+}
+
+/// What a component answered to the hook `renderer`. The same bytes with the same arguments and properties answer
+/// the same, and what is kept here is never asked again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Computed {
+    /// For what: `args.env.PATH`, `do_step_if`.
+    pub place: String,
+    /// The qualified hook.
+    pub hook: String,
+    /// The component's bytes.
+    pub digest: Digest,
+    /// Its arguments, as it got them: JSON text.
+    pub args: String,
+    /// Its answer.
+    pub value: Value,
 }
 
 impl StepRow {
@@ -120,6 +139,7 @@ impl StepRow {
             fault: None,
             hidden: false,
             tests: TestCounts::default(),
+            computed: Vec::new(),
         }
     }
 }

@@ -209,6 +209,12 @@ impl Links {
         }
     }
 
+    /// One worker, if it is connected.
+    #[must_use]
+    pub fn of(&self, worker: &str) -> Option<ConnectedWorker> {
+        self.handle(worker).and_then(|seat| seat.shown.connected())
+    }
+
     /// The workers that are connected, by name.
     #[must_use]
     pub fn connected(&self) -> Vec<ConnectedWorker> {

@@ -3,6 +3,8 @@
 //! Each has a store of its own. The store is dropped with the call, whatever came of it; a caller that
 //! loses interest drops the future, and the guest's children go with its store.
 
+mod render;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,9 @@ use crate::port::{CommandPort, StepPort};
 use crate::runtime::Inner;
 use crate::state::{Decision, Role, State};
 use crate::trap;
+
+pub use render::Computed;
+pub(crate) use render::render;
 
 /// What came of asking a policy.
 #[derive(Debug)]

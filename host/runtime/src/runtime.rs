@@ -8,9 +8,10 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 use windlass_core::digest::Digest;
 use windlass_core::policy::{HookKind, Lookups, Question, Usage};
+use windlass_core::value::Pair;
 
 use crate::cache::Cache;
-use crate::call::{self, Called, CommandEnd, Reply, StepEnd};
+use crate::call::{self, Called, CommandEnd, Computed, Reply, StepEnd};
 use crate::charge::{Counters, Gauge};
 use crate::compiler::Compiler;
 use crate::engine::{self, EngineError};
@@ -86,6 +87,26 @@ impl Runtime {
         self.inner.policies.run(counters, asked).await.unwrap_or_else(|error| Reply {
             answer: Err(call::host_failed(plugin, function, error)),
             lookups: Vec::new(),
+            usage: Usage::default(),
+        })
+    }
+
+    /// Asks a renderer for a value of a build with these properties, in an instance of its own and within the
+    /// budget of a policy. Dropping the future ends the call. `used` is as in [`Runtime::run_step`].
+    pub async fn render(
+        &self,
+        plugin: &Arc<Plugin>,
+        hook: &str,
+        args: &str,
+        used: &str,
+        properties: Vec<Pair>,
+        lookups: Lookups,
+    ) -> Computed {
+        let counters = Arc::new(Counters::default());
+        let called = called(plugin, hook, args, used);
+        let asked = call::render(Arc::clone(&self.inner), Arc::clone(&counters), called, properties, lookups);
+        self.inner.policies.run(counters, asked).await.unwrap_or_else(|error| Computed {
+            value: Err(call::host_failed(plugin, HookKind::Renderer.function(), error)),
             usage: Usage::default(),
         })
     }

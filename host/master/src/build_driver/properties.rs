@@ -1,11 +1,14 @@
 //! The properties that a build begins with.
 
+use windlass_config::config::Worker;
 use windlass_core::builder::Builder;
 use windlass_core::change::Change;
 use windlass_core::properties::Properties;
 use windlass_core::record::BuildRow;
 use windlass_core::request::Buildset;
 use windlass_core::value::Value;
+
+use crate::worker_link::ConnectedWorker;
 
 /// Where they come from, in the order in which later ones win.
 pub(super) struct Sources<'a> {
@@ -15,7 +18,7 @@ pub(super) struct Sources<'a> {
     pub(super) buildsets: &'a [Buildset],
     pub(super) builder: &'a Builder,
     /// None: the worker was removed from the configuration meanwhile.
-    pub(super) worker: Option<&'a Properties>,
+    pub(super) worker: Option<&'a Worker>,
     pub(super) row: &'a BuildRow,
 }
 
@@ -29,11 +32,29 @@ pub(super) fn of(sources: &Sources<'_>) -> Properties {
         properties.extend(&buildset.properties);
     }
     properties.extend(&sources.builder.properties);
+    properties.extend_unset(&sources.builder.default_properties);
     if let Some(worker) = sources.worker {
-        properties.extend(worker);
+        properties.extend(&worker.properties);
+        properties.extend_unset(&worker.default_properties);
     }
     properties.extend(&sources.row.properties);
     own(&mut properties, sources);
+    properties
+}
+
+/// What templates know of the worker: what it says of itself, its name, and the operator's word on it.
+pub(super) fn of_worker(name: &str, worker: Option<&Worker>, connected: Option<&ConnectedWorker>) -> Properties {
+    let mut properties = Properties::default();
+    let mut set = |name: &str, value: Value| properties.set(name, value, "Worker");
+    if let Some(ConnectedWorker { version, facts, .. }) = connected {
+        facts.iter().for_each(|fact| set(&fact.name, fact.value.clone()));
+        set("version", version.as_str().into());
+    }
+    set("name", name.into());
+    if let Some(worker) = worker {
+        properties.extend_unset(&worker.default_properties);
+        properties.extend(&worker.properties);
+    }
     properties
 }
 

@@ -88,6 +88,7 @@ fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<Wo
         token_hash: String::new(),
         max_builds: Some(*max),
         properties: Properties::default(),
+        default_properties: Properties::default(),
         locks: Vec::new(),
     };
     let config = config::Master {

@@ -211,10 +211,14 @@ impl StepState {
     fn environment(&self) -> Result<Vec<(String, String)>, Failure> {
         let build = &self.context.build;
         let (properties, stamps) = (&build.properties, &build.stamps);
-        let scope = Scope { properties, stamps, secrets: &self.context.secrets.placeholders };
-        let pair = |(name, value): (&String, &String)| {
-            let value = render(value, scope)
-                .map_err(|e| Failure::new("bad-argument", format!("the builder's `env`, `{name}`: {e}")))?;
+        let (worker, secrets) = (&*self.context.worker, &self.context.secrets.placeholders);
+        let scope = Scope { properties, stamps, worker, secrets };
+        let pair = |(name, value): (&String, &serde_json::Value)| {
+            let value = match (value.as_str(), self.context.env.get(name)) {
+                (Some(template), _) => render(template, scope)
+                    .map_err(|e| Failure::new("bad-argument", format!("the builder's `env`, `{name}`: {e}")))?,
+                (None, rendered) => rendered.cloned().unwrap_or_default(),
+            };
             Ok((name.clone(), value))
         };
         self.context.builder.env.iter().map(pair).collect()

@@ -81,6 +81,7 @@ fn worker(name: &str) -> config::Worker {
         token_hash: windlass_config::hash_token("secret"),
         max_builds: None,
         properties: Properties::default(),
+        default_properties: Properties::default(),
         locks: Vec::new(),
     }
 }
