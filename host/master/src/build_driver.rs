@@ -9,7 +9,9 @@
 //! - `properties`: what a build begins with
 //! - `rendering`: what a step is given, and whether it runs
 //! - `retries`: how often a request was tried
+//! - `children`: buildsets that its steps submit
 
+mod children;
 mod locks;
 mod pace;
 mod properties;
@@ -25,9 +27,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use windlass_core::change::Change;
-use windlass_core::id::{BuildId, StepId};
+use windlass_core::id::{BuildId, RequestId, StepId};
 use windlass_core::lock::Access;
 use windlass_core::record::BuildRow;
+use windlass_core::request::{Buildset, Request};
 use windlass_core::secret::Seal;
 pub(crate) use windlass_core::text::chain;
 use windlass_runtime::Runtime;
@@ -78,6 +81,15 @@ pub trait BuildReport: Send + Sync + 'static {
 
     /// A build ended; its requests were completed or given back in the same commit.
     fn build_ended(&self, end: BuildEnded);
+
+    /// A step submitted these.
+    fn submitted(&self, buildset: Buildset, requests: Vec<Request>);
+
+    /// A step waits for requests, each of a builder, until what this answers is dropped.
+    fn wait_for(&self, build: BuildId, requests: Vec<(RequestId, String)>) -> StepLocks;
+
+    /// A pending request of this builder was completed without a build.
+    fn withdrawn(&self, builder: &str, request: RequestId);
 }
 
 impl BuildReport for Dispatcher {
@@ -87,6 +99,18 @@ impl BuildReport for Dispatcher {
 
     fn build_ended(&self, end: BuildEnded) {
         Dispatcher::build_ended(self, end);
+    }
+
+    fn submitted(&self, buildset: Buildset, requests: Vec<Request>) {
+        Dispatcher::submitted(self, buildset, requests);
+    }
+
+    fn wait_for(&self, build: BuildId, requests: Vec<(RequestId, String)>) -> StepLocks {
+        Dispatcher::wait_for(self, build, requests)
+    }
+
+    fn withdrawn(&self, builder: &str, request: RequestId) {
+        Dispatcher::withdrawn(self, builder, request);
     }
 }
 

@@ -9,16 +9,19 @@
 //! - `commands`: remote commands of the step
 //! - `turn`: the one place that waits
 //! - `batch`: what waits for a commit, and what is acknowledged after it
+//! - `children`: buildsets that the step submits
 //! - `logs`, `lines`, `uid`: logs, whole lines, names of commands
 //!
-//! Deliberately absent for now, answered `unsupported`: submitting buildsets, test results. A
+//! Deliberately absent for now, answered `unsupported`: test results. A
 //! statistic is only told to the master's own log.
 
 mod batch;
+mod children;
 mod commands;
 mod host;
 mod lines;
 mod logs;
+mod transfer;
 mod turn;
 mod uid;
 
@@ -40,11 +43,13 @@ use windlass_runtime::port::StepEvent;
 use windlass_runtime::registry::Generation;
 use windlass_store::Store;
 
+use crate::build_driver::Builds;
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::secrets::{BuildSecrets, OwnTemplates};
 use crate::worker_link::Links;
 use batch::Batch;
+use children::Children;
 use commands::Command;
 use logs::LogBook;
 
@@ -108,6 +113,8 @@ pub(crate) struct StepContext {
     pub(crate) worker: Arc<Properties>,
     /// Variables of the builder that are no mere templates, rendered.
     pub(crate) env: BTreeMap<String, String>,
+    /// What templates know of the worker.
+    pub(crate) worker: Arc<Properties>,
     /// Of the build.
     pub(crate) secrets: Arc<BuildSecrets>,
     /// Which of them the step may name itself.
@@ -125,6 +132,8 @@ pub(crate) struct StepContext {
     pub(crate) deadline: Deadline,
     /// Counts what its commands cost on their worker.
     pub(crate) runtime: Runtime,
+    /// Where buildsets go that the step submits.
+    pub(crate) builds: Builds,
     /// Where the step stands, as meters name it: `builder ci, step 2 (compile)`.
     pub(crate) used: String,
 }
@@ -176,6 +185,7 @@ pub(crate) struct StepState {
     flush_at: Option<Instant>,
     timers: BTreeMap<u32, Instant>,
     next_timer: u32,
+    children: Children,
     interrupted: Option<String>,
     added: Vec<StepSpec>,
     /// The row of the step or the build changed and waits for a commit.
@@ -232,6 +242,7 @@ impl StepState {
             flush_at: Some(Instant::now() + batch::FLUSH_AFTER),
             timers: BTreeMap::new(),
             next_timer: 0,
+            children: Children::default(),
             // A build that is being stopped already still runs its steps that always run.
             interrupted: None,
             added: Vec::new(),
@@ -248,6 +259,7 @@ impl StepState {
 
     /// Ends the run: stops what still runs, waits for it until `deadline`, and hands over the rest.
     pub(crate) async fn finish(mut self, deadline: Instant) -> Remains {
+        self.cancel_children();
         // Nobody reads events any more.
         self.commands.iter_mut().for_each(commands::Command::stop_observing);
         let running: Vec<u32> =

@@ -277,7 +277,7 @@ impl Driver<'_> {
             }
         };
         self.builds.now_runs(self.build.row().id, None);
-        let effects = self.record_end(ended, remains).await;
+        let effects = self.record_end(&spec, ended, remains).await;
         drop(locks);
         effects
     }
@@ -322,6 +322,7 @@ impl Driver<'_> {
             stop: self.stop.clone(),
             deadline: deadline.clone(),
             runtime: parts.runtime.clone(),
+            builds: self.builds.clone(),
             used: used.clone(),
         });
         let runtime = parts.runtime.clone();
@@ -382,7 +383,12 @@ impl Driver<'_> {
     }
 
     /// One commit with what is left of the step's logs, its row, and (after the last) the build's end.
-    async fn record_end(&mut self, ended: Ended, remains: Remains) -> Result<Effects, Unrecorded> {
+    async fn record_end(
+        &mut self,
+        spec: &StepSpec,
+        ended: Ended,
+        remains: Remains,
+    ) -> Result<Effects, Unrecorded> {
         let Remains { build: mut row, mut step, added, mut persist, acks, fault, worker_lost } = remains;
         self.heed_stop();
         if let Some(reason) = worker_lost {

@@ -199,8 +199,8 @@ impl StepPort for Port {
         Ok(())
     }
 
-    async fn submit(&mut self, _submission: Submission, _waited_for: bool) -> Result<u64, Failure> {
-        Err(Failure::unsupported("buildsets that a step submits"))
+    async fn submit(&mut self, submission: Submission, waited_for: bool) -> Result<u64, Failure> {
+        self.state().submit(submission, waited_for).await
     }
 
     fn summary(&mut self, text: &str) {
