@@ -113,8 +113,6 @@ pub(crate) struct StepContext {
     pub(crate) worker: Arc<Properties>,
     /// Variables of the builder that are no mere templates, rendered.
     pub(crate) env: BTreeMap<String, String>,
-    /// What templates know of the worker.
-    pub(crate) worker: Arc<Properties>,
     /// Of the build.
     pub(crate) secrets: Arc<BuildSecrets>,
     /// Which of them the step may name itself.
