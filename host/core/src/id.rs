@@ -38,4 +38,6 @@ ids! {
     Fence, "fence-";
     /// A recorded decision of a policy.
     DecisionId, "decision-";
+    /// A file or tree that a build leaves with its master.
+    ArtifactId, "artifact-";
 }

@@ -6,7 +6,7 @@
 //! - vocabulary: [`id`], [`time`], [`digest`], [`value`], [`outcome`], [`properties`]
 //! - what is to be built: [`change`], [`request`] (as readers see it: [`request_record`]), [`builder`];
 //!   with which values: [`render`], [`secret`]; under which conditions: [`condition`], in [`cel`]
-//! - what was built: [`record`], [`test_result`], and [`persist`], the one enum of durable effects
+//! - what was built: [`record`], [`artifact`], [`test_result`], and [`persist`], the one enum of durable effects
 //! - decisions: [`claim`], [`master`] (whose claims are overdue), [`lock`], [`merge`], [`schedule`],
 //!   [`build`], [`step`], [`tree_timer`]; all of scheduling, driven by data: [`simulate`]
 //! - what plugins may do: [`capability`]; what checking their arguments costs: [`schema`]
@@ -15,6 +15,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod artifact;
 pub mod build;
 pub mod builder;
 pub mod capability;

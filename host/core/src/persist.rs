@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::ArtifactRow;
 use crate::change::Change;
 use crate::decision::Decision;
-use crate::id::{BuildId, BuildsetId, Fence, LogId, MasterId, RequestId};
+use crate::id::{ArtifactId, BuildId, BuildsetId, Fence, LogId, MasterId, RequestId};
 use crate::master::{Master, Overdue};
 use crate::outcome::Outcome;
 use crate::record::{BuildRow, LogRow, StepRow};
@@ -124,6 +125,15 @@ pub enum Persist {
         /// The bytes.
         data: bytes::Bytes,
     },
+    /// Puts an artifact's row, in the place of one with its name. Its bytes are durable already.
+    PutArtifact {
+        /// The fence of its build.
+        fence: Fence,
+        /// The row.
+        artifact: ArtifactRow,
+    },
+    /// Takes artifacts away; those that are gone are no error.
+    DropArtifacts(Vec<ArtifactId>),
     /// Keeps the record of a decision for as long as the budget of records lasts.
     AddDecision(Arc<Decision>),
     /// Puts or removes a value of somebody's small state: a poller, a scheduler, a plugin.
@@ -146,6 +156,8 @@ pub struct Committed {
     pub freed: Vec<RequestId>,
     /// Running builds that ended as *retry* with it.
     pub cut_off: Vec<BuildId>,
+    /// Artifacts whose row is gone, so that their bytes have to go.
+    pub dropped: Vec<(BuildId, ArtifactId)>,
 }
 
 /// Why a commit was refused; nothing of it was written.

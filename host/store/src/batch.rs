@@ -148,7 +148,10 @@ impl Group<'_> {
 
     fn check(&mut self, persist: &Persist, staged: &mut Staged) -> Result<(), Stop> {
         match persist {
-            Persist::AddChange(_) | Persist::AddDecision(_) | Persist::PutState { .. } => {}
+            Persist::AddChange(_)
+            | Persist::AddDecision(_)
+            | Persist::PutState { .. }
+            | Persist::DropArtifacts(_) => {}
             Persist::AddBuildset { buildset, requests } => self.check_new(buildset, requests, staged)?,
             Persist::Claim { requests, master, fence, at } => {
                 self.look_up(requests, Place::Waiting, staged)?;
@@ -194,6 +197,7 @@ impl Group<'_> {
             }
             Persist::PutStep { fence, step } => self.check_fence(step.build, *fence, staged)?,
             Persist::PutLog { fence, log } => self.check_fence(log.build, *fence, staged)?,
+            Persist::PutArtifact { fence, artifact } => self.check_fence(artifact.build, *fence, staged)?,
             Persist::AppendLog { fence, build, log, offset, data, .. } => {
                 self.check_fence(*build, *fence, staged)?;
                 let length = match staged.logs.get(log) {

@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use bytes::Bytes;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
-use windlass_core::id::{Fence, LogId, MasterId, RequestId};
+use windlass_core::id::{ArtifactId, Fence, LogId, MasterId, RequestId};
 use windlass_core::master::{Master, Overdue};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
@@ -42,6 +42,11 @@ fn builds() -> Vec<Vec<Persist>> {
         let size = if build_id == 3 { 300_000 } else { 100 };
         for offset in [0, size, 2 * size, 3 * size] {
             script.push(vec![append(build_id, build_id, fence, offset, content(build_id, offset, size))]);
+        }
+        // The third has the name of the first.
+        for name in ["a", "b", "a"] {
+            let id = script.len() as u64;
+            script.push(vec![artifact(id, build_id, name, 10 * id, fence)]);
         }
         let end = Outcome::Success;
         script.push(vec![ended(build_id, &[build_id], fence, end), complete(&[build_id], fence, end)]);
@@ -79,6 +84,7 @@ fn masters() -> Vec<Vec<Persist>> {
         vec![claim(&[6, 9], 8), build(7, &[6, 9], 8), put(None), decided(decision(1, 6, 60))],
         vec![decided(decision(2, 9, 61)), decided(decision(3, 9, 62))],
         vec![unclaim(&[6, 9], 8), ended(7, &[6, 9], 8, Outcome::Retry)],
+        vec![Persist::DropArtifacts((1..20).map(ArtifactId).collect())],
         vec![claim(&[5, 9], 9), build(8, &[5, 9], 9)],
         vec![ended(8, &[5, 9], 9, Outcome::Failure), complete(&[5, 9], 9, Outcome::Failure)],
         vec![claim(&[8], 10), build(9, &[8], 10)],

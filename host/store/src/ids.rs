@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::ReadableTable;
 use windlass_core::id::{
-    BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, MasterId, RequestId, StepId,
+    ArtifactId, BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, MasterId, RequestId, StepId,
 };
 
 use crate::fault::ReadError;
@@ -87,6 +87,8 @@ counters! {
     log next_log: LogId;
     /// Returns the next decision's id.
     decision next_decision: DecisionId;
+    /// Returns the next artifact's id.
+    artifact next_artifact: ArtifactId;
     /// Returns the next master's id.
     master next_master: MasterId;
     /// Returns a fence larger than all before it.

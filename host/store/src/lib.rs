@@ -10,6 +10,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod appends;
+mod artifacts;
+#[cfg(test)]
+mod artifacts_tests;
 mod batch;
 mod cas;
 #[cfg(test)]
@@ -30,12 +33,12 @@ mod fence_tests;
 #[cfg(test)]
 mod format_tests;
 mod ids;
-mod lock;
-mod logs;
-mod open;
 mod listing;
 #[cfg(test)]
 mod listing_tests;
+mod lock;
+mod logs;
+mod open;
 mod pending;
 #[cfg(test)]
 mod pending_tests;
@@ -65,13 +68,14 @@ use windlass_core::id::{BuildId, BuildsetId, LogId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::{Committed, Persist};
 
+pub use artifacts::ArtifactFiles;
 pub use cas::{Cas, CasError};
 pub use fault::ReadError;
 pub use ids::Ids;
+pub use listing::RequestFilter;
 pub use open::{OpenError, Options};
 pub use query::BuildFilter;
 pub use watches::LogProgress;
-pub use listing::RequestFilter;
 pub use writer::{CommitError, Full, Stats};
 
 /// A handle to an open store. Clones share it; the last one to go ends the writer thread, after what
@@ -88,6 +92,7 @@ struct Shared {
     writer: Mutex<Option<JoinHandle<()>>>,
     ids: Ids,
     cas: Cas,
+    artifacts: ArtifactFiles,
     /// The folder of the log segments.
     logs: std::path::PathBuf,
     /// Of records of decisions; the writer looks at it in each commit.

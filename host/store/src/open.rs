@@ -1,6 +1,6 @@
 //! Opening a store: its directory, its format, and what can be wrong with them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
 use windlass_core::decision::Budget;
 
+use crate::artifacts::{self, ArtifactFiles};
 use crate::cas::Cas;
 use crate::counting::Counting;
 use crate::fault::ReadError;
@@ -166,13 +167,16 @@ fn open(
     if found > FORMAT {
         return Err(OpenError::NewerFormat { folder: folder.to_owned(), found, known: FORMAT });
     }
-    let Seeds { ids, marks, segments } = seeds(&database).map_err(&broken)?;
+    let Seeds { ids, marks, segments, artifacts } = seeds(&database).map_err(&broken)?;
 
     let logs = folder.join("logs");
     let segments = Segments::open(logs.clone(), &segments, make_durable.clone(), counters.syncs.clone())
         .map_err(failed("open", &logs))?;
     let cas = Cas::open(folder.join("cas"))
         .map_err(|source| OpenError::Cas { folder: folder.to_owned(), source })?;
+    let folder_of_artifacts = folder.join("artifacts");
+    let artifacts = ArtifactFiles::open(folder_of_artifacts.clone(), &artifacts)
+        .map_err(failed("open", &folder_of_artifacts))?;
     counters.log_bytes_held.store(segments.used, std::sync::atomic::Ordering::Relaxed);
     // The names of the files made above are durable before anything is acknowledged.
     File::open(folder).and_then(|file| make_durable(&file, folder)).map_err(failed("sync", folder))?;
@@ -204,6 +208,7 @@ fn open(
         writer,
         ids,
         cas,
+        artifacts,
         logs,
         budget,
         _lock: lock,
@@ -246,6 +251,8 @@ struct Seeds {
     marks: Marks,
     /// Committed ends and owners of the log segments.
     segments: HashMap<u64, (u64, u64)>,
+    /// Builds and numbers of artifacts.
+    artifacts: BTreeSet<(u64, u64)>,
 }
 
 fn seeds(database: &Database) -> Result<Seeds, ReadError> {
@@ -256,5 +263,6 @@ fn seeds(database: &Database) -> Result<Seeds, ReadError> {
         let (number, end) = row?;
         segments.insert(number.value(), end.value());
     }
-    Ok(Seeds { ids, marks, segments })
+    let artifacts = artifacts::known(&snapshot)?;
+    Ok(Seeds { ids, marks, segments, artifacts })
 }

@@ -17,9 +17,9 @@ use crate::tables::Tables;
 
 impl Group<'_> {
     /// Writes what `batch` says and what checking it has `staged`.
-    pub(crate) fn write(&mut self, batch: &[Persist], staged: Staged) -> Result<Committed, ReadError> {
+    pub(crate) fn write(&mut self, batch: &[Persist], mut staged: Staged) -> Result<Committed, ReadError> {
         for persist in batch {
-            self.write_one(persist)?;
+            self.write_one(persist, &mut staged.committed)?;
         }
         for id in &staged.changed {
             let row = &staged.requests[id];
@@ -48,7 +48,7 @@ impl Group<'_> {
         add_counts(&mut self.tables, &std::mem::take(&mut self.waiting))
     }
 
-    fn write_one(&mut self, persist: &Persist) -> Result<(), ReadError> {
+    fn write_one(&mut self, persist: &Persist, committed: &mut Committed) -> Result<(), ReadError> {
         let tables = &mut self.tables;
         match persist {
             Persist::AddChange(change) => {
@@ -78,6 +78,8 @@ impl Group<'_> {
             }
             Persist::PutStep { step, .. } => self.put_step(step)?,
             Persist::PutLog { log, .. } => self.put_log(log)?,
+            Persist::PutArtifact { artifact, .. } => committed.dropped.extend(self.put_artifact(artifact)?),
+            Persist::DropArtifacts(ids) => committed.dropped.extend(self.drop_artifacts(ids)?),
             Persist::AppendLog { log, origin, data, .. } => {
                 self.marks.log(*log);
                 if !data.is_empty() {

@@ -150,7 +150,11 @@ tables! {
     decisions DECISIONS: u64 => &'static [u8];
     /// Request id, decision id: the decisions that touched it.
     decisions_by_request DECISIONS_BY_REQUEST: (u64, u64) => ();
-    /// `decisions`: the bytes of all records.
+    /// Build id, name -> packed `ArtifactRow`.
+    artifacts ARTIFACTS: (u64, &'static str) => &'static [u8];
+    /// Artifact id -> its build and name: the order in which they came.
+    artifacts_by_id ARTIFACTS_BY_ID: u64 => (u64, &'static str);
+    /// `decisions`, `artifacts`: the bytes of all of them.
     sums SUMS: &'static str => u64;
     /// Owner, key -> value.
     state STATE: (&'static str, &'static str) => &'static [u8];

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use windlass_core::artifact::{ArtifactKind, ArtifactRow};
 use windlass_core::change::SourceStamp;
 use windlass_core::decision::{Decision, Done, Seen};
 use windlass_core::digest::Digest;
-use windlass_core::id::{BuildId, BuildsetId, DecisionId, Fence, LogId, MasterId, RequestId, StepId};
+use windlass_core::id::{
+    ArtifactId, BuildId, BuildsetId, DecisionId, Fence, LogId, MasterId, RequestId, StepId,
+};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::policy::{Answer, Lookup, SlaveInfo, Usage};
@@ -139,4 +142,21 @@ pub(crate) fn append(log: u64, build: u64, fence: u64, offset: u64, data: impl I
         origin: Origin::Stdout,
         data: data.into(),
     }
+}
+
+pub(crate) fn artifact(id: u64, build: u64, name: &str, size: u64, fence: u64) -> Persist {
+    let artifact = ArtifactRow {
+        id: ArtifactId(id),
+        build: BuildId(build),
+        step: StepId(1),
+        name: name.into(),
+        kind: ArtifactKind::File,
+        size,
+        entries: 1,
+        hash: Digest::of(name.as_bytes()),
+        mode: 0o644,
+        modified_ms: None,
+        stored: Timestamp(id),
+    };
+    Persist::PutArtifact { fence: Fence(fence), artifact }
 }

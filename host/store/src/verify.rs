@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use redb::ReadableTable;
+use windlass_core::artifact::ArtifactRow;
 use windlass_core::claim::Progress;
 use windlass_core::decision::Decision;
 use windlass_core::record::{BuildRow, LogRow, StepRow};
@@ -32,6 +33,7 @@ impl Store {
         builds(&snapshot, &requests, &mut flaws)?;
         steps_and_logs(&snapshot, &mut flaws)?;
         decisions(&snapshot, &mut flaws)?;
+        artifacts(&snapshot, &mut flaws)?;
         numbers(&snapshot, &requests, &mut flaws)?;
         flaws.0.truncate(TOLD);
         Ok(flaws.0)
@@ -262,6 +264,30 @@ fn decisions(snapshot: &Snapshot, flaws: &mut Flaws) -> Result<(), ReadError> {
     Ok(())
 }
 
+fn artifacts(snapshot: &Snapshot, flaws: &mut Flaws) -> Result<(), ReadError> {
+    let (mut indexed, mut rows, mut bytes) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for row in snapshot.artifacts_by_id()?.iter()? {
+        let (id, key) = row?;
+        indexed.insert((id.value(), key.value().0, key.value().1.to_owned()));
+    }
+    for row in snapshot.artifacts()?.iter()? {
+        let (key, row) = row?;
+        let (build, name) = key.value();
+        let artifact: ArtifactRow = unpack("artifacts", key.value(), row.value())?;
+        rows.insert((artifact.id.0, build, name.to_owned()));
+        bytes += artifact.size;
+        if artifact.build.0 != build || artifact.name != name || snapshot.builds()?.get(build)?.is_none() {
+            flaws.tell(|| format!("{} is an artifact of no build", artifact.id));
+        }
+    }
+    flaws.same("`artifacts_by_id`", &indexed, &rows);
+    let sum = snapshot.sums()?.get(crate::artifacts::BYTES)?.map_or(0, |sum| sum.value());
+    if sum != bytes {
+        flaws.tell(|| format!("artifacts have {bytes} bytes, and their sum says {sum}"));
+    }
+    Ok(())
+}
+
 /// No row has a number that might be given out again.
 fn numbers(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Result<(), ReadError> {
     let counters = snapshot.counters()?;
@@ -277,6 +303,7 @@ fn numbers(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Resul
     check("build", snapshot.builds()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("decision", snapshot.decisions()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("log", snapshot.logs()?.last()?.map_or(0, |(id, _)| id.value()))?;
+    check("artifact", snapshot.artifacts_by_id()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("master", snapshot.masters()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("fence", requests.values().map(|(_, row)| row.last_fence.0).max().unwrap_or(0))
 }

@@ -1,0 +1,239 @@
+//! Artifacts: their rows, and the folder with their bytes, `artifacts/<build>/<number>`.
+//!
+//! A file is made in `artifacts/unfinished`, synced, moved to its place, and then its row is committed: so a
+//! row never speaks of half a file, and what has no row is nobody's. What a crash left of such is removed at
+//! open. The commit that takes a row away says which file has to go with it; whoever committed removes it.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use redb::ReadableTable;
+use windlass_core::artifact::{ArtifactRow, Keep};
+use windlass_core::id::{ArtifactId, BuildId};
+use windlass_core::time::Timestamp;
+
+use crate::Store;
+use crate::batch::Group;
+use crate::encode::{self, unpack};
+use crate::fault::{ReadError, missing};
+
+/// The row of `sums` with the bytes of all artifacts.
+pub(crate) const BYTES: &str = "artifacts";
+
+/// Where files lie that are being made.
+const UNFINISHED: &str = "unfinished";
+
+/// The folder with the bytes of artifacts. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ArtifactFiles {
+    folder: PathBuf,
+}
+
+impl ArtifactFiles {
+    /// Takes over the folder: what `known` does not name is what a crash left.
+    pub(crate) fn open(folder: PathBuf, known: &BTreeSet<(u64, u64)>) -> io::Result<ArtifactFiles> {
+        let unfinished = folder.join(UNFINISHED);
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished)?;
+        }
+        fs::create_dir_all(&unfinished)?;
+        for build in fs::read_dir(&folder)? {
+            let build = build?;
+            let Some(number) = number_of(&build.path()) else { continue };
+            for file in fs::read_dir(build.path())? {
+                let path = file?.path();
+                if number_of(&path).is_none_or(|id| !known.contains(&(number, id))) {
+                    tracing::info!(path = %path.display(), "removed an artifact that nobody speaks of");
+                    remove(&path)?;
+                }
+            }
+            remove_if_empty(&build.path())?;
+        }
+        Ok(ArtifactFiles { folder })
+    }
+
+    /// Where a file or tree is made that is to be an artifact. Nothing is there.
+    #[must_use]
+    pub fn unfinished(&self, id: ArtifactId) -> PathBuf {
+        self.folder.join(UNFINISHED).join(id.0.to_string())
+    }
+
+    /// Where the bytes of an artifact lie.
+    #[must_use]
+    pub fn path(&self, build: BuildId, id: ArtifactId) -> PathBuf {
+        self.folder.join(build.0.to_string()).join(id.0.to_string())
+    }
+
+    /// Puts what was made, and synced, into its place: durable when this returns. Its row is to follow.
+    pub fn put(&self, build: BuildId, id: ArtifactId) -> io::Result<()> {
+        let shelf = self.folder.join(build.0.to_string());
+        let is_new = !shelf.exists();
+        fs::create_dir_all(&shelf)?;
+        fs::rename(self.unfinished(id), self.path(build, id))?;
+        File::open(&shelf)?.sync_all()?;
+        if is_new {
+            File::open(&self.folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Removes what was being made; nothing there is no error.
+    pub fn discard(&self, id: ArtifactId) -> io::Result<()> {
+        remove(&self.unfinished(id))
+    }
+
+    /// Removes the bytes of an artifact whose row is gone; nothing there is no error.
+    pub fn remove(&self, build: BuildId, id: ArtifactId) -> io::Result<()> {
+        remove(&self.path(build, id))?;
+        remove_if_empty(&self.folder.join(build.0.to_string()))
+    }
+}
+
+fn number_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.parse().ok()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn remove_if_empty(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir(folder) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+impl Store {
+    /// Returns the folder with the bytes of artifacts.
+    #[must_use]
+    pub fn artifact_files(&self) -> &ArtifactFiles {
+        &self.0.artifacts
+    }
+
+    /// Returns the artifacts of a build, by name.
+    pub fn artifacts(&self, build: BuildId) -> Result<Vec<ArtifactRow>, ReadError> {
+        let mut rows = Vec::new();
+        for row in self.snapshot()?.artifacts()?.range((build.0, "")..)? {
+            let (key, row) = row?;
+            if key.value().0 != build.0 {
+                break;
+            }
+            rows.push(unpack("artifacts", key.value(), row.value())?);
+        }
+        Ok(rows)
+    }
+
+    /// Returns an artifact.
+    pub fn artifact(&self, build: BuildId, name: &str) -> Result<Option<ArtifactRow>, ReadError> {
+        let row = self.snapshot()?.artifacts()?.get((build.0, name))?;
+        row.map(|row| unpack("artifacts", (build.0, name), row.value())).transpose()
+    }
+
+    /// Returns the bytes of all artifacts.
+    pub fn artifact_bytes(&self) -> Result<u64, ReadError> {
+        Ok(self.snapshot()?.sums()?.get(BYTES)?.map_or(0, |sum| sum.value()))
+    }
+
+    /// Returns the artifacts that are not kept any longer, oldest first, at most `limit`. Those of builds that
+    /// run are not among them.
+    pub fn overdue_artifacts(
+        &self,
+        keep: Keep,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ArtifactRow>, ReadError> {
+        let snapshot = self.snapshot()?;
+        let mut held = snapshot.sums()?.get(BYTES)?.map_or(0, |sum| sum.value());
+        let (artifacts, live) = (snapshot.artifacts()?, snapshot.live()?);
+        let mut overdue = Vec::new();
+        for row in snapshot.artifacts_by_id()?.iter()? {
+            let (id, key) = row?;
+            let row = artifacts.get(key.value())?.ok_or_else(|| missing("artifacts", id.value()))?;
+            let row: ArtifactRow = unpack("artifacts", key.value(), row.value())?;
+            if !keep.is_over(held, row.stored, now) || overdue.len() == limit {
+                break;
+            }
+            if live.get(row.build.0)?.is_none() {
+                held = held.saturating_sub(row.size);
+                overdue.push(row);
+            }
+        }
+        Ok(overdue)
+    }
+}
+
+impl Group<'_> {
+    /// Puts an artifact's row; returns the one whose place it takes.
+    pub(crate) fn put_artifact(
+        &mut self,
+        row: &ArtifactRow,
+    ) -> Result<Option<(BuildId, ArtifactId)>, ReadError> {
+        self.marks.artifact(row.id);
+        self.builds.insert(row.build);
+        let before = self.take_artifact((row.build.0, &row.name))?;
+        let key = (row.build.0, row.name.as_str());
+        self.tables.artifacts.write()?.insert(key, encode::pack(row).as_slice())?;
+        self.tables.artifacts_by_id.write()?.insert(row.id.0, key)?;
+        self.add_artifact_bytes(|held| held + row.size)?;
+        // The same row once more has the same file.
+        Ok(before.filter(|before| *before != (row.build, row.id)))
+    }
+
+    /// Takes artifacts away, as far as they are there.
+    pub(crate) fn drop_artifacts(
+        &mut self,
+        ids: &[ArtifactId],
+    ) -> Result<Vec<(BuildId, ArtifactId)>, ReadError> {
+        let mut dropped = Vec::new();
+        for id in ids {
+            let key = self.tables.artifacts_by_id.read()?.get(id.0)?.map(|key| {
+                let (build, name) = key.value();
+                (build, name.to_owned())
+            });
+            if let Some((build, name)) = key {
+                self.builds.insert(BuildId(build));
+                dropped.extend(self.take_artifact((build, &name))?);
+            }
+        }
+        Ok(dropped)
+    }
+
+    fn take_artifact(&mut self, key: (u64, &str)) -> Result<Option<(BuildId, ArtifactId)>, ReadError> {
+        let Some(row) = self.tables.artifacts.write()?.remove(key)?.map(|row| row.value().to_owned()) else {
+            return Ok(None);
+        };
+        let row: ArtifactRow = unpack("artifacts", key, &row)?;
+        self.tables.artifacts_by_id.write()?.remove(row.id.0)?;
+        self.add_artifact_bytes(|held| held.saturating_sub(row.size))?;
+        Ok(Some((row.build, row.id)))
+    }
+
+    fn add_artifact_bytes(&mut self, change: impl FnOnce(u64) -> u64) -> Result<(), ReadError> {
+        let held = self.tables.sums.read()?.get(BYTES)?.map_or(0, |sum| sum.value());
+        self.tables.sums.write()?.insert(BYTES, change(held))?;
+        Ok(())
+    }
+}
+
+/// Which artifacts have a row: build and number.
+pub(crate) fn known(snapshot: &crate::tables::Snapshot) -> Result<BTreeSet<(u64, u64)>, ReadError> {
+    let mut known = BTreeSet::new();
+    for row in snapshot.artifacts_by_id()?.iter()? {
+        let (id, key) = row?;
+        known.insert((key.value().0, id.value()));
+    }
+    Ok(known)
+}

@@ -1,0 +1,132 @@
+//! Artifacts: what has a row has its bytes, and what has none goes.
+
+use std::fs;
+
+use windlass_core::artifact::{ArtifactKind, ArtifactRow, Keep};
+use windlass_core::digest::Digest;
+use windlass_core::id::{ArtifactId, BuildId, StepId};
+use windlass_core::outcome::Outcome;
+use windlass_core::persist::Persist;
+use windlass_core::time::Timestamp;
+
+use crate::test_rows::*;
+use crate::{CommitError, Options, Store};
+
+/// Makes the bytes of an artifact and puts its row.
+async fn put(store: &Store, id: u64, build: u64, name: &str, content: &str) -> Vec<(BuildId, ArtifactId)> {
+    let files = store.artifact_files();
+    fs::write(files.unfinished(ArtifactId(id)), content).unwrap();
+    files.put(BuildId(build), ArtifactId(id)).unwrap();
+    let put = artifact(id, build, name, content.len() as u64, build);
+    store.commit(vec![put]).await.unwrap().dropped
+}
+
+async fn with_two_builds(folder: &std::path::Path) -> Store {
+    let store = Store::open(folder, Options::default()).unwrap();
+    store.commit(vec![buildset(1, &[1, 2])]).await.unwrap();
+    for id in [1, 2] {
+        store.commit(vec![claim(&[id], id), build(id, &[id], id)]).await.unwrap();
+    }
+    store
+}
+
+fn names(store: &Store, build: u64) -> Vec<String> {
+    store.artifacts(BuildId(build)).unwrap().into_iter().map(|row| row.name).collect()
+}
+
+#[tokio::test]
+async fn an_artifact_is_found_by_build_and_name_and_one_that_comes_again_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_two_builds(folder.path()).await;
+    assert!(put(&store, 1, 1, "b", "bbb").await.is_empty());
+    assert!(put(&store, 2, 1, "a/x", "a").await.is_empty());
+    assert!(put(&store, 3, 2, "b", "other").await.is_empty());
+    assert_eq!((names(&store, 1), names(&store, 2)), (vec!["a/x".into(), "b".into()], vec!["b".into()]));
+    assert_eq!(store.artifact_bytes().unwrap(), 9);
+    let dropped = put(&store, 4, 1, "b", "longer").await;
+    assert_eq!(dropped, [(BuildId(1), ArtifactId(1))]);
+    assert_eq!(store.artifact_bytes().unwrap(), 12);
+    let row = store.artifact(BuildId(1), "b").unwrap().unwrap();
+    assert_eq!((row.id, row.size), (ArtifactId(4), 6));
+    assert_eq!(store.artifact(BuildId(1), "c").unwrap(), None);
+    assert_eq!(store.verify().unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_has_no_row_is_gone_after_a_start_and_what_has_one_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_two_builds(folder.path()).await;
+    put(&store, 1, 1, "kept", "kept").await;
+    let files = store.artifact_files().clone();
+    // What a crash leaves: half a file; a whole one and a tree without their rows.
+    fs::write(files.unfinished(ArtifactId(2)), "hal").unwrap();
+    fs::write(files.unfinished(ArtifactId(3)), "whole").unwrap();
+    files.put(BuildId(1), ArtifactId(3)).unwrap();
+    fs::create_dir_all(files.unfinished(ArtifactId(4)).join("d")).unwrap();
+    files.put(BuildId(2), ArtifactId(4)).unwrap();
+    store.close();
+    drop(store);
+    let store = Store::open(folder.path(), Options::default()).unwrap();
+    let files = store.artifact_files();
+    assert_eq!(fs::read_to_string(files.path(BuildId(1), ArtifactId(1))).unwrap(), "kept");
+    for gone in [
+        files.unfinished(ArtifactId(2)),
+        files.path(BuildId(1), ArtifactId(3)),
+        files.path(BuildId(2), ArtifactId(4)),
+    ] {
+        assert!(!gone.exists(), "{}", gone.display());
+    }
+    assert_eq!(store.ids().next_artifact(), ArtifactId(2), "a number without a row is free again");
+}
+
+#[tokio::test]
+async fn the_oldest_go_first_and_those_of_running_builds_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_two_builds(folder.path()).await;
+    put(&store, 1, 1, "a", "aaaa").await;
+    put(&store, 2, 2, "b", "bbbb").await;
+    put(&store, 3, 2, "c", "cccc").await;
+    let end = Outcome::Success;
+    store.commit(vec![ended(2, &[2], 2, end), complete(&[2], 2, end)]).await.unwrap();
+    let overdue = |keep, now, limit| -> Vec<u64> {
+        let rows = store.overdue_artifacts(keep, Timestamp(now), limit).unwrap();
+        rows.into_iter().map(|row| row.id.0).collect()
+    };
+    let by_size = |most| Keep { max_bytes: Some(most), max_age_ms: None };
+    assert_eq!(overdue(by_size(12), 0, 9), [0; 0]);
+    assert_eq!(overdue(by_size(11), 0, 9), [2], "that of the running build stays");
+    assert_eq!(overdue(by_size(0), 0, 9), [2, 3]);
+    assert_eq!(overdue(by_size(0), 0, 1), [2]);
+    // Each was stored at a moment that is its number.
+    let by_age = Keep { max_bytes: None, max_age_ms: Some(5) };
+    assert_eq!(overdue(by_age, 8, 9), [2]);
+    let ids = vec![ArtifactId(2), ArtifactId(77)];
+    let dropped = store.commit(vec![Persist::DropArtifacts(ids)]).await.unwrap().dropped;
+    assert_eq!(dropped, [(BuildId(2), ArtifactId(2))]);
+    store.artifact_files().remove(BuildId(2), ArtifactId(2)).unwrap();
+    assert!(!store.artifact_files().path(BuildId(2), ArtifactId(2)).exists());
+    assert_eq!((names(&store, 2), store.artifact_bytes().unwrap()), (vec!["c".to_owned()], 8));
+    assert_eq!(store.verify().unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_straggler_leaves_no_artifact() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_two_builds(folder.path()).await;
+    let row = ArtifactRow {
+        id: ArtifactId(1),
+        build: BuildId(1),
+        step: StepId(1),
+        name: "a".into(),
+        kind: ArtifactKind::File,
+        size: 1,
+        entries: 1,
+        hash: Digest::of(b"a"),
+        mode: 0o644,
+        modified_ms: None,
+        stored: Timestamp(1),
+    };
+    let stale = Persist::PutArtifact { fence: windlass_core::id::Fence(9), artifact: row };
+    assert!(matches!(store.commit(vec![stale]).await, Err(CommitError::Refused(_))));
+    assert_eq!(names(&store, 1), [""; 0]);
+}
