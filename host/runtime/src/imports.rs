@@ -10,6 +10,7 @@ mod files;
 mod later;
 pub(crate) mod process;
 mod step_host;
+mod transfer;
 mod wasi;
 
 use wasmtime::Engine;

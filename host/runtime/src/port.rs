@@ -4,11 +4,15 @@
 //! A port belongs to one run. Its methods take `&mut self`, since a guest makes one call at a time.
 //! Blocking methods (`next_event`, `wait`, `sleep`, ...) are cancelled by being dropped.
 
+mod transfer;
+
 use async_trait::async_trait;
 use windlass_core::change::{Change, SourceStamp};
 use windlass_core::outcome::Outcome;
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Completion, Failure, Origin, Pair, Value};
+
+pub use transfer::{CommandTransfer, StepTransfer, TransferOptions};
 
 /// The level of a plugin's own diagnostic message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +108,7 @@ pub enum StepEvent {
 
 /// What a running build step needs: `windlass:master/{step-host,transfer,fetch,master-process}`.
 #[async_trait]
-pub trait StepPort: BasePort {
+pub trait StepPort: BasePort + StepTransfer {
     /// A property of the build.
     fn get_property(&mut self, name: &str) -> Option<Value>;
     /// All properties, sorted by name.
@@ -273,7 +277,7 @@ pub struct FileEntry {
 
 /// What a running slave-command needs: `windlass:worker/{process,command-host,files}`.
 #[async_trait]
-pub trait CommandPort: BasePort {
+pub trait CommandPort: BasePort + CommandTransfer {
     /// Starts a child process.
     async fn spawn(&mut self, options: SpawnOptions) -> Result<Box<dyn ChildPort>, Failure>;
     /// Sleeps; ends early, with code `interrupted`, at an interrupt.

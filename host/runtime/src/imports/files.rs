@@ -4,8 +4,8 @@ use windlass_core::value::Failure;
 
 use crate::bindings::worker::windlass::worker::files;
 use crate::bounds;
-use crate::imports::{Answer, answer};
-use crate::port::CommandPort;
+use crate::imports::Answer;
+use crate::port::{CommandPort, TransferOptions};
 use crate::state::State;
 
 impl State {
@@ -82,18 +82,55 @@ impl files::Host for State {
         self.answer(written)
     }
 
-    async fn send_file(&mut self, _: String, _: String, _: files::TransferOptions) -> Answer<u64> {
-        self.called();
-        answer(Err::<u64, _>(Failure::unsupported("`files.send-file`")))
+    async fn send_file(
+        &mut self,
+        token: String,
+        path: String,
+        options: files::TransferOptions,
+    ) -> Answer<u64> {
+        let sent = match checked(&token, &path) {
+            Ok(()) => self.files()?.send_file(&token, &path, options.into()).await,
+            Err(failure) => Err(failure),
+        };
+        self.answer(sent)
     }
 
-    async fn send_tree(&mut self, _: String, _: String, _: files::TransferOptions) -> Answer<u64> {
-        self.called();
-        answer(Err::<u64, _>(Failure::unsupported("`files.send-tree`")))
+    async fn send_tree(
+        &mut self,
+        token: String,
+        path: String,
+        options: files::TransferOptions,
+    ) -> Answer<u64> {
+        let sent = match checked(&token, &path) {
+            Ok(()) => self.files()?.send_tree(&token, &path, options.into()).await,
+            Err(failure) => Err(failure),
+        };
+        self.answer(sent)
     }
 
-    async fn receive_file(&mut self, _: String, _: String, _: Option<u32>, _: Option<u64>) -> Answer<u64> {
-        self.called();
-        answer(Err::<u64, _>(Failure::unsupported("`files.receive-file`")))
+    async fn receive_file(
+        &mut self,
+        token: String,
+        path: String,
+        mode: Option<u32>,
+        max_bytes: Option<u64>,
+    ) -> Answer<u64> {
+        let received = match checked(&token, &path) {
+            Ok(()) => self.files()?.receive_file(&token, &path, mode, max_bytes).await,
+            Err(failure) => Err(failure),
+        };
+        self.answer(received)
+    }
+}
+
+fn checked(token: &str, path: &str) -> Result<(), Failure> {
+    bounds::name("the token", token)?;
+    bounds::path("the path", path)
+}
+
+impl From<files::TransferOptions> for TransferOptions {
+    fn from(options: files::TransferOptions) -> TransferOptions {
+        let files::TransferOptions { max_bytes, keep_times, compression } = options;
+        TransferOptions { max_bytes, keep_times, compression }
     }
 }

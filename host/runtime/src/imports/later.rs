@@ -2,7 +2,7 @@
 
 use windlass_core::value::Failure;
 
-use crate::bindings::master::windlass::master::{fetch, master_process, model, scheduler_host, transfer};
+use crate::bindings::master::windlass::master::{fetch, master_process, model, scheduler_host};
 use crate::imports::{Answer, answer};
 use crate::state::State;
 
@@ -10,28 +10,6 @@ impl State {
     fn unsupported<T>(&self, what: &str) -> Answer<T> {
         self.called();
         answer(Err::<T, _>(Failure::unsupported(what)))
-    }
-}
-
-impl transfer::Host for State {
-    async fn accept(&mut self, _name: String, _max_bytes: u64) -> Answer<String> {
-        self.unsupported("`transfer.accept`")
-    }
-
-    async fn offer_file(&mut self, _path: String) -> Answer<String> {
-        self.unsupported("`transfer.offer-file`")
-    }
-
-    async fn offer_bytes(&mut self, _name: String, _data: Vec<u8>) -> Answer<String> {
-        self.unsupported("`transfer.offer-bytes`")
-    }
-
-    async fn append(&mut self, _name: String, _data: Vec<u8>) -> Answer {
-        self.unsupported("`transfer.append`")
-    }
-
-    async fn read(&mut self, _name: String, _offset: u64, _max_bytes: u32) -> Answer<Vec<u8>> {
-        self.unsupported("`transfer.read`")
     }
 }
 

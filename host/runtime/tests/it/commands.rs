@@ -10,7 +10,7 @@ use windlass_core::value::{Failure, Origin, Pair};
 use windlass_runtime::Gauge;
 use windlass_runtime::plugin::Source;
 use windlass_runtime::port::{
-    BasePort, ChildEvent, ChildPort, CommandPort, Exit, FileEntry, Level, SpawnOptions, Stop,
+    BasePort, ChildEvent, ChildPort, CommandPort, CommandTransfer, Exit, FileEntry, Level, SpawnOptions, Stop,
 };
 
 use crate::fixtures::{bundled, host};
@@ -66,6 +66,8 @@ impl BasePort for Worker {
 fn io<T>() -> Result<T, Failure> {
     Err(Failure::new("io", "not in this test"))
 }
+
+impl CommandTransfer for Worker {}
 
 #[async_trait]
 impl CommandPort for Worker {

@@ -12,7 +12,7 @@ use windlass_core::policy::FaultKind;
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Completion, Failure, Origin, Pair, Value};
 use windlass_runtime::StepResult;
-use windlass_runtime::port::{BasePort, Level, StepEvent, StepPort, Submission, TestResult};
+use windlass_runtime::port::{BasePort, Level, StepEvent, StepPort, StepTransfer, Submission, TestResult};
 
 use crate::fixtures::{host, host_with};
 
@@ -59,6 +59,8 @@ impl BasePort for Script {
         Ok(())
     }
 }
+
+impl StepTransfer for Script {}
 
 #[async_trait]
 impl StepPort for Script {

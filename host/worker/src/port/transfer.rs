@@ -1,0 +1,7 @@
+//! Files between a command and its master.
+
+use windlass_runtime::port::CommandTransfer;
+
+use super::Port;
+
+impl CommandTransfer for Port {}
