@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::SourceStamp;
 use crate::digest::Digest;
+use crate::excerpt::Cut;
 use crate::id::{BuildId, Fence, LogId, RequestId, StepId};
 use crate::outcome::Outcome;
 use crate::properties::Properties;
@@ -157,6 +158,28 @@ pub struct LogRow {
     pub name: String,
     /// No more will come.
     pub finished: bool,
+    /// When that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// BLAKE3 of all its bytes but those of headers, once it is finished; the workers' hashes of what they sent
+    /// were compared by then. None: its end was never seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Digest>,
+    /// What was dropped because it was too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
+    /// Its bytes were removed, because it was too old.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
+}
+
+impl LogRow {
+    /// A log that begins.
+    #[must_use]
+    pub fn begun(id: LogId, build: BuildId, step: StepId, name: String) -> LogRow {
+        let (finished, ended, hash, cut, expired) = (false, None, None, None, false);
+        LogRow { id, build, step, name, finished, ended, hash, cut, expired }
+    }
 }
 
 /// A piece of a log, in the order in which it was written.
@@ -192,7 +215,7 @@ impl CutOff {
             logs: logs
                 .into_iter()
                 .filter(|log| !log.finished)
-                .map(|log| LogRow { finished: true, ..log })
+                .map(|log| LogRow { finished: true, ended: Some(at), ..log })
                 .collect(),
             build: BuildRow { complete, summary, ..build },
         }

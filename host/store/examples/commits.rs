@@ -190,7 +190,7 @@ async fn trivial_build(store: &Store, request: &Request) -> Result<(), windlass_
     store.commit(vec![Persist::PutStep { fence, step: step.clone() }]).await?;
 
     let mut log =
-        LogRow { id: ids.next_log(), build: row.id, step: step.id, name: "stdio".into(), finished: false };
+        LogRow::begun(ids.next_log(), row.id, step.id, "stdio".into());
     let append = Persist::AppendLog {
         fence,
         build: row.id,

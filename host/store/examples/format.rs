@@ -16,7 +16,7 @@ use windlass_core::record::{BuildRow, LogRow, StepRow};
 use windlass_core::request::{Buildset, Completed, Parent, Request};
 use windlass_core::time::Timestamp;
 use windlass_core::value::Origin;
-use windlass_store::{Options, Store};
+use windlass_store::{Keeping, Options, Store};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).ok_or("which folder?")?;
@@ -26,6 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for batch in batches() {
         runtime.block_on(store.commit(batch))?;
     }
+    // The first log goes into the archive; the second is still written.
+    store.tend_logs(&Keeping { limit: 1, ..Keeping::default() }, Timestamp(9_100))?;
     drop(store);
     // A new database has room for much; what is kept should be small.
     Database::open(folder.join("store.redb"))?.compact()?;
@@ -161,7 +163,7 @@ fn step(id: u64, build: u64, complete: Option<Completed>) -> Persist {
 
 fn log(id: u64, build: u64, finished: bool) -> Persist {
     let step = StepId(id);
-    let log = LogRow { id: LogId(id), build: BuildId(build), step, name: "stdio".into(), finished };
+    let log = LogRow { finished, ..LogRow::begun(LogId(id), BuildId(build), step, "stdio".into()) };
     Persist::PutLog { fence: Fence(build), log }
 }
 

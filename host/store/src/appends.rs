@@ -1,13 +1,16 @@
 //! What one group appends to logs: gathered while its batches are checked, written as one run for each
 //! log, and indexed as few pieces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use bytes::Bytes;
 use redb::ReadableTable;
 use windlass_core::id::LogId;
+use windlass_core::lines::At;
 use windlass_core::value::Origin;
 
+use crate::blocks;
 use crate::encode::{self, Piece};
 use crate::fault::ReadError;
 use crate::segments::{Home, OWN_ABOVE, Placed, Run};
@@ -24,6 +27,45 @@ type Last = (u64, Piece);
 struct Tail {
     length: u64,
     last: Option<Last>,
+    /// The same for its lines; looked up when something is written behind it.
+    lines: Option<Lines>,
+}
+
+/// How far a log is in lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Lines {
+    /// So many have begun.
+    begun: u64,
+    at: At,
+    /// The stream of the last byte; none: there is none.
+    last: Option<Origin>,
+}
+
+/// The ends of logs that were written lately, so that nothing is read to write on. A log that is not among them is
+/// looked at again.
+#[derive(Debug, Default)]
+pub(crate) struct Known(HashMap<LogId, (u64, Lines)>);
+
+/// So many logs are remembered; of more, none is.
+const MAX_KNOWN: usize = 10_000;
+
+impl Known {
+    /// The appends of a group went through.
+    pub(crate) fn learn(&mut self, appends: &Appends, finished: &[LogId]) {
+        if self.0.len() > MAX_KNOWN {
+            self.0.clear();
+        }
+        for (log, append) in appends.grown() {
+            if let Some(lines) = append.tail.lines {
+                self.0.insert(*log, (append.tail.length, lines));
+            }
+        }
+        self.0.retain(|log, _| !finished.contains(log));
+    }
+
+    fn of(&self, log: LogId, length: u64) -> Option<Lines> {
+        self.0.get(&log).filter(|(known, _)| *known == length).map(|(_, lines)| *lines)
+    }
 }
 
 #[derive(Debug)]
@@ -47,9 +89,11 @@ impl Appends {
         if let Some(append) = self.logs.get(&log) {
             return Ok(append.tail.length + append.added);
         }
-        let last = last_piece(tables.log_pieces.read()?, log)?;
-        let length = last.map_or(0, |(offset, piece)| offset + u64::from(piece.length));
-        let tail = Tail { length, last };
+        let last = blocks::last_written(tables, log)?;
+        let length = last.map_or(0, |block| block.end());
+        let lines = last.is_none().then(Lines::default);
+        let last = last.and_then(|block| block.piece().map(|piece| (block.offset, piece)));
+        let tail = Tail { length, last, lines };
         self.logs.insert(log, Append { tail, added: 0, data: Vec::new() });
         Ok(length)
     }
@@ -80,51 +124,97 @@ impl Appends {
         Ok(runs)
     }
 
-    /// Writes the index rows of runs that lie at `placed`.
-    pub(crate) fn index(&self, tables: &mut Tables<'_>, placed: &[Placed]) -> Result<(), ReadError> {
-        for ((log, append), placed) in self.grown().zip(placed) {
-            let Tail { mut length, mut last } = append.tail;
+    /// Looks up how far in lines the logs are that got bytes.
+    pub(crate) fn count_lines(
+        &mut self,
+        tables: &Tables<'_>,
+        known: &Known,
+        folder: &Path,
+    ) -> Result<(), ReadError> {
+        for (log, append) in self.logs.iter_mut().filter(|(_, append)| append.added > 0) {
+            let tail = &mut append.tail;
+            if tail.lines.is_none() {
+                tail.lines = known.of(*log, tail.length);
+            }
+            if tail.lines.is_none()
+                && let Some(last) = blocks::last_written(tables, *log)?
+            {
+                let (begun, at, last) = last.scan(folder)?;
+                tail.lines = Some(Lines { begun, at, last: Some(last) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the index rows of runs that lie at `placed`, whose lines were looked up.
+    pub(crate) fn index(&mut self, tables: &mut Tables<'_>, placed: &[Placed]) -> Result<(), ReadError> {
+        let grown = self.logs.iter_mut().filter(|(_, append)| append.added > 0);
+        for ((log, append), placed) in grown.zip(placed) {
+            let Tail { length, last, lines } = &mut append.tail;
             let mut position = placed.position;
             let mut changed = false;
+            let lines = lines.get_or_insert_default();
             for (origin, data) in &append.data {
                 for chunk in data.chunks(MAX_PIECE) {
+                    let (at, first_line) = lines.take(*origin, chunk);
                     let new = Piece {
                         segment: placed.segment,
                         position,
                         length: chunk.len() as u32,
                         origin: *origin,
-                        first_line: last.map_or(0, |(_, last)| last.first_line + u64::from(last.lines)),
-                        lines: chunk.iter().filter(|byte| **byte == b'\n').count() as u32,
+                        at,
+                        first_line,
+                        lines: 0,
                     };
-                    last = Some(match last {
-                        Some((offset, last)) if continues(&last, &new) => (
-                            offset,
-                            Piece { length: last.length + new.length, lines: last.lines + new.lines, ..last },
-                        ),
-                        Some(_) | None => {
-                            if changed {
-                                put(tables, *log, last)?;
-                            }
-                            (length, new)
+                    let (offset, mut piece) = match *last {
+                        Some((offset, last)) if continues(&last, &new) => {
+                            (offset, Piece { length: last.length + new.length, ..last })
                         }
-                    });
+                        before => {
+                            if changed {
+                                put(tables, *log, before)?;
+                            }
+                            (*length, new)
+                        }
+                    };
+                    piece.lines = (lines.next() - piece.first_line) as u32;
+                    *last = Some((offset, piece));
                     changed = true;
-                    length += u64::from(new.length);
+                    *length += u64::from(new.length);
                     position += u64::from(new.length);
                 }
             }
-            put(tables, *log, last)?;
+            put(tables, *log, *last)?;
         }
         Ok(())
     }
 
-    /// The logs that got bytes, with their lengths.
+    /// The logs that got bytes, with their lengths after [`Appends::index`].
     pub(crate) fn lengths(&self) -> impl Iterator<Item = (LogId, u64)> {
-        self.grown().map(|(log, append)| (*log, append.tail.length + append.added))
+        self.grown().map(|(log, append)| (*log, append.tail.length))
     }
 
     fn grown(&self) -> impl Iterator<Item = (&LogId, &Append)> {
         self.logs.iter().filter(|(_, append)| append.added > 0)
+    }
+}
+
+impl Lines {
+    /// Goes over a chunk; answers where its first byte stands, and in which line.
+    fn take(&mut self, origin: Origin, chunk: &[u8]) -> (At, u64) {
+        if self.last.replace(origin).is_some_and(|last| last != origin) {
+            self.at = At::Begin;
+        }
+        let at = self.at;
+        self.begun += self.at.count(&chunk[..1]);
+        let first_line = self.begun - 1;
+        self.begun += self.at.count(&chunk[1..]);
+        (at, first_line)
+    }
+
+    /// The line of the next byte, as far as it can be told.
+    fn next(&self) -> u64 {
+        self.begun - u64::from(self.at != At::Begin)
     }
 }
 
@@ -141,20 +231,6 @@ fn put(tables: &mut Tables<'_>, log: LogId, last: Option<Last>) -> Result<(), Re
         tables.log_pieces.write()?.insert((log.0, offset), encode::piece(&piece).as_slice())?;
     }
     Ok(())
-}
-
-/// Returns the last piece of a log with its offset.
-pub(crate) fn last_piece(
-    pieces: &impl ReadableTable<(u64, u64), &'static [u8]>,
-    log: LogId,
-) -> Result<Option<Last>, ReadError> {
-    match pieces.range((log.0, 0)..=(log.0, u64::MAX))?.next_back() {
-        None => Ok(None),
-        Some(row) => {
-            let (key, bytes) = row?;
-            Ok(Some((key.value().1, encode::to_piece(key.value(), bytes.value())?)))
-        }
-    }
 }
 
 /// Returns the segment and its committed end, if the log has it for itself.

@@ -18,6 +18,7 @@ use crate::decisions::Added;
 use crate::encode::{self, BuildsetState, Live};
 use crate::fault::ReadError;
 use crate::ids::Marks;
+use crate::log_work::Aftermath;
 use crate::tables::Tables;
 use crate::writer::Full;
 
@@ -76,6 +77,8 @@ pub(crate) struct Group<'t> {
     pub(crate) waiting: BTreeMap<String, i64>,
     /// What it adds to the records of decisions.
     pub(crate) decided: Added,
+    /// What the archive's work leaves to be done.
+    pub(crate) aftermath: Aftermath,
 }
 
 /// What is left of a group whose tables are closed: what to tell after the commit.
@@ -84,6 +87,7 @@ pub(crate) struct Closed {
     pub(crate) marks: Marks,
     pub(crate) builds: BTreeSet<BuildId>,
     pub(crate) finished: Vec<LogId>,
+    pub(crate) aftermath: Aftermath,
 }
 
 /// Which of the three tables a request lies in.
@@ -142,8 +146,8 @@ impl Group<'_> {
 
     /// Closes the tables, so that the transaction can be committed.
     pub(crate) fn close(self) -> Closed {
-        let Group { tables: _, appends, marks, room: _, builds, finished, waiting: _, decided: _ } = self;
-        Closed { appends, marks, builds, finished }
+        let Group { appends, marks, builds, finished, aftermath, .. } = self;
+        Closed { appends, marks, builds, finished, aftermath }
     }
 
     fn check(&mut self, persist: &Persist, staged: &mut Staged) -> Result<(), Stop> {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use windlass_core::claim::Progress;
 use windlass_core::id::{BuildsetId, Fence, MasterId, RequestId};
+use windlass_core::lines::At;
 use windlass_core::outcome::Outcome;
 use windlass_core::request::{Claim, Completed, Request, Turn};
 use windlass_core::time::Timestamp;
@@ -12,7 +13,7 @@ use windlass_core::value::Origin;
 
 use crate::fault::ReadError;
 
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
 /// Encodes a row as MessagePack with named fields, so that a field can be added later.
 pub(crate) fn pack(row: &impl Serialize) -> Vec<u8> {
@@ -46,33 +47,33 @@ pub(crate) fn unpack<T: DeserializeOwned>(
 }
 
 /// Reads the explicit encodings; every read says whether there was enough.
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*bytes)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.bytes::<1>().map(|[byte]| byte)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.bytes().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.bytes().map(u64::from_le_bytes)
     }
 
-    fn version(&mut self) -> Option<()> {
+    pub(crate) fn version(&mut self) -> Option<()> {
         (self.u8()? == VERSION).then_some(())
     }
 }
 
-fn damaged(table: &'static str, key: impl std::fmt::Debug) -> ReadError {
+pub(crate) fn damaged(table: &'static str, key: impl std::fmt::Debug) -> ReadError {
     ReadError::Row {
         table,
         key: format!("{key:?}"),
@@ -218,20 +219,18 @@ pub(crate) struct Piece {
     pub(crate) position: u64,
     pub(crate) length: u32,
     pub(crate) origin: Origin,
-    /// Newlines of the log before it.
+    /// Where its first byte stands within a line; `In` in pieces of format 2.
+    pub(crate) at: At,
+    /// The line of its first byte.
     pub(crate) first_line: u64,
-    /// Newlines in it.
+    /// The line of the byte behind it, as far as it can be told, less `first_line`.
     pub(crate) lines: u32,
 }
 
 pub(crate) fn piece(piece: &Piece) -> [u8; 34] {
     let mut bytes = [0; 34];
     bytes[0] = VERSION;
-    bytes[1] = match piece.origin {
-        Origin::Stdout => 0,
-        Origin::Stderr => 1,
-        Origin::Header => 2,
-    };
+    bytes[1] = stream(piece.origin) | (piece.at as u8) << 2;
     bytes[2..10].copy_from_slice(&piece.segment.to_le_bytes());
     bytes[10..18].copy_from_slice(&piece.position.to_le_bytes());
     bytes[18..22].copy_from_slice(&piece.length.to_le_bytes());
@@ -244,23 +243,38 @@ pub(crate) fn to_piece(key: (u64, u64), bytes: &[u8]) -> Result<Piece, ReadError
     let decode = || {
         let mut from = Reader(bytes);
         from.version()?;
-        let origin = match from.u8()? {
-            0 => Origin::Stdout,
-            1 => Origin::Stderr,
-            2 => Origin::Header,
-            _ => return None,
-        };
+        let kind = from.u8()?;
+        let (origin, at) = (to_stream(kind & 3)?, At::from_number(kind >> 2)?);
         let (segment, position) = (from.u64()?, from.u64()?);
         Some(Piece {
             segment,
             position,
             origin,
+            at,
             length: from.u32()?,
             first_line: from.u64()?,
             lines: from.u32()?,
         })
     };
     decode().ok_or_else(|| damaged("log_pieces", key))
+}
+
+/// The number of a stream.
+pub(crate) fn stream(origin: Origin) -> u8 {
+    match origin {
+        Origin::Stdout => 0,
+        Origin::Stderr => 1,
+        Origin::Header => 2,
+    }
+}
+
+pub(crate) fn to_stream(number: u8) -> Option<Origin> {
+    match number {
+        0 => Some(Origin::Stdout),
+        1 => Some(Origin::Stderr),
+        2 => Some(Origin::Header),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -329,7 +343,7 @@ mod tests {
         let one = Live { fence: Fence(3), requests: vec![RequestId(1), RequestId(2)] };
         assert_eq!(to_live(1, &live(&one)).unwrap(), one);
         let at =
-            Piece { segment: 1, position: 2, length: 3, origin: Origin::Header, first_line: 4, lines: 5 };
+            Piece { segment: 1, position: 2, length: 3, origin: Origin::Header, at: At::Column, first_line: 4, lines: 5 };
         assert_eq!(to_piece((1, 2), &piece(&at)).unwrap(), at);
     }
 }

@@ -22,6 +22,9 @@ fn copy_of(format: u64) -> tempfile::TempDir {
     for file in ["store.redb", "logs/seg-000001.log"] {
         fs::copy(kept.join(file), copy.path().join(file)).unwrap();
     }
+    if format >= 3 {
+        fs::copy(kept.join("logs/arc-000001.log"), copy.path().join("logs/arc-000001.log")).unwrap();
+    }
     copy
 }
 

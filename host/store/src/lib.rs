@@ -10,10 +10,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod appends;
+mod archive;
+#[cfg(test)]
+mod archive_tests;
 mod artifacts;
 #[cfg(test)]
 mod artifacts_tests;
 mod batch;
+mod blocks;
 mod cas;
 #[cfg(test)]
 mod conformance_tests;
@@ -32,11 +36,14 @@ mod fault;
 mod fence_tests;
 #[cfg(test)]
 mod format_tests;
+mod frames;
 mod ids;
 mod listing;
 #[cfg(test)]
 mod listing_tests;
 mod lock;
+mod log_check;
+mod log_work;
 mod logs;
 mod open;
 mod pending;
@@ -68,11 +75,14 @@ use windlass_core::id::{BuildId, BuildsetId, LogId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::{Committed, Persist};
 
+pub use archive::{Keeping, TendError, Tended};
 pub use artifacts::ArtifactFiles;
 pub use cas::{Cas, CasError};
 pub use fault::ReadError;
+pub use frames::Method;
 pub use ids::Ids;
 pub use listing::RequestFilter;
+pub use logs::LogSize;
 pub use open::{OpenError, Options};
 pub use query::BuildFilter;
 pub use watches::LogProgress;
@@ -95,6 +105,7 @@ struct Shared {
     artifacts: ArtifactFiles,
     /// The folder of the log segments.
     logs: std::path::PathBuf,
+    archive: Mutex<archive::Archive>,
     /// Of records of decisions; the writer looks at it in each commit.
     budget: Arc<Mutex<Budget>>,
     /// Held until the writer is gone.

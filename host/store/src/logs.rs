@@ -1,48 +1,52 @@
-//! Reading logs: by offset, and by line.
+//! Reading logs: by offset, and by line. What is read costs what is read, however long the log is, and whether it
+//! is being written or lies in the archive.
+
+use std::io;
 
 use windlass_core::id::LogId;
+use windlass_core::lines::At;
 use windlass_core::record::LogPiece;
 
-use crate::appends::last_piece;
-use crate::encode::{self, Piece};
+use crate::Store;
+use crate::blocks::{self, Block};
 use crate::fault::ReadError;
 use crate::tables::Snapshot;
-use crate::{Store, segments};
+
+/// So often is looked anew for what was moved into the archive between a look and a read.
+const TRIES: usize = 5;
+
+/// How long a log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSize {
+    /// Bytes.
+    pub bytes: u64,
+    /// Lines that have begun.
+    pub lines: u64,
+}
 
 impl Store {
     /// Returns the length of a log in bytes; 0 for one that has none.
     pub fn log_len(&self, id: LogId) -> Result<u64, ReadError> {
-        let last = last_piece(&self.snapshot()?.log_pieces()?, id)?;
-        Ok(last.map_or(0, |(offset, piece)| offset + u64::from(piece.length)))
+        Ok(blocks::last(&self.snapshot()?, id)?.map_or(0, |block| block.end()))
+    }
+
+    /// Returns the length of a log in bytes and in lines.
+    pub fn log_size(&self, id: LogId) -> Result<LogSize, ReadError> {
+        self.looking(|snapshot| {
+            let Some(last) = blocks::last(snapshot, id)? else { return Ok(LogSize::default()) };
+            let (lines, ..) = last.scan(&self.0.logs)?;
+            Ok(LogSize { bytes: last.end(), lines })
+        })
     }
 
     /// Returns pieces of a log from `offset`, at most `max_bytes` of them together. None: that is the
     /// end so far.
     pub fn read_log(&self, id: LogId, offset: u64, max_bytes: usize) -> Result<Vec<LogPiece>, ReadError> {
-        let snapshot = self.snapshot()?;
-        let mut left = max_bytes;
-        let mut pieces = Vec::new();
-        let Some((first, _)) = piece_at(&snapshot, id, offset)? else { return Ok(pieces) };
-        for row in snapshot.log_pieces()?.range((id.0, first)..=(id.0, u64::MAX))? {
-            let (key, bytes) = row?;
-            let (start, piece) = (key.value().1, encode::to_piece(key.value(), bytes.value())?);
-            let skip = offset.saturating_sub(start);
-            let length = (u64::from(piece.length) - skip).min(left as u64) as usize;
-            if length == 0 {
-                break;
-            }
-            left -= length;
-            let data = segments::read(&self.0.logs, piece.segment, piece.position + skip, length)?;
-            pieces.push(LogPiece { offset: start + skip, origin: piece.origin, data });
-            if left == 0 {
-                break;
-            }
-        }
-        Ok(pieces)
+        self.looking(|snapshot| self.read_from(snapshot, id, offset, max_bytes))
     }
 
     /// Returns pieces of a log from the beginning of line `first_line` (from 0): at most `max_lines`
-    /// lines, and at most `max_bytes` bytes of them. A line ends with a newline, whatever its stream.
+    /// lines, and at most `max_bytes` bytes of them. `core::lines` says what a line is.
     pub fn read_log_lines(
         &self,
         id: LogId,
@@ -53,20 +57,44 @@ impl Store {
         if max_lines == 0 {
             return Ok(Vec::new());
         }
-        let snapshot = self.snapshot()?;
-        let Some(start) = self.line_start(&snapshot, id, first_line)? else { return Ok(Vec::new()) };
-        let mut pieces = self.read_log(id, start, max_bytes)?;
-        let mut lines = 0;
-        for i in 0..pieces.len() {
-            let data = &mut pieces[i].data;
-            let end = data.iter().position(|byte| {
-                lines += u64::from(*byte == b'\n');
-                lines == max_lines
-            });
-            if let Some(end) = end {
-                data.truncate(end + 1);
-                pieces.truncate(i + 1);
-                break;
+        let mut pieces = self.looking(|snapshot| match self.line_start(snapshot, id, first_line)? {
+            Some(start) => self.read_from(snapshot, id, start, max_bytes),
+            None => Ok(Vec::new()),
+        })?;
+        cut_behind(&mut pieces, max_lines);
+        Ok(pieces)
+    }
+
+    /// Looks with a snapshot, and again if what it speaks of has been moved.
+    fn looking<T>(&self, look: impl Fn(&Snapshot) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let mut tries = 1;
+        loop {
+            match look(&self.snapshot()?) {
+                Err(ReadError::Segment { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound && tries < TRIES =>
+                {
+                    tries += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn read_from(
+        &self,
+        snapshot: &Snapshot,
+        id: LogId,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<LogPiece>, ReadError> {
+        let (mut offset, mut left) = (offset, max_bytes as u64);
+        let mut pieces = Vec::new();
+        while left > 0 {
+            let Some(block) = blocks::at(snapshot, id, offset)? else { break };
+            for (origin, data) in block.read(&self.0.logs, offset - block.offset, left)? {
+                let length = data.len() as u64;
+                pieces.push(LogPiece { offset, origin, data });
+                (offset, left) = (offset + length, left - length);
             }
         }
         Ok(pieces)
@@ -77,43 +105,45 @@ impl Store {
         if line == 0 {
             return Ok(Some(0));
         }
-        let Some((mut high, last)) = last_piece(&snapshot.log_pieces()?, id)? else { return Ok(None) };
-        if last.first_line + u64::from(last.lines) < line {
-            return Ok(None);
-        }
-        // The line begins after newline number `line`: find the last piece that begins before it.
-        let before = |piece: &Piece| piece.first_line < line;
-        let mut found = (high, last);
+        let Some(last) = blocks::last(snapshot, id)? else { return Ok(None) };
+        // The last block whose first byte is of an earlier line: the line begins in it, or with the next one.
+        let before = |block: &Block| block.first_line < line;
+        let mut found = last;
         if !before(&last) {
-            let mut low = 0;
+            let (mut low, mut high) = (0, last.offset);
             while low < high {
                 let middle = low + (high - low) / 2;
-                let Some((start, piece)) = piece_at(snapshot, id, middle)? else { break };
-                if before(&piece) {
-                    found = (start, piece);
-                    low = start + u64::from(piece.length);
+                let Some(block) = blocks::at(snapshot, id, middle)? else { break };
+                if before(&block) {
+                    found = block;
+                    low = block.end();
                 } else {
-                    high = start;
+                    high = block.offset;
                 }
             }
         }
-        let (start, piece) = found;
-        let data = segments::read(&self.0.logs, piece.segment, piece.position, piece.length as usize)?;
-        let mut newlines = data.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-        let newline = newlines.nth((line - piece.first_line - 1) as usize);
-        Ok(newline.map(|(at, _)| start + at as u64 + 1))
+        if let Some(start) = found.find(&self.0.logs, line)? {
+            return Ok(Some(found.offset + start));
+        }
+        let next = blocks::at(snapshot, id, found.end())?;
+        Ok(next.filter(|next| next.first_line == line).map(|next| next.offset))
     }
 }
 
-/// Returns the piece that holds the byte at `offset`, with its own offset.
-fn piece_at(snapshot: &Snapshot, id: LogId, offset: u64) -> Result<Option<(u64, Piece)>, ReadError> {
-    match snapshot.log_pieces()?.range((id.0, 0)..=(id.0, offset))?.next_back() {
-        None => Ok(None),
-        Some(row) => {
-            let (key, bytes) = row?;
-            let piece = encode::to_piece(key.value(), bytes.value())?;
-            let start = key.value().1;
-            Ok((offset < start + u64::from(piece.length)).then_some((start, piece)))
+/// Cuts pieces that begin with a line behind so many lines.
+fn cut_behind(pieces: &mut Vec<LogPiece>, lines: u64) {
+    let (mut at, mut begun) = (At::Begin, 0);
+    for i in 0..pieces.len() {
+        if i > 0 && pieces[i - 1].origin != pieces[i].origin {
+            at = At::Begin;
+        }
+        match at.find(&pieces[i].data, lines - begun) {
+            Ok(end) => {
+                pieces[i].data.truncate(end);
+                pieces.truncate(i + usize::from(end > 0));
+                return;
+            }
+            Err(here) => begun += here,
         }
     }
 }

@@ -10,6 +10,8 @@ use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
 use windlass_core::decision::Budget;
 
+use crate::appends::Known;
+use crate::archive::Archive;
 use crate::artifacts::{self, ArtifactFiles};
 use crate::cas::Cas;
 use crate::counting::Counting;
@@ -167,11 +169,14 @@ fn open(
     if found > FORMAT {
         return Err(OpenError::NewerFormat { folder: folder.to_owned(), found, known: FORMAT });
     }
-    let Seeds { ids, marks, segments, artifacts } = seeds(&database).map_err(&broken)?;
+    let Seeds { ids, marks, segments, archives, artifacts } = seeds(&database).map_err(&broken)?;
 
     let logs = folder.join("logs");
-    let segments = Segments::open(logs.clone(), &segments, make_durable.clone(), counters.syncs.clone())
-        .map_err(failed("open", &logs))?;
+    let (durable, syncs) = (make_durable.clone(), counters.syncs.clone());
+    let segments =
+        Segments::open(logs.clone(), &segments, &archives, durable, syncs).map_err(failed("open", &logs))?;
+    counters.shared_segment.store(segments.shared(), std::sync::atomic::Ordering::Relaxed);
+    let archive = Archive::new(archives.keys().max().map_or(1, |last| last + 1), make_durable.clone());
     let cas = Cas::open(folder.join("cas"))
         .map_err(|source| OpenError::Cas { folder: folder.to_owned(), source })?;
     let folder_of_artifacts = folder.join("artifacts");
@@ -191,6 +196,7 @@ fn open(
         watches: watches.clone(),
         counters: counters.clone(),
         segments,
+        known: Known::default(),
         marks,
         options,
         budget: budget.clone(),
@@ -210,6 +216,7 @@ fn open(
         cas,
         artifacts,
         logs,
+        archive: Mutex::new(archive),
         budget,
         _lock: lock,
     })))
@@ -251,6 +258,8 @@ struct Seeds {
     marks: Marks,
     /// Committed ends and owners of the log segments.
     segments: HashMap<u64, (u64, u64)>,
+    /// Committed ends of archives.
+    archives: HashMap<u64, u64>,
     /// Builds and numbers of artifacts.
     artifacts: BTreeSet<(u64, u64)>,
 }
@@ -263,6 +272,11 @@ fn seeds(database: &Database) -> Result<Seeds, ReadError> {
         let (number, end) = row?;
         segments.insert(number.value(), end.value());
     }
+    let mut archives = HashMap::new();
+    for row in snapshot.archives()?.iter()? {
+        let (number, row) = row?;
+        archives.insert(number.value(), row.value().0);
+    }
     let artifacts = artifacts::known(&snapshot)?;
-    Ok(Seeds { ids, marks, segments, artifacts })
+    Ok(Seeds { ids, marks, segments, archives, artifacts })
 }

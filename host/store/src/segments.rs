@@ -4,7 +4,7 @@
 //! that a long log is read in long runs and removed by removing a file. A segment's committed end is a
 //! row of the database: what lies after it was never acknowledged, and is overwritten or cut off.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use windlass_core::id::LogId;
 
 use crate::fault::ReadError;
+use crate::log_work::Aftermath;
 
 /// A log above this length gets a segment of its own.
 pub(crate) const OWN_ABOVE: u64 = 1 << 20;
@@ -75,30 +76,37 @@ pub(crate) struct Segments {
     shared: Option<Shared>,
     own: HashMap<u64, File>,
     next: u64,
-    /// Bytes of all segments up to their committed ends.
+    /// Bytes of all segments and archives up to their committed ends.
     pub(crate) used: u64,
+    /// Segments that a log has for itself.
+    owned: HashSet<u64>,
 }
 
 impl Segments {
-    /// Takes over the folder: `ends` are the committed rows. Files without a row, and bytes after a
-    /// committed end, are what a crash left: they go.
+    /// Takes over the folder: `ends` are the committed rows of segments, `archives` those of archives. Files
+    /// without a row, and bytes after a committed end, are what a crash left: they go.
     pub(crate) fn open(
         folder: PathBuf,
         ends: &HashMap<u64, (u64, u64)>,
+        archives: &HashMap<u64, u64>,
         make_durable: MakeDurable,
         syncs: Arc<AtomicU64>,
     ) -> io::Result<Segments> {
         fs::create_dir_all(&folder)?;
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
-            let Some(number) = number_of(&entry.path()) else { continue };
-            match ends.get(&number) {
+            let end = match (number_of(&entry.path(), "seg-"), number_of(&entry.path(), "arc-")) {
+                (Some(number), _) => ends.get(&number).map(|(end, _)| *end),
+                (None, Some(number)) => archives.get(&number).copied(),
+                (None, None) => continue,
+            };
+            match end {
                 None => fs::remove_file(entry.path())?,
-                Some((end, _)) => {
+                Some(end) => {
                     let length = entry.metadata()?.len();
-                    if length > *end {
-                        OpenOptions::new().write(true).open(entry.path())?.set_len(*end)?;
-                    } else if length < *end {
+                    if length > end {
+                        OpenOptions::new().write(true).open(entry.path())?.set_len(end)?;
+                    } else if length < end {
                         let path = entry.path();
                         tracing::error!(path = %path.display(), length, expected = end, "a log segment has lost bytes");
                     }
@@ -113,7 +121,8 @@ impl Segments {
             shared: None,
             own: HashMap::new(),
             next: last + 1,
-            used: ends.values().map(|(end, _)| end).sum(),
+            used: ends.values().map(|(end, _)| end).chain(archives.values()).sum(),
+            owned: ends.iter().filter(|(_, (_, owner))| *owner != 0).map(|(number, _)| *number).collect(),
         };
         let open_end = ends
             .iter()
@@ -211,11 +220,48 @@ impl Segments {
     /// The transaction that names what was written is committed.
     pub(crate) fn confirm(&mut self, written: &Written) {
         self.used += written.bytes;
-        for (segment, end, _) in &written.ends {
+        for (segment, end, owner) in &written.ends {
+            if *owner != 0 {
+                self.owned.insert(*segment);
+            }
             if let Some(shared) = self.shared.as_mut().filter(|shared| shared.number == *segment) {
                 shared.end = *end;
             }
         }
+    }
+
+    /// What the archive did is committed: files of which nobody speaks any more go.
+    pub(crate) fn confirm_work(&mut self, aftermath: &Aftermath) {
+        if aftermath.seal {
+            self.shared = None;
+        }
+        self.used += aftermath.grown;
+        for (number, end) in &aftermath.segments {
+            self.own.remove(number);
+            self.owned.remove(number);
+            self.remove(&path(&self.folder, *number), *end);
+        }
+        for (number, end) in &aftermath.archives {
+            self.remove(&archive_path(&self.folder, *number), *end);
+        }
+    }
+
+    fn remove(&mut self, path: &Path, end: u64) {
+        self.used -= end;
+        if let Err(error) = fs::remove_file(path) {
+            // The next open finds it without a row.
+            tracing::warn!(path = %path.display(), %error, "a file of logs that nobody reads stays behind");
+        }
+    }
+
+    /// The segment that small logs share now; 0: the next one is not made yet.
+    pub(crate) fn shared(&self) -> u64 {
+        self.shared.as_ref().filter(|shared| shared.end < SHARED_UP_TO).map_or(0, |shared| shared.number)
+    }
+
+    /// Whether some log has a segment for itself.
+    pub(crate) fn has_owned(&self) -> bool {
+        !self.owned.is_empty()
     }
 
     fn durable(&self, file: &File, path: &Path) -> io::Result<()> {
@@ -253,10 +299,14 @@ pub(crate) fn read(folder: &Path, segment: u64, position: u64, length: usize) ->
     }
 }
 
-fn path(folder: &Path, number: u64) -> PathBuf {
+pub(crate) fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("seg-{number:06}.log"))
 }
 
-fn number_of(path: &Path) -> Option<u64> {
-    path.file_name()?.to_str()?.strip_prefix("seg-")?.strip_suffix(".log")?.parse().ok()
+pub(crate) fn archive_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("arc-{number:06}.log"))
+}
+
+fn number_of(path: &Path, prefix: &str) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix(prefix)?.strip_suffix(".log")?.parse().ok()
 }

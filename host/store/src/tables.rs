@@ -10,7 +10,7 @@ use crate::fault::ReadError;
 
 /// The version of all encodings below. A change of any raises it, and `upgrade` learns to read the old.
 /// A table that starts empty needs no new format: it is made when a store is opened.
-pub(crate) const FORMAT: u64 = 2;
+pub(crate) const FORMAT: u64 = 3;
 
 /// A table of a write transaction, opened when it is first asked for: each one that is open has its root
 /// written by the commit, changed or not, and most batches touch few.
@@ -144,6 +144,13 @@ tables! {
     logs_by_build LOGS_BY_BUILD: (u64, u64) => ();
     /// Log id, offset in the log -> where the bytes lie.
     log_pieces LOG_PIECES: (u64, u64) => &'static [u8];
+    /// Log id, offset in the log -> where the bytes of a finished log lie, and which lines: what was in `log_pieces`.
+    log_frames LOG_FRAMES: (u64, u64) => &'static [u8];
+    /// Archive number -> its committed end, the log that has it for itself (0: it is shared), and when the last of
+    /// its logs ended.
+    archives ARCHIVES: u64 => (u64, u64, u64);
+    /// Archive number, log id: the logs in it.
+    archive_logs ARCHIVE_LOGS: (u64, u64) => ();
     /// Segment number -> its committed end, and the log that has it for itself (0: it is shared).
     segments SEGMENTS: u64 => (u64, u64);
     /// Decision id -> packed `Decision`, its fields without their names.

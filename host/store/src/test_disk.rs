@@ -23,13 +23,29 @@ pub(crate) struct Disk {
     pub(crate) segments: HashMap<PathBuf, u64>,
     pub(crate) syncs: u64,
     pub(crate) crash_at: Option<u64>,
+    /// Whose files are kept as they are at that moment: later ones may be removed, and were not.
+    folder: Option<PathBuf>,
+    pub(crate) files: HashMap<PathBuf, Vec<u8>>,
 }
 
 impl Disk {
     /// Counts a sync; returns whether it still reaches the disk.
     fn sync(&mut self) -> bool {
         self.syncs += 1;
+        if self.crash_at == Some(self.syncs)
+            && let Some(folder) = &self.folder
+        {
+            for entry in std::fs::read_dir(folder.join("logs")).unwrap() {
+                let path = entry.unwrap().path();
+                self.files.insert(path.clone(), std::fs::read(&path).unwrap());
+            }
+        }
         self.crash_at.is_none_or(|crash| self.syncs < crash)
+    }
+
+    /// The crash comes at this sync of the store in `folder`.
+    pub(crate) fn stop_at(&mut self, crash: Option<u64>, folder: &Path) {
+        (self.crash_at, self.folder) = (crash, Some(folder.to_owned()));
     }
 
     pub(crate) fn crashed(&self) -> bool {

@@ -7,9 +7,7 @@ use windlass_core::artifact::{ArtifactKind, ArtifactRow};
 use windlass_core::change::SourceStamp;
 use windlass_core::decision::{Decision, Done, Seen};
 use windlass_core::digest::Digest;
-use windlass_core::id::{
-    ArtifactId, BuildId, BuildsetId, DecisionId, Fence, LogId, MasterId, RequestId, StepId,
-};
+use windlass_core::id::{ArtifactId, BuildId, BuildsetId, DecisionId, Fence, LogId, MasterId, RequestId, StepId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::policy::{Answer, Lookup, SlaveInfo, Usage};
@@ -129,7 +127,7 @@ pub(crate) fn step(id: u64, build: u64, position: u32, fence: u64) -> Persist {
 
 pub(crate) fn log(id: u64, build: u64, finished: bool, fence: u64) -> Persist {
     let log =
-        LogRow { id: LogId(id), build: BuildId(build), step: StepId(1), name: "stdio".into(), finished };
+        LogRow { finished, ..LogRow::begun(LogId(id), BuildId(build), StepId(1), "stdio".into()) };
     Persist::PutLog { fence: Fence(fence), log }
 }
 

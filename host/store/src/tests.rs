@@ -440,7 +440,7 @@ async fn a_newer_format_is_refused_in_words() {
     transaction.commit().unwrap();
     drop(database);
     let error = Store::open(folder.path(), Options::default()).unwrap_err();
-    assert!(error.to_string().ends_with("has format 99, this version knows up to 2: use a newer Windlass"));
+    assert!(error.to_string().ends_with("has format 99, this version knows up to 3: use a newer Windlass"));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use redb::ReadableTable;
 use windlass_core::artifact::ArtifactRow;
 use windlass_core::claim::Progress;
 use windlass_core::decision::Decision;
-use windlass_core::record::{BuildRow, LogRow, StepRow};
+use windlass_core::record::{BuildRow, StepRow};
 use windlass_core::request::{Buildset, Request, Turn};
 
 use crate::Store;
@@ -16,6 +16,7 @@ use crate::batch::Place;
 use crate::decisions::BYTES;
 use crate::encode::{self, unpack};
 use crate::fault::ReadError;
+use crate::log_check;
 use crate::tables::Snapshot;
 
 /// So many flaws are told.
@@ -31,7 +32,8 @@ impl Store {
         waiting(&snapshot, &requests, &mut flaws)?;
         buildsets(&snapshot, &requests, &mut flaws)?;
         builds(&snapshot, &requests, &mut flaws)?;
-        steps_and_logs(&snapshot, &mut flaws)?;
+        steps(&snapshot, &mut flaws)?;
+        log_check::logs(&snapshot, &self.0.logs, &mut flaws)?;
         decisions(&snapshot, &mut flaws)?;
         artifacts(&snapshot, &mut flaws)?;
         numbers(&snapshot, &requests, &mut flaws)?;
@@ -40,10 +42,10 @@ impl Store {
     }
 }
 
-struct Flaws(Vec<String>);
+pub(crate) struct Flaws(Vec<String>);
 
 impl Flaws {
-    fn tell(&mut self, flaw: impl FnOnce() -> String) {
+    pub(crate) fn tell(&mut self, flaw: impl FnOnce() -> String) {
         // More than are told only say that there are more.
         if self.0.len() <= TOLD {
             self.0.push(flaw());
@@ -51,7 +53,7 @@ impl Flaws {
     }
 
     /// Both must have the same elements.
-    fn same<T: Ord + std::fmt::Debug>(&mut self, what: &str, is: &BTreeSet<T>, should: &BTreeSet<T>) {
+    pub(crate) fn same<T: Ord + std::fmt::Debug>(&mut self, what: &str, is: &BTreeSet<T>, should: &BTreeSet<T>) {
         is.difference(should).for_each(|extra| self.tell(|| format!("{what} has {extra:?} for nothing")));
         should.difference(is).for_each(|lost| self.tell(|| format!("{what} lacks {lost:?}")));
     }
@@ -207,39 +209,13 @@ fn builds(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Result
     Ok(())
 }
 
-fn steps_and_logs(snapshot: &Snapshot, flaws: &mut Flaws) -> Result<(), ReadError> {
+fn steps(snapshot: &Snapshot, flaws: &mut Flaws) -> Result<(), ReadError> {
     let builds = snapshot.builds()?;
     for row in snapshot.steps()?.iter()? {
         let (key, row) = row?;
         let step: StepRow = unpack("steps", key.value(), row.value())?;
         if builds.get(step.build.0)?.is_none() || key.value() != (step.build.0, step.id.0) {
             flaws.tell(|| format!("{} is a step of no build", step.id));
-        }
-    }
-    let (mut indexed, mut rows) = (BTreeSet::new(), BTreeSet::new());
-    for row in snapshot.logs_by_build()?.iter()? {
-        indexed.insert(row?.0.value());
-    }
-    for row in snapshot.logs()?.iter()? {
-        let (id, row) = row?;
-        let log: LogRow = unpack("logs", id.value(), row.value())?;
-        rows.insert((log.build.0, id.value()));
-    }
-    flaws.same("`logs_by_build`", &indexed, &rows);
-
-    let segments = snapshot.segments()?;
-    let mut end = (0, 0);
-    for row in snapshot.log_pieces()?.iter()? {
-        let (key, row) = row?;
-        let (log, offset) = key.value();
-        let piece = encode::to_piece(key.value(), row.value())?;
-        if offset != if end.0 == log { end.1 } else { 0 } {
-            flaws.tell(|| format!("log {log} has a gap or an overlap at {offset}"));
-        }
-        end = (log, offset + u64::from(piece.length));
-        let last = piece.position + u64::from(piece.length);
-        if segments.get(piece.segment)?.is_none_or(|segment| segment.value().0 < last) {
-            flaws.tell(|| format!("log {log} has bytes beyond the end of segment {}", piece.segment));
         }
     }
     Ok(())

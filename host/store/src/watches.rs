@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Mutex;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use windlass_core::id::{BuildId, BuildsetId, LogId};
 use windlass_core::outcome::Outcome;
 
@@ -25,6 +25,8 @@ pub struct LogProgress {
 pub(crate) struct Watches {
     pub(crate) logs: Followed<LogId, LogProgress>,
     pub(crate) builds: Followed<BuildId, u64>,
+    /// The archive has something to do.
+    pub(crate) to_tend: Notify,
     /// How they ended, once they have.
     pub(crate) buildsets: Followed<BuildsetId, Option<Outcome>>,
     /// The ends of all of them.
@@ -36,6 +38,7 @@ impl Default for Watches {
         Watches {
             logs: Followed::default(),
             builds: Followed::default(),
+            to_tend: Notify::new(),
             buildsets: Followed::default(),
             ends: broadcast::channel(ENDS).0,
         }

@@ -12,10 +12,11 @@ use windlass_core::decision::Budget;
 use windlass_core::id::LogId;
 use windlass_core::persist::{Committed, Persist, Refusal};
 
-use crate::appends::Appends;
+use crate::appends::{Appends, Known};
 use crate::batch::{Closed, Group, Room, Stop};
 use crate::fault::ReadError;
 use crate::ids::Marks;
+use crate::log_work::{Aftermath, Work};
 use crate::open::Options;
 use crate::segments::{Segments, Written};
 use crate::tables::Tables;
@@ -100,6 +101,8 @@ pub(crate) struct Counters {
     pub(crate) database_bytes: Arc<AtomicU64>,
     pub(crate) log_bytes: AtomicU64,
     pub(crate) log_bytes_held: AtomicU64,
+    /// The segment that small logs share now, before rows speak of it; 0: there is none.
+    pub(crate) shared_segment: AtomicU64,
 }
 
 impl Counters {
@@ -121,8 +124,15 @@ type Answer = Result<Committed, CommitError>;
 
 #[derive(Debug)]
 struct Job {
-    batch: Vec<Persist>,
+    what: What,
     reply: oneshot::Sender<Answer>,
+}
+
+#[derive(Debug)]
+enum What {
+    Batch(Vec<Persist>),
+    /// Of the archive.
+    Work(Work),
 }
 
 /// The line before the writer. It has no bound of its own, because to stand in line must not wait
@@ -142,11 +152,19 @@ struct Waiting {
 
 impl Queue {
     pub(crate) fn push(&self, batch: Vec<Persist>) -> oneshot::Receiver<Answer> {
+        self.stand(What::Batch(batch))
+    }
+
+    pub(crate) fn push_work(&self, work: Work) -> oneshot::Receiver<Answer> {
+        self.stand(What::Work(work))
+    }
+
+    fn stand(&self, what: What) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
         let mut waiting = self.waiting.lock().expect("nothing panics in here");
         // A closed queue drops the job, and with it the sender: the answer is `Closed`.
         if !waiting.closed {
-            waiting.jobs.push(Job { batch, reply });
+            waiting.jobs.push(Job { what, reply });
             self.wake.notify_one();
         }
         answer
@@ -177,6 +195,7 @@ pub(crate) struct Writer {
     pub(crate) watches: Arc<Watches>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) segments: Segments,
+    pub(crate) known: Known,
     pub(crate) marks: Marks,
     pub(crate) options: Options,
     pub(crate) budget: Arc<Mutex<Budget>>,
@@ -252,10 +271,15 @@ impl Writer {
             finished: Vec::new(),
             waiting: BTreeMap::new(),
             decided: Default::default(),
+            aftermath: Aftermath::default(),
         };
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
-            answers.push(match group.add(&job.batch) {
+            let done = match &job.what {
+                What::Batch(batch) => group.add(batch),
+                What::Work(work) => group.work(work).map(|()| Committed::default()).map_err(Stop::Fault),
+            };
+            answers.push(match done {
                 Ok(committed) => Ok(committed),
                 Err(Stop::Refused(refusal)) => Err(CommitError::Refused(refusal)),
                 Err(Stop::Full(why)) => {
@@ -283,6 +307,8 @@ impl Writer {
                     return Ok(Attempt::NoRoom(error));
                 }
             };
+            self.counters.shared_segment.store(self.segments.shared(), Ordering::Release);
+            group.appends.count_lines(&group.tables, &self.known, self.segments.folder())?;
             group.appends.index(&mut group.tables, &written.placed)?;
             for (segment, end, owner) in &written.ends {
                 group.tables.segments.write()?.insert(segment, (*end, *owner))?;
@@ -290,11 +316,19 @@ impl Writer {
         }
         let budget = *self.budget.lock().expect("nothing panics while it is held");
         group.write_sums(&self.marks, budget)?;
-        let Closed { appends, marks, builds, finished } = group.close();
+        let Closed { appends, marks, builds, finished, aftermath } = group.close();
         transaction.commit()?;
 
         self.marks = marks;
+        let shared = self.segments.shared();
         self.segments.confirm(&written);
+        self.segments.confirm_work(&aftermath);
+        self.known.learn(&appends, &finished);
+        self.counters.shared_segment.store(self.segments.shared(), Ordering::Release);
+        let is_full = shared != 0 && self.segments.shared() == 0 && !aftermath.seal;
+        if is_full || !finished.is_empty() && self.segments.has_owned() {
+            self.watches.to_tend.notify_one();
+        }
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters.log_bytes.fetch_add(written.bytes, Ordering::Relaxed);
         self.counters.log_bytes_held.store(self.segments.used, Ordering::Relaxed);

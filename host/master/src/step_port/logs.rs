@@ -209,7 +209,7 @@ fn join(pieces: &mut Vec<Piece>, piece: Piece) -> usize {
 }
 
 fn row(id: LogId, build: BuildId, step: StepId, name: &str, finished: bool) -> LogRow {
-    LogRow { id, build, step, name: name.to_owned(), finished }
+    LogRow { finished, ..LogRow::begun(id, build, step, name.to_owned()) }
 }
 
 /// Log names stand in URLs and on command lines.

@@ -67,7 +67,7 @@ async fn a_build_that_was_cut_off_ends_as_retry_and_its_request_waits_again() {
     };
     let hook = "windlass:shell-command".to_owned();
     let running = StepRow::begun(step, build, 0, "true".to_owned(), hook, Digest::of(b""), Timestamp(1));
-    let log = LogRow { id: LogId(1), build, step, name: "stdio".to_owned(), finished: false };
+    let log = LogRow::begun(LogId(1), build, step, "stdio".to_owned());
     let batch = vec![
         Persist::Claim { requests: vec![request], master: MasterId(1), fence, at: Timestamp(1) },
         Persist::PutBuild(row),

@@ -1,0 +1,191 @@
+//! A log that may have so many bytes: its beginning and its end are kept, what lies between is counted, hashed
+//! and dropped.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::value::Origin;
+
+/// The most runs of the end: each has one stream, and one that changes with each byte is bounded, too.
+const MAX_RUNS: usize = 4096;
+
+/// How much of a log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Bytes from its beginning.
+    pub head: u64,
+    /// And bytes of its end, if it is longer.
+    pub tail: usize,
+}
+
+/// What was dropped of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Where it was: an offset in what is kept.
+    pub at: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Their BLAKE3.
+    pub hash: Digest,
+}
+
+/// Lets the beginning through and keeps the end.
+#[derive(Clone, Debug)]
+pub struct Excerpt {
+    limit: Limit,
+    passed: u64,
+    tail: VecDeque<u8>,
+    /// The streams of what is in `tail`.
+    runs: VecDeque<(Origin, usize)>,
+    dropped: u64,
+    hash: blake3::Hasher,
+}
+
+impl Excerpt {
+    /// Of a log that has nothing yet.
+    #[must_use]
+    pub fn new(limit: Limit) -> Excerpt {
+        let (tail, runs) = (VecDeque::new(), VecDeque::new());
+        Excerpt { limit, passed: 0, tail, runs, dropped: 0, hash: blake3::Hasher::new() }
+    }
+
+    /// Takes what comes next and returns what of it belongs to the beginning.
+    pub fn push(&mut self, origin: Origin, mut data: Bytes) -> Bytes {
+        let room = usize::try_from(self.limit.head - self.passed).unwrap_or(usize::MAX);
+        if data.len() > room {
+            let mut rest = data.split_off(room);
+            self.passed = self.limit.head;
+            // What is longer than the end drops all that the end had, and its own beginning.
+            let over = rest.len().saturating_sub(self.limit.tail);
+            if over > 0 {
+                self.drop_front(self.tail.len());
+                self.drop_bytes(&rest.split_to(over));
+            }
+            self.drop_front((self.tail.len() + rest.len()).saturating_sub(self.limit.tail));
+            self.tail.extend(rest.iter());
+            match self.runs.back_mut() {
+                Some((last, length)) if *last == origin => *length += rest.len(),
+                _ if rest.is_empty() => {}
+                _ => self.runs.push_back((origin, rest.len())),
+            }
+            if self.runs.len() > MAX_RUNS {
+                self.drop_front(self.runs[0].1);
+            }
+        } else {
+            self.passed += data.len() as u64;
+        }
+        data
+    }
+
+    /// How much will be dropped if nothing more comes.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Whether all that came so far was let through.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.runs.is_empty() && self.dropped == 0
+    }
+
+    /// The log has ended: what was dropped, if anything was, and the end.
+    #[must_use]
+    pub fn finish(mut self) -> (Option<Cut>, Vec<(Origin, Bytes)>) {
+        let hash = Digest::from_bytes(*self.hash.finalize().as_bytes());
+        let cut = (self.dropped > 0).then_some(Cut { at: self.passed, bytes: self.dropped, hash });
+        let tail = self.runs.iter().map(|(origin, length)| (*origin, self.tail.drain(..*length).collect()));
+        (cut, tail.collect())
+    }
+
+    fn drop_front(&mut self, count: usize) {
+        let (first, second) = self.tail.as_slices();
+        let in_first = count.min(first.len());
+        self.hash.update(&first[..in_first]);
+        self.hash.update(&second[..count - in_first]);
+        self.tail.drain(..count);
+        self.dropped += count as u64;
+        let mut left = count;
+        while left > 0 {
+            let (_, length) = self.runs.front_mut().expect("BUG: the end has bytes of no stream");
+            let gone = left.min(*length);
+            *length -= gone;
+            left -= gone;
+            if *length == 0 {
+                self.runs.pop_front();
+            }
+        }
+    }
+
+    fn drop_bytes(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.dropped += bytes.len() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn beginning_and_end_stay_and_what_is_dropped_is_hashed() {
+        let mut excerpt = Excerpt::new(Limit { head: 3, tail: 2 });
+        let passed = ["ab", "cde", "fgh"].map(|data| excerpt.push(Origin::Stdout, data.into()));
+        assert_eq!(passed, ["ab", "c", ""]);
+        let (cut, tail) = excerpt.finish();
+        assert_eq!(cut, Some(Cut { at: 3, bytes: 3, hash: Digest::of(b"def") }));
+        assert_eq!(tail, [(Origin::Stdout, Bytes::from("gh"))]);
+    }
+
+    #[test]
+    fn a_log_that_fits_with_its_end_has_no_cut() {
+        let mut excerpt = Excerpt::new(Limit { head: 3, tail: 2 });
+        assert_eq!(excerpt.push(Origin::Stderr, "abcd".into()), "abc");
+        assert!(!excerpt.is_whole());
+        assert_eq!(excerpt.push(Origin::Header, "e".into()), "");
+        let (cut, tail) = excerpt.finish();
+        assert_eq!(cut, None);
+        assert_eq!(tail, [(Origin::Stderr, "d".into()), (Origin::Header, "e".into())]);
+    }
+
+    #[test]
+    fn an_end_of_very_many_runs_is_bounded() {
+        let mut excerpt = Excerpt::new(Limit { head: 0, tail: 1 << 20 });
+        for n in 0..3 * MAX_RUNS {
+            let origin = if n % 2 == 0 { Origin::Stdout } else { Origin::Stderr };
+            excerpt.push(origin, "x".into());
+        }
+        assert_eq!(excerpt.dropped(), 2 * MAX_RUNS as u64);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_without_a_record(
+            pieces in prop::collection::vec((0u8..3, prop::collection::vec(any::<u8>(), 0..9)), 0..30),
+            head in 0u64..40,
+            tail in 0usize..40,
+        ) {
+            let origins = [Origin::Stdout, Origin::Stderr, Origin::Header];
+            let mut excerpt = Excerpt::new(Limit { head, tail });
+            let (mut all, mut kept) = (Vec::new(), Vec::new());
+            for (origin, data) in pieces {
+                let origin = origins[usize::from(origin)];
+                all.extend(data.iter().map(|byte| (origin, *byte)));
+                kept.extend(excerpt.push(origin, data.into()).iter().map(|byte| (origin, *byte)));
+            }
+            let (cut, end) = excerpt.finish();
+            let end: Vec<_> = end.iter().flat_map(|(origin, data)| data.iter().map(|byte| (*origin, *byte))).collect();
+            prop_assert!(kept.len() as u64 <= head && end.len() <= tail);
+            let dropped: Vec<u8> = all[kept.len()..all.len() - end.len()].iter().map(|(_, byte)| *byte).collect();
+            prop_assert_eq!(&all[..kept.len()], kept.as_slice());
+            prop_assert_eq!(&all[all.len() - end.len()..], end.as_slice());
+            let expected = (!dropped.is_empty())
+                .then(|| Cut { at: head, bytes: dropped.len() as u64, hash: Digest::of(&dropped) });
+            prop_assert_eq!(cut, expected);
+        }
+    }
+}

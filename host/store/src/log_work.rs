@@ -1,0 +1,113 @@
+//! What the archive has the writer do: rows of logs that move or go, in commits among all others.
+
+use redb::ReadableTable;
+use windlass_core::id::LogId;
+use windlass_core::record::LogRow;
+
+use crate::batch::Group;
+use crate::encode;
+use crate::fault::ReadError;
+use crate::frames::{self, Frame};
+
+/// One piece of work.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Nothing more comes into the shared segment.
+    Seal,
+    /// Frames are durable and take the place of pieces.
+    Archive(Archived),
+    /// No piece speaks of the segment any more.
+    DropSegment(u64),
+    /// Logs that are too old lose their frames.
+    Expire { archive: u64, frames: Vec<(u64, u64)>, logs: Vec<LogId> },
+    /// No frame speaks of the archive any more.
+    DropArchive(u64),
+}
+
+/// What was written behind the end of an archive.
+#[derive(Debug)]
+pub(crate) struct Archived {
+    pub(crate) number: u64,
+    /// The log that has it for itself, or 0.
+    pub(crate) owner: u64,
+    pub(crate) before: u64,
+    pub(crate) end: u64,
+    pub(crate) newest: u64,
+    pub(crate) moves: Vec<Move>,
+}
+
+/// A part of a log: the offsets of its pieces, and its frames with theirs.
+#[derive(Debug)]
+pub(crate) struct Move {
+    pub(crate) log: LogId,
+    pub(crate) pieces: Vec<u64>,
+    pub(crate) frames: Vec<(u64, Frame)>,
+}
+
+/// What is to be done once the group is committed.
+#[derive(Debug, Default)]
+pub(crate) struct Aftermath {
+    pub(crate) seal: bool,
+    /// Bytes that came to archives.
+    pub(crate) grown: u64,
+    /// Segments and archives that nobody speaks of, with their ends.
+    pub(crate) segments: Vec<(u64, u64)>,
+    pub(crate) archives: Vec<(u64, u64)>,
+}
+
+impl Group<'_> {
+    /// Does a piece of work.
+    pub(crate) fn work(&mut self, work: &Work) -> Result<(), ReadError> {
+        match work {
+            Work::Seal => self.aftermath.seal = true,
+            Work::Archive(archived) => self.archive(archived)?,
+            Work::DropSegment(number) => {
+                if let Some(row) = self.tables.segments.write()?.remove(number)? {
+                    self.aftermath.segments.push((*number, row.value().0));
+                }
+            }
+            Work::Expire { archive, frames, logs } => {
+                for frame in frames {
+                    self.tables.log_frames.write()?.remove(frame)?;
+                }
+                for log in logs {
+                    self.tables.archive_logs.write()?.remove((*archive, log.0))?;
+                    self.mark_expired(*log)?;
+                }
+            }
+            Work::DropArchive(number) => {
+                if let Some(row) = self.tables.archives.write()?.remove(number)? {
+                    self.aftermath.archives.push((*number, row.value().0));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn archive(&mut self, archived: &Archived) -> Result<(), ReadError> {
+        let Archived { number, owner, before, end, newest, moves } = archived;
+        for Move { log, pieces, frames } in moves {
+            for piece in pieces {
+                self.tables.log_pieces.write()?.remove((log.0, *piece))?;
+            }
+            for (offset, frame) in frames {
+                let row = frames::encode(frame);
+                self.tables.log_frames.write()?.insert((log.0, *offset), row.as_slice())?;
+            }
+            self.tables.archive_logs.write()?.insert((*number, log.0), ())?;
+        }
+        self.tables.archives.write()?.insert(number, (*end, *owner, *newest))?;
+        self.aftermath.grown += end - before;
+        Ok(())
+    }
+
+    fn mark_expired(&mut self, log: LogId) -> Result<(), ReadError> {
+        let logs = self.tables.logs.write()?;
+        let row = match logs.get(log.0)? {
+            Some(row) => encode::unpack::<LogRow>("logs", log.0, row.value())?,
+            None => return Ok(()),
+        };
+        logs.insert(log.0, encode::pack(&LogRow { expired: true, ..row }).as_slice())?;
+        Ok(())
+    }
+}
