@@ -80,7 +80,7 @@ fn a_maximum_that_a_reconfig_raises_wakes_who_waits() {
     let sets = [site.submit("b"), site.submit("b")];
     let first = site.running("b");
     let why = format!("waits for lock `db`, held by build {first} of `b`");
-    let status = site.until("the second waits", |s| s["builders"][0]["waiting"] == why.as_str());
+    let status = site.until("the second waits", |s| s["builders"][0]["waiting"]["why"] == why.as_str());
     assert_eq!((&status["pending"], &status["builders"][0]["building"]), (&Value::from(1), &Value::from(1)));
     site.configure(&config(&site, "db = { max = 2 }", &builders));
     let done = site.windlass(&["reconfig"]);

@@ -103,7 +103,7 @@ fn each_policy_of_a_builder_fails_for_itself_and_says_what_happens_instead() {
     // A gate that fails is a closed one, and says so.
     site.ok(&["force", "gated", "--reason", "trap", "--json"]);
     let status = site.until("the gate has failed", |s| !s["builders"][1]["waiting"].is_null());
-    assert_eq!(status["builders"][1]["waiting"], "`wayward:wayward` gives no answer");
+    assert_eq!(status["builders"][1]["waiting"]["why"], "`wayward:wayward` gives no answer");
     assert_eq!(policy(&status, "builder gated", "can-start-build")["faults"], 1);
 }
 
@@ -121,7 +121,9 @@ fn a_reload_of_the_same_bytes_lifts_a_suspension_and_what_was_held_goes_on() {
     // The suspension is the hook's: it is there for the other builder, too, which waits and says why.
     let waiting = site.submit("held");
     let status = site.until("the other builder is held", |s| !s["builders"][1]["waiting"].is_null());
-    assert_eq!(status["builders"][1]["waiting"], "`wayward:wayward` is suspended after errors");
+    let held = &status["builders"][1]["waiting"];
+    assert_eq!(held["why"], "`wayward:wayward` is suspended after errors");
+    assert_eq!(held["until"], status["policies"][0]["suspended_until"]);
     let (b, held) =
         (policy(&status, "builder b", "next-slave"), policy(&status, "builder held", "next-slave"));
     assert_eq!((counts(b), counts(held)), ([3, 0, 3, 4, 1], [0, 0, 0, 1, 1]));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use windlass_tests::fixtures::component;
-use windlass_tests::site::Site;
+use windlass_tests::site::{Site, eventually};
 
 /// Builds for a reason, waits for the end, and answers the request.
 fn built(site: &Site, reason: &str) -> String {
@@ -54,6 +54,19 @@ fn why_tells_each_decision_of_a_request_and_a_build_and_asks_it_again_also_after
     let nothing = failed["verified"]["nothing"].as_str().unwrap();
     assert!(nothing.contains("gave no answer"), "{nothing}");
 
+    // The build itself names who failed, and where more is said.
+    let build = why["requests"][0]["builds"][0]["id"].to_string();
+    let detail = site.ok(&["build", &build, "--json"]);
+    let policy = &detail["failed_policies"][0];
+    assert_eq!((&policy["hook"], &policy["decision"]), (&"wayward:wayward".into(), &failed["id"]));
+    let text = shown(&site, &["build", &build]);
+    let digest = &policy["digest"].as_str().unwrap()[..12];
+    for words in
+        [&format!("policy next-build wayward:wayward {digest} failed"), "told to", "`windlass why build-"]
+    {
+        assert!(text.contains(words), "no `{words}` in:\n{text}");
+    }
+
     let text = shown(&site, &["why", &trap, "--verify"]);
     for words in [
         "built by build",
@@ -65,6 +78,35 @@ fn why_tells_each_decision_of_a_request_and_a_build_and_asks_it_again_also_after
         "1 the same",
     ] {
         assert!(text.contains(words), "no `{words}` in:\n{text}");
+    }
+}
+
+/// An interpreter draws its time and its chance from the decision: the same bytes answer the same.
+#[test]
+fn decisions_of_a_policy_in_javascript_come_out_the_same_again() {
+    let policies = "next_slave = \"js:last\"\nmerge_requests = \"js:same-reason\"";
+    let builder = Site::builder("b", "true", policies).replace("merge_requests = false\n", "");
+    let mut site = Site::new(&["w1", "w2"], &builder);
+    site.plugin("js", &windlass_tests::languages::component("js/all"));
+    site.start_master();
+    // They wait together: two for one reason, and one for another.
+    let wish = |reason| site.ok(&["force", "b", "--reason", reason, "--json"])["requests"][0].to_string();
+    let requests = [wish("one"), wish("one"), wish("another")];
+    for worker in ["w1", "w2"] {
+        site.start_worker(worker);
+    }
+    for request in requests {
+        let done = eventually("its build has ended", || {
+            let why = site.ok(&["why", &request, "--verify", "--json"]);
+            why["requests"][0]["outcome"].is_string().then_some(why)
+        });
+        let decisions = done["decisions"].as_array().unwrap();
+        let kinds: Vec<&str> = decisions.iter().map(|d| d["policy"]["kind"].as_str().unwrap()).collect();
+        assert!(kinds.contains(&"merge-requests"), "{done}");
+        for decision in decisions {
+            assert_eq!(decision["policy"]["hook"].as_str().unwrap().split(':').next(), Some("js"));
+            assert_eq!(decision["verified"], "same", "{decision}");
+        }
     }
 }
 

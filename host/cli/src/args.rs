@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use windlass_build::Language;
+use windlass_master::view::{RequestFilter, RequestState};
 
 /// A continuous-integration master and its workers, in which every decision is a plugin.
 ///
@@ -84,6 +85,21 @@ pub enum Command {
     },
     /// Show the locks: who holds them, and who waits for whom
     Locks,
+    /// Show the workers: who is connected, how busy they are, who is in quarantine
+    ///
+    /// A worker that is lost before a build got anywhere gets nothing new for a while, longer each time.
+    #[command(after_help = "Example:\n  windlass workers release w1    it is mended: let it build again")]
+    Workers {
+        /// What to do with one.
+        #[command(subcommand)]
+        order: Option<Workers>,
+    },
+    /// List requests: who waits, at which place and for what
+    #[command(after_help = "Examples:\n  windlass requests                     what waits, the first ones first\n  \
+                            windlass requests --builder tests     only what waits for `tests`\n  \
+                            windlass requests --state held        what a policy or a retry holds back, and until when\n  \
+                            windlass why 12                       all about request 12")]
+    Requests(RequestsOrder),
     /// List builds, the newest first
     Builds {
         /// Only of this builder
@@ -160,6 +176,60 @@ pub enum Command {
     /// Everything happens in a fresh directory and on this machine. Ends with a summary, and with
     /// exit code 0 only if all was well.
     Demo(Demo),
+}
+
+/// What to do with a worker.
+#[derive(Debug, Subcommand)]
+pub enum Workers {
+    /// End the quarantine of a worker, and forget why it was
+    Release {
+        /// Its name
+        worker: String,
+    },
+}
+
+/// Which requests to list.
+#[derive(Debug, Args)]
+pub struct RequestsOrder {
+    /// Only of this builder
+    #[arg(long)]
+    pub builder: Option<String>,
+    /// Which of them
+    #[arg(long, value_enum, default_value_t)]
+    pub state: State,
+    /// How many, 1,000 at most
+    #[arg(long, short = 'n', default_value_t = 20)]
+    pub limit: u32,
+    /// Go on after a page: what it says at its end
+    #[arg(long, value_name = "PLACE")]
+    pub after: Option<String>,
+}
+
+/// Which requests.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum State {
+    /// Those that wait, in the order in which they come
+    #[default]
+    Pending,
+    /// Those of them that a policy or a retry holds back for now
+    Held,
+    /// Those that are being built
+    Claimed,
+    /// All that there ever were, the newest first
+    All,
+}
+
+impl From<RequestsOrder> for RequestFilter {
+    fn from(order: RequestsOrder) -> RequestFilter {
+        let RequestsOrder { builder, state, limit, after } = order;
+        let state = match state {
+            State::Pending => RequestState::Pending,
+            State::Held => RequestState::Held,
+            State::Claimed => RequestState::Claimed,
+            State::All => RequestState::All,
+        };
+        RequestFilter { builder, state, after, limit: Some(limit as usize) }
+    }
 }
 
 /// Asks why.

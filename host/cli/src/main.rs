@@ -19,13 +19,15 @@ mod place;
 mod plugin;
 mod progress;
 mod query;
+mod requests;
 mod why;
+mod workers;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Workers};
 use exit::{Exit, Failed};
 use output::{BAD, paint, tame_lines};
 
@@ -90,6 +92,11 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Force(order) => order::force(&client()?, order, json).await,
         Command::Status { verbose } => query::status(&client()?, verbose, json).await,
         Command::Locks => locks::locks(&client()?, json).await,
+        Command::Workers { order: None } => workers::workers(&client()?, json).await,
+        Command::Workers { order: Some(Workers::Release { worker }) } => {
+            workers::release(&client()?, &worker, json).await
+        }
+        Command::Requests(order) => requests::requests(&client()?, order, json).await,
         Command::Builds { builder, worker, running, limit } => {
             let filter = windlass_master::view::BuildFilter {
                 builder,

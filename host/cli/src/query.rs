@@ -8,10 +8,10 @@ use windlass_web::client::Client;
 use crate::exit::{Exit, Failed};
 use crate::locks;
 use crate::output::{
-    BAD, FAINT, GOOD, HEADING, RUNNING, Table, WARN, cut, duration, outcome_style, outcome_word, paint, size,
-    tame,
+    BAD, FAINT, HEADING, RUNNING, Table, WARN, cut, duration, outcome_style, outcome_word, paint, size, tame,
 };
 use crate::place::now_ms;
+use crate::{requests, workers};
 
 const PLAIN: Style = Style::new();
 
@@ -40,22 +40,7 @@ pub async fn status(client: &Client, verbose: bool, json: bool) -> Result<Exit, 
         status.listen,
         status.memory.map(|m| format!(", {} in memory", size(m))).unwrap_or_default(),
     );
-    let mut workers = Table::new(&["worker", "", "running", "load", "version"]);
-    for worker in &status.workers {
-        let (style, state) = match worker.connected {
-            Some(since) => (GOOD, format!("connected {}", duration(now.ms_since(since)))),
-            None => (WARN, "not connected".to_owned()),
-        };
-        let slots = worker.max_builds.map_or("no limit".to_owned(), |m| m.to_string());
-        workers.row(vec![
-            (PLAIN, worker.name.clone()),
-            (style, state),
-            (PLAIN, format!("{} of {slots}", worker.running)),
-            (FAINT, worker.load.map_or("-".to_owned(), |l| format!("{l:.2}"))),
-            (FAINT, worker.version.clone().unwrap_or_default()),
-        ]);
-    }
-    print!("\n{workers}");
+    print!("\n{}", workers::table(&status));
     let mut builders = Table::new(&["builder", "pending", "building", "last build", ""]);
     for builder in &status.builders {
         let (style, last) = match &builder.last {
@@ -70,7 +55,7 @@ pub async fn status(client: &Client, verbose: bool, json: bool) -> Result<Exit, 
             (if builder.pending > 0 { WARN } else { PLAIN }, builder.pending.to_string()),
             (PLAIN, builder.building.to_string()),
             (style, last),
-            (FAINT, builder.waiting.clone().unwrap_or_default()),
+            (FAINT, builder.waiting.as_ref().map(|wait| requests::words(wait, now)).unwrap_or_default()),
         ]);
     }
     print!("\n{builders}");
@@ -182,7 +167,8 @@ pub async fn builds(client: &Client, filter: view::BuildFilter, json: bool) -> R
 }
 
 /// The parts of a query that are there, percent-encoded.
-fn form_urlencoded(parts: &[(&str, Option<String>)]) -> String {
+#[must_use]
+pub fn form_urlencoded(parts: &[(&str, Option<String>)]) -> String {
     let present =
         parts.iter().filter_map(|(name, value)| Some(format!("{name}={}", encode(value.as_deref()?))));
     present.collect::<Vec<_>>().join("&")
@@ -272,6 +258,22 @@ fn print_detail(detail: &view::BuildDetail) {
         ]);
     }
     print!("\n{components}");
+    for failed in &detail.failed_policies {
+        let policy = format!("{} {} {}", failed.kind, failed.hook, failed.digest.short());
+        println!(
+            "{}",
+            paint(
+                WARN,
+                format_args!("policy {} failed: {}", tame(&policy), cut(&tame(&failed.fault), SHOWN))
+            )
+        );
+    }
+    if !detail.failed_policies.is_empty() {
+        println!(
+            "{}",
+            paint(FAINT, format_args!("`windlass why build-{}` shows what was done instead", build.id))
+        );
+    }
     if !detail.properties.is_empty() {
         let mut properties = Table::new(&["property", "value", "set by"]);
         for property in &detail.properties {

@@ -16,6 +16,7 @@ use crate::output::{
     BAD, FAINT, GOOD, HEADING, WARN, count, cut, duration, micros, outcome_style, outcome_word, paint, tame,
 };
 use crate::query::{print_json, took};
+use crate::requests::words;
 
 const PLAIN: Style = Style::new();
 
@@ -117,8 +118,7 @@ fn print_waits(waits: &view::Waits, now: Timestamp) {
         (ahead, false) => format!("{} before it", count(ahead, "request")),
         (ahead, true) => format!("more than {} before it", count(ahead, "request")),
     };
-    let why = waits.why.as_deref().unwrap_or("its builder's turn is right now");
-    println!("  {}", paint(WARN, format_args!("waits: {}; {ahead}", tame(why))));
+    println!("  {}", paint(WARN, format_args!("waits: {}; {ahead}", tame(&words(&waits.wait, now)))));
     for build in &waits.running {
         let since = duration(now.ms_since(build.started));
         println!(

@@ -81,25 +81,31 @@ impl Problems {
 /// What is said of a worker in quarantine.
 fn quarantine(worker: &schedule::WorkerStatus, now: Timestamp) -> Option<String> {
     let seconds = worker.quarantine?.ms_since(now).div_ceil(1_000);
+    let (name, times) = (&worker.name, worker.failures);
+    let lost = if times == 1 { "once".to_owned() } else { format!("{times} times in a row") };
     Some(format!(
-        "worker `{}` gets nothing new for {seconds} s: it was lost before a build got anywhere; a reconfig lifts that",
-        worker.name
+        "worker `{name}` gets nothing new for {seconds} s: it was lost {lost} before a build got anywhere; \
+         `windlass workers release {name}` lifts that"
     ))
 }
 
 fn workers(running: &Running, world: &World, board: &schedule::Status) -> Vec<view::WorkerStatus> {
     let connected: BTreeMap<String, _> =
         running.links.connected().into_iter().map(|worker| (worker.name.clone(), worker)).collect();
-    let at_work: BTreeMap<&str, u32> = board.workers.iter().map(|w| (w.name.as_str(), w.running)).collect();
+    let on_board: BTreeMap<&str, &schedule::WorkerStatus> =
+        board.workers.iter().map(|worker| (worker.name.as_str(), worker)).collect();
     let one = |worker: &windlass_config::config::Worker| {
         let link = connected.get(&worker.name);
+        let shown = on_board.get(worker.name.as_str());
         view::WorkerStatus {
             name: worker.name.clone(),
             connected: link.map(|link| link.since),
-            running: at_work.get(worker.name.as_str()).copied().unwrap_or_default(),
+            running: shown.map_or(0, |shown| shown.running),
             max_builds: worker.max_builds,
             version: link.map(|link| link.version.clone()),
             load: link.and_then(|link| link.load),
+            quarantine: shown.and_then(|shown| shown.quarantine),
+            failures: shown.map_or(0, |shown| shown.failures),
             facts: link
                 .map(|link| link.facts.iter().map(|f| (f.name.clone(), f.value.to_json())).collect())
                 .unwrap_or_default(),
@@ -142,7 +148,7 @@ fn builders(
                     summary: row.summary,
                 })
             }),
-            waiting: queue.and_then(|queue| Some(queue.wait.as_ref()?.why.clone())),
+            waiting: queue.and_then(|queue| queue.wait.clone()),
         }
     };
     world.config.builders.iter().map(one).collect()

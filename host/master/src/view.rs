@@ -19,7 +19,9 @@ pub use crate::view_plugin::{
     Capability, Hook, Plugin, PluginChange, PluginChanges, PluginStats, PluginUsage, PolicyBudget,
     PolicyStatus, Replaced, UseStats,
 };
-pub use crate::view_why::{Decision, Estimate, Waits, Why, WhyRequest};
+pub use crate::view_request::{ListedRequest, RequestFilter, RequestPage, RequestState};
+pub use crate::view_why::{Decision, Estimate, FailedPolicy, Waits, Why, WhyRequest};
+pub use windlass_core::schedule::{Wait, WaitsFor};
 
 /// How the master is: `windlass status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +86,10 @@ pub struct WorkerStatus {
     pub version: Option<String>,
     /// Its load average divided by its cores.
     pub load: Option<f64>,
+    /// Until when it gets nothing new, since it was lost before builds got anywhere; none: it is not in quarantine.
+    pub quarantine: Option<Timestamp>,
+    /// How often that happened since a build last went well on it.
+    pub failures: u32,
     /// Facts about the machine: `os`, `arch`, `cores`, `hostname`.
     pub facts: BTreeMap<String, serde_json::Value>,
 }
@@ -106,7 +112,7 @@ pub struct BuilderStatus {
     /// The newest build that ended.
     pub last: Option<LastBuild>,
     /// Why its requests wait, where some do.
-    pub waiting: Option<String>,
+    pub waiting: Option<Wait>,
 }
 
 /// The newest finished build of a builder.
@@ -229,6 +235,8 @@ pub struct BuildDetail {
     pub steps: Vec<Step>,
     /// Every component that acted on it.
     pub components: Vec<Component>,
+    /// The policies that failed while it was decided upon: the default rule decided in their place.
+    pub failed_policies: Vec<FailedPolicy>,
     /// What it builds, by codebase.
     pub stamps: Vec<Stamp>,
     /// The changes in it, oldest first.
@@ -468,6 +476,17 @@ pub enum Event {
         build: u64,
         /// The step; its logs are still empty.
         step: Step,
+/// What was held against a worker until a person released it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// The worker.
+    pub worker: String,
+    /// Until when its quarantine would have lasted; none: it was in none.
+    pub quarantine: Option<Timestamp>,
+    /// How often it was lost before a build got anywhere, since one last went well on it.
+    pub failures: u32,
+}
+
     },
     /// A log of a step began: from now on it can be read and followed.
     LogStarted {

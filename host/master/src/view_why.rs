@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use windlass_core::decision;
 use windlass_core::decision::replay::Verified;
+use windlass_core::digest::Digest;
 use windlass_core::time::Timestamp;
 
-use crate::view::{Build, Request};
+use crate::view::{Build, Request, Wait};
 
 /// Why: `windlass why`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,8 +45,9 @@ pub struct Waits {
     pub ahead: usize,
     /// There are more than that.
     pub ahead_is_cut: bool,
-    /// Why the builder's requests wait; none: it is their turn right now.
-    pub why: Option<String>,
+    /// What it waits for.
+    #[serde(flatten)]
+    pub wait: Wait,
     /// Builds that run on its workers.
     pub running: Vec<Build>,
     /// How long it may take to begin; none: too little is known.
@@ -63,6 +65,36 @@ pub struct Estimate {
     pub median_ms: u64,
     /// So many recent builds, all successful, were looked at.
     pub builds: usize,
+}
+
+/// A policy that failed while a build was decided upon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedPolicy {
+    /// Its decision's number.
+    pub decision: u64,
+    /// The kind of the hook.
+    pub kind: String,
+    /// The qualified hook.
+    pub hook: String,
+    /// Its bytes.
+    pub digest: Digest,
+    /// Why there was no answer to follow.
+    pub fault: String,
+}
+
+impl FailedPolicy {
+    /// A decision, if its policy failed.
+    pub(crate) fn of(decision: decision::Decision) -> Option<FailedPolicy> {
+        let decision::Decision { id, policy, fallback, .. } = decision;
+        let fault = fallback?;
+        Some(FailedPolicy {
+            decision: id.0,
+            kind: policy.kind,
+            hook: policy.hook,
+            digest: policy.digest,
+            fault,
+        })
+    }
 }
 
 /// A decision of a policy.

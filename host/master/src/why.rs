@@ -46,10 +46,10 @@ pub(crate) async fn request(
 ) -> Result<Option<view::Why>, ReadError> {
     bring_up_to_date(running).await;
     let reader = Arc::clone(running);
-    match blocking(move || of_request(&reader, id)).await? {
-        Some((request, decisions)) => Ok(Some(answer(running, None, vec![request], decisions, verify).await)),
-        None => Ok(None),
-    }
+    let Some((request, decisions)) = blocking(move || of_request(&reader, id)).await? else {
+        return Ok(None);
+    };
+    Ok(Some(answer(running, None, vec![request], decisions, verify).await))
 }
 
 /// What led to a build.
@@ -60,12 +60,18 @@ pub(crate) async fn build(
 ) -> Result<Option<view::Why>, ReadError> {
     bring_up_to_date(running).await;
     let reader = Arc::clone(running);
-    match blocking(move || of_build(&reader, id)).await? {
-        Some((row, requests, decisions)) => {
-            Ok(Some(answer(running, Some(view::Build::of(&row)), requests, decisions, verify).await))
-        }
-        None => Ok(None),
-    }
+    let Some((row, requests, decisions)) = blocking(move || of_build(&reader, id)).await? else {
+        return Ok(None);
+    };
+    Ok(Some(answer(running, Some(view::Build::of(&row)), requests, decisions, verify).await))
+}
+
+/// The policies that failed while a build was decided upon.
+pub(crate) fn failed(store: &Store, build: &BuildRow) -> Result<Vec<view::FailedPolicy>, ReadError> {
+    // What was decided for a build touched the request that it began for.
+    let Some(first) = build.requests.first() else { return Ok(Vec::new()) };
+    let decisions = store.decisions_of_request(*first, SHOWN)?.into_iter();
+    Ok(decisions.filter(|d| d.build == Some(build.id)).filter_map(view::FailedPolicy::of).collect())
 }
 
 type OfRequest = (view::WhyRequest, Vec<Decision>);
@@ -124,10 +130,17 @@ async fn bring_up_to_date(running: &Running) {
 async fn answer(
     running: &Running,
     build: Option<view::Build>,
-    requests: Vec<view::WhyRequest>,
+    mut requests: Vec<view::WhyRequest>,
     records: Vec<Decision>,
     verify: bool,
 ) -> view::Why {
+    for request in &mut requests {
+        let Some(waits) = &mut request.waits else { continue };
+        let of = (request.request.builder.clone(), RequestId(request.request.id));
+        if let Some(wait) = running.dispatcher.waits(vec![of]).await.pop() {
+            waits.wait = wait;
+        }
+    }
     let world = running.world.load_full();
     let mut verifier = Verifier::new(&running.runtime, &running.store, &world.generation);
     let mut decisions = Vec::with_capacity(records.len());
@@ -164,7 +177,6 @@ fn waits(running: &Running, request: &Request) -> Result<view::Waits, ReadError>
     let workers = builder.map_or(&[][..], |builder| &builder.workers);
     let on_them: Vec<BuildRow> =
         store.running_builds()?.into_iter().filter(|row| workers.contains(&row.worker)).collect();
-    let shown = board.builders.iter().find(|shown| shown.name == request.builder);
     let recent = BuildFilter {
         builder: Some(request.builder.clone()),
         complete: Some(true),
@@ -176,7 +188,8 @@ fn waits(running: &Running, request: &Request) -> Result<view::Waits, ReadError>
     Ok(view::Waits {
         ahead,
         ahead_is_cut: ahead == COUNTED,
-        why: shown.and_then(|shown| Some(shown.wait.as_ref()?.why.clone())),
+        // Asked for once all has been read.
+        wait: view::Wait::default(),
         running: on_them.iter().map(view::Build::of).collect(),
         estimate: estimate(ahead as u64, slots, free, took),
     })

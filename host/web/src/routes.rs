@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use windlass_core::text::chain;
 use windlass_master::{
-    ForceError, Handle, LogError, PollError, QueryError, ReconfigError, StopError, WithdrawError, view,
+    ForceError, Handle, ListError, LogError, PollError, QueryError, ReconfigError, ReleaseError, StopError,
+    WithdrawError, view,
 };
 
 use crate::error::ApiError;
@@ -33,6 +34,8 @@ pub fn routes(master: Handle, stop: CancellationToken) -> Router {
         .route("/builds/{build}/stop", post(stop_build))
         .route("/builds/{build}/steps/{step}/logs/{log}", get(log))
         .route("/buildsets/{buildset}", get(buildset))
+        .route("/workers/{worker}/release", post(release_worker))
+        .route("/requests", get(requests))
         .route("/requests/{request}/cancel", post(cancel_request))
         .route("/requests/{request}/why", get(why_request))
         .route("/builds/{build}/why", get(why_build))
@@ -106,6 +109,20 @@ async fn log(
 
 async fn buildset(State(api): State<Api>, Path(id): Path<u64>) -> Result<Json<view::Buildset>, ApiError> {
     api.master.buildset(id)?.map(Json).ok_or_else(|| ApiError::not_found(format_args!("buildset {id}")))
+}
+
+async fn release_worker(
+    State(api): State<Api>,
+    Path(worker): Path<String>,
+) -> Result<Json<view::Released>, ApiError> {
+    Ok(Json(api.master.release_worker(&worker).await?))
+}
+
+async fn requests(
+    State(api): State<Api>,
+    Query(filter): Query<view::RequestFilter>,
+) -> Result<Json<view::RequestPage>, ApiError> {
+    Ok(Json(api.master.requests(filter).await?))
 }
 
 async fn cancel_request(
@@ -240,6 +257,26 @@ impl From<LogError> for ApiError {
 impl From<StopError> for ApiError {
     fn from(error: StopError) -> ApiError {
         ApiError::new("not-found", chain(&error))
+    }
+}
+
+impl From<ReleaseError> for ApiError {
+    fn from(error: ReleaseError) -> ApiError {
+        let code = match &error {
+            ReleaseError::NoSuchWorker { .. } => "not-found",
+            ReleaseError::ShuttingDown => "shutting-down",
+        };
+        ApiError::new(code, chain(&error))
+    }
+}
+
+impl From<ListError> for ApiError {
+    fn from(error: ListError) -> ApiError {
+        let code = match &error {
+            ListError::BadCursor(_) => "bad-argument",
+            ListError::Read(_) => "internal",
+        };
+        ApiError::new(code, chain(&error))
     }
 }
 

@@ -9,8 +9,8 @@ use super::lane::{HeldBy, Lane, Stands};
 use crate::id::RequestId;
 use crate::time::Timestamp;
 
-/// Why something waits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Why something waits; by default it is its turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
     /// In one word.
     pub waits_for: WaitsFor,
@@ -21,7 +21,7 @@ pub struct Wait {
 }
 
 /// What something waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaitsFor {
     /// A builder of that name in the configuration.
@@ -43,6 +43,7 @@ pub enum WaitsFor {
     /// The store.
     Store,
     /// Its turn: nothing else is in its way.
+    #[default]
     Turn,
 }
 
