@@ -119,6 +119,12 @@ pub enum Command {
     Build {
         /// Its number
         build: u64,
+        /// Its hidden steps, too
+        #[arg(long)]
+        all: bool,
+        /// Only its properties, with what set them
+        #[arg(long, conflicts_with = "all")]
+        properties: bool,
     },
     /// Show what a request waits for, or what led to a build: each decision of a policy about it
     ///
@@ -285,6 +291,15 @@ pub struct Force {
     /// A property of the build; may be given several times
     #[arg(long = "property", value_name = "NAME=VALUE")]
     pub properties: Vec<String>,
+    /// A unified diff that goes on top of the source, as `git diff` writes it; `-` reads it from standard input
+    #[arg(long, value_name = "FILE")]
+    pub patch: Option<PathBuf>,
+    /// So many leading parts of the patch's paths are left away
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "patch")]
+    pub patch_level: u32,
+    /// Where the patch applies, below the source
+    #[arg(long, value_name = "FOLDER", default_value = "", hide_default_value = true, requires = "patch")]
+    pub patch_dir: String,
     /// Why, for its record
     #[arg(long, default_value = "asked from the command line")]
     pub reason: String,

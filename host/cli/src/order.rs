@@ -1,6 +1,8 @@
 //! Orders to a running master: `force`, `cancel`, `stop`, `reconfig`, `poll`.
 
 use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
 
 use anstream::{eprintln, println};
 use anstyle::Style;
@@ -24,6 +26,14 @@ pub async fn force(client: &Client, order: args::Force, json: bool) -> Result<Ex
         properties: properties(&order.properties)?,
         reason: Some(order.reason),
         owner: std::env::var("USER").ok(),
+        patch: match &order.patch {
+            Some(file) => Some(view::Patch {
+                body: read_patch(file)?,
+                level: order.patch_level,
+                directory: order.patch_dir,
+            }),
+            None => None,
+        },
     };
     if !order.wait {
         let forced: view::Forced = client.post("/api/v1/force", &body).await?;
@@ -53,6 +63,20 @@ pub async fn force(client: &Client, order: args::Force, json: bool) -> Result<Ex
         println!("{}", paint(outcome_style(done.outcome), outcome_word(done.outcome)));
     }
     Ok(if content(done.outcome) { Exit::Success } else { Exit::Unsuccessful })
+}
+
+fn read_patch(file: &Path) -> Result<Vec<u8>, Failed> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().read_to_end(&mut bytes).map(drop)
+    } else {
+        std::fs::read(file).map(|read| bytes = read)
+    };
+    read.map_err(|error| Failed {
+        exit: Exit::Refused,
+        error: anyhow::Error::new(error).context(format!("failed to read the patch {}", file.display())),
+    })?;
+    Ok(bytes)
 }
 
 /// `request 5`.

@@ -65,6 +65,15 @@ pub struct Patch {
     pub level: u32,
     /// A unified diff.
     pub body: Vec<u8>,
+    /// Where to apply it, below the source.
+    #[serde(default)]
+    pub directory: String,
+    /// Who sent it.
+    #[serde(default)]
+    pub author: String,
+    /// What they said.
+    #[serde(default)]
+    pub comment: String,
 }
 
 /// Which changes a scheduler cares about. Empty: all. Else each list that is not empty must contain

@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use windlass_config::config;
 use windlass_core::builder::{Builder, StepSpec};
-use windlass_core::change::SourceStamp;
+use windlass_core::change::{Patch, SourceStamp};
 use windlass_core::properties::Properties;
 use windlass_core::value::Value;
 
 use crate::hint::hint;
 use crate::submission::Order;
 use crate::view;
+
+/// The largest patch, in bytes: it is in the buildset's row, and in that of each of its builds.
+const MAX_PATCH: usize = 1024 * 1024;
 
 /// Why an order to build was refused.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,9 @@ pub enum ForceError {
         /// What is wrong.
         why: String,
     },
+    /// The patch is none.
+    #[error("the patch cannot be built: {0}")]
+    BadPatch(String),
     /// The master is going down.
     #[error("the master is shutting down")]
     ShuttingDown,
@@ -68,6 +74,7 @@ pub(crate) fn order(force: view::Force, config: &config::Master) -> Result<Order
     properties.set("scheduler", Value::Text(submitter.clone()), "Scheduler");
     let owner = force.owner.as_deref().map(|owner| format!(" by {owner}")).unwrap_or_default();
     let reason = force.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let patch = force.patch.as_ref().map(|sent| patch(sent, &force)).transpose()?;
     Ok(Order {
         builders: vec![builder.name.clone()],
         submitter,
@@ -78,11 +85,33 @@ pub(crate) fn order(force: view::Force, config: &config::Master) -> Result<Order
             project,
             branch: force.branch,
             revision: force.revision,
+            patch,
             ..SourceStamp::default()
         }],
         properties,
         parent: None,
         waited_for: false,
+    })
+}
+
+fn patch(sent: &view::Patch, force: &view::Force) -> Result<Patch, ForceError> {
+    let refuse = |why: String| Err(ForceError::BadPatch(why));
+    if sent.body.is_empty() {
+        return refuse("it is empty".to_owned());
+    }
+    if sent.body.len() > MAX_PATCH {
+        return refuse(format!("it has {} bytes, and may have {MAX_PATCH}", sent.body.len()));
+    }
+    let outside = sent.directory.starts_with('/') || sent.directory.split('/').any(|part| part == "..");
+    if outside {
+        return refuse(format!("its directory `{}` is not one below the source", sent.directory));
+    }
+    Ok(Patch {
+        level: sent.level,
+        body: sent.body.clone(),
+        directory: sent.directory.clone(),
+        author: force.owner.clone().unwrap_or_default(),
+        comment: force.reason.clone().unwrap_or_default(),
     })
 }
 

@@ -268,8 +268,27 @@ pub struct Step {
     pub urls: Vec<(String, String)>,
     /// What failed, where a plugin or the machinery is at fault: plugin, digest and call.
     pub fault: Option<String>,
+    /// People see it only if they ask for all.
+    #[serde(default)]
+    pub hidden: bool,
+    /// What components computed for it.
+    #[serde(default)]
+    pub computed: Vec<Computed>,
     /// Its logs.
     pub logs: Vec<Log>,
+}
+
+/// What a component computed for a step, by the hook `renderer`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Computed {
+    /// For what: `args.env.PATH`, `do_step_if`.
+    pub place: String,
+    /// The qualified hook.
+    pub hook: String,
+    /// The component's bytes.
+    pub digest: Digest,
+    /// What it answered.
+    pub value: serde_json::Value,
 }
 
 /// A log of a step.
@@ -309,6 +328,24 @@ pub struct Stamp {
     pub branch: Option<String>,
     /// The exact revision; none: the newest.
     pub revision: Option<String>,
+    /// The patch on top of it.
+    #[serde(default)]
+    pub patch: Option<PatchInfo>,
+}
+
+/// A patch, without its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchInfo {
+    /// As of `patch -p`.
+    pub level: u32,
+    /// Where it is applied, below the source.
+    pub directory: String,
+    /// Who sent it.
+    pub author: String,
+    /// What they said.
+    pub comment: String,
+    /// In bytes.
+    pub size: usize,
 }
 
 /// A change.
@@ -411,6 +448,42 @@ pub struct Force {
     pub reason: Option<String>,
     /// Who.
     pub owner: Option<String>,
+    /// Goes on top of the source.
+    #[serde(default)]
+    pub patch: Option<Patch>,
+}
+
+/// A patch to build with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patch {
+    /// A unified diff, at most 1 MiB.
+    #[serde(with = "base64")]
+    pub body: Vec<u8>,
+    /// As of `patch -p`.
+    #[serde(default = "one")]
+    pub level: u32,
+    /// Where to apply it, below the source.
+    #[serde(default)]
+    pub directory: String,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Bytes in JSON.
+mod base64 {
+    use data_encoding::BASE64;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&BASE64.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        BASE64.decode(text.as_bytes()).map_err(|error| D::Error::custom(format!("not base64: {error}")))
+    }
 }
 
 /// What became of a [`Force`].
@@ -420,6 +493,17 @@ pub struct Forced {
     pub buildset: u64,
     /// Its requests.
     pub requests: Vec<u64>,
+}
+
+/// What was held against a worker until a person released it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// The worker.
+    pub worker: String,
+    /// Until when its quarantine would have lasted; none: it was in none.
+    pub quarantine: Option<Timestamp>,
+    /// How often it was lost before a build got anywhere, since one last went well on it.
+    pub failures: u32,
 }
 
 /// What a poll that was asked for found.
@@ -476,17 +560,6 @@ pub enum Event {
         build: u64,
         /// The step; its logs are still empty.
         step: Step,
-/// What was held against a worker until a person released it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Released {
-    /// The worker.
-    pub worker: String,
-    /// Until when its quarantine would have lasted; none: it was in none.
-    pub quarantine: Option<Timestamp>,
-    /// How often it was lost before a build got anywhere, since one last went well on it.
-    pub failures: u32,
-}
-
     },
     /// A log of a step began: from now on it can be read and followed.
     LogStarted {

@@ -6,7 +6,7 @@ use windlass_core::record::{self, BuildRow, LogRow, StepRow};
 use windlass_core::request;
 use windlass_runtime::registry::Generation;
 
-use crate::view::{Build, Buildset, Change, Component, Log, Property, Request, Stamp, Step};
+use crate::view::{Build, Buildset, Change, Component, Computed, Log, PatchInfo, Property, Request, Stamp, Step};
 
 impl Build {
     /// A build's row, for people.
@@ -47,7 +47,20 @@ impl Step {
             summary: row.summary.clone(),
             urls: row.urls.clone(),
             fault: row.fault.clone(),
+            hidden: row.hidden,
+            computed: row.computed.iter().map(Computed::from).collect(),
             logs,
+        }
+    }
+}
+
+impl From<&record::Computed> for Computed {
+    fn from(computed: &record::Computed) -> Computed {
+        Computed {
+            place: computed.place.clone(),
+            hook: computed.hook.clone(),
+            digest: computed.digest,
+            value: computed.value.to_json(),
         }
     }
 }
@@ -73,6 +86,18 @@ impl Component {
     }
 }
 
+impl From<&change::Patch> for PatchInfo {
+    fn from(patch: &change::Patch) -> PatchInfo {
+        PatchInfo {
+            level: patch.level,
+            directory: patch.directory.clone(),
+            author: patch.author.clone(),
+            comment: patch.comment.clone(),
+            size: patch.body.len(),
+        }
+    }
+}
+
 impl From<&change::SourceStamp> for Stamp {
     fn from(stamp: &change::SourceStamp) -> Stamp {
         Stamp {
@@ -81,6 +106,7 @@ impl From<&change::SourceStamp> for Stamp {
             repository: stamp.repository.clone(),
             branch: stamp.branch.clone(),
             revision: stamp.revision.clone(),
+            patch: stamp.patch.as_ref().map(PatchInfo::from),
         }
     }
 }

@@ -162,6 +162,18 @@ impl From<model::SourceStamp> for SourceStamp {
     }
 }
 
+impl From<Patch> for step_host::PatchInfo {
+    fn from(patch: Patch) -> step_host::PatchInfo {
+        step_host::PatchInfo {
+            level: patch.level,
+            directory: patch.directory,
+            author: patch.author,
+            comment: patch.comment,
+            size: u32::try_from(patch.body.len()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 impl From<Change> for model::Change {
     fn from(change: Change) -> model::Change {
         model::Change {

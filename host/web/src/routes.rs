@@ -296,7 +296,7 @@ impl From<ForceError> for ApiError {
     fn from(error: ForceError) -> ApiError {
         let code = match &error {
             ForceError::NoSuchBuilder { .. } => "not-found",
-            ForceError::WhichRepository { .. } | ForceError::BadProperty { .. } => "bad-argument",
+            ForceError::WhichRepository { .. } | ForceError::BadProperty { .. } | ForceError::BadPatch(_) => "bad-argument",
             ForceError::ShuttingDown => "shutting-down",
             ForceError::Store(_) => "internal",
         };

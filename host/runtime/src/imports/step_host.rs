@@ -58,9 +58,8 @@ impl step_host::Host for State {
 
     async fn patch(&mut self, codebase: String) -> Answer<Option<step_host::PatchInfo>> {
         let stamps = self.host()?.source_stamps();
-        let patched = stamps.iter().any(|stamp| stamp.codebase == codebase && stamp.patch.is_some());
-        // No source of patches exists yet, so that *none* is the truth as far as one can be told.
-        answer(if patched { Err(Failure::unsupported("`step-host.patch`")) } else { Ok(None) })
+        let patch = stamps.into_iter().find(|stamp| stamp.codebase == codebase).and_then(|stamp| stamp.patch);
+        answer(Ok(patch.map(step_host::PatchInfo::from)))
     }
 
     async fn read_patch(&mut self, codebase: String, offset: u32, max_bytes: u32) -> Answer<Vec<u8>> {
