@@ -107,7 +107,10 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
             };
             query::builds(&client()?, filter, json).await
         }
-        Command::Build { build } => query::build(&client()?, build, json).await,
+        Command::Build { build, all, properties } => {
+            let shown = query::Shown { all, properties };
+            query::build(&client()?, build, shown, json).await
+        }
         Command::Why(order) => why::why(&client()?, &order, json).await,
         Command::Cancel { request } => order::cancel(&client()?, request, json).await,
         Command::Stop { build, reason } => order::stop(&client()?, build, &reason).await,

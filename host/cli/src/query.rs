@@ -182,17 +182,39 @@ pub fn encode(text: &str) -> String {
 }
 
 /// `windlass build N`.
-pub async fn build(client: &Client, build: u64, json: bool) -> Result<Exit, Failed> {
+pub async fn build(client: &Client, build: u64, shown: Shown, json: bool) -> Result<Exit, Failed> {
     let detail: view::BuildDetail = client.get(&format!("/api/v1/builds/{build}")).await?;
-    if json {
-        print_json(&detail);
-    } else {
-        print_detail(&detail);
+    match (shown.properties, json) {
+        (true, true) => print_json(&detail.properties),
+        (true, false) => print!("{}", properties(&detail.properties)),
+        (false, true) => print_json(&detail),
+        (false, false) => print_detail(&detail, shown.all),
     }
     Ok(Exit::Success)
 }
 
-fn print_detail(detail: &view::BuildDetail) {
+/// What is shown of a build.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// Hidden steps, too.
+    pub all: bool,
+    /// Its properties and nothing else.
+    pub properties: bool,
+}
+
+fn properties(list: &[view::Property]) -> Table {
+    let mut properties = Table::new(&["property", "value", "set by"]);
+    for property in list {
+        properties.row(vec![
+            (PLAIN, property.name.clone()),
+            (PLAIN, property.value.to_string()),
+            (FAINT, property.source.clone()),
+        ]);
+    }
+    properties
+}
+
+fn print_detail(detail: &view::BuildDetail, all: bool) {
     let build = &detail.build;
     println!(
         "{} of builder {} (its number {}) on worker {}: {}, {}",
@@ -226,7 +248,8 @@ fn print_detail(detail: &view::BuildDetail) {
         println!("{}", paint(FAINT, tame(&format!("change {} by {}: {title}", change.id, change.author))));
     }
     let mut steps = Table::new(&["step", "outcome", "took", "component", "logs", ""]);
-    for step in &detail.steps {
+    let hidden = detail.steps.iter().filter(|step| step.hidden && !all).count();
+    for step in detail.steps.iter().filter(|step| all || !step.hidden) {
         let took = step.ended.map_or(now_ms(), |e| e.0).saturating_sub(step.started.0);
         let logs: Vec<String> = step.logs.iter().map(|l| format!("{} {}", l.name, size(l.length))).collect();
         steps.row(vec![
@@ -239,6 +262,9 @@ fn print_detail(detail: &view::BuildDetail) {
         ]);
     }
     print!("\n{steps}");
+    if hidden > 0 {
+        println!("{}", paint(FAINT, format_args!("{hidden} hidden; `--all` shows them")));
+    }
     for step in &detail.steps {
         if let Some(fault) = &step.fault {
             println!("{}", paint(BAD, format_args!("{}: {}", tame(&step.name), tame(fault))));
@@ -275,14 +301,6 @@ fn print_detail(detail: &view::BuildDetail) {
         );
     }
     if !detail.properties.is_empty() {
-        let mut properties = Table::new(&["property", "value", "set by"]);
-        for property in &detail.properties {
-            properties.row(vec![
-                (PLAIN, property.name.clone()),
-                (PLAIN, property.value.to_string()),
-                (FAINT, property.source.clone()),
-            ]);
-        }
-        print!("\n{properties}");
+        print!("\n{}", properties(&detail.properties));
     }
 }

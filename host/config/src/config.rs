@@ -65,6 +65,13 @@ pub enum SecretSource {
     File(PathBuf),
     /// In a variable of the master's environment.
     Env(String),
+    /// What a program prints that the master runs.
+    Command {
+        /// The program, which `[grants.secrets]` names, and its arguments.
+        argv: Vec<String>,
+        /// How long it may take, in milliseconds.
+        timeout_ms: u64,
+    },
 }
 
 /// Settings that are refused by a reconfig: they need a restart.

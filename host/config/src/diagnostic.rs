@@ -251,10 +251,7 @@ impl Report {
         let one = |finding: &Finding| {
             let message = tame_lines(&finding.message);
             match &finding.within {
-                Some((text, span)) => {
-                    let character = text.get(..span.start).map_or(0, |before| before.chars().count()) + 1;
-                    format!("{message}, at character {character}")
-                }
+                Some((text, span)) => located(&message, text, span),
                 None => message,
             }
         };
@@ -316,9 +313,9 @@ impl Finding {
         if let Some((text, within)) = self.within.take() {
             let whole = &mut self.labels[0].0;
             // A text with escapes in it reads otherwise in the file: the whole is to blame then.
-            if let Some(at) = source.inner().get(whole.clone()).and_then(|written| written.find(&text)) {
-                let start = whole.start + at;
-                *whole = start + within.start..start + within.end;
+            match source.inner().get(whole.clone()).and_then(|written| written.find(&text)) {
+                Some(at) => *whole = whole.start + at + within.start..whole.start + at + within.end,
+                None => self.message = located(&self.message, &text, &within),
             }
         }
         let (line, column) = place(source.inner(), self.labels[0].0.start);
@@ -334,6 +331,12 @@ impl Finding {
             source: source.clone(),
         }
     }
+}
+
+/// A message with the place in a text that is not shown.
+fn located(message: &str, text: &str, span: &Range<usize>) -> String {
+    let character = text.get(..span.start).map_or(0, |before| before.chars().count()) + 1;
+    format!("{message}, at character {character}")
 }
 
 /// `did you mean …?`, or the known names if they are at most ten.

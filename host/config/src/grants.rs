@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use windlass_core::capability;
 
 use crate::diagnostic::Report;
+use crate::secrets;
 use crate::section::Field;
 
 /// Hook to capability to scope.
@@ -42,7 +43,9 @@ pub(crate) fn read<'a>(field: Field<'a>, what: &'a str, report: &mut Report) -> 
                         format!("{what}: there is no capability `{}`", capability.name),
                     )
                     .near(capability.name, capability::ALL, "");
-            } else if !capability::is_implemented(capability.name) {
+            } else if !capability::is_implemented(capability.name)
+                && (hook.name, capability.name) != (secrets::HOOK, secrets::MASTER_PROCESS)
+            {
                 report
                     .warning(
                         "unused-grant",

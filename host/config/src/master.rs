@@ -47,10 +47,15 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
     }
     locks.check_workers(&worker_names, report);
 
+    // Before the secrets: some of them run programs.
+    let grants =
+        section.take(&["grants"], report).map_or_else(grants::bundled, |f| read_grants(f, hooks, report));
+    let programs = grants.get(secrets::HOOK).and_then(|scopes| scopes.get(secrets::MASTER_PROCESS));
+    let programs = programs.map_or(&[][..], Vec::as_slice);
     let mut secret_names = Names::new("secret");
     let secrets = section
         .take(&["secrets"], report)
-        .map(|f| secrets::read(f, &mut secret_names, hooks, report))
+        .map(|f| secrets::read(f, &mut secret_names, programs, hooks, report))
         .unwrap_or_default();
 
     let max_retries = builder::read_max_retries(&mut section, report).unwrap_or(MAX_RETRIES);
@@ -84,8 +89,6 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
     let sections = list(&mut section, &["schedulers"], "a scheduler", report);
     let schedulers = read_schedulers(sections, &mut builder_names, report);
 
-    let grants =
-        section.take(&["grants"], report).map_or_else(grants::bundled, |f| read_grants(f, hooks, report));
     let db_poll_interval_ms =
         section.take(&["db_poll_interval"], report).and_then(|f| read_interval(f, report)).unwrap_or(60_000);
     let step_deadline_ms = section.take(&["step_deadline"], report);
@@ -231,7 +234,7 @@ fn read_grants(field: Field<'_>, hooks: &Hooks<'_>, report: &mut Report) -> Gran
     let mut grants = grants::bundled();
     grants.extend(own);
     for hook in granted {
-        let known = HookKind::ALL.iter().any(|kind| hooks.find(*kind, hook.name).is_ok());
+        let known = hook.name == secrets::HOOK || HookKind::ALL.iter().any(|kind| hooks.find(*kind, hook.name).is_ok());
         if !known {
             report
                 .warning("unused-grant", hook.key, format!("no loaded plugin offers `{}`", hook.name))

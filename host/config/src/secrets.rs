@@ -21,10 +21,21 @@ use crate::section::{Field, canonical};
 /// The keyword by which a schema closes an argument to secrets; its text says what to do instead.
 const CLOSED: &str = "x-no-secrets";
 
+/// Under this name, `[grants]` say which programs the master may run for secrets.
+pub(crate) const HOOK: &str = "secrets";
+
+/// The capability for that.
+pub(crate) const MASTER_PROCESS: &str = "master-process";
+
+/// How long such a program may take unless the file says so, and at the most.
+const COMMAND_TIMEOUT_MS: u64 = 10_000;
+const MAX_COMMAND_TIMEOUT_MS: u64 = 60_000;
+
 /// Reads `[secrets]`.
 pub(crate) fn read(
     field: Field<'_>,
     names: &mut Names,
+    programs: &[String],
     hooks: &Hooks<'_>,
     report: &mut Report,
 ) -> BTreeMap<String, Secret> {
@@ -36,7 +47,7 @@ pub(crate) fn read(
                 .error("bad-value", entry.key, "this cannot be the name of a secret")
                 .help("at most 64 letters, digits, `_`, `-` and `.`");
         }
-        let Some(secret) = read_one(entry, report) else { continue };
+        let Some(secret) = read_one(entry, programs, report) else { continue };
         match hooks.secret(secret) {
             Ok(secret) => drop(secrets.insert(entry.name.to_owned(), secret)),
             Err(Unusable { message, help, severity }) => {
@@ -52,31 +63,63 @@ pub(crate) fn read(
     secrets
 }
 
-/// `{ file = "…" }` or `{ env = "…" }`.
-fn read_one(entry: Field<'_>, report: &mut Report) -> Option<Secret> {
-    const EXPECTED: &str = "a table: { file = \"PATH\" } or { env = \"NAME\" }, never the value itself";
+/// `{ file = "…" }`, `{ env = "…" }` or `{ command = […] }`. `programs` are those that are granted.
+fn read_one(entry: Field<'_>, programs: &[String], report: &mut Report) -> Option<Secret> {
+    const EXPECTED: &str = "a table: { file = \"PATH\" }, { env = \"NAME\" } or { command = [\"PROGRAM\", …] }, never the value itself";
     if !matches!(entry.node.value, Tree::Table(_)) {
         return entry.wrong(EXPECTED, report);
     }
     let mut section = entry.section("a secret", report)?;
     let file = section.take(&["file"], report);
     let env = section.take(&["env"], report);
+    let command = section.take(&["command"], report);
+    let timeout = section.take(&["timeout"], report);
     let strip = section.take(&["strip"], report).and_then(|f| f.boolean(report));
     section.finish(report);
-    let source = match (file, env) {
-        (Some(file), None) => SecretSource::File(PathBuf::from(file.name(report)?)),
-        (None, Some(env)) => {
+    if let (Some(timeout), None) = (timeout, command) {
+        return timeout.refuse("is of a `command` only", "", report);
+    }
+    let source = match (file, env, command) {
+        (Some(file), None, None) => SecretSource::File(PathBuf::from(file.name(report)?)),
+        (None, None, Some(command)) => read_command(command, timeout, programs, report)?,
+        (None, Some(env), None) => {
             let name = env.name(report)?;
             if name.contains(['=', '\0']) {
                 return env.refuse("cannot be the name of an environment variable", "", report);
             }
             SecretSource::Env(name.to_owned())
         }
-        (None, None) | (Some(_), Some(_)) => {
-            return entry.refuse("needs one of `file` and `env`", "", report);
-        }
+        _ => return entry.refuse("needs one of `file`, `env` and `command`", "", report),
     };
     Some(Secret { source, strip: strip.unwrap_or(true) })
+}
+
+fn read_command(
+    field: Field<'_>,
+    timeout: Option<Field<'_>>,
+    programs: &[String],
+    report: &mut Report,
+) -> Option<SecretSource> {
+    let argv = match &field.node.value {
+        Tree::List(items) if !items.is_empty() => field.strings(report),
+        _ => return field.wrong("a list: the program and its arguments; there is no shell", report),
+    };
+    let timeout_ms = match timeout {
+        None => COMMAND_TIMEOUT_MS,
+        Some(timeout) => match timeout.duration_ms(report)? {
+            ms @ 1..=MAX_COMMAND_TIMEOUT_MS => ms,
+            _ => return timeout.refuse("must be more than nothing and at most a minute", "", report),
+        },
+    };
+    let program = argv.first().filter(|program| !program.is_empty())?;
+    if !programs.iter().any(|granted| granted == "*" || granted == program) {
+        return field.refuse(
+            &format!("runs `{program}` on the master, which nothing grants"),
+            &format!("add `{MASTER_PROCESS} = [\"{program}\"]` to [grants.{HOOK}]"),
+            report,
+        );
+    }
+    Some(SecretSource::Command { argv, timeout_ms })
 }
 
 /// The secrets that the templates of one builder may name.

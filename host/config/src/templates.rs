@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 use windlass_core::policy::HookKind;
 use windlass_core::render::document::{Stand, stand, stand_of};
-use windlass_core::render::{RenderError, Template};
+use windlass_core::render::{Problem, RenderError, Template};
 
 use crate::args::{self, Templates};
 use crate::catalog::Hooks;
@@ -58,10 +58,11 @@ fn check_text(node: &Node, text: &str, known: &dyn Fn(&str) -> bool, report: &mu
     if let Err(RenderError { problem, span, .. }) =
         parsed.and_then(|template| template.check_keywords(text, known))
     {
-        report
-            .error("bad-template", &node.span, problem.to_string())
-            .within(text, &span)
-            .help("`%%(` stands for the two characters themselves");
+        let message = problem.to_string();
+        let finding = report.error("bad-template", &node.span, message).within(text, &span);
+        if let Problem::Unclosed(_) | Problem::Selector(_) = problem {
+            finding.help("`%%(` stands for the two characters themselves");
+        }
     }
 }
 

@@ -19,6 +19,8 @@ mod functions;
 mod lex;
 mod parse;
 #[cfg(test)]
+mod spec_tests;
+#[cfg(test)]
 mod tests;
 
 use std::ops::Range;

@@ -1,12 +1,15 @@
 //! Where the values of secrets are: looked for when a configuration is checked, read when a build sends a
 //! command, and held by that build alone, until it ends.
 
+mod command;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 use windlass_config::config::{self, Secret, SecretSource};
 use windlass_config::{Catalog, HookFacts, Severity, Unusable};
@@ -53,6 +56,10 @@ impl Catalog for Surroundings<'_> {
         if let SecretSource::File(path) = &mut secret.source {
             *path = self.directory.join(&*path);
         }
+        if let (SecretSource::Command { .. }, false) = (&secret.source, self.is_master) {
+            // It would run as whoever looks at the file, and may ask them something.
+            return Ok(secret);
+        }
         match value(&secret) {
             Ok(_) => Ok(secret),
             Err(problem) => {
@@ -73,6 +80,8 @@ enum Problem {
     Exposed { path: String, mode: u32 },
     #[error("is not set: there is no variable `{name}`")]
     Unset { name: String },
+    #[error("cannot be had: {0}")]
+    Command(#[from] command::Failed),
     #[error("is too short: a value has at least {MIN_VALUE} bytes")]
     Short,
     #[error("is too long: a value has at most {MAX_VALUE} bytes")]
@@ -85,6 +94,9 @@ impl Problem {
             Problem::Unreadable { .. } => "write the value into that file, with mode 600".to_owned(),
             Problem::Exposed { path, .. } => format!("run `chmod 600 {path}`"),
             Problem::Unset { name } => format!("start the master with `{name}` in its environment"),
+            Problem::Command(_) => {
+                "run it by hand, as the user of the master and without input: it must print the value and nothing else".to_owned()
+            }
             Problem::Short => {
                 "it would be masked wherever its few letters stand in a log, and be guessed by that"
                     .to_owned()
@@ -101,6 +113,7 @@ fn value(secret: &Secret) -> Result<Vec<u8>, Problem> {
             Some(value) => value.into_encoded_bytes(),
             None => return Err(Problem::Unset { name: name.clone() }),
         },
+        SecretSource::Command { argv, timeout_ms } => command::value(argv, Duration::from_millis(*timeout_ms))?,
     };
     if secret.strip {
         let end = value.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1);
@@ -163,7 +176,7 @@ static HIDDEN: RwLock<BTreeSet<String>> = RwLock::new(BTreeSet::new());
 pub(crate) fn hide(secrets: &BTreeMap<String, Secret>) {
     let names = secrets.values().filter_map(|secret| match &secret.source {
         SecretSource::Env(name) => Some(name.clone()),
-        SecretSource::File(_) => None,
+        SecretSource::File(_) | SecretSource::Command { .. } => None,
     });
     HIDDEN.write().expect("no holder of this lock panics").extend(names);
 }

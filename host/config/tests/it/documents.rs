@@ -1,4 +1,4 @@
-//! The examples in `docs/configuration.md` are files that load.
+//! The examples in `docs/configuration.md` and `docs/rendering.md` are files that load.
 
 use std::path::Path;
 
@@ -20,8 +20,10 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<(usize, &'a str)> {
 
 #[test]
 fn every_example_loads() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
-    let text = std::fs::read_to_string(page).unwrap();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let pages =
+        ["configuration.md", "rendering.md"].map(|page| std::fs::read_to_string(docs.join(page)).unwrap());
+    let text = pages.concat();
     let masters = blocks(&text, "toml");
     let workers = blocks(&text, "toml worker.toml");
     assert!(masters.len() >= 5 && !workers.is_empty(), "{} and {}", masters.len(), workers.len());

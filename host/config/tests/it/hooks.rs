@@ -10,7 +10,7 @@ use windlass_core::value::{Pair, Value};
 
 pub struct Hooks;
 
-const KNOWN: [(HookKind, &str, &str); 21] = [
+const KNOWN: [(HookKind, &str, &str); 22] = [
     (HookKind::SlaveCommand, "windlass", "shell"),
     (HookKind::SlaveCommand, "windlass", "mkdir"),
     (HookKind::SlaveCommand, "windlass", "rmdir"),
@@ -32,6 +32,7 @@ const KNOWN: [(HookKind, &str, &str); 21] = [
     (HookKind::BuildStep, "mine", "broken-schema"),
     (HookKind::BuildStep, "mine", "deploy"),
     (HookKind::BuildStep, "mine", "loud"),
+    (HookKind::Renderer, "mine", "stamp"),
 ];
 
 impl Catalog for Hooks {
@@ -59,7 +60,7 @@ impl Catalog for Hooks {
             SecretSource::Env(name) if name == "UNSET" => {
                 unusable("is not set here", "set it", Severity::Warning)
             }
-            SecretSource::File(_) | SecretSource::Env(_) => Ok(secret),
+            SecretSource::File(_) | SecretSource::Env(_) | SecretSource::Command { .. } => Ok(secret),
         }
     }
 }
@@ -94,6 +95,9 @@ fn schema(hook: &str) -> Option<Json> {
                 "color\u{1b}]0;OWNED\u{7}": { "type": "string" },
                 "path": { "type": "string", "x-no-secrets": "\u{1b}[2Jit is a \u{202e}path" },
             },
+        }),
+        "mine:stamp" => json!({
+            "type": "object", "additionalProperties": false, "properties": { "format": { "type": "string" } },
         }),
         "mine:broken-schema" => json!({ "type": "nonsense" }),
         _ => return None,

@@ -87,6 +87,7 @@ mod tests {
     use windlass_core::change::SourceStamp;
     use windlass_core::id::BuildsetId;
     use windlass_core::time::Timestamp;
+    use windlass_core::value::Pair;
 
     fn one(name: &str, value: &str) -> Properties {
         let mut properties = Properties::default();
@@ -117,19 +118,62 @@ mod tests {
         let mut config = one("a", "config");
         config.extend(&one("b", "config"));
         config.extend(&one("buildername", "forged"));
+        builder.default_properties = one("b", "default");
+        builder.default_properties.extend(&one("e", "builder's default"));
+        let worker = Worker {
+            name: "w1".to_owned(),
+            token_hash: String::new(),
+            max_builds: None,
+            properties: one("d", "worker"),
+            default_properties: one("e", "worker's default"),
+            locks: Vec::new(),
+        };
         let properties = of(&Sources {
             config: &config,
             changes: &[],
             buildsets: &[buildset(one("c", "first")), buildset(one("c", "second"))],
             builder: &builder,
-            worker: Some(&one("d", "worker")),
+            worker: Some(&worker),
             row: &row,
         });
         let text = |name: &str| properties.get(name).map(Value::to_text).unwrap_or_default();
         assert_eq!(
-            ["a", "b", "c", "d", "buildername", "branch", "revision", "builddir"].map(text),
-            ["config", "builder", "first", "worker", &row.builder, "dev", "", &builder.builddir]
+            ["a", "b", "c", "d", "e", "buildername", "branch", "revision", "builddir"].map(text),
+            ["config", "builder", "first", "worker", "builder's default", &row.builder, "dev", "", &builder.builddir]
         );
+        assert_eq!(properties.source("buildername"), Some("Build"));
+    }
+
+    #[test]
+    fn templates_know_what_the_worker_says_and_the_operator_knows_better() {
+        let connected = ConnectedWorker {
+            name: "w1".to_owned(),
+            since: Timestamp(0),
+            version: "0.1.0".to_owned(),
+            peer: String::new(),
+            facts: vec![
+                Pair { name: "os".to_owned(), value: "linux".into() },
+                Pair { name: "cores".to_owned(), value: Value::Integer(2) },
+            ],
+            load: None,
+            draining: false,
+        };
+        let mut worker = Worker {
+            name: "w1".to_owned(),
+            token_hash: String::new(),
+            max_builds: None,
+            properties: one("os", "debian"),
+            default_properties: one("cores", "many"),
+            locks: Vec::new(),
+        };
+        worker.default_properties.extend(&one("disk", "fast"));
+        let known = of_worker("w1", Some(&worker), Some(&connected));
+        let text = |name: &str| known.get(name).map(Value::to_text).unwrap_or_default();
+        assert_eq!(
+            ["name", "os", "cores", "disk", "version"].map(text),
+            ["w1", "debian", "2", "fast", "0.1.0"]
+        );
+        assert_eq!(of_worker("w2", None, None).pairs(), one("name", "w2").pairs());
     }
 
     #[test]

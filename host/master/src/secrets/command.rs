@@ -1,0 +1,177 @@
+//! Values that a program of the operators' prints: `pass show ci/token`, `vault kv get …`.
+//!
+//! It runs as the master, without a shell, without input, and with a time limit; what it says on its standard
+//! error is nobody's to read, since it may be the value. A value is kept in memory for a while: a build asks for
+//! it with each of its commands.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use windlass_core::secret::MAX_VALUE;
+use windlass_protocol::message::SecretValue;
+
+/// How long a value is used before the program is asked again.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// How often an end is looked for of a program that has closed its output.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Why a program gave no value. Never holds what it said.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    #[error("`{program}` cannot be started: {error}")]
+    Start { program: String, error: std::io::Error },
+    #[error("`{program}` did not end within {} s", timeout.as_secs_f64())]
+    Late { program: String, timeout: Duration },
+    #[error("`{program}` ended with {status}")]
+    Status { program: String, status: std::process::ExitStatus },
+    #[error("what `{program}` says cannot be read: {error}")]
+    Read { program: String, error: std::io::Error },
+}
+
+/// A value, and until when it is used.
+type Kept = Arc<Mutex<Option<(SecretValue, Instant)>>>;
+
+/// By what was run. One at a time runs of each.
+static VALUES: Mutex<BTreeMap<Vec<String>, Kept>> = Mutex::new(BTreeMap::new());
+
+/// The value that a program printed a little while ago, or prints now. Blocks.
+pub(super) fn value(argv: &[String], timeout: Duration) -> Result<Vec<u8>, Failed> {
+    let kept = {
+        let mut values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
+        // What no configuration names any more goes with its time.
+        values.retain(|_, kept| Arc::strong_count(kept) > 1 || is_fresh(kept));
+        Arc::clone(values.entry(argv.to_vec()).or_default())
+    };
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((value, _)) = kept.as_ref().filter(|(_, until)| Instant::now() < *until) {
+        return Ok(value.0.to_vec());
+    }
+    let value = run(argv, timeout)?;
+    *kept = Some((SecretValue(value.clone().into()), Instant::now() + KEPT));
+    Ok(value)
+}
+
+fn is_fresh(kept: &Kept) -> bool {
+    let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.as_ref().is_some_and(|(_, until)| Instant::now() < *until)
+}
+
+/// Runs a program to its end, and answers what it printed.
+fn run(argv: &[String], timeout: Duration) -> Result<Vec<u8>, Failed> {
+    let deadline = Instant::now() + timeout;
+    let program = argv[0].clone();
+    let mut command = Command::new(&program);
+    command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // Whatever it starts ends with it.
+    command.process_group(0);
+    for name in super::HIDDEN.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        command.env_remove(name);
+    }
+    let child = command.spawn().map_err(|error| Failed::Start { program: program.clone(), error })?;
+    let mut group = Group(child);
+    let output = group.0.stdout.take().expect("it is a pipe");
+    let (sender, read) = mpsc::sync_channel(1);
+    // With room for an end of line, and for one byte that shows that it is too long. The thread ends with the
+    // output, at the latest when the group is killed.
+    std::thread::spawn(move || {
+        let mut value = Vec::new();
+        let end = output.take(MAX_VALUE as u64 + 3).read_to_end(&mut value);
+        // Nobody may wait any more.
+        sender.send(end.map(|_| value)).ok();
+    });
+    let late = || Failed::Late { program: program.clone(), timeout };
+    let value = match read.recv_timeout(timeout) {
+        Ok(Ok(value)) => value,
+        Ok(Err(error)) => return Err(Failed::Read { program, error }),
+        Err(_) => return Err(late()),
+    };
+    loop {
+        match group.0.try_wait() {
+            Ok(Some(status)) if status.success() => return Ok(value),
+            Ok(Some(status)) => return Err(Failed::Status { program, status }),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(LOOK),
+            Ok(None) => return Err(late()),
+            Err(error) => return Err(Failed::Read { program, error }),
+        }
+    }
+}
+
+/// A child with all that it starts in its group: none outlives this.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
+            // It may be gone already, with all of its own.
+            kill_process_group(group, Signal::KILL).ok();
+        }
+        self.0.wait().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Vec<String> {
+        ["sh", "-c", script].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn a_value_is_what_a_program_prints() {
+        let value = run(&sh("printf 'hunter2\\n'; echo noise >&2"), Duration::from_secs(60)).unwrap();
+        assert_eq!(value, b"hunter2\n");
+    }
+
+    #[test]
+    fn what_a_program_says_is_in_no_message() {
+        let failed = run(&sh("echo hunter2; echo hunter2 >&2; exit 3"), Duration::from_secs(60)).unwrap_err();
+        assert_eq!(failed.to_string(), "`sh` ended with exit status: 3");
+        assert!(!format!("{failed:?}").contains("hunter2"));
+        let failed = run(&["/nowhere/at-all".to_owned()], Duration::from_secs(60)).unwrap_err();
+        assert!(failed.to_string().starts_with("`/nowhere/at-all` cannot be started"), "{failed}");
+    }
+
+    #[test]
+    fn one_that_does_not_end_is_killed_with_all_that_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        // The child of the child holds the output open.
+        let script = format!("sleep 1000 & echo $! > '{}'; wait", pid.display());
+        let failed = run(&sh(&script), Duration::from_secs(2)).unwrap_err();
+        assert_eq!(failed.to_string(), "`sh` did not end within 2 s");
+        let pid = std::fs::read_to_string(pid).unwrap();
+        let is_alive = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+            // One that nobody has asked about yet is dead all the same.
+            stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while is_alive() {
+            assert!(Instant::now() < deadline, "it lives on");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn too_much_is_read_as_far_as_it_shows_that_it_is_too_much() {
+        let value = run(&sh("head -c 100000 /dev/zero"), Duration::from_secs(60));
+        assert!(value.is_err() || value.is_ok_and(|value| value.len() == MAX_VALUE + 3));
+    }
+
+    #[test]
+    fn a_program_is_not_asked_for_each_command_of_a_build() {
+        let folder = tempfile::tempdir().unwrap();
+        let count = folder.path().join("count");
+        let argv = sh(&format!("echo x >> '{0}'; cat '{0}' | wc -l; echo long", count.display()));
+        let once = value(&argv, Duration::from_secs(60)).unwrap();
+        assert_eq!(value(&argv, Duration::from_secs(60)).unwrap(), once);
+        assert_eq!(std::fs::read_to_string(count).unwrap(), "x\n");
+    }
+}
