@@ -95,10 +95,12 @@ pub enum Command {
         order: Option<Workers>,
     },
     /// List requests: who waits, at which place and for what
-    #[command(after_help = "Examples:\n  windlass requests                     what waits, the first ones first\n  \
+    #[command(
+        after_help = "Examples:\n  windlass requests                     what waits, the first ones first\n  \
                             windlass requests --builder tests     only what waits for `tests`\n  \
                             windlass requests --state held        what a policy or a retry holds back, and until when\n  \
-                            windlass why 12                       all about request 12")]
+                            windlass why 12                       all about request 12"
+    )]
     Requests(RequestsOrder),
     /// List builds, the newest first
     Builds {
@@ -126,6 +128,21 @@ pub enum Command {
         #[arg(long, conflicts_with = "all")]
         properties: bool,
     },
+    /// Show the test results of a build: those that failed with what they said, the others by name
+    ///
+    /// Exit code 1 if any of those shown failed.
+    #[command(after_help = "Examples:\n  windlass tests 12 --failed\n  \
+                            windlass tests 12 --step unit --json")]
+    Tests {
+        /// The build's number
+        build: u64,
+        /// Only those that failed or broke off
+        #[arg(long)]
+        failed: bool,
+        /// Only of this step
+        #[arg(long)]
+        step: Option<String>,
+    },
     /// Show what a request waits for, or what led to a build: each decision of a policy about it
     ///
     /// When it was, what the policy saw and looked up, what it answered, what was done, and, if it failed, how.
@@ -139,10 +156,13 @@ pub enum Command {
         /// Its number, as `force` prints it
         request: u64,
     },
-    /// Stop a running build; it ends as cancelled
+    /// Stop a running build, or one step of it; it ends as cancelled
     Stop {
         /// Its number
         build: u64,
+        /// Only this step, if it is the one that runs
+        #[arg(long)]
+        step: Option<String>,
         /// Why, for its record
         #[arg(long, default_value = "stopped from the command line")]
         reason: String,

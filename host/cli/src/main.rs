@@ -20,6 +20,7 @@ mod plugin;
 mod progress;
 mod query;
 mod requests;
+mod test_results;
 mod why;
 mod workers;
 
@@ -111,9 +112,12 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
             let shown = query::Shown { all, properties };
             query::build(&client()?, build, shown, json).await
         }
+        Command::Tests { build, failed, step } => {
+            test_results::tests(&client()?, build, failed, step, json).await
+        }
         Command::Why(order) => why::why(&client()?, &order, json).await,
         Command::Cancel { request } => order::cancel(&client()?, request, json).await,
-        Command::Stop { build, reason } => order::stop(&client()?, build, &reason).await,
+        Command::Stop { build, step, reason } => order::stop(&client()?, build, step, &reason).await,
         Command::Logs { build, step, log, follow } => {
             logs::logs(&client()?, &logs::Wanted { build, step, log, follow }, json).await
         }

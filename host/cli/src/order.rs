@@ -111,10 +111,13 @@ pub async fn cancel(client: &Client, request: u64, json: bool) -> Result<Exit, F
 }
 
 /// `windlass stop`.
-pub async fn stop(client: &Client, build: u64, reason: &str) -> Result<Exit, Failed> {
+pub async fn stop(client: &Client, build: u64, step: Option<String>, reason: &str) -> Result<Exit, Failed> {
     let path = format!("/api/v1/builds/{build}/stop");
-    client.post::<serde_json::Value>(&path, &serde_json::json!({ "reason": reason })).await?;
-    println!("build {build} is being stopped");
+    client.post::<serde_json::Value>(&path, &serde_json::json!({ "reason": reason, "step": step })).await?;
+    match step {
+        Some(step) => println!("step {} of build {build} is being stopped", tame(&step)),
+        None => println!("build {build} is being stopped"),
+    }
     Ok(Exit::Success)
 }
 

@@ -8,7 +8,8 @@ use windlass_web::client::Client;
 use crate::exit::{Exit, Failed};
 use crate::locks;
 use crate::output::{
-    BAD, FAINT, HEADING, RUNNING, Table, WARN, cut, duration, outcome_style, outcome_word, paint, size, tame,
+    BAD, FAINT, GOOD, HEADING, RUNNING, Table, WARN, cut, duration, outcome_style, outcome_word, paint, size,
+    tame,
 };
 use crate::place::now_ms;
 use crate::{requests, workers};
@@ -265,7 +266,15 @@ fn print_detail(detail: &view::BuildDetail, all: bool) {
     if hidden > 0 {
         println!("{}", paint(FAINT, format_args!("{hidden} hidden; `--all` shows them")));
     }
-    for step in &detail.steps {
+    let tests = detail.steps.iter().fold(view::TestCounts::default(), |sum, step| sum.and(step.tests));
+    if !tests.is_empty() {
+        let style = if tests.failed + tests.errors > 0 { BAD } else { GOOD };
+        println!("{}; `windlass tests {}` lists them", paint(style, tests), build.id);
+    }
+    for step in detail.steps.iter().filter(|step| all || !step.hidden) {
+        for (name, value) in &step.statistics {
+            println!("{}", paint(FAINT, format_args!("{}: {} {value}", tame(&step.name), tame(name))));
+        }
         if let Some(fault) = &step.fault {
             println!("{}", paint(BAD, format_args!("{}: {}", tame(&step.name), tame(fault))));
         }

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::ArtifactRow;
 use crate::change::Change;
 use crate::decision::Decision;
-use crate::id::{ArtifactId, BuildId, BuildsetId, Fence, LogId, MasterId, RequestId};
+use crate::id::{ArtifactId, BuildId, BuildsetId, Fence, LogId, MasterId, RequestId, StepId};
 use crate::master::{Master, Overdue};
 use crate::outcome::Outcome;
 use crate::record::{BuildRow, LogRow, StepRow};
 use crate::request::{Buildset, Request};
+use crate::test_result::TestResult;
 use crate::time::Timestamp;
 use crate::value::Origin;
 
@@ -102,6 +103,32 @@ pub enum Persist {
         fence: Fence,
         /// The row.
         step: StepRow,
+    },
+    /// Adds test results of a step: they follow the `first` that were there before.
+    AddTests {
+        /// The fence of its build.
+        fence: Fence,
+        /// The build.
+        build: BuildId,
+        /// The step.
+        step: StepId,
+        /// How many of its results came before.
+        first: u64,
+        /// The results.
+        results: Arc<Vec<TestResult>>,
+    },
+    /// Puts a figure of a step.
+    PutStatistic {
+        /// The fence of its build.
+        fence: Fence,
+        /// The build.
+        build: BuildId,
+        /// The step.
+        step: StepId,
+        /// What it is a figure of.
+        name: String,
+        /// The figure.
+        value: f64,
     },
     /// Puts a log's row, new or changed.
     PutLog {
@@ -222,7 +249,7 @@ pub enum Refusal {
         /// When it was heard last, in milliseconds since 1970.
         last_active: u64,
     },
-    /// A write of a step or a log of a build that has no row.
+    /// A write of something of a build that has no row.
     #[error("{0} does not exist")]
     UnknownBuild(BuildId),
     /// A write of a build whose claim is no longer its own.
@@ -234,6 +261,16 @@ pub enum Refusal {
         offered: Fence,
         /// The newest fence of its requests.
         current: Fence,
+    },
+    /// Test results that do not continue those of their step.
+    #[error("{step} has {there} test results, more came for place {offered}")]
+    TestGap {
+        /// The step.
+        step: StepId,
+        /// How many it has.
+        there: u64,
+        /// Where the new ones wanted to go.
+        offered: u64,
     },
     /// An append that does not continue the log.
     #[error("{log} has {length} bytes, an append came for offset {offset}")]

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use windlass_core::id::{BuildId, BuildsetId, RequestId};
 use windlass_store::{BuildFilter, CommitError, ReadError};
 
+use crate::build_driver::StopStep;
 use crate::events::Listener;
 use crate::force::{self, ForceError};
 use crate::reconfig::{self, ReconfigError};
@@ -15,7 +16,7 @@ use crate::requests::{self, ListError};
 use crate::running::Running;
 use crate::start::MASTER;
 use crate::withdraw::{self, WithdrawError};
-use crate::{build_driver, logs, masters, plugins, policies, start, status, view, view_build, why};
+use crate::{build_driver, logs, masters, plugins, policies, results, start, status, view, view_build, why};
 
 /// The most builds of one answer; `before` asks for the next ones.
 const BUILDS_SHOWN: usize = 10_000;
@@ -58,6 +59,16 @@ pub enum StopError {
     /// It has ended already.
     #[error("build {0} has ended already")]
     Ended(u64),
+    /// That step does not run now.
+    #[error("step `{step}` of build {build} does not run now; {}", running.as_ref().map_or("no step does".to_owned(), |now| format!("`{now}` does")))]
+    Step {
+        /// The build.
+        build: u64,
+        /// Which was to be stopped.
+        step: String,
+        /// Which runs.
+        running: Option<String>,
+    },
     /// The store did not answer.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -122,11 +133,14 @@ impl Handle {
         let store = &self.0.store;
         let Some(row) = store.build(BuildId(id))? else { return Ok(None) };
         let logs = store.logs(row.id)?;
+        let mut figures = results::of_steps(store, row.id)?;
         let mut steps = Vec::new();
         for step in store.steps(row.id)? {
             let of_step = logs.iter().filter(|log| log.step == step.id);
             let logs = of_step.map(|log| Ok(view::Log::of(log, store.log_len(log.id)?)));
-            steps.push(view::Step::of(&step, logs.collect::<Result<_, ReadError>>()?));
+            let shown = view::Step::of(&step, logs.collect::<Result<_, ReadError>>()?);
+            let statistics = figures.remove(&step.id).unwrap_or_default();
+            steps.push(view::Step { statistics, ..shown });
         }
         let generation = Arc::clone(&self.0.world.load().generation);
         let changes = build_driver::changes(store, &row, CHANGES_SHOWN);
@@ -139,6 +153,16 @@ impl Handle {
             changes: changes.iter().map(view::Change::from).collect(),
             properties: view_build::properties(&row.properties),
         }))
+    }
+
+    /// Test results of a build, by pages.
+    pub fn tests(&self, build: u64, query: &view::TestQuery) -> Result<view::Tests, LogError> {
+        results::tests(&self.0.store, build, query)
+    }
+
+    /// Figures of the newest builds of a builder that have ended, the newest first.
+    pub fn figures(&self, builder: &str, query: &view::FigureQuery) -> Result<Vec<view::Figure>, QueryError> {
+        Ok(results::figures(&self.0.store, builder, query)?)
     }
 
     /// A buildset with its requests.
@@ -215,6 +239,19 @@ impl Handle {
         match self.0.store.build(BuildId(build)).map_err(QueryError::from)? {
             Some(_) => Err(StopError::Ended(build)),
             None => Err(StopError::NotFound(build)),
+        }
+    }
+
+    /// Stops a step that runs, named by its name or its position: it ends as cancelled, and its build does what the
+    /// rule says; steps that always run still run.
+    pub async fn stop_step(&self, build: u64, step: &str, reason: &str) -> Result<(), StopError> {
+        match self.0.builds.stop_step(BuildId(build), step, reason) {
+            StopStep::Asked => Ok(()),
+            StopStep::Elsewhere(running) => Err(StopError::Step { build, step: step.to_owned(), running }),
+            StopStep::NoBuild => match self.0.store.build(BuildId(build)).map_err(QueryError::from)? {
+                Some(_) => Err(StopError::Ended(build)),
+                None => Err(StopError::NotFound(build)),
+            },
         }
     }
 

@@ -16,18 +16,29 @@ impl From<ReadError> for LogError {
 /// The log `log` of the step `step` (its name, or its position) of a build.
 pub(crate) fn find(store: &Store, build: BuildId, step: &str, log: &str) -> Result<LogRow, LogError> {
     let steps = store.steps(build)?;
-    let Some(found) = find_step(&steps, step) else {
-        if store.build(build)?.is_none() {
-            return Err(LogError::NotFound(format!("there is no build {}", build.0)));
-        }
-        let there = list(steps.iter().map(|s| s.name.as_str()));
-        return Err(LogError::NotFound(format!("build {} has no step `{step}`; {there}", build.0)));
-    };
+    let found = find_step_of(store, build, &steps, step)?;
     let logs: Vec<LogRow> = store.logs(build)?.into_iter().filter(|l| l.step == found.id).collect();
     let there = list(logs.iter().map(|l| l.name.as_str()));
     logs.into_iter().find(|l| l.name == log).ok_or_else(|| {
         LogError::NotFound(format!("step `{}` of build {} has no log `{log}`; {there}", found.name, build.0))
     })
+}
+
+/// The step of this name or position among those of a build.
+pub(crate) fn find_step_of<'a>(
+    store: &Store,
+    build: BuildId,
+    steps: &'a [StepRow],
+    step: &str,
+) -> Result<&'a StepRow, LogError> {
+    if let Some(found) = find_step(steps, step) {
+        return Ok(found);
+    }
+    if store.build(build)?.is_none() {
+        return Err(LogError::NotFound(format!("there is no build {}", build.0)));
+    }
+    let there = list(steps.iter().map(|s| s.name.as_str()));
+    Err(LogError::NotFound(format!("build {} has no step `{step}`; {there}", build.0)))
 }
 
 fn find_step<'a>(steps: &'a [StepRow], step: &str) -> Option<&'a StepRow> {

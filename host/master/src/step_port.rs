@@ -10,10 +10,8 @@
 //! - `turn`: the one place that waits
 //! - `batch`: what waits for a commit, and what is acknowledged after it
 //! - `children`: buildsets that the step submits
+//! - `results`: test results and figures
 //! - `logs`, `lines`, `uid`: logs, whole lines, names of commands
-//!
-//! Deliberately absent for now, answered `unsupported`: test results. A
-//! statistic is only told to the master's own log.
 
 mod batch;
 mod children;
@@ -21,6 +19,7 @@ mod commands;
 mod host;
 mod lines;
 mod logs;
+mod results;
 mod transfer;
 mod turn;
 mod uid;
@@ -52,6 +51,7 @@ use batch::Batch;
 use children::Children;
 use commands::Command;
 use logs::LogBook;
+use results::Results;
 
 pub(crate) use commands::{Acked, acknowledge};
 
@@ -178,6 +178,7 @@ pub(crate) struct StepState {
     /// How many diagnostics the step wrote.
     told: usize,
     logs: LogBook,
+    results: Results,
     batch: Batch,
     /// When what waits in the batch goes down at the latest.
     flush_at: Option<Instant>,
@@ -235,6 +236,7 @@ impl StepState {
             queued: 0,
             told: 0,
             logs,
+            results: Results::default(),
             batch: Batch::new(begun),
             // Whoever looks for what hangs finds it, also if it never says anything.
             flush_at: Some(Instant::now() + batch::FLUSH_AFTER),
@@ -273,6 +275,7 @@ impl StepState {
         }
         self.settle().await;
         let mut persist = self.batch.take_rows();
+        self.drain_results(&mut persist);
         self.logs.finish(&mut persist);
         if self.fault.is_some() {
             // There is no room for logs, or the store is gone: the step's end is worth more.

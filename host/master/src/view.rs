@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use windlass_core::digest::Digest;
 use windlass_core::outcome::Outcome;
+pub use windlass_core::test_result::TestCounts;
 use windlass_core::time::Timestamp;
 
 /// Differences of two configurations.
@@ -20,6 +21,7 @@ pub use crate::view_plugin::{
     PolicyStatus, Replaced, UseStats,
 };
 pub use crate::view_request::{ListedRequest, RequestFilter, RequestPage, RequestState};
+pub use crate::view_results::{Figure, FigureQuery, Test, TestQuery, Tests};
 pub use crate::view_why::{Decision, Estimate, FailedPolicy, Waits, Why, WhyRequest};
 pub use windlass_core::schedule::{Wait, WaitsFor};
 
@@ -274,6 +276,12 @@ pub struct Step {
     /// What components computed for it.
     #[serde(default)]
     pub computed: Vec<Computed>,
+    /// The test results that it reported, counted.
+    #[serde(default, skip_serializing_if = "TestCounts::is_empty")]
+    pub tests: TestCounts,
+    /// Its figures, comparable from build to build.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub statistics: BTreeMap<String, f64>,
     /// Its logs.
     pub logs: Vec<Log>,
 }

@@ -6,7 +6,9 @@ use windlass_core::record::{self, BuildRow, LogRow, StepRow};
 use windlass_core::request;
 use windlass_runtime::registry::Generation;
 
-use crate::view::{Build, Buildset, Change, Component, Computed, Log, PatchInfo, Property, Request, Stamp, Step};
+use crate::view::{
+    Build, Buildset, Change, Component, Computed, Log, PatchInfo, Property, Request, Stamp, Step,
+};
 
 impl Build {
     /// A build's row, for people.
@@ -49,6 +51,8 @@ impl Step {
             fault: row.fault.clone(),
             hidden: row.hidden,
             computed: row.computed.iter().map(Computed::from).collect(),
+            tests: row.tests,
+            statistics: Default::default(),
             logs,
         }
     }

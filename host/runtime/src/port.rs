@@ -9,6 +9,7 @@ mod transfer;
 use async_trait::async_trait;
 use windlass_core::change::{Change, SourceStamp};
 use windlass_core::outcome::Outcome;
+pub use windlass_core::test_result::TestResult;
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Completion, Failure, Origin, Pair, Value};
 
@@ -37,17 +38,6 @@ pub trait BasePort: Send {
     async fn load_state(&mut self, key: &str) -> Option<Vec<u8>>;
     /// Stores or removes one.
     async fn store_state(&mut self, key: &str, value: Option<Vec<u8>>) -> Result<(), Failure>;
-}
-
-/// `windlass:master/step-host.test-result`.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the fields of the record in wit/")]
-pub struct TestResult {
-    pub name: Vec<String>,
-    pub outcome: Outcome,
-    pub text: String,
-    pub duration_ms: Option<u32>,
-    pub log: Option<String>,
 }
 
 /// `windlass:master/model.submission`.

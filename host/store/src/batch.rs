@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use redb::ReadableTable;
 use windlass_core::claim::{self, Progress, Rows};
-use windlass_core::id::{BuildId, BuildsetId, Fence, LogId, MasterId, RequestId};
+use windlass_core::id::{BuildId, BuildsetId, Fence, LogId, MasterId, RequestId, StepId};
 use windlass_core::master::Master;
 use windlass_core::persist::{Committed, Persist, Refusal};
 use windlass_core::record::{BuildRow, CutOff};
@@ -124,6 +124,8 @@ pub(crate) struct Staged {
     /// Lengths of logs that this batch appends to.
     logs: BTreeMap<LogId, u64>,
     log_bytes: u64,
+    /// Steps that this batch gives test results to: how many they have then.
+    pub(crate) tests: BTreeMap<StepId, u64>,
     pub(crate) committed: Committed,
 }
 
@@ -200,6 +202,18 @@ impl Group<'_> {
                 staged.live.insert(row.id, live);
             }
             Persist::PutStep { fence, step } => self.check_fence(step.build, *fence, staged)?,
+            Persist::AddTests { fence, build, step, first, results } => {
+                self.check_fence(*build, *fence, staged)?;
+                let there = match staged.tests.get(step) {
+                    Some(there) => *there,
+                    None => self.tests_of(*build, *step)?,
+                };
+                if *first != there {
+                    return Err(Refusal::TestGap { step: *step, there, offered: *first }.into());
+                }
+                staged.tests.insert(*step, there + results.len() as u64);
+            }
+            Persist::PutStatistic { fence, build, .. } => self.check_fence(*build, *fence, staged)?,
             Persist::PutLog { fence, log } => self.check_fence(log.build, *fence, staged)?,
             Persist::PutArtifact { fence, artifact } => self.check_fence(artifact.build, *fence, staged)?,
             Persist::AppendLog { fence, build, log, offset, data, .. } => {

@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use bytes::Bytes;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
-use windlass_core::id::{ArtifactId, Fence, LogId, MasterId, RequestId};
+use windlass_core::id::{ArtifactId, BuildId, Fence, LogId, MasterId, RequestId, StepId};
 use windlass_core::master::{Master, Overdue};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
@@ -48,6 +48,10 @@ fn builds() -> Vec<Vec<Persist>> {
             let id = script.len() as u64;
             script.push(vec![artifact(id, build_id, name, 10 * id, fence)]);
         }
+        script.push(tests(build_id, build_id, 0, fence));
+        let (build, step) = (BuildId(build_id), StepId(build_id));
+        let figure = Persist::PutStatistic { fence: Fence(fence), build, step, name: "n".into(), value: 0.5 };
+        script.push([tests(build_id, build_id, 3, fence), vec![figure]].concat());
         let end = Outcome::Success;
         script.push(vec![ended(build_id, &[build_id], fence, end), complete(&[build_id], fence, end)]);
     }

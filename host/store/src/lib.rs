@@ -52,6 +52,9 @@ mod pending_tests;
 mod put;
 mod query;
 mod requests;
+mod results;
+#[cfg(test)]
+mod results_tests;
 mod segments;
 mod tables;
 #[cfg(test)]
@@ -85,6 +88,7 @@ pub use listing::RequestFilter;
 pub use logs::LogSize;
 pub use open::{OpenError, Options};
 pub use query::BuildFilter;
+pub use results::{TestFilter, TestPlace};
 pub use watches::LogProgress;
 pub use writer::{CommitError, Full, Stats};
 

@@ -77,6 +77,13 @@ impl Group<'_> {
                 self.put_build(row)?;
             }
             Persist::PutStep { step, .. } => self.put_step(step)?,
+            Persist::AddTests { build, step, first, results, .. } => {
+                self.put_tests(*build, *step, *first, results)?;
+            }
+            Persist::PutStatistic { build, step, name, value, .. } => {
+                self.builds.insert(*build);
+                tables.statistics.write()?.insert((build.0, step.0, name.as_str()), *value)?;
+            }
             Persist::PutLog { log, .. } => self.put_log(log)?,
             Persist::PutArtifact { artifact, .. } => committed.dropped.extend(self.put_artifact(artifact)?),
             Persist::DropArtifacts(ids) => committed.dropped.extend(self.drop_artifacts(ids)?),

@@ -138,6 +138,10 @@ tables! {
     build_numbers BUILD_NUMBERS: &'static str => u64;
     /// Build id, step id -> packed `StepRow`.
     steps STEPS: (u64, u64) => &'static [u8];
+    /// Build id, step id, how many results of the step came before -> packed `TestResult`s, without names of fields.
+    test_results TEST_RESULTS: (u64, u64, u64) => &'static [u8];
+    /// Build id, step id, name -> a figure of the step.
+    statistics STATISTICS: (u64, u64, &'static str) => f64;
     /// Log id -> packed `LogRow`.
     logs LOGS: u64 => &'static [u8];
     /// Build id, log id.

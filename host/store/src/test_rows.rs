@@ -7,12 +7,15 @@ use windlass_core::artifact::{ArtifactKind, ArtifactRow};
 use windlass_core::change::SourceStamp;
 use windlass_core::decision::{Decision, Done, Seen};
 use windlass_core::digest::Digest;
-use windlass_core::id::{ArtifactId, BuildId, BuildsetId, DecisionId, Fence, LogId, MasterId, RequestId, StepId};
+use windlass_core::id::{
+    ArtifactId, BuildId, BuildsetId, DecisionId, Fence, LogId, MasterId, RequestId, StepId,
+};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::policy::{Answer, Lookup, SlaveInfo, Usage};
 use windlass_core::record::{BuildRow, Component, LogRow, StepRow};
 use windlass_core::request::{Buildset, Completed, Request};
+use windlass_core::test_result::TestResult;
 use windlass_core::time::Timestamp;
 use windlass_core::value::Origin;
 
@@ -125,9 +128,26 @@ pub(crate) fn step(id: u64, build: u64, position: u32, fence: u64) -> Persist {
     Persist::PutStep { fence: Fence(fence), step }
 }
 
+/// Three test results of a step that has `first` already, and its row with the counts of all: `[AddTests, PutStep]`.
+pub(crate) fn tests(id: u64, build: u64, first: u64, fence: u64) -> Vec<Persist> {
+    let result = |index: u64| TestResult {
+        name: vec![format!("t{index}")],
+        outcome: [Outcome::Success, Outcome::Failure, Outcome::Skipped][(index % 3) as usize],
+        text: String::new(),
+        duration_ms: Some(1),
+        log: None,
+    };
+    let results = Arc::new((first..first + 3).map(result).collect());
+    let mut row = step(id, build, 0, fence);
+    if let Persist::PutStep { step, .. } = &mut row {
+        (0..first + 3).for_each(|index| step.tests.add(&result(index)));
+    }
+    let (build, step) = (BuildId(build), StepId(id));
+    vec![Persist::AddTests { fence: Fence(fence), build, step, first, results }, row]
+}
+
 pub(crate) fn log(id: u64, build: u64, finished: bool, fence: u64) -> Persist {
-    let log =
-        LogRow { finished, ..LogRow::begun(LogId(id), BuildId(build), StepId(1), "stdio".into()) };
+    let log = LogRow { finished, ..LogRow::begun(LogId(id), BuildId(build), StepId(1), "stdio".into()) };
     Persist::PutLog { fence: Fence(fence), log }
 }
 

@@ -10,6 +10,7 @@ use windlass_core::claim::Progress;
 use windlass_core::decision::Decision;
 use windlass_core::record::{BuildRow, StepRow};
 use windlass_core::request::{Buildset, Request, Turn};
+use windlass_core::test_result::{TestCounts, TestResult};
 
 use crate::Store;
 use crate::batch::Place;
@@ -34,6 +35,7 @@ impl Store {
         builds(&snapshot, &requests, &mut flaws)?;
         steps(&snapshot, &mut flaws)?;
         log_check::logs(&snapshot, &self.0.logs, &mut flaws)?;
+        results(&snapshot, &mut flaws)?;
         decisions(&snapshot, &mut flaws)?;
         artifacts(&snapshot, &mut flaws)?;
         numbers(&snapshot, &requests, &mut flaws)?;
@@ -53,7 +55,12 @@ impl Flaws {
     }
 
     /// Both must have the same elements.
-    pub(crate) fn same<T: Ord + std::fmt::Debug>(&mut self, what: &str, is: &BTreeSet<T>, should: &BTreeSet<T>) {
+    pub(crate) fn same<T: Ord + std::fmt::Debug>(
+        &mut self,
+        what: &str,
+        is: &BTreeSet<T>,
+        should: &BTreeSet<T>,
+    ) {
         is.difference(should).for_each(|extra| self.tell(|| format!("{what} has {extra:?} for nothing")));
         should.difference(is).for_each(|lost| self.tell(|| format!("{what} lacks {lost:?}")));
     }
@@ -216,6 +223,43 @@ fn steps(snapshot: &Snapshot, flaws: &mut Flaws) -> Result<(), ReadError> {
         let step: StepRow = unpack("steps", key.value(), row.value())?;
         if builds.get(step.build.0)?.is_none() || key.value() != (step.build.0, step.id.0) {
             flaws.tell(|| format!("{} is a step of no build", step.id));
+        }
+    }
+    Ok(())
+}
+
+/// Test results follow each other, and are as many as their step says; figures belong to a step.
+fn results(snapshot: &Snapshot, flaws: &mut Flaws) -> Result<(), ReadError> {
+    let mut counts = BTreeMap::<(u64, u64), TestCounts>::new();
+    for row in snapshot.test_results()?.iter()? {
+        let (key, row) = row?;
+        let (build, step, first) = key.value();
+        let results: Vec<TestResult> = unpack("test_results", key.value(), row.value())?;
+        let count = counts.entry((build, step)).or_default();
+        if count.total != first {
+            flaws.tell(|| format!("step {step} of build {build} has a gap in its test results at {first}"));
+        }
+        results.iter().for_each(|result| count.add(result));
+    }
+    for row in snapshot.steps()?.iter()? {
+        let (key, row) = row?;
+        let step: StepRow = unpack("steps", key.value(), row.value())?;
+        let there = counts.remove(&key.value()).unwrap_or_default();
+        if there != step.tests {
+            flaws.tell(|| format!("{} has {there}, and its row says {}", step.id, step.tests));
+        }
+    }
+    for (build, step) in counts.keys() {
+        flaws.tell(|| format!("test results belong to step {step} of build {build}, which does not exist"));
+    }
+    let steps = snapshot.steps()?;
+    for row in snapshot.statistics()?.iter()? {
+        let key = row?.0;
+        let (build, step, name) = key.value();
+        if steps.get((build, step))?.is_none() {
+            flaws.tell(|| {
+                format!("figure `{name}` belongs to step {step} of build {build}, which does not exist")
+            });
         }
     }
     Ok(())

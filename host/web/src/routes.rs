@@ -32,6 +32,8 @@ pub fn routes(master: Handle, stop: CancellationToken) -> Router {
         .route("/builds", get(builds))
         .route("/builds/{build}", get(build))
         .route("/builds/{build}/stop", post(stop_build))
+        .route("/builds/{build}/tests", get(tests))
+        .route("/builders/{builder}/statistics", get(statistics))
         .route("/builds/{build}/steps/{step}/logs/{log}", get(log))
         .route("/buildsets/{buildset}", get(buildset))
         .route("/workers/{worker}/release", post(release_worker))
@@ -68,10 +70,27 @@ async fn build(State(api): State<Api>, Path(build): Path<u64>) -> Result<Json<vi
     api.master.build(build)?.map(Json).ok_or_else(|| ApiError::not_found(format_args!("build {build}")))
 }
 
-/// Why a build is to be stopped.
+async fn tests(
+    State(api): State<Api>,
+    Path(build): Path<u64>,
+    Query(query): Query<view::TestQuery>,
+) -> Result<Json<view::Tests>, ApiError> {
+    Ok(Json(api.master.tests(build, &query)?))
+}
+
+async fn statistics(
+    State(api): State<Api>,
+    Path(builder): Path<String>,
+    Query(query): Query<view::FigureQuery>,
+) -> Result<Json<Vec<view::Figure>>, ApiError> {
+    Ok(Json(api.master.figures(&builder, &query)?))
+}
+
+/// Why a build, or one step of it, is to be stopped.
 #[derive(Deserialize)]
 struct Stop {
     reason: String,
+    step: Option<String>,
 }
 
 async fn stop_build(
@@ -79,7 +98,11 @@ async fn stop_build(
     Path(build): Path<u64>,
     body: Bytes,
 ) -> Result<Json<serde_json::Value>, ApiError> {
-    api.master.stop_build(build, &read::<Stop>(&body)?.reason).await?;
+    let Stop { reason, step } = read(&body)?;
+    match step {
+        Some(step) => api.master.stop_step(build, &step, &reason).await?,
+        None => api.master.stop_build(build, &reason).await?,
+    }
     Ok(Json(serde_json::json!({})))
 }
 
@@ -296,7 +319,9 @@ impl From<ForceError> for ApiError {
     fn from(error: ForceError) -> ApiError {
         let code = match &error {
             ForceError::NoSuchBuilder { .. } => "not-found",
-            ForceError::WhichRepository { .. } | ForceError::BadProperty { .. } | ForceError::BadPatch(_) => "bad-argument",
+            ForceError::WhichRepository { .. } | ForceError::BadProperty { .. } | ForceError::BadPatch(_) => {
+                "bad-argument"
+            }
             ForceError::ShuttingDown => "shutting-down",
             ForceError::Store(_) => "internal",
         };

@@ -96,6 +96,7 @@ impl StepState {
             self.batch.rows.push(Persist::PutBuild(self.context.build.clone()));
         }
         let mut persist = self.batch.take_rows();
+        self.drain_results(&mut persist);
         let acks = commands::acks(&mut self.commands);
         let bytes = self.logs.bytes();
         if self.fault.is_some() {
