@@ -4,14 +4,12 @@
 //! and needs no case of its own. What makes the checkout fail is broken on the worker, so it is removed and made
 //! anew once; what makes a fetch fail lies elsewhere, and the checkout stays.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use windlass_sdk::model::SourceStamp;
 use windlass_sdk::step::{self, StepResult};
 use windlass_sdk::{BuildStep, Failure, Hook, Outcome, Value, bad_argument};
 
-use crate::remote::{Ending, Line, Shell, ended};
+use crate::remote::{Ending, Env, Line, Shell, ended};
 
 /// The hook.
 pub struct Git;
@@ -41,7 +39,7 @@ pub struct Args {
     #[serde(default = "build")]
     workdir: String,
     #[serde(default)]
-    env: BTreeMap<String, Option<String>>,
+    env: Env,
     #[serde(default = "twenty_minutes")]
     timeout: Option<f64>,
 }
@@ -269,7 +267,7 @@ impl Checkout {
     }
 
     fn revision(&self) -> Result<String, Broken> {
-        let (ending, text) = self.git(&["rev-parse", "HEAD"]).read()?;
+        let (ending, text) = self.git(&["rev-parse", "HEAD"]).read(1 << 16)?;
         let line = text.lines().map(str::trim).find(|line| is_object_id(line));
         match (ending, line) {
             (Ending::Code(0), Some(line)) => Ok(line.to_owned()),
@@ -300,17 +298,12 @@ impl Checkout {
         let argv = std::iter::once(&"git").chain(words).map(|&word| word.to_owned()).collect();
         let mut env = self.args.env.clone();
         // Nobody is there to answer.
-        env.entry("GIT_TERMINAL_PROMPT".to_owned()).or_insert_with(|| Some("0".to_owned()));
+        env.entry("GIT_TERMINAL_PROMPT".to_owned()).or_insert_with(|| "0".into());
         Shell {
-            command: Line::Argv(argv),
             workdir: self.args.workdir.clone(),
             env,
-            logfiles: BTreeMap::new(),
             idle_time_s: self.args.timeout,
-            max_time_s: None,
-            max_lines: None,
-            input: None,
-            pty: false,
+            ..Shell::new(Line::Argv(argv))
         }
     }
 }

@@ -1,11 +1,58 @@
-//! The build steps that most builders are made of: `shell-command`, `compile`, `test`, `git`.
+//! The build steps that most builders are made of. Each is a file of its own, with its schema.
+//!
+//! - programs on the worker: `shell_command`, `shell_sequence`, `configure`, `compile`, `test`, on `shell` (their
+//!   arguments), `remote` (the command) and `warnings`; `set_property_from_command`
+//! - test results: `junit` (on `junit_xml` and `xml`), `pytest`, `cargo_test` (on `libtest`), all on `tally`
+//! - source: `git`
+//! - files on the worker: `file_exists`, `make_directory`, `remove_directory`, `copy_directory`
+//! - other builds: `trigger`
+//! - on the master alone: `set_property`, `assert`, `log_renderable`
 
+mod assert;
+mod cargo_test;
+mod compile;
+mod configure;
+mod copy_directory;
+mod file_exists;
 mod git;
+mod judge;
+mod junit;
+mod junit_xml;
+mod libtest;
+mod log_renderable;
+mod make_directory;
+mod pytest;
 mod remote;
+mod remove_directory;
+mod set_property;
+mod set_property_from_command;
+mod shell;
 mod shell_command;
+mod shell_sequence;
+mod tally;
+mod test;
 mod trigger;
+mod warnings;
+mod xml;
 
 windlass_sdk::export!(
-    build_step: shell_command::ShellCommand, shell_command::Compile, shell_command::Test, git::Git,
-    trigger::Trigger
+    build_step:
+        assert::Assert,
+        cargo_test::CargoTest,
+        compile::Compile,
+        configure::Configure,
+        copy_directory::CopyDirectory,
+        file_exists::FileExists,
+        git::Git,
+        junit::Junit,
+        log_renderable::LogRenderable,
+        make_directory::MakeDirectory,
+        pytest::Pytest,
+        remove_directory::RemoveDirectory,
+        set_property::SetProperty,
+        set_property_from_command::SetPropertyFromCommand,
+        shell_command::ShellCommand,
+        shell_sequence::ShellSequence,
+        test::Test,
+        trigger::Trigger,
 );

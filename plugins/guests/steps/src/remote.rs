@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use windlass_sdk::step::{self, StepResult};
+use windlass_sdk::step::{self, Event, LogLines, StepResult};
 use windlass_sdk::{Completion, Failure, Outcome, Value};
 
+/// The log that a program's output goes to unless its step says otherwise.
+pub const STDIO: &str = "stdio";
+
 /// What to run: a program with its arguments, or text for a shell.
-#[derive(Clone, Deserialize, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(untagged, from = "Words")]
 pub enum Line {
     /// For /bin/sh.
     Shell(String),
@@ -16,7 +19,50 @@ pub enum Line {
     Argv(Vec<String>),
 }
 
+/// A command as it may be written: lists within the list are part of it, and properties that were looked up keep
+/// their type.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Words {
+    Text(String),
+    List(Vec<Words>),
+    Number(serde_json::Number),
+    Flag(bool),
+    Nothing(()),
+}
+
+impl From<Words> for Line {
+    fn from(words: Words) -> Line {
+        match words {
+            Words::Text(text) => Line::Shell(text),
+            words => {
+                let mut argv = Vec::new();
+                words.flatten(&mut argv);
+                Line::Argv(argv)
+            }
+        }
+    }
+}
+
+impl Words {
+    fn flatten(self, argv: &mut Vec<String>) {
+        match self {
+            Words::Text(text) => argv.push(text),
+            Words::List(words) => words.into_iter().for_each(|word| word.flatten(argv)),
+            Words::Number(number) => argv.push(number.to_string()),
+            Words::Flag(flag) => argv.push(flag.to_string()),
+            // A property that is not set: as it is put into a text.
+            Words::Nothing(()) => argv.push(String::new()),
+        }
+    }
+}
+
 impl Line {
+    /// A program with its arguments.
+    pub fn argv<const N: usize>(words: [&str; N]) -> Line {
+        Line::Argv(words.map(str::to_owned).to_vec())
+    }
+
     /// Short enough for a summary.
     pub fn title(&self) -> String {
         const MOST: usize = 60;
@@ -30,8 +76,11 @@ impl Line {
     }
 }
 
+/// Variables to set; null unsets one, a list is joined as paths are.
+pub type Env = BTreeMap<String, serde_json::Value>;
+
 /// The arguments of the command `shell` that steps use.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Shell {
     /// What to run.
     pub command: Line,
@@ -39,10 +88,12 @@ pub struct Shell {
     pub workdir: String,
     /// Variables to set or unset.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, Option<String>>,
+    pub env: Env,
+    /// The log of its output.
+    pub log: String,
     /// Files to follow.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub logfiles: BTreeMap<String, String>,
+    pub logfiles: BTreeMap<String, serde_json::Value>,
     /// Seconds without output.
     pub idle_time_s: Option<f64>,
     /// Seconds in all.
@@ -51,12 +102,27 @@ pub struct Shell {
     /// Lines of output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lines: Option<u32>,
+    /// Seconds between a friendly and an unfriendly signal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminate_s: Option<f64>,
+    /// The signal at an interrupt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interrupt_signal: Option<String>,
     /// Standard input.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
     /// A terminal.
     #[serde(skip_serializing_if = "is_false")]
     pub pty: bool,
+    /// Whether standard output goes to the log.
+    #[serde(skip_serializing_if = "is_true")]
+    pub want_stdout: bool,
+    /// Whether standard error does.
+    #[serde(skip_serializing_if = "is_true")]
+    pub want_stderr: bool,
+    /// Whether the log shows the environment.
+    #[serde(skip_serializing_if = "is_false")]
+    pub log_environment: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -64,8 +130,13 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
 /// How a program on the worker ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// By itself.
     Code(i32),
@@ -74,22 +145,74 @@ pub enum Ending {
 }
 
 impl Shell {
+    /// A program that runs in the builder's directory and is stopped when it has been silent for 20 minutes.
+    pub fn new(command: Line) -> Shell {
+        Shell {
+            command,
+            workdir: String::new(),
+            env: BTreeMap::new(),
+            log: STDIO.to_owned(),
+            logfiles: BTreeMap::new(),
+            idle_time_s: Some(1200.0),
+            max_time_s: None,
+            max_lines: None,
+            terminate_s: None,
+            interrupt_signal: None,
+            input: None,
+            pty: false,
+            want_stdout: true,
+            want_stderr: true,
+            log_environment: false,
+        }
+    }
+
     /// Runs it and waits.
     pub fn run(&self) -> Result<Ending, Failure> {
         ending(step::run_command("shell", self))
     }
 
-    /// Runs it and returns what it wrote to the log as well, at most 64 KiB.
-    pub fn read(&self) -> Result<(Ending, String), Failure> {
-        match step::run_and_read("shell", self, "stdio", 1 << 16) {
-            Ok((completion, text)) => Ok((ending(Ok(completion))?, text)),
-            Err(failure) => Ok((ending(Err(failure))?, String::new())),
+    /// Runs it, and hands over the lines of these logs as they come.
+    pub fn watch(
+        &self,
+        logs: &[&str],
+        mut lines: impl FnMut(LogLines) -> Result<(), Failure>,
+    ) -> Result<Ending, Failure> {
+        let args = serde_json::to_string(self).map_err(|e| windlass_sdk::bad_argument(e.to_string()))?;
+        let logs: Vec<String> = logs.iter().map(|&log| log.to_owned()).collect();
+        let number = match step::start_command("shell", &args, &logs) {
+            Ok(number) => number,
+            Err(failure) => return ending(Err(failure)),
+        };
+        loop {
+            match step::next_event(None) {
+                Event::Lines(some) if some.command == number => lines(some)?,
+                Event::Done(end) if end.command == number => return ending(end.how),
+                Event::Interrupt(reason) => step::interrupt_command(number, &reason)?,
+                _ => {}
+            }
+        }
+    }
+
+    /// Runs it and returns what it wrote to its log as well, at most `max_bytes`; more than that is an error.
+    pub fn read(&self, max_bytes: usize) -> Result<(Ending, String), Failure> {
+        let mut read = String::new();
+        let mut over = false;
+        let ending = self.watch(&[&self.log], |lines| {
+            over |= read.len() + lines.text.len() > max_bytes;
+            if !over && lines.from_stream == windlass_sdk::Origin::Stdout {
+                read.push_str(&lines.text);
+            }
+            Ok(())
+        })?;
+        match over {
+            true => Err(Failure::new("too-large", format!("it wrote more than {max_bytes} bytes"))),
+            false => Ok((ending, read)),
         }
     }
 }
 
 /// What an answer of `shell` means. A failure that is nobody's fault but the plugin's stays one.
-fn ending(answer: Result<Completion, Failure>) -> Result<Ending, Failure> {
+pub fn ending(answer: Result<Completion, Failure>) -> Result<Ending, Failure> {
     let completion = match answer {
         Ok(completion) => completion,
         Err(failure) if failure.code == "interrupted" => return Ok(interrupted()),
@@ -122,6 +245,15 @@ pub fn ended(title: &str, outcome: Outcome, why: &str) -> StepResult {
     StepResult::new(outcome, format!("{title}: {why}"))
 }
 
+/// A step that runs one command other than `shell`: a success if that answers `rc` 0.
+pub fn simple(title: &str, command: &str, args: &impl Serialize) -> Result<StepResult, Failure> {
+    Ok(match ending(step::run_command(command, args))? {
+        Ending::Code(0) => StepResult::new(Outcome::Success, title),
+        Ending::Code(code) => ended(title, Outcome::Failure, &format!("rc {code}")),
+        Ending::Other(outcome, why) => ended(title, outcome, &why),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +283,13 @@ mod tests {
         assert_eq!(Line::Shell("make all".into()).title(), "make all");
         assert_eq!(Line::Shell("set -e\nmake".into()).title(), "set -e…");
         assert_eq!(Line::Argv(vec!["x".repeat(80)]).title().chars().count(), 61);
+    }
+
+    #[test]
+    fn lists_in_a_command_are_part_of_it_and_every_word_becomes_text() {
+        let line: Line =
+            serde_json::from_str(r#"["make", ["-j", 4, ["-k"]], true, null]"#).expect("a command");
+        assert_eq!(line, Line::argv(["make", "-j", "4", "-k", "true", ""]));
+        assert_eq!(serde_json::from_str::<Line>("\"make\"").expect("text"), Line::Shell("make".into()));
     }
 }
