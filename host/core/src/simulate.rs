@@ -73,6 +73,10 @@ pub struct World {
     pub jobs: Vec<Job>,
     /// How long the store takes for a claim, in milliseconds.
     pub claim_ms: u64,
+    /// How long it takes to read what waits. What is found is how it was in the middle of that time.
+    pub read_ms: u64,
+    /// How often what waits is compared with the store, in milliseconds; 0: never.
+    pub scan_ms: u64,
     /// Whether the report has the record of each decision.
     pub records: bool,
     /// Nothing happens after this moment, whatever waits still.
@@ -86,6 +90,8 @@ impl Default for World {
             shifts: Vec::new(),
             jobs: Vec::new(),
             claim_ms: 0,
+            read_ms: 0,
+            scan_ms: 0,
             records: false,
             until: Timestamp(u64::MAX),
         }

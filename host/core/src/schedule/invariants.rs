@@ -38,7 +38,7 @@ impl Board {
             let begins = self.joining.contains(name);
             let visited = self.turns.is_waiting(name) && self.ordering;
             assert!(
-                !waits || begins || visited || self.can_begin(name),
+                !waits || begins || visited || self.wants_slot(name),
                 "`{name}` cannot use its place in line"
             );
             assert!(!self.closed, "there are lines when nobody begins");

@@ -65,13 +65,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Whether a row of the same request says something newer. One that is taken stays as it is.
-    fn gives_way_to(&self, row: &Request) -> bool {
-        self.request.version < row.version && !matches!(self.place, Place::Taken(_))
-    }
-
     /// Whether nothing is known of it that the store does not know.
-    pub(super) fn is_as_stored(&self) -> bool {
+    fn is_as_stored(&self) -> bool {
         self.retries == 0 && self.refused.is_empty()
     }
 }
@@ -118,23 +113,47 @@ impl Lane {
 
     /// Adds a request; one that is there already stays as it is, unless the row is a newer version.
     pub(super) fn insert(&mut self, request: Request, buildset: Arc<Buildset>) -> bool {
-        let mut retries = 0;
-        if let Some(known) = self.entries.get(&request.id) {
-            if !known.gives_way_to(&request) {
-                return false;
-            }
-            retries = known.retries;
-            self.take_out(request.id);
-        }
-        let alike = merge::alike(&buildset);
         let id = request.id;
+        if self.contains(id) {
+            return self.renew(request);
+        }
         self.note_arrival(id);
-        let (request, refused) = (Arc::new(request), BTreeSet::new());
-        let entry =
-            Entry { request, buildset, retries, alike, refused, withdrawn: false, place: Place::Waiting };
+        let entry = Entry {
+            request: Arc::new(request),
+            alike: merge::alike(&buildset),
+            buildset,
+            retries: 0,
+            refused: BTreeSet::new(),
+            withdrawn: false,
+            place: Place::Waiting,
+        };
         self.entries.insert(id, entry);
         self.wait(id);
         true
+    }
+
+    /// Puts the newer version of a request in the place of the older one: it waits, is held or is taken as before.
+    /// False: there is nothing to decide.
+    fn renew(&mut self, request: Request) -> bool {
+        let id = request.id;
+        if self.entries.get(&id).is_none_or(|known| known.request.version >= request.version) {
+            return false;
+        }
+        self.note_arrival(id);
+        self.unplace(id);
+        let Some(entry) = self.entries.get_mut(&id) else { return false };
+        entry.request = Arc::new(request);
+        match entry.place.clone() {
+            Place::Waiting => {
+                self.wait(id);
+                true
+            }
+            Place::Held { until, wants, by, why } => {
+                self.hold(id, until, wants, by, &why);
+                false
+            }
+            Place::Taken(_) => false,
+        }
     }
 
     pub(super) fn contains(&self, id: RequestId) -> bool {
@@ -199,6 +218,12 @@ impl Lane {
         self.ages.first().map(|(at, _)| *at)
     }
 
+    /// Requests that wait or are held here.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> impl Iterator<Item = &Request> {
+        self.ages.iter().map(|(_, id)| &*self.entries[id].request)
+    }
+
     /// Requests that starts have taken.
     #[cfg(test)]
     pub(super) fn taken(&self) -> Vec<RequestId> {
@@ -212,11 +237,6 @@ impl Lane {
         let loaded = |turn: &&Turn| self.is_loaded_up_to(**turn);
         let found = self.waiting.range((from, Bound::Unbounded)).take_while(loaded).take(limit);
         found.map(|k| (*k, &self.entries[&k.id])).collect()
-    }
-
-    /// Waiting ones after the first `n`, last first.
-    pub(super) fn waiting_after(&self, n: usize) -> Vec<Turn> {
-        self.waiting.iter().skip(n).rev().copied().collect()
     }
 
     /// The waiting one at a place, from 0.
@@ -356,11 +376,24 @@ impl Lane {
         }
     }
 
-    /// How many entries come after a turn, but for those that came while the store was read.
-    pub(super) fn loaded_beyond(&self, end: Turn, loading: &Loading) -> u64 {
-        let beyond =
-            |entry: &&Entry| Turn::of(&entry.request) > end && !loading.came.contains(&entry.request.id);
-        self.entries.values().filter(beyond).count() as u64
+    /// Leaves to the store what waits after a turn, as far as the store knows all of it.
+    pub(super) fn leave_after(&mut self, end: Turn) -> u64 {
+        let after: Vec<RequestId> =
+            self.waiting.range((Bound::Excluded(end), Bound::Unbounded)).map(|turn| turn.id).collect();
+        let mut left = 0;
+        for id in after {
+            // What the store does not know of it stays known: it waits beyond the end.
+            if self.entries[&id].is_as_stored() {
+                self.take_out(id);
+                left += 1;
+            }
+        }
+        left
+    }
+
+    /// How many entries come after a turn.
+    pub(super) fn loaded_after(&self, end: Turn) -> u64 {
+        self.entries.values().filter(|entry| Turn::of(&entry.request) > end).count() as u64
     }
 
     /// Lets held ones wait again whose moment has come, and ends a rest that is over.

@@ -163,7 +163,8 @@ impl Lane {
         self.tail = last.map(|end| {
             let count = if loading.from_first {
                 // What is loaded beyond the last row waits there until the end has come so far.
-                beyond.saturating_sub(self.loaded_beyond(end, &loading))
+                self.leave_after(end);
+                beyond.saturating_sub(self.loaded_after(end))
             } else {
                 self.tail.map_or(0, |tail| tail.count.saturating_sub(added))
             };
@@ -195,14 +196,9 @@ impl Lane {
             return;
         }
         let Some(end) = self.waiting_at(keep - 1) else { return };
-        let mut count = self.tail.map_or(0, |tail| tail.count);
-        for turn in self.waiting_after(keep) {
-            // What the store does not know of it stays known: it waits beyond the end.
-            if self.get(turn.id).is_some_and(super::lane::Entry::is_as_stored) {
-                self.take_out(turn.id);
-                count += 1;
-            }
-        }
+        // What waits beyond the end says nothing of what is loaded.
+        let end = self.tail.map_or(end, |tail| tail.end.min(end));
+        let count = self.tail.map_or(0, |tail| tail.count) + self.leave_after(end);
         self.tail = Some(Tail { end, count });
     }
 }

@@ -12,6 +12,7 @@ use crate::policy::FaultKind;
 use crate::request::{Pending, Request, Turn};
 
 mod conformance;
+mod late;
 mod locks;
 mod model;
 mod policies;
@@ -19,6 +20,8 @@ mod quarantine;
 mod reads;
 mod starts;
 mod waits;
+
+use late::Late;
 
 /// A board with a clock and what it wants done.
 struct Table {
@@ -32,8 +35,10 @@ struct Table {
     decisions: Vec<Decision>,
     builds: u64,
     /// What waits in the store, and what builds hold.
-    stored: BTreeMap<Turn, Request>,
+    stored: Stored,
     held: BTreeMap<BuildId, Vec<Request>>,
+    /// Whether the board is told of things, and gets what it reads, when the test says so.
+    late: Option<Late>,
     /// What became of steps that waited for locks.
     step_locks: Vec<(u64, Result<(), String>)>,
     /// Running builds by worker and builder.
@@ -69,6 +74,7 @@ impl Table {
             builds: 0,
             stored: BTreeMap::new(),
             held: BTreeMap::new(),
+            late: None,
             step_locks: Vec::new(),
             running: Vec::new(),
         };
@@ -118,7 +124,7 @@ impl Table {
                     Effect::History(pairs) => {
                         self.board.history(pairs.into_iter().map(|p| (p, None)).collect());
                     }
-                    Effect::More { builder, after, limit } => self.more(&builder, after, limit),
+                    Effect::More { builder, after, limit } => self.read(Read::Page { builder, after, limit }),
                     Effect::Scan => self.scan(),
                     Effect::Skipped { .. } => {}
                     Effect::Record(decision) => self.decisions.push(decision),
@@ -128,13 +134,16 @@ impl Table {
         }
     }
 
-    fn more(&mut self, builder: &str, after: Option<Turn>, limit: usize) {
-        let found = pending(&self.stored, builder, after, limit);
-        self.board.loaded(builder, found, limit);
+    /// Reads the store, at once or later.
+    fn read(&mut self, read: Read) {
+        match &mut self.late {
+            Some(late) => late.reads.push((late.history.len(), read)),
+            None => read.answer(&mut self.board, &self.stored),
+        }
     }
 
     fn scan(&mut self) {
-        self.board.counted(counts(&self.stored));
+        self.read(Read::Count);
     }
 
     fn submit(&mut self, requests: impl IntoIterator<Item = Request>) {
@@ -208,8 +217,30 @@ impl Table {
     }
 }
 
+/// What waits, in the default order.
+type Stored = BTreeMap<Turn, Request>;
+
+/// A look into the store.
+#[derive(Clone, Debug)]
+enum Read {
+    Page { builder: String, after: Option<Turn>, limit: usize },
+    Count,
+}
+
+impl Read {
+    /// Tells the board what it finds there.
+    fn answer(self, board: &mut Board, stored: &Stored) {
+        match self {
+            Read::Page { builder, after, limit } => {
+                board.loaded(&builder, pending(stored, &builder, after, limit), limit);
+            }
+            Read::Count => board.counted(counts(stored)),
+        }
+    }
+}
+
 /// What a store that has these answers to the question for a page.
-fn pending(stored: &BTreeMap<Turn, Request>, builder: &str, after: Option<Turn>, limit: usize) -> Pending {
+fn pending(stored: &Stored, builder: &str, after: Option<Turn>, limit: usize) -> Pending {
     let of_builder = || stored.values().filter(|request| request.builder == builder);
     let rows = of_builder().filter(|r| after.is_none_or(|after| Turn::of(r) > after)).take(limit);
     let rows = rows.map(|r| (r.clone(), Arc::new(buildset(r.buildset.0)))).collect();
@@ -217,7 +248,7 @@ fn pending(stored: &BTreeMap<Turn, Request>, builder: &str, after: Option<Turn>,
 }
 
 /// What it counts for each builder.
-fn counts(stored: &BTreeMap<Turn, Request>) -> BTreeMap<String, u64> {
+fn counts(stored: &Stored) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for request in stored.values() {
         *counts.entry(request.builder.clone()).or_default() += 1;

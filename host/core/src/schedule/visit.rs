@@ -126,8 +126,7 @@ impl Board {
         loop {
             self.line_up();
             let Some(name) = self.turns.first(&self.slots).map(str::to_owned) else { return };
-            let waits_for_store = self.lanes.get(&name).is_some_and(Lane::is_dry);
-            if waits_for_store && self.slots.any_room(&name) && !self.is_locked(&name) {
+            if self.waits_for_its_first(&name) {
                 // It is this one's turn, and nobody's before its request has come.
                 return;
             }
@@ -145,7 +144,7 @@ impl Board {
             && let Some(name) = self.dirty.pop_first()
         {
             self.refill(&name);
-            if !self.can_begin(&name) || self.has_lost_its_aim(&name) {
+            if !self.wants_slot(&name) || self.has_lost_its_aim(&name) {
                 self.step_aside(&name);
             }
             let Some(lane) = self.lanes.get(&name) else {
@@ -164,7 +163,8 @@ impl Board {
         }
     }
 
-    /// Takes the builders out of the line that could begin now: a window of them, in the default order.
+    /// Takes the builders out of the line that could begin now: a window of them, in the default order, up to one
+    /// whose first request is still in the store: what comes after it waits until that is there.
     fn ready(&mut self, now: Timestamp) -> Vec<String> {
         let mut ready = Vec::new();
         while ready.len() < self.rules.window
@@ -173,6 +173,8 @@ impl Board {
             if self.can_begin(&name) && (!self.needs_locks(&name) || self.open_worker(&name, now).is_some()) {
                 self.turns.leave(&name);
                 ready.push(name);
+            } else if self.waits_for_its_first(&name) {
+                break;
             } else {
                 self.turns.get_stuck(&name);
             }
@@ -204,11 +206,20 @@ impl Board {
             && !self.joining.contains(name)
     }
 
+    /// Whether a builder has something to build and a slot to build in; its first request may still be in the store.
+    pub(super) fn wants_slot(&self, name: &str) -> bool {
+        self.is_willing(name) && self.slots.any_room(name)
+    }
+
     /// Whether a build of this builder could begin now, if locks let it.
     pub(super) fn can_begin(&self, name: &str) -> bool {
-        self.is_willing(name)
-            && self.lanes.get(name).is_some_and(Lane::has_waiting)
-            && self.slots.any_room(name)
+        self.wants_slot(name) && self.lanes.get(name).is_some_and(Lane::has_waiting)
+    }
+
+    /// Whether nothing but the store, which is being read, keeps a build of this builder from beginning, as far as
+    /// slots go.
+    fn waits_for_its_first(&self, name: &str) -> bool {
+        self.wants_slot(name) && self.lanes.get(name).is_some_and(Lane::is_dry)
     }
 
     pub(super) fn builder_info(&self, name: &str) -> BuilderInfo {

@@ -32,10 +32,31 @@ enum Event<'w> {
     Submit(&'w Job),
     Withdraw(RequestId),
     Up(&'w str),
-    Down { worker: &'w str, loses_builds: bool },
+    Down {
+        worker: &'w str,
+        loses_builds: bool,
+    },
     Answer(AskId, Box<Reply>),
     Commit(Box<Claim>),
     StepEnds(BuildId, usize),
+    /// What waits is to be compared.
+    Scan,
+    /// The store looks.
+    Look(Look),
+    /// What it has found arrives.
+    Found(Found),
+}
+
+/// What the store is asked.
+enum Look {
+    Page { builder: String, after: Option<Turn>, limit: usize },
+    Counts,
+}
+
+/// What it answers.
+enum Found {
+    Page { builder: String, found: Pending, limit: usize },
+    Counts(BTreeMap<String, u64>),
 }
 
 struct Running {
@@ -75,6 +96,9 @@ impl<'w, P: FnMut(&Ask) -> (Reply, u64)> Engine<'w, P> {
             if let Some(at) = job.withdrawn {
                 engine.at(at.max(job.request.submitted), Event::Withdraw(job.request.id));
             }
+        }
+        if world.scan_ms > 0 {
+            engine.at(Timestamp(world.scan_ms), Event::Scan);
         }
         engine
     }
@@ -145,6 +169,24 @@ impl<'w, P: FnMut(&Ask) -> (Reply, u64)> Engine<'w, P> {
                     self.step(build, step + 1)?;
                 }
             }
+            Event::Scan => {
+                self.look(Look::Counts);
+                // Once all is over, nothing is to be found any more.
+                if self.books.anything_waits() || self.queue.len() > 1 {
+                    self.at(self.now.plus_ms(self.world.scan_ms), Event::Scan);
+                }
+            }
+            Event::Look(look) => {
+                let found = match look {
+                    Look::Page { builder, after, limit } => {
+                        Found::Page { found: self.pending(&builder, after, limit), builder, limit }
+                    }
+                    Look::Counts => Found::Counts(self.counts()),
+                };
+                self.at(self.now.plus_ms(self.world.read_ms.div_ceil(2)), Event::Found(found));
+            }
+            Event::Found(Found::Page { builder, found, limit }) => self.board.loaded(&builder, found, limit),
+            Event::Found(Found::Counts(counts)) => self.board.counted(counts),
         }
         Ok(())
     }
@@ -181,16 +223,9 @@ impl<'w, P: FnMut(&Ask) -> (Reply, u64)> Engine<'w, P> {
                 self.board.history(found.collect());
             }
             Effect::More { builder, after, limit } => {
-                let found = self.pending(&builder, after, limit);
-                self.board.loaded(&builder, found, limit);
+                self.look(Look::Page { builder, after, limit });
             }
-            Effect::Scan => {
-                let mut counts = BTreeMap::new();
-                for id in self.books.waiting() {
-                    *counts.entry(self.jobs[&id].request.builder.clone()).or_default() += 1;
-                }
-                self.board.counted(counts);
-            }
+            Effect::Scan => self.look(Look::Counts),
             Effect::Record(decision) => {
                 self.report.fallbacks += u64::from(decision.fallback.is_some());
                 if self.world.records {
@@ -204,6 +239,20 @@ impl<'w, P: FnMut(&Ask) -> (Reply, u64)> Engine<'w, P> {
             },
         }
         Ok(())
+    }
+
+    /// Asks the store.
+    fn look(&mut self, look: Look) {
+        self.at(self.now.plus_ms(self.world.read_ms / 2), Event::Look(look));
+    }
+
+    /// How many wait for each builder, in the store.
+    fn counts(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for id in self.books.waiting() {
+            *counts.entry(self.jobs[&id].request.builder.clone()).or_default() += 1;
+        }
+        counts
     }
 
     /// What waits for a builder, in the store.

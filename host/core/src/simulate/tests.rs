@@ -26,6 +26,8 @@ struct Plan {
     leaves: Vec<(usize, u64, u64, bool)>,
     locks: bool,
     claim_ms: u64,
+    read_ms: u64,
+    scan_ms: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -69,14 +71,17 @@ fn plan() -> impl Strategy<Value = Plan> {
     let leave = (0..3_usize, 0..200_000_u64, 1..50_000_u64, any::<bool>());
     let leaves = prop::collection::vec(leave, 0..3);
     let jobs = prop::collection::vec(job(), 1..40);
-    (workers, builders, jobs, leaves, any::<bool>(), 0..20_u64).prop_map(
-        |(workers, builders, jobs, leaves, locks, claim_ms)| Plan {
+    let store = (0..20_u64, 0..20_u64, prop_oneof![Just(0), 500..30_000_u64]);
+    (workers, builders, jobs, leaves, any::<bool>(), store).prop_map(
+        |(workers, builders, jobs, leaves, locks, (claim_ms, read_ms, scan_ms))| Plan {
             workers,
             builders,
             jobs,
             leaves,
             locks,
             claim_ms,
+            read_ms,
+            scan_ms,
         },
     )
 }
@@ -128,6 +133,8 @@ impl Plan {
             shifts: self.shifts(&names),
             jobs: self.jobs.iter().enumerate().map(|(n, job)| job.job(n as u64 + 1, &uses)).collect(),
             claim_ms: self.claim_ms,
+            read_ms: self.read_ms,
+            scan_ms: self.scan_ms,
             ..World::default()
         }
     }
@@ -267,6 +274,7 @@ fn all_ended(report: &Report) -> Result<(), TestCaseError> {
     let open: Vec<_> = report.requests.iter().filter(|served| served.ended.is_none()).collect();
     prop_assert!(open.is_empty(), "{open:?} {:#?}", report.status);
     prop_assert!(report.builds.iter().all(|built| built.ended.is_some()));
+    prop_assert!(report.status.builders.iter().all(|b| b.pending == 0), "{:#?}", report.status);
     Ok(())
 }
 
@@ -305,13 +313,14 @@ fn in_turn(world: &World, report: &Report) -> Result<(), TestCaseError> {
 
 /// Whenever something waits that could be built, something is built: all is over at the latest when all builds, one
 /// after the other, would be, counted from the last arrival, or from when the last worker came back; *retry* adds
-/// its waits.
+/// its waits, and each build may wait until its request has been read.
 fn never_idle(plan: &Plan, report: &Report) -> Result<(), TestCaseError> {
     let arrivals = plan.jobs.iter().map(|job| job.at);
     let back = plan.leaves.iter().map(|(_, at, away, _)| at + away);
     let built: u64 = report.builds.iter().map(|b| b.ended.unwrap().ms_since(b.decided)).sum();
     let waits: u64 = report.requests.iter().map(|served| 60_000 * u64::from(served.retries)).sum();
-    let bound = arrivals.chain(back).max().unwrap_or(0) + built + waits;
+    let reads = 2 * plan.read_ms * (report.builds.len() as u64 + 1);
+    let bound = arrivals.chain(back).max().unwrap_or(0) + built + waits + reads;
     prop_assert!(report.totals().end.0 <= bound, "{} > {bound}", report.totals().end.0);
     Ok(())
 }
@@ -351,7 +360,8 @@ proptest! {
         let advised = Advised { on_error: OnError::Default, gate: false, ..advised };
         let mut world = plan.world();
         advised.advise(&mut world);
-        // Those that answer now and then choose nobody; then the next moment is another one.
+        // Those that answer now and then choose nobody; then the next moment is another one, maybe days later.
+        world.scan_ms = 0;
         world.until = Timestamp(100 * 24 * 3_600_000);
         all_ended(&advised.play(&world)?)?;
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::late::{Late, News};
 use super::*;
 use crate::lock::{Access, Kind, Lock, Mode};
 
@@ -45,6 +46,21 @@ enum Happening {
         world: World,
         bytes: bool,
     },
+    Withdraw(usize),
+    Raise {
+        which: usize,
+        priority: i32,
+    },
+    /// Another master takes one, or loses all that it has.
+    Elsewhere(Option<usize>),
+    Scan,
+    /// A look into the store comes back, with what was there at some moment, or with an error.
+    Read {
+        which: usize,
+        when: Option<usize>,
+    },
+    /// The board hears of something that was committed.
+    News(usize),
 }
 
 /// What is configured. Workers stay.
@@ -96,6 +112,13 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (any::<usize>(), prop::option::weighted(0.6, 0..LOCKS.len()))
             .prop_map(|(which, lock)| Happening::Step { which, lock }),
         1 => (world(), any::<bool>()).prop_map(|(world, bytes)| Happening::Reload { world, bytes }),
+        1 => any::<usize>().prop_map(Happening::Withdraw),
+        1 => (any::<usize>(), -1..3_i32).prop_map(|(which, priority)| Happening::Raise { which, priority }),
+        1 => prop::option::of(any::<usize>()).prop_map(Happening::Elsewhere),
+        1 => Just(Happening::Scan),
+        4 => (any::<usize>(), prop::option::weighted(0.9, any::<usize>()))
+            .prop_map(|(which, when)| Happening::Read { which, when }),
+        8 => any::<usize>().prop_map(Happening::News),
     ]
 }
 
@@ -184,19 +207,24 @@ fn answer_to(question: &Question, how: u8, pick: usize) -> Result<Answer, ()> {
     })
 }
 
-/// Plays the happenings and checks after each: no request is assigned twice, no slot is exceeded.
-fn play(happenings: Vec<Happening>, world: World) -> Table {
+/// Plays the happenings with a store that answers at once and tells all at once, or `late`. Checks after each: no request
+/// is assigned twice, no slot is exceeded.
+fn play(happenings: Vec<Happening>, world: World, late: bool) -> Table {
     let mut table = Table::new(&WORKERS, Vec::new());
+    table.late = late.then(Late::default);
     world.configure(&mut table, "one");
     let World { advised, loaded, .. } = world;
     let mut held: BTreeMap<BuildId, Vec<u64>> = BTreeMap::new();
     let mut gone = BTreeSet::new();
     let mut last = 0;
     for happening in happenings {
+        table.snapshot();
         match happening {
             Happening::Submit { builder, priority } => {
                 last += 1;
-                table.submit([prior(last, ["a", "b", "c", "d"][builder], priority)]);
+                let request = prior(last, ["a", "b", "c", "d"][builder], priority);
+                table.stored.insert(Turn::of(&request), request.clone());
+                table.news(News::Submitted(request));
             }
             Happening::Answer { which, how, pick } if !table.asks.is_empty() => {
                 let ask = table.asks.remove(which % table.asks.len());
@@ -210,18 +238,18 @@ fn play(happenings: Vec<Happening>, world: World) -> Table {
             }
             Happening::Claimed { which } if !table.claims.is_empty() => {
                 let claim = table.claims.remove(which % table.claims.len());
-                let rest = std::mem::replace(&mut table.claims, vec![claim]);
-                let ids = table.commit().remove(0).1;
-                table.claims.splice(0..0, rest);
-                held.insert(BuildId(table.builds), ids);
+                let ids = claim.requests.iter().map(|(request, _)| request.id.0).collect();
+                if let Some(build) = table.store_claim(claim) {
+                    held.insert(build, ids);
+                }
             }
             Happening::Refused { which } if !table.claims.is_empty() => {
                 let claim = table.claims.remove(which % table.claims.len());
                 let taken = claim.requests[0].0.id;
-                gone.insert(taken.0);
-                table.stored.retain(|_, request| request.id != taken);
-                table.board.refused(claim.start, Some(taken), "taken", table.now);
-                table.turn();
+                // Somebody has built it, or holds it.
+                let taken_now = table.stored.extract_if(.., |_, request| request.id == taken);
+                gone.extend(taken_now.map(|(_, request)| request.id.0));
+                table.news(News::Refused(claim, taken));
             }
             Happening::End { which, retry } if !table.running.is_empty() => {
                 let build = table.running[which % table.running.len()].0;
@@ -229,8 +257,17 @@ fn play(happenings: Vec<Happening>, world: World) -> Table {
                 if !retry {
                     gone.extend(ids);
                 }
-                table.end(build.0, if retry { Outcome::Retry } else { Outcome::Success });
+                table.store_end(build, if retry { Outcome::Retry } else { Outcome::Success });
             }
+            Happening::Withdraw(which) => gone.extend(table.withdraw(which).map(|id| id.0)),
+            Happening::Raise { which, priority } => table.raise(which, priority),
+            Happening::Elsewhere(which) => table.elsewhere(which),
+            Happening::Scan => {
+                table.scan();
+                table.turn();
+            }
+            Happening::Read { which, when } => table.read_comes(which, when),
+            Happening::News(which) => table.news_comes(which),
             Happening::Down(which) => {
                 table.board.worker_down(WORKERS[which].0);
                 table.turn();
@@ -276,12 +313,17 @@ fn play(happenings: Vec<Happening>, world: World) -> Table {
     table
 }
 
+/// What is handed out may be over in the store if the board has not heard of it.
 fn check(table: &Table, held: &BTreeMap<BuildId, Vec<u64>>, gone: &BTreeSet<u64>, last: u64) {
     let mut assigned = BTreeSet::new();
-    let claiming = table.claims.iter().flat_map(|c| c.requests.iter().map(|(r, _)| r.id.0));
-    for id in held.values().flatten().copied().chain(claiming) {
-        assert!(assigned.insert(id), "request {id} is assigned twice");
-        assert!(!gone.contains(&id), "request {id} is over and assigned again");
+    for id in held.values().flatten().copied() {
+        assert!(assigned.insert(id), "request {id} is built twice");
+        assert!(!gone.contains(&id), "request {id} is over and built again");
+    }
+    let mut claimed = BTreeSet::new();
+    for id in table.claims.iter().flat_map(|c| c.requests.iter().map(|(r, _)| r.id.0)) {
+        assert!(claimed.insert(id), "request {id} is claimed twice");
+        assert!(assigned.insert(id) || table.late.is_some(), "request {id} is built and claimed");
     }
     let mut used: BTreeMap<(&str, &str), u32> = BTreeMap::new();
     let claiming = table.claims.iter().map(|c| (c.worker.as_str(), c.builder.name.as_str()));
@@ -303,8 +345,23 @@ fn check(table: &Table, held: &BTreeMap<BuildId, Vec<u64>>, gone: &BTreeSet<u64>
         }
     }
     let status = table.board.status(table.now);
-    let known: u64 = status.builders.iter().map(|b| b.pending).sum::<u64>() + assigned.len() as u64;
-    assert!(known + gone.len() as u64 <= last, "requests multiply");
+    let open = assigned.difference(gone).count() as u64;
+    let known: u64 = status.builders.iter().map(|b| b.pending).sum::<u64>() + open;
+    assert!(table.late.is_some() || known + gone.len() as u64 <= last, "requests multiply");
+}
+
+/// All that was committed is heard of: then the board knows what waits, after one look into the store how many, and
+/// after some more each of them.
+fn catch_up(table: &mut Table) {
+    if table.late.is_none() {
+        return;
+    }
+    table.catch_up();
+    for round in 1..=SCANS_A_ROUND {
+        table.scan();
+        table.turn();
+        table.board.agrees_with(&table.stored, round == SCANS_A_ROUND);
+    }
 }
 
 /// Lets all end well: policies answer sensibly, claims succeed, builds end, time passes up to the next
@@ -314,6 +371,7 @@ fn settle(table: &mut Table, world: World) {
     for (name, _) in WORKERS {
         table.board.worker_up(name, table.now, Vec::new());
     }
+    catch_up(table);
     for _ in 0..5_000 {
         table.turn();
         if !table.asks.is_empty() {
@@ -336,6 +394,7 @@ fn settle(table: &mut Table, world: World) {
 
 /// Refuses whatever policies are asked, until nothing more is asked at this moment.
 fn refuse(table: &mut Table, pick: usize) {
+    catch_up(table);
     let pending =
         |table: &Table| table.board.status(table.now).builders.iter().map(|b| b.pending).sum::<u64>();
     // Each request about each worker, each builder about its requests, and the order after each of them.
@@ -374,25 +433,28 @@ proptest! {
     fn nothing_is_assigned_twice_and_no_slot_is_exceeded(
         happenings in prop::collection::vec(happening(), 1..120),
         world in world(),
+        late in any::<bool>(),
     ) {
-        play(happenings, world);
+        play(happenings, world, late);
     }
 
     #[test]
     fn whatever_happened_every_request_is_served_in_the_end(
         happenings in prop::collection::vec(happening(), 1..80),
         world in world(),
+        late in any::<bool>(),
     ) {
-        settle(&mut play(happenings, world), world);
+        settle(&mut play(happenings, world, late), world);
     }
 
     #[test]
     fn policies_that_refuse_everything_are_asked_a_bounded_number_of_times(
         happenings in prop::collection::vec(happening(), 1..80),
         world in world(),
+        late in any::<bool>(),
         pick in any::<usize>(),
     ) {
-        let mut table = play(happenings, world);
+        let mut table = play(happenings, world, late);
         refuse(&mut table, pick);
         // Held or resting ones are tried again ten seconds later, as often.
         table.pass(HOLD_MS);
@@ -400,29 +462,27 @@ proptest! {
         settle(&mut table, world);
     }
 
-    /// But for what merges, as a build takes up what is loaded; and for locks, as a builder stands in line for them
-    /// when its first request is there.
+    /// But for what merges, as a build takes up what is loaded.
     #[test]
     fn a_lane_that_is_loaded_piece_by_piece_makes_the_same_starts(
         happenings in prop::collection::vec(happening(), 1..120),
         loaded in 1..5_usize,
+        locks in prop::option::of(1..4_u32),
     ) {
         let unmerged = |happening| match happening {
             Happening::Submit { builder, priority } => Happening::Submit { builder: builder % 3, priority },
-            Happening::Reload { world, bytes } => {
-                Happening::Reload { world: World { locks: None, ..world }, bytes }
-            }
             other => other,
         };
         let happenings: Vec<_> = happenings.into_iter().map(unmerged).collect();
-        let whole = play(happenings.clone(), World::DEFAULT);
-        let pieces = play(happenings, World { loaded, ..World::DEFAULT });
+        let world = World { locks, ..World::DEFAULT };
+        let whole = play(happenings.clone(), world, false);
+        let pieces = play(happenings, World { loaded, ..world }, false);
         prop_assert_eq!(pieces.begun, whole.begun);
     }
 
     #[test]
     fn without_advice_the_default_is_total(happenings in prop::collection::vec(happening(), 1..80)) {
-        let mut table = play(happenings, World::DEFAULT);
+        let mut table = play(happenings, World::DEFAULT, false);
         prop_assert!(table.asks.is_empty());
         settle(&mut table, World::DEFAULT);
         prop_assert!(table.asks.is_empty());
