@@ -207,6 +207,13 @@ pub enum Effect {
         /// It has them; or the circle in which it would have waited for ever.
         result: Result<(), String>,
     },
+    /// A step that waits for requests ([`Board::wait_for_requests`]) would wait for ever, as it turns out now.
+    Stuck {
+        /// Its build.
+        build: BuildId,
+        /// Who waits for whom.
+        circle: String,
+    },
 }
 
 /// A question to a policy.

@@ -125,7 +125,7 @@ impl Board {
             let name = request.builder.clone();
             let lane = self.lane(&name);
             if lane.add(request, buildset, told) {
-                lane.end_rest();
+                lane.has_news();
                 self.dirty.insert(name);
             }
         }
@@ -163,6 +163,8 @@ impl Board {
                 self.dirty.insert(builder.clone());
             }
         }
+        // As long as it was away, it might have come back with a slot for everybody.
+        self.untangle_parents();
     }
 
     /// A worker's connection ended. Its builds go on until [`Board::build_ended`].

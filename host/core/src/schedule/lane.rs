@@ -77,6 +77,8 @@ pub(super) struct Rest {
     pub(super) until: Timestamp,
     pub(super) waits_for: WaitsFor,
     pub(super) why: String,
+    /// A new request ends it: `next-build` has not seen that one.
+    pub(super) until_news: bool,
 }
 
 #[derive(Debug, Default)]
@@ -444,6 +446,13 @@ impl Lane {
             self.end_hold(key.id);
         }
         self.end_rest();
+    }
+
+    /// There is a request that nobody has judged.
+    pub(super) fn has_news(&mut self) {
+        if self.rest.as_ref().is_some_and(|rest| rest.until_news) {
+            self.end_rest();
+        }
     }
 
     pub(super) fn end_rest(&mut self) {

@@ -83,8 +83,7 @@ impl Board {
             self.leave_for_good(&name);
         }
         // A maximum that shrank, or a worker that is gone, may have closed a circle.
-        let parents = self.locks.parents.keys().copied();
-        let waiting: BTreeSet<BuildId> = self.locks.table.nested().chain(parents).collect();
+        let waiting: BTreeSet<BuildId> = self.locks.table.nested().collect();
         for build in waiting {
             match self.untangle(build) {
                 Ok(woken) => self.wake(woken),
@@ -94,6 +93,7 @@ impl Board {
                 }
             }
         }
+        self.untangle_parents();
     }
 
     /// A worker on which a builder could begin now: the least-loaded with room whose locks are free. If only locks

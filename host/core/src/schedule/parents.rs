@@ -2,9 +2,10 @@
 //!
 //! A parent keeps its slot and its locks while it waits. If a child needs one of them, and nothing else will do, both
 //! wait for ever. That is looked for whenever somebody begins to wait, here or for a lock; whoever closed the circle is
-//! told its members. A worker that is not connected may come back: a way over it counts as open.
+//! told its members. A worker that is not connected, or in quarantine, may come back: a way over it counts as open, until it
+//! is back.
 
-use super::Board;
+use super::{Board, Effect};
 use crate::builder::Builder;
 use crate::id::{BuildId, RequestId};
 use crate::lock::deadlock::{Debt, Graph, Node, On, Wait};
@@ -28,6 +29,20 @@ impl Board {
     /// The step of `build` waits for no request any more.
     pub fn wait_no_more(&mut self, build: BuildId) {
         self.locks.parents.remove(&build);
+    }
+
+    /// Looks again whether parents wait for ever: a way that counted as open is none any more.
+    pub(super) fn untangle_parents(&mut self) {
+        for build in self.locks.parents.keys().copied().collect::<Vec<_>>() {
+            match self.untangle(build) {
+                Ok(woken) => self.wake(woken),
+                Err(circle) => {
+                    // Its step goes on, and may hold locks.
+                    self.locks.parents.remove(&build);
+                    self.effects.push(Effect::Stuck { build, circle });
+                }
+            }
+        }
     }
 
     /// A request is over: nobody waits for it any more.
@@ -66,7 +81,7 @@ impl Board {
 
     fn way_over(&self, worker: &str, spec: &Builder) -> Vec<Wait> {
         let builder = spec.name.as_str();
-        let Some(no) = self.slots.number(worker).filter(|_| self.slots.is_connected(worker)) else {
+        let Some(no) = self.slots.number(worker).filter(|_| self.slots.is_open(worker)) else {
             return Vec::new();
         };
         let mut waits = match self.aim(builder).filter(|(_, aim)| *aim == worker) {

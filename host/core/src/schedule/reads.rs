@@ -59,7 +59,12 @@ impl Board {
         let Some(lane) = self.lanes.get_mut(builder) else { return };
         lane.not_loaded();
         let why = "its requests could not be read from the store".to_owned();
-        lane.rest = Some(Rest { until: now.plus_ms(HOLD_MS), waits_for: super::WaitsFor::Store, why });
+        lane.rest = Some(Rest {
+            until: now.plus_ms(HOLD_MS),
+            waits_for: super::WaitsFor::Store,
+            why,
+            until_news: false,
+        });
         if let Some(start) = lane.parked.take() {
             self.give_up(start);
         }

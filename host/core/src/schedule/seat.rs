@@ -20,7 +20,7 @@ impl Board {
         let Some(start) = self.starts.get(&id) else { return false };
         let (name, from) = (start.spec.name.clone(), start.worker.clone());
         if from == to {
-            return self.slots.is_connected(to);
+            return self.slots.is_open(to);
         }
         if self.slots.reserve(to, &name) {
             if let Some(start) = self.starts.get_mut(&id) {

@@ -66,6 +66,10 @@ impl Worker {
         self.since.is_some() && self.rule.is_some()
     }
 
+    fn is_open(&self) -> bool {
+        self.is_connected() && !self.barred
+    }
+
     /// One slot of the asker's own does not count.
     fn burden(&self, own: bool) -> Burden {
         let load = self.load.filter(|l| l.is_finite()).unwrap_or(0.0).clamp(0.0, 1e9);
@@ -183,8 +187,9 @@ impl Slots {
         }
     }
 
-    pub(super) fn is_connected(&self, name: &str) -> bool {
-        self.get(name).is_some_and(Worker::is_connected)
+    /// Whether a worker may have builds, if it has a slot: it is connected and not left alone.
+    pub(super) fn is_open(&self, name: &str) -> bool {
+        self.get(name).is_some_and(Worker::is_open)
     }
 
     /// What the configuration says of a worker.
@@ -248,7 +253,7 @@ impl Slots {
         let mine = self.number(mine).and_then(|no| {
             let worker = &self.workers[no.0];
             let place = worker.crews.iter().find(|(crew, _)| Some(*crew) == self.crew_of(builder))?.1;
-            worker.is_connected().then(|| (worker.burden(true), place, no))
+            worker.is_open().then(|| (worker.burden(true), place, no))
         });
         let others = self.in_order(builder).filter(|(_, _, no)| mine.is_none_or(|(_, _, mine)| *no != mine));
         let mut found: Vec<_> = others.copied().collect();

@@ -161,6 +161,8 @@ impl Board {
             }
         }
         self.free(&start.worker, &start.spec.name);
+        // Who waits for one of these was let off as long as the start went on.
+        self.untangle_parents();
     }
 
     /// Goes on until a policy or the store has to be waited for, the claim is handed out, or the start is given up.
@@ -262,7 +264,7 @@ impl Board {
             (Stage::Place, Advice::Default) => {
                 let own = start.worker.clone();
                 let own_will_do = self.slots.number(&own).is_some_and(|own| start.may_have(own));
-                let best = if own_will_do && self.slots.is_connected(&own) {
+                let best = if own_will_do && self.slots.is_open(&own) {
                     Some(own)
                 } else {
                     self.candidates(id).first().map(|member| self.slots.name(member.worker).to_owned())
@@ -345,7 +347,12 @@ impl Board {
             return Done::Held;
         }
         let why = format!("`{}` takes up none of them", hook(start.spec.next_build.as_ref()));
-        self.hold(id, &why, now)
+        let name = start.spec.name.clone();
+        let done = self.hold(id, &why, now);
+        if let Some(rest) = self.lanes.get_mut(&name).and_then(|lane| lane.rest.as_mut()) {
+            rest.until_news = true;
+        }
+        done
     }
 
     /// Holds the request back, or, where none is picked yet, lets the builder rest; ends the start.
@@ -361,8 +368,14 @@ impl Board {
         let open = |no| self.slots.has_room(no, &name) && self.is_unlocked(&spec, self.slots.name(no));
         let news = wants.iter().any(|no| open(*no));
         let Some(lane) = self.lanes.get_mut(&name) else { return Done::Stale };
-        let rest =
-            |ms| Some(Rest { until: now.plus_ms(ms), waits_for: WaitsFor::Policy, why: why.to_owned() });
+        let rest = |ms| {
+            Some(Rest {
+                until: now.plus_ms(ms),
+                waits_for: WaitsFor::Policy,
+                why: why.to_owned(),
+                until_news: false,
+            })
+        };
         let mut done = Done::Held;
         match request {
             None => lane.rest = rest(HOLD_MS),
@@ -390,7 +403,7 @@ impl Board {
         };
         self.give_up(id);
         let Some(lane) = self.lanes.get_mut(&name) else { return Done::Stale };
-        lane.rest = Some(Rest { until, waits_for: WaitsFor::Policy, why });
+        lane.rest = Some(Rest { until, waits_for: WaitsFor::Policy, why, until_news: false });
         self.arm(&name);
         Done::Held
     }
@@ -425,7 +438,7 @@ impl Board {
         let worker = self.slots.number(&start.worker);
         let may = worker.is_some_and(|worker| self.slots.serves(worker, name));
         let builder = self.rules.builders.get(name).filter(|_| may).cloned();
-        let Some(builder) = builder.filter(|_| self.slots.is_connected(&start.worker)) else {
+        let Some(builder) = builder.filter(|_| self.slots.is_open(&start.worker)) else {
             return self.give_up(id);
         };
         if !self.take_locks(id, &builder, now) {

@@ -129,6 +129,7 @@ impl Table {
                     Effect::Skipped { .. } => {}
                     Effect::Record(decision) => self.decisions.push(decision),
                     Effect::StepLocks { build, result } => self.step_locks.push((build.0, result)),
+                    Effect::Stuck { build, circle } => self.step_locks.push((build.0, Err(circle))),
                 }
             }
         }

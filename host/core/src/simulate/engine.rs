@@ -237,6 +237,7 @@ impl<'w, P: FnMut(&Ask) -> (Reply, u64)> Engine<'w, P> {
                 Ok(()) => self.run_step(build)?,
                 Err(circle) => self.end(build, Outcome::Exception, Some(circle)),
             },
+            Effect::Stuck { build, circle } => self.end(build, Outcome::Exception, Some(circle)),
         }
         Ok(())
     }

@@ -107,6 +107,8 @@ pub(super) struct Actor {
     claiming: HashMap<StartId, Claiming>,
     /// Steps that wait for locks, by their builds.
     locking: HashMap<BuildId, watch::Sender<Standing>>,
+    /// Steps that wait for requests, by their builds.
+    waiting: HashMap<BuildId, watch::Sender<Standing>>,
     next_scan: Option<Timestamp>,
     /// A scan was wanted while the store was being looked at.
     scan_again: bool,
@@ -140,6 +142,7 @@ impl Actor {
             purposes: HashMap::new(),
             claiming: HashMap::new(),
             locking: HashMap::new(),
+            waiting: HashMap::new(),
             next_scan: None,
             scan_again: false,
             wanted: VecDeque::new(),
@@ -222,8 +225,12 @@ impl Actor {
             Event::StepWaits { build, requests, tell } => {
                 let may = self.board.wait_for_requests(build, requests);
                 tell.send_replace(may.map_or_else(Standing::Refused, |()| Standing::Held));
+                self.waiting.insert(build, tell);
             }
-            Event::StepWaitsNoMore(build) => self.board.wait_no_more(build),
+            Event::StepWaitsNoMore(build) => {
+                self.waiting.remove(&build);
+                self.board.wait_no_more(build);
+            }
             Event::Configure(world) => {
                 self.parts.world = world;
                 self.board.configure(rules(&self.parts.world, &*self.parts.policies));
@@ -357,6 +364,11 @@ impl Actor {
                 Effect::StepLocks { build, result } => {
                     if let Some(tell) = self.locking.remove(&build) {
                         tell.send_replace(result.map_or_else(Standing::Refused, |()| Standing::Held));
+                    }
+                }
+                Effect::Stuck { build, circle } => {
+                    if let Some(tell) = self.waiting.remove(&build) {
+                        tell.send_replace(Standing::Refused(circle));
                     }
                 }
                 Effect::Skipped { component, builder } => {

@@ -402,3 +402,39 @@ fn a_child_passes_a_builder_that_waits_for_its_parent() {
     table.end(2, Outcome::Success);
     assert_eq!(table.commit(), started(&[("w", &[2])]));
 }
+
+/// Symptom: two builds waited for ever. Cause: a worker that was away counted as a way out, and nobody looked again when
+/// it was back without a free slot. Cure: who waits for requests is looked at then.
+#[test]
+fn parents_that_counted_on_a_worker_are_found_when_it_is_back_and_full() {
+    let builders = vec![builder("top", &["w1", "w2"]), builder("leaf", &["w1", "w2"])];
+    let mut table = table(&[("w1", 1), ("w2", 1)], builders, &[]);
+    table.submit([request(1, "top"), request(2, "top")]);
+    assert_eq!(table.commit(), started(&[("w1", &[1]), ("w2", &[2])]));
+    table.board.worker_down("w2");
+    table.submit([request(3, "leaf"), request(4, "leaf")]);
+    assert_eq!(table.waits(1, &[(3, "leaf")]), Ok(()), "w2 may come back");
+    assert_eq!(table.waits(2, &[(4, "leaf")]), Ok(()), "w2 may come back");
+    table.board.worker_up("w2", table.now, Vec::new());
+    table.turn();
+    let [(1, Err(circle))] = &table.step_locks[..] else { panic!("{:?}", table.step_locks) };
+    assert!(circle.contains("which waits for a slot of worker"), "{circle}");
+}
+
+/// The same for a start that was about to serve a request, and was given up.
+#[test]
+fn parents_that_counted_on_a_start_are_found_when_it_is_given_up() {
+    let gated = Builder { can_start_build: Some(policy("hours")), ..builder("leaf", &["w"]) };
+    let mut table = table(&[("w", 2)], vec![builder("top", &["w"]), gated], &[]);
+    table.submit([request(1, "top")]);
+    table.commit();
+    table.submit([request(2, "leaf")]);
+    assert_eq!(table.asks.len(), 1);
+    assert_eq!(table.waits(1, &[(2, "leaf")]), Ok(()), "its start is under way");
+    // One slot less: there is none for the child any more.
+    table.rules.workers[0].max_builds = Some(1);
+    table.board.configure(table.rules.clone());
+    table.answer(Answer::Names(Vec::new()));
+    let [(1, Err(circle))] = &table.step_locks[..] else { panic!("{:?}", table.step_locks) };
+    assert!(circle.contains("waits for request 2, which waits for a slot of worker `w`"), "{circle}");
+}

@@ -373,3 +373,30 @@ fn a_worker_that_leaves_while_its_policy_thinks_is_not_used() {
     table.answer(Answer::Slave(Some("w2".to_owned())));
     assert_eq!(table.commit(), started(&[("w2", &[1])]));
 }
+
+/// Symptom: a builder with steady submissions asked a gate that refuses all of them on and on, and never stepped behind
+/// the others. Cause: a new request ended every rest and forgave every refusal. Cure: only the rest of a `next-build` that
+/// took none ends, as it has not seen the new one.
+#[test]
+fn a_new_request_ends_no_rest_that_it_has_nothing_to_do_with() {
+    let gated = Builder { can_start_build: Some(policy("hours")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![gated]);
+    let mut asked = 0;
+    for id in 1..=2 * u64::from(REFUSALS_A_PASS) {
+        table.submit([request(id, "a")]);
+        while !table.asks.is_empty() {
+            table.answer(Answer::Names(Vec::new()));
+            asked += 1;
+        }
+    }
+    assert_eq!(asked, REFUSALS_A_PASS);
+
+    let picky = Builder { next_build: Some(policy("pick")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![picky]);
+    table.submit([request(1, "a")]);
+    table.answer(Answer::Request(None));
+    assert!(table.asks.is_empty());
+    table.submit([request(2, "a")]);
+    table.answer(Answer::Request(Some(2)));
+    assert_eq!(table.commit(), started(&[("w", &[2])]));
+}

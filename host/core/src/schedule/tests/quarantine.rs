@@ -41,3 +41,42 @@ fn a_worker_in_quarantine_gets_nothing_until_it_is_over_or_a_reconfiguration_lif
         assert_eq!(table.commit(), started(&[("w1", &[2])]));
     }
 }
+
+/// Symptom: a build went to a worker in quarantine. Cause: a start that sat on one of its slots while its policy
+/// thought was only asked whether the worker is connected. Cure: it has to be open.
+#[test]
+fn a_start_leaves_a_worker_that_failed_while_its_policy_thought() {
+    let choose = |name: &str| Answer::Slave(Some(name.to_owned()));
+    for answer in [Some(choose("w1")), Some(choose("w2")), None] {
+        let choosy = Builder { next_slave: Some(policy("choose")), ..builder("a", &["w1", "w2"]) };
+        let mut table = Table::new(&[("w1", Some(1)), ("w2", Some(1))], vec![choosy]);
+        table.submit([request(1, "a")]);
+        table.board.worker_down("w1");
+        table.board.worker_failed("w1", table.now);
+        table.board.worker_up("w1", table.now, Vec::new());
+        table.turn();
+        match answer {
+            Some(answer) => table.answer(answer),
+            None => table.fail(),
+        }
+        while let Some(ask) = table.asks.first() {
+            let Question::NextSlave { slaves, .. } = &ask.question else { panic!() };
+            assert_eq!(slaves.len(), 1, "w1 is in quarantine");
+            table.answer(choose("w2"));
+        }
+        assert_eq!(table.commit(), started(&[("w2", &[1])]));
+    }
+}
+
+#[test]
+fn a_start_whose_only_worker_failed_while_its_policy_thought_is_given_up() {
+    let gated = Builder { can_start_build: Some(policy("hours")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![gated]);
+    table.submit([request(1, "a")]);
+    table.board.worker_failed("w", table.now);
+    table.answer(Answer::Names(vec!["w".to_owned()]));
+    assert!(table.claims.is_empty());
+    table.pass(FIRST_QUARANTINE_MS);
+    table.answer(Answer::Names(vec!["w".to_owned()]));
+    assert_eq!(table.commit(), started(&[("w", &[1])]));
+}
