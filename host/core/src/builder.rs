@@ -1,6 +1,6 @@
 //! Builders as the configuration settles them: who builds, with which steps, under which policies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ use crate::condition::Condition;
 use crate::lock::Access;
 use crate::policy::HookKind;
 use crate::properties::Properties;
+use crate::render::secrets_of_json;
 use crate::step::{Flags, SummaryPolicy};
 
 /// A builder: steps, and the workers that may run them.
@@ -171,11 +172,46 @@ impl StepSpec {
         }
     }
 
+    /// The secrets that its arguments name, and those of its conditions.
+    #[must_use]
+    pub fn secrets(&self) -> BTreeSet<String> {
+        let conditions =
+            self.do_step_if.iter().chain(&self.hide_step_if).filter_map(|condition| match condition {
+                Condition::Renderer { args, .. } => Some(args),
+                Condition::Cel(_) => None,
+            });
+        let documents = std::iter::once(&self.args).chain(conditions);
+        // They were written as JSON.
+        documents
+            .filter_map(|args| serde_json::from_str(args).ok())
+            .flat_map(|args| secrets_of_json(&args))
+            .collect()
+    }
+
     /// What it takes up, roughly.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let locks: usize = self.locks.iter().map(|access| access.lock.len()).sum();
-        let conditions = self.do_step_if.iter().chain(&self.hide_step_if).map(Condition::bytes).sum::<usize>();
+        let conditions =
+            self.do_step_if.iter().chain(&self.hide_step_if).map(Condition::bytes).sum::<usize>();
         self.name.len() + self.hook.len() + self.args.len() + locks + conditions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secrets_of_a_step_are_those_of_its_arguments_and_of_its_conditions() {
+        let args = r#"{"env":{"A":{"renderer":"m:h","args":{"x":"%(secret:inner)s"}}}}"#.to_owned();
+        let condition = |args: &str| Condition::Renderer { hook: "m:h".to_owned(), args: args.to_owned() };
+        let step = StepSpec {
+            args,
+            do_step_if: Some(condition(r#"{"x":"%(secret:runs)s"}"#)),
+            hide_step_if: Some(condition(r#"{"x":["%(secret:hides)s"]}"#)),
+            ..StepSpec::new("a", "m:a")
+        };
+        assert_eq!(step.secrets().into_iter().collect::<Vec<_>>(), ["hides", "inner", "runs"]);
     }
 }

@@ -28,7 +28,7 @@ mod tests;
 
 use std::ops::Range;
 
-pub use document::{Ask, Rendered, needs_rendering, render_document, secrets_of_json};
+pub use document::{Ask, Rendered, needs_rendering, render_document, renderers_of_json, secrets_of_json};
 pub use template::{Template, is_template, render, secrets_of};
 
 use crate::change::SourceStamp;

@@ -7,10 +7,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use windlass_config::{Catalog, HookFacts, Known, config};
 use windlass_core::builder::{OnError, PolicyUse};
+use windlass_core::condition::Condition;
 use windlass_core::digest::Digest;
 use windlass_core::persist::Persist;
 use windlass_core::policy::HookKind;
 use windlass_core::record::BuildRow;
+use windlass_core::render::{needs_rendering, renderers_of_json};
 pub(crate) use windlass_core::text::chain;
 use windlass_runtime::plugin::{BUNDLED, Plugin, Source};
 use windlass_runtime::registry::{self, Candidate, Generation};
@@ -197,6 +199,35 @@ fn steps(config: &config::Master) -> impl Iterator<Item = Use<'_>> {
     })
 }
 
+/// The renderers that builders ask for values and conditions: place and hook, as it is written there.
+fn renderers(config: &config::Master) -> Vec<(String, String)> {
+    let of_condition = |condition: &Option<Condition>| match condition {
+        Some(Condition::Renderer { hook, args }) => [vec![hook.clone()], of_args(args)].concat(),
+        Some(Condition::Cel(_)) | None => Vec::new(),
+    };
+    let mut found = Vec::new();
+    for builder in &config.builders {
+        let place = format!("builder {}", builder.name);
+        let own = of_condition(&builder.do_build_if).into_iter();
+        let own = own.chain(builder.env.values().flat_map(renderers_of_json));
+        found.extend(own.map(|hook| (place.clone(), hook)));
+        for step in &builder.steps {
+            let place = format!("{place}, step {}", step.name);
+            let conditions = [&step.do_step_if, &step.hide_step_if].into_iter().flat_map(of_condition);
+            found.extend(conditions.chain(of_args(&step.args)).map(|hook| (place.clone(), hook)));
+        }
+    }
+    found.dedup();
+    found
+}
+
+fn of_args(args: &str) -> Vec<String> {
+    if !needs_rendering(args) {
+        return Vec::new();
+    }
+    serde_json::from_str(args).map(|args| renderers_of_json(&args).into_iter().collect()).unwrap_or_default()
+}
+
 /// All plugins, for people: the current ones, then those that only running builds still hold. Of the
 /// latter no more is known than their names and bytes.
 pub(crate) fn view(
@@ -212,6 +243,12 @@ pub(crate) fn view(
         // The configuration was checked against these plugins: what does not resolve is not in use.
         if let Ok(found) = now.resolve(each.kind, each.hook) {
             let place = format!("{} ({} {})", each.place, each.kind, found.hook);
+            used.entry(full_name(&found.plugin)).or_default().push(place);
+        }
+    }
+    for (place, hook) in renderers(config) {
+        if let Ok(found) = now.resolve(HookKind::Renderer, &hook) {
+            let place = format!("{place} ({} {})", HookKind::Renderer, found.hook);
             used.entry(full_name(&found.plugin)).or_default().push(place);
         }
     }

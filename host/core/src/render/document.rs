@@ -73,6 +73,23 @@ pub fn secrets_of_json(json: &Json) -> BTreeSet<String> {
     }
 }
 
+/// The renderers that a JSON document names.
+#[must_use]
+pub fn renderers_of_json(json: &Json) -> BTreeSet<String> {
+    match json {
+        Json::Array(items) => items.iter().flat_map(renderers_of_json).collect(),
+        Json::Object(entries) => {
+            let inner = entries.values().flat_map(renderers_of_json);
+            let own = match stand_of(entries) {
+                Some(Stand::Renderer(hook, _)) => Some(hook.to_owned()),
+                Some(Stand::Interpolate(..)) | None => None,
+            };
+            inner.chain(own).collect()
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => BTreeSet::new(),
+    }
+}
+
 /// A table that stands for a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Stand<'a, T> {

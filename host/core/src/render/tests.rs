@@ -314,6 +314,8 @@ fn the_secrets_of_a_text_are_found_in_every_branch() {
     assert_eq!(names("no template, and %(broken"), [""; 0]);
     let json = json!({ "env": { "A": "%(secret:a)s" }, "list": [{"renderer": "x", "args": {"b": "%(secret:b)s"}}, 1] });
     assert_eq!(secrets_of_json(&json).into_iter().collect::<Vec<_>>(), ["a", "b"]);
+    let json = json!([{ "renderer": "a", "args": { "x": { "interpolate": "", "kw": { "y": { "renderer": "b" } } } } }]);
+    assert_eq!(renderers_of_json(&json).into_iter().collect::<Vec<_>>(), ["a", "b"]);
 }
 
 #[test]

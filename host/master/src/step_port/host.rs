@@ -8,7 +8,7 @@ use windlass_core::builder::StepSpec;
 use windlass_core::change::{Change, SourceStamp};
 use windlass_core::id::LogId;
 use windlass_core::policy::HookKind;
-use windlass_core::render::{Problem, RenderError, Scope, render, secrets_of_json};
+use windlass_core::render::{Problem, RenderError, Scope, render};
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Completion, Failure, MAX_INTEGER, Origin, Pair, Value};
 use windlass_runtime::port::{BasePort, BuildInfo, Level, StepEvent, StepPort, Submission, TestResult};
@@ -186,9 +186,8 @@ impl StepPort for Port {
             let locks = &state.context.config.locks;
             let spec = windlass_config::step_from_json(json, &pinned, locks);
             let spec = spec.map_err(|message| Failure::new("bad-argument", message))?;
-            let args: serde_json::Value = serde_json::from_str(&spec.args).expect("it was just written");
             let own = &state.context.own_templates;
-            let denied = secrets_of_json(&args).into_iter().find(|name| own.allowed().get(name).is_none());
+            let denied = spec.secrets().into_iter().find(|name| own.allowed().get(name).is_none());
             if let Some(name) = denied {
                 let failure = own.denied("add-steps", &name, &state.context.secrets.placeholders);
                 return Err(self.denied(failure));
