@@ -63,9 +63,10 @@ def wait_until(what: str, condition, seconds: float = 60.0, every: float = 0.005
 
 
 class Windlass:
-    """A master and its workers, each a process of its own, in `folder`."""
+    """A master and its workers, each a process of its own, in `folder`. `builders` names them, each with more of its
+    keys as TOML."""
 
-    def __init__(self, binary: pathlib.Path, folder: pathlib.Path):
+    def __init__(self, binary: pathlib.Path, folder: pathlib.Path, builders: dict[str, str] = {"b": ""}):
         self.binary, self.folder, self.children, self.where = binary, folder, [], {}
         folder.mkdir()
         hashes = []
@@ -79,11 +80,12 @@ class Windlass:
         lines = [f'[master]\nlisten = "127.0.0.1:{port}"']
         for n, hashed in enumerate(hashes):
             lines.append(f'[[workers]]\nname = "w{n}"\ntoken_hash = "{hashed}"\nmax_builds = {SLOTS}')
-        lines.append(
-            f'[[builders]]\nname = "b"\nworkers = [{names}]\nmerge_requests = false\n'
-            '[[builders.steps]]\nuse = "shell-command"\nargs = { command = ["true"], workdir = "." }'
-        )
-        lines.append('[[schedulers]]\nname = "force"\ntype = "force"\nbuilders = ["b"]')
+        for builder, more in builders.items():
+            lines.append(
+                f'[[builders]]\nname = "{builder}"\nworkers = [{names}]\nmerge_requests = false\n{more}\n'
+                '[[builders.steps]]\nuse = "shell-command"\nargs = { command = ["true"], workdir = "." }'
+            )
+        lines.append(f'[[schedulers]]\nname = "force"\ntype = "force"\nbuilders = {json.dumps(list(builders))}')
         (folder / "master.toml").write_text("\n".join(lines) + "\n")
         for n in range(WORKERS):
             (folder / f"w{n}" / "worker.toml").write_text(
@@ -123,20 +125,30 @@ class Windlass:
     def status(self):
         return over_unix(self.folder / "state" / "windlass.sock", "GET", "/api/v1/status")
 
-    def run(self, builds: int) -> dict:
+    def run(self, builds: int, builder: str = "b", reason=lambda n: None) -> dict:
+        """Builds one after the other, each for its reason."""
         socket = self.folder / "state" / "windlass.sock"
         before = self.status()["store"]
         cpu = {"master": cpu_seconds(self.master.pid), "workers": sum(cpu_seconds(w.pid) for w in self.workers)}
         threads = {"master": cpu_by_thread(self.master.pid)}
         threads["a worker"] = cpu_by_thread(self.workers[0].pid)
         began = time.monotonic()
-        for _ in range(builds):
-            over_unix(socket, "POST", "/api/v1/force", {"builder": "b"})
+        for n in range(builds):
+            over_unix(socket, "POST", "/api/v1/force", {"builder": builder, "reason": reason(n)})
         submitted = time.monotonic() - began
-        wait_until("the builds", lambda: not (s := self.status())["pending"] and not s["running"], 300, 0.02)
+        newest = []
+
+        def are_over() -> bool:
+            # A request whose claim is under way neither waits nor runs: the list has the last word.
+            nonlocal newest
+            if (status := self.status())["pending"] or status["running"]:
+                return False
+            newest = over_unix(socket, "GET", f"/api/v1/builds?builder={builder}&limit={builds}")
+            return len(newest) == builds and all(build["outcome"] for build in newest)
+
+        wait_until("the builds", are_over, 300, 0.02)
         took = time.monotonic() - began
         after = self.status()["store"]
-        newest = over_unix(socket, "GET", f"/api/v1/builds?limit={builds}")
         outcomes = {o: sum(b["outcome"] == o for b in newest) for o in {b["outcome"] for b in newest}}
         if outcomes != {"success": builds}:
             sys.exit(f"not all builds succeeded: {outcomes}")
@@ -217,7 +229,7 @@ class Buildbot:
         subprocess.run([self.bin / tool, *arguments], cwd=self.folder, check=check, stdout=subprocess.DEVNULL, env=env)
 
     def __enter__(self):
-        self.sh("buildbot", "start", "m")
+        self.sh("buildbot", "start", "--start_timeout=300", "m")
         for n in range(WORKERS):
             self.sh("buildbot-worker", "start", f"w{n}")
         wait_until("the workers", lambda: sum(bool(w["connected_to"]) for w in self.get("workers")["workers"]) == WORKERS)
@@ -226,7 +238,13 @@ class Buildbot:
     def __exit__(self, *_):
         for n in range(WORKERS):
             self.sh("buildbot-worker", "stop", f"w{n}", check=False)
+        self.stop()
+
+    def stop(self):
+        """Returns when the master has ended; its tool gives up sooner."""
+        pid = self.folder / "m" / "twistd.pid"
         self.sh("buildbot", "stop", "m", check=False)
+        wait_until("Buildbot's end", lambda: not pid.exists(), 120, 0.2)
 
     def get(self, path):
         return json.load(urllib.request.urlopen(f"http://127.0.0.1:{self.www}/api/v2/{path}"))

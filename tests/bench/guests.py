@@ -2,6 +2,7 @@
 
 import pathlib
 import subprocess
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What is built, and its next-slave hook. In Rust it takes the first worker, in the others the last by name.
@@ -17,14 +18,18 @@ def build(binary: pathlib.Path, out: pathlib.Path) -> list[str]:
     """`NAME=FILE:HOOK` of each, as the examples of windlass-runtime take them."""
     said = []
     for name, (project, component, hook) in GUESTS.items():
-        target = ROOT / "target" / "guests" / "bench" / name
-        subprocess.run(
-            [binary, "plugin", "build", ROOT / project, "--out", out, "--target-dir", target],
-            check=True,
-            capture_output=True,
-        )
+        make(binary, project, out)
         said.append(f"{name}={out / component}.wasm:{hook}")
     return said
+
+
+def make(binary: pathlib.Path, project: str, out: pathlib.Path) -> None:
+    """Builds a project into the folder `out`."""
+    target = ROOT / "target" / "guests" / "bench" / pathlib.Path(project).name
+    command = [binary, "plugin", "build", ROOT / project, "--out", out, "--target-dir", target]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        sys.exit(f"{project} cannot be built:\n{made.stderr}")
 
 
 def variant(component: bytes, number: int) -> bytes:
