@@ -116,6 +116,7 @@ impl Board {
     }
 
     /// Whether nothing but locks keeps a builder from beginning.
+    #[cfg(test)]
     pub(super) fn is_locked(&self, name: &str) -> bool {
         matches!(self.look(name), Found::Locked(_))
     }
