@@ -75,6 +75,8 @@ fn masters() -> Vec<Vec<Persist>> {
     let unclaim = |requests: &[u64], fence| Persist::Unclaim { requests: ids(requests), fence: Fence(fence) };
     vec![
         vec![master(ME, "a"), master(other, "b")],
+        vec![Persist::AddChange(change(1))],
+        vec![Persist::AddChange(change(2)), Persist::AddChange(change(3))],
         vec![buildset(2, &[5, 6, 7, 8, 9]), put(Some(vec![1]))],
         vec![Persist::SetPriority { requests: ids(&[6, 9]), priority: 5 }],
         vec![claim_by(other, &[5, 6], 5), build(5, &[5, 6], 5)],
@@ -140,9 +142,13 @@ fn after_the_crash(disk: &Disk, folder: &Path) -> (tempfile::TempDir, Store) {
     (survived, store)
 }
 
-/// All that the store has, as text: the rows of all tables, and the bytes of logs.
+/// All that the store has, as text: the rows of all tables, changes and decisions as they are read, and the bytes of
+/// logs.
 fn all(store: &Store) -> Vec<String> {
     let mut all = store.snapshot().unwrap().dump();
+    all.extend(store.changes(usize::MAX).unwrap().iter().map(|change| format!("{change:?}")));
+    let decisions = store.decisions_before(None, usize::MAX).unwrap();
+    all.extend(decisions.iter().map(|decision| format!("{decision:?}")));
     for log in 1..=5 {
         let mut end = 0;
         for piece in store.read_log(LogId(log), 0, usize::MAX).unwrap() {

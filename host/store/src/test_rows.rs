@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use windlass_core::artifact::{ArtifactKind, ArtifactRow};
-use windlass_core::change::SourceStamp;
+use windlass_core::change::{Change, SourceStamp};
 use windlass_core::decision::{Decision, Done, Seen};
 use windlass_core::digest::Digest;
 use windlass_core::id::{
-    ArtifactId, BuildId, BuildsetId, DecisionId, Fence, LogId, MasterId, RequestId, StepId,
+    ArtifactId, BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, MasterId, RequestId, StepId,
 };
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
@@ -177,4 +177,24 @@ pub(crate) fn artifact(id: u64, build: u64, name: &str, size: u64, fence: u64) -
         stored: Timestamp(id),
     };
     Persist::PutArtifact { fence: Fence(fence), artifact }
+}
+
+/// A change of one file.
+pub(crate) fn change(id: u64) -> Change {
+    Change {
+        id: ChangeId(id),
+        author: "ana".into(),
+        committer: None,
+        comments: format!("change {id}"),
+        codebase: String::new(),
+        project: String::new(),
+        repository: "r".into(),
+        branch: Some("main".into()),
+        revision: Some("abc".into()),
+        category: None,
+        revlink: None,
+        files: vec!["a".into()],
+        when: Timestamp(id),
+        properties: Default::default(),
+    }
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use windlass_core::change::Change;
 use windlass_core::id::{BuildId, BuildsetId, ChangeId, Fence, LogId, RequestId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::{Committed, Persist, Refusal};
@@ -214,23 +213,7 @@ async fn builds_are_found_newest_first_by_builder_worker_and_state() {
 async fn changes_come_newest_first() {
     let it = fixture();
     for id in 1..=3 {
-        let change = Change {
-            id: ChangeId(id),
-            author: "ana".into(),
-            committer: None,
-            comments: format!("change {id}"),
-            codebase: String::new(),
-            project: String::new(),
-            repository: "r".into(),
-            branch: Some("main".into()),
-            revision: Some("abc".into()),
-            category: None,
-            revlink: None,
-            files: vec!["a".into()],
-            when: Timestamp(id),
-            properties: Default::default(),
-        };
-        it.put([Persist::AddChange(change)]).await;
+        it.put([Persist::AddChange(change(id))]).await;
     }
     let newest: Vec<_> = it.store.changes(2).unwrap().iter().map(|change| change.id.0).collect();
     assert_eq!(newest, [3, 2]);
