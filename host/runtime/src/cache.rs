@@ -161,7 +161,8 @@ impl Cache {
     }
 }
 
-/// Removes the files of a folder that were used least recently, until the others have at most `most` bytes.
+/// Removes the files of a folder that were used least recently, so that the others have at most `most` bytes. One
+/// that is too large for what is left goes, and smaller ones that were used before it may stay.
 pub fn make_room(folder: &Path, most: u64) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -176,8 +177,9 @@ pub fn make_room(folder: &Path, most: u64) -> io::Result<()> {
     files.sort();
     let mut kept = 0;
     for (_, len, path) in files.iter().rev() {
-        kept += len;
-        if kept > most {
+        if kept + len <= most {
+            kept += len;
+        } else {
             match fs::remove_file(path) {
                 // Another process made the same room.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -346,6 +348,21 @@ mod tests {
         cache.put(&Digest::of(b"new"), &compiled).unwrap();
         assert!(!oldest.exists() && older.exists() && kept.exists());
         assert!(cache.get(&engine, &digest).is_some());
+    }
+
+    /// Symptom: one large component took along all smaller ones that were used before it. Cause: it was counted even
+    /// though it went. Cure: what goes takes no room.
+    #[test]
+    fn a_large_file_that_goes_takes_no_smaller_ones_along() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, len, age) in [("small", 10, 30), ("large", 100, 20), ("new", 10, 10)] {
+            let path = folder.path().join(name);
+            fs::write(&path, vec![0; len]).unwrap();
+            let then = SystemTime::now() - Duration::from_secs(age);
+            File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+        }
+        make_room(folder.path(), 50).unwrap();
+        assert_eq!(["small", "large", "new"].map(|name| folder.path().join(name).exists()), [true, false, true]);
     }
 
     #[test]

@@ -16,7 +16,8 @@ const TABLE_ENTRY: usize = size_of::<usize>();
 pub(crate) struct Limiter {
     limit: u64,
     used: u64,
-    /// How many functions of the host it had called when it was refused last, if it has not grown since.
+    /// How many functions of the host it had called when it was refused last. It may grow after that: the message
+    /// of its panic needs a page, too.
     refused: Option<u64>,
     counters: Arc<Counters>,
 }
@@ -45,7 +46,6 @@ impl Limiter {
             self.refused = Some(self.counters.host_calls());
             return false;
         }
-        self.refused = None;
         self.used = used;
         self.counters.memory(used);
         true
@@ -110,16 +110,18 @@ mod tests {
     }
 
     /// Symptom: a step that panicked was told to have passed its memory limit. Cause: an hour before it had tried
-    /// a large buffer, and made do with a small one. Cure: who gets memory or goes on was not ended by that.
+    /// a large buffer, and made do with a small one. Cure: who goes on calling the host was not ended by that.
+    ///
+    /// Symptom: one that ran out of memory was told only that it trapped. Cause: its panic's message had got a page.
+    /// Cure: that forgives nothing.
     #[test]
-    fn whoever_copes_with_a_refusal_did_not_end_by_it() {
+    fn whoever_goes_on_after_a_refusal_did_not_end_by_it_and_whoever_says_why_did() {
         let counters = Arc::new(Counters::default());
         let mut limiter = Limiter::new(1_000, Arc::clone(&counters));
         assert!(!limiter.memory_growing(0, 2_000, None).unwrap());
         assert_eq!(limiter.refused(), Some(1_000));
         assert!(limiter.memory_growing(0, 500, None).unwrap());
-        assert_eq!(limiter.refused(), None);
-        assert!(!limiter.memory_growing(500, 2_000, None).unwrap());
+        assert_eq!(limiter.refused(), Some(1_000));
         (0..LAST_CALLS).for_each(|_| counters.called());
         assert_eq!(limiter.refused(), Some(1_000));
         counters.called();

@@ -385,7 +385,10 @@ impl Owner {
             plugin.capabilities.iter().map(|asked| (asked.capability.as_str(), asked.scope.as_slice()));
         let granted = start.grants.iter().map(|(name, scope)| (name.as_str(), scope.as_slice()));
         let bundled = self.parts.components.is_bundled(&start.digest);
-        let secrets = self.secrets.take(start.secrets.clone());
+        let secrets = match self.secrets.take(start.secrets.clone()) {
+            Ok(secrets) => secrets,
+            Err(failure) => return self.end(uid, Err(failure)),
+        };
         let (hook, digest) = (entry.hook.clone(), start.digest.short());
         let context = Arc::new(Context {
             runtime: Handle::current(),

@@ -23,7 +23,8 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// What the folder keeps: whatever was used least recently is asked for again.
 const MOST_KEPT: u64 = 1024 * 1024 * 1024;
 
-/// How long a component stays in memory after its last use.
+/// How long a component stays in memory after its last use. Whoever comes next looks what is to go: a worker that
+/// has nothing to do keeps what it has.
 const UNUSED: Duration = Duration::from_hours(1);
 
 /// Components by digest.
@@ -96,9 +97,14 @@ impl Components {
 
     /// Looks for a component, and begins to fetch it if it is not there. `name` is for messages.
     pub fn look(&mut self, digest: Digest, name: &str) -> Look {
+        self.look_at(digest, name, Instant::now())
+    }
+
+    fn look_at(&mut self, digest: Digest, name: &str, now: Instant) -> Look {
+        self.forget_unused(now);
         match self.states.get_mut(&digest) {
             Some(State::Ready { plugin, used }) => {
-                *used = Instant::now();
+                *used = now;
                 return Look::Ready(Arc::clone(plugin));
             }
             Some(State::Working { .. } | State::Wanted { .. }) => return Look::Later,
@@ -198,9 +204,8 @@ impl Components {
         };
         let change = match worked {
             Worked::Loaded(plugin) => {
-                self.forget_unused(Instant::now());
-                self.states
-                    .insert(digest, State::Ready { plugin: Arc::clone(&plugin), used: Instant::now() });
+                let used = Instant::now();
+                self.states.insert(digest, State::Ready { plugin: Arc::clone(&plugin), used });
                 Change::Ready(plugin)
             }
             Worked::NotHere => {
@@ -307,10 +312,12 @@ mod tests {
         assert!(matches!(components.look(digest, "one"), Look::Later));
         assert!(matches!(components.changed().await, (_, Change::Ready(_))));
         let began = Instant::now();
-        components.forget_unused(began + UNUSED / 2);
-        assert!(matches!(components.look(digest, "one"), Look::Ready(_)));
-        components.forget_unused(Instant::now() + UNUSED);
-        assert!(matches!(components.look(digest, "one"), Look::Later));
+        assert!(matches!(components.look_at(digest, "one", began + UNUSED / 2), Look::Ready(_)));
+        assert!(matches!(components.look_at(digest, "one", began + UNUSED), Look::Ready(_)));
+        // A look for another one is enough.
+        let other = Digest::of(b"other");
+        assert!(matches!(components.look_at(other, "other", began + 2 * UNUSED), Look::Later));
+        assert!(!components.states.contains_key(&digest));
     }
 
     #[tokio::test]

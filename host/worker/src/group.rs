@@ -5,7 +5,10 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, getpriority_pgrp, kill_process_group, setpriority_pgrp};
+use rustix::process::{
+    Pid, Signal, getpgid, getpriority_pgrp, getpriority_process, kill_process_group, setpriority_pgrp,
+    setpriority_process,
+};
 
 use crate::machine::Machine;
 
@@ -37,18 +40,40 @@ impl Group {
     }
 
     /// Lowers the priority of every process of the group, and of all that they start from now on. One that gives
-    /// way more already stays as it is, and so do the others with it.
+    /// way more already stays as it is.
     pub fn give_way(&self, nice: i32) {
         let reaped = self.reaped.lock().expect("nobody panics while holding the lock of a group");
+        // The least nice of them; where that is nice enough, there is nobody to look for.
         if *reaped || getpriority_pgrp(Some(self.leader)).is_ok_and(|now| now >= nice) {
             return;
         }
-        match setpriority_pgrp(Some(self.leader), nice) {
+        let gives_way = |member: &Pid| getpriority_process(Some(*member)).is_ok_and(|now| now >= nice);
+        let members = self.members();
+        let lowered = if members.iter().any(gives_way) {
+            // The call for the whole group would make these less nice, if it may.
+            let others = members.into_iter().filter(|member| !gives_way(member));
+            others
+                .filter_map(|member| setpriority_process(Some(member), nice).err())
+                .last()
+                .map_or(Ok(()), Err)
+        } else {
+            setpriority_pgrp(Some(self.leader), nice)
+        };
+        match lowered {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => {
                 tracing::debug!(leader = ?self.leader, %error, "a process group keeps its priority")
             }
         }
+    }
+
+    /// The processes of the group.
+    fn members(&self) -> Vec<Pid> {
+        let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+        let number = |entry: std::io::Result<std::fs::DirEntry>| {
+            Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?)
+        };
+        processes.filter_map(number).filter(|pid| getpgid(Some(*pid)) == Ok(self.leader)).collect()
     }
 
     /// Kills what is left of the group, then reaps the leader. Blocks until the leader has ended.
@@ -129,6 +154,35 @@ mod tests {
     fn signals_have_names_both_ways() {
         assert_eq!(signal_named("TERM"), Some(Signal::TERM));
         assert_eq!(signal_named("SIGINT"), Some(Signal::INT));
+    /// Symptom: `nice -n 19 make` ran with nice 10 after a second, where the worker was root. Cause: the least nice of
+    /// the group was looked at, and all were set. Cure: only those are set that give way less.
+    #[test]
+    fn whoever_gives_way_more_keeps_doing_so_when_its_group_gives_way() {
+        use std::os::unix::process::CommandExt;
+        let machine =
+            Machine::new(Default::default(), "/nowhere".into(), crate::orphans::Orphans::new("a", false));
+        let script = "nice -n 19 sleep 1000 & exec sleep 1000";
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", script])
+            .process_group(0)
+            .spawn()
+            .expect("it starts");
+        let group = Group::of(&child, Arc::new(machine));
+        let nice = |pid: Pid| getpriority_process(Some(pid)).unwrap_or_default();
+        let began = std::time::Instant::now();
+        let nicer = loop {
+            if let Some(nicer) = group.members().into_iter().find(|member| nice(*member) == 19) {
+                break nicer;
+            }
+            assert!(began.elapsed() < std::time::Duration::from_secs(30), "it has a nicer child");
+            std::thread::yield_now();
+        };
+        group.give_way(10);
+        assert!(nice(group.leader()) >= 10);
+        assert_eq!(nice(nicer), 19);
+        group.reap(&mut child).expect("ours to wait for");
+    }
+
         assert_eq!(signal_named("SIGNONSENSE"), None);
         assert_eq!(name_of(11), "SIGSEGV");
         assert_eq!(name_of(64), "signal 64");

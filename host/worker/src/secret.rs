@@ -29,17 +29,14 @@ pub struct Known(Vec<Weak<Secrets>>);
 
 impl Known {
     /// What came with a command; none: it came without.
-    pub fn take(&mut self, list: Vec<Secret>) -> Option<Arc<Secrets>> {
-        if list.is_empty() {
-            return None;
-        }
+    pub fn take(&mut self, list: Vec<Secret>) -> Result<Option<Arc<Secrets>>, Failure> {
         self.0.retain(|known| known.strong_count() > 0);
-        let known = self.0.iter().filter_map(Weak::upgrade).find(|known| known.list == list);
-        known.or_else(|| {
-            let secrets = Secrets::new(list)?;
-            self.0.push(Arc::downgrade(&secrets));
-            Some(secrets)
-        })
+        if let Some(known) = self.0.iter().filter_map(Weak::upgrade).find(|known| known.list == list) {
+            return Ok(Some(known));
+        }
+        let secrets = Secrets::new(list)?;
+        self.0.extend(secrets.iter().map(Arc::downgrade));
+        Ok(secrets)
     }
 }
 
@@ -53,10 +50,15 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// What came with the command; none: it came without.
-    pub fn new(list: Vec<Secret>) -> Option<Arc<Secrets>> {
-        if list.is_empty() || list.iter().any(|secret| secret.placeholder.is_empty()) {
-            return None;
+    /// What came with the command; none: it came without. One without a placeholder could be put nowhere and refused
+    /// nowhere: the command that it came with does not run.
+    pub fn new(list: Vec<Secret>) -> Result<Option<Arc<Secrets>>, Failure> {
+        if let Some(secret) = list.iter().find(|secret| secret.placeholder.is_empty()) {
+            let message = format!("the master sent the secret `{}` without a placeholder", secret.name);
+            return Err(Failure::new("bad-argument", message));
+        }
+        if list.is_empty() {
+            return Ok(None);
         }
         let values = list.iter().flat_map(|secret| {
             let values = std::iter::once(&secret.value).chain(&secret.former);
@@ -67,7 +69,7 @@ impl Secrets {
         let mask = Mask::new(values, texts);
         let placeholders = list.iter().map(|secret| &secret.placeholder);
         let search = AhoCorasick::new(placeholders).expect("placeholders are few and short");
-        Some(Arc::new(Secrets { mask: Arc::new(mask), search, list }))
+        Ok(Some(Arc::new(Secrets { mask: Arc::new(mask), search, list })))
     }
 
     /// Takes them out of output.
@@ -217,7 +219,7 @@ mod tests {
     }
 
     fn secrets() -> Arc<Secrets> {
-        Secrets::new(list()).unwrap()
+        Secrets::new(list()).unwrap().unwrap()
     }
 
     fn grants(scope: &str) -> Grants {
@@ -274,14 +276,15 @@ mod tests {
     #[test]
     fn commands_of_one_build_share_what_finds_their_secrets() {
         let mut known = Known::default();
-        let one = known.take(list()).unwrap();
-        assert!(Arc::ptr_eq(&one, &known.take(list()).unwrap()));
+        let mut take = |list| known.take(list).unwrap();
+        let one = take(list()).unwrap();
+        assert!(Arc::ptr_eq(&one, &take(list()).unwrap()));
         let mut other = list();
         other[0].placeholder.push('x');
-        assert!(!Arc::ptr_eq(&one, &known.take(other).unwrap()));
+        assert!(!Arc::ptr_eq(&one, &take(other).unwrap()));
         drop(one);
-        assert!(known.take(Vec::new()).is_none());
-        known.take(list()).unwrap();
+        assert!(take(Vec::new()).is_none());
+        take(list());
         assert_eq!(known.0.len(), 1, "those of commands that have ended are forgotten");
     }
 
@@ -329,6 +332,16 @@ mod tests {
 
     #[test]
     fn a_command_without_secrets_pays_nothing() {
-        assert!(Secrets::new(Vec::new()).is_none());
+        assert!(Secrets::new(Vec::new()).unwrap().is_none());
+    }
+
+    /// Symptom: a command's secrets were neither masked nor refused. Cause: one of them came without a placeholder,
+    /// and the command then counted as one without secrets. Cure: it does not run.
+    #[test]
+    fn a_secret_without_a_placeholder_is_refused_and_others_with_it() {
+        let mut list = list();
+        list[1].placeholder.clear();
+        let refused = Secrets::new(list).unwrap_err();
+        assert_eq!(refused.message, "the master sent the secret `long` without a placeholder");
     }
 }

@@ -66,7 +66,7 @@ fn world_of(folder: tempfile::TempDir, programs: &str, secrets: Vec<Secret>, usa
         mark: orphans.mark("c0"),
         machine: Arc::new(Machine::new(own, private, orphans)),
         env: vec![("BUILDER".into(), "b".into())],
-        secrets: Secrets::new(secrets),
+        secrets: Secrets::new(secrets).unwrap(),
         spool: command,
         interrupt: interrupt_heard,
         children: TaskTracker::new(),
