@@ -381,9 +381,14 @@ impl Handle {
 
     /// Says every minute that this master is there, and takes over from those that are not.
     pub(crate) fn mind_masters(&self) {
-        let Running { closing, store, dispatcher, clock, .. } = &*self.0;
-        let minding = masters::mind(store.clone(), dispatcher.clone(), MASTER, Arc::clone(clock));
-        tokio::spawn(closing.clone().run_until_cancelled_owned(minding));
+        let minding = masters::mind(Arc::downgrade(&self.0), MASTER);
+        tokio::spawn(self.0.closing.clone().run_until_cancelled_owned(minding));
+    }
+
+    /// Tends the archive of logs.
+    pub(crate) fn mind_archive(&self) {
+        let (running, store) = (Arc::downgrade(&self.0), self.0.store.clone());
+        self.0.tasks.spawn(archive::mind(running, store));
     }
 
     /// Shuts down as soon as something is told that the master cannot live with.

@@ -3,7 +3,7 @@
 //! With a store that one process opens there is no other; the rows are right from the first day on, so that the next
 //! store (one that several open) finds them.
 
-use std::sync::Arc;
+use std::sync::Weak;
 use std::time::Duration;
 
 use windlass_core::id::{MasterId, RequestId};
@@ -12,8 +12,7 @@ use windlass_core::persist::Persist;
 use windlass_core::time::Timestamp;
 use windlass_store::{CommitError, ReadError, Store};
 
-use crate::clock::Clock;
-use crate::dispatcher::Dispatcher;
+use crate::running::Running;
 
 /// Between two signs of life: Buildbot's figure, a tenth of what makes a master count as dead.
 const HEARTBEAT: Duration = Duration::from_secs(60);
@@ -31,8 +30,16 @@ pub enum MastersError {
 
 /// Registers this master as one that runs.
 pub(crate) async fn register(store: &Store, master: MasterId, now: Timestamp) -> Result<(), MastersError> {
-    let name = format!("master-{}", master.0);
-    let row = Master { id: master, name, active: true, last_active: now };
+    put(store, master, true, now).await
+}
+
+/// Says that this master stops in an orderly way: it holds nothing, and nobody waits for word of it.
+pub(crate) async fn leave(store: &Store, master: MasterId, now: Timestamp) -> Result<(), MastersError> {
+    put(store, master, false, now).await
+}
+
+async fn put(store: &Store, id: MasterId, active: bool, now: Timestamp) -> Result<(), MastersError> {
+    let row = Master { id, name: format!("master-{}", id.0), active, last_active: now };
     store.commit(vec![Persist::PutMaster(row)]).await?;
     Ok(())
 }
@@ -75,16 +82,18 @@ pub(crate) async fn heartbeat(
     Ok(freed)
 }
 
-/// Does so every minute until the store is closed, and tells the dispatcher what waits again.
-pub(crate) async fn mind(store: Store, dispatcher: Dispatcher, master: MasterId, clock: Arc<dyn Clock>) {
+/// Does so every minute until the store is closed or the master is gone, and tells the dispatcher what waits again.
+/// Between two beats it holds nothing of the master: one whose handles were all dropped gives up its store.
+pub(crate) async fn mind(running: Weak<Running>, master: MasterId) {
     let mut beats = tokio::time::interval(HEARTBEAT);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beats.tick().await;
-        let freed = heartbeat(&store, master, clock.now()).await;
-        match freed.and_then(|freed| Ok(store.pending(&freed)?)) {
+        let Some(running) = running.upgrade() else { return };
+        let freed = heartbeat(&running.store, master, running.clock.now()).await;
+        match freed.and_then(|freed| Ok(running.store.pending(&freed)?)) {
             Ok(again) if again.is_empty() => {}
-            Ok(again) => dispatcher.again(again),
+            Ok(again) => running.dispatcher.again(again),
             Err(MastersError::Commit(CommitError::Closed)) => return,
             Err(error) => tracing::error!(error = windlass_core::text::chain(&error), "a heartbeat failed"),
         }
@@ -137,5 +146,11 @@ mod tests {
         let next = store.ids().next_fence().0;
         store.commit(vec![claim(ME, next)]).await.unwrap();
         assert_eq!(heartbeat(&store, ME, Timestamp(9 * SILENT_MS)).await.unwrap(), [], "it is our own");
+        // One that left is not there, and may come again.
+        leave(&store, ME, Timestamp(9 * SILENT_MS)).await.unwrap();
+        let here = |store: &Store| store.master(ME).unwrap().unwrap().active;
+        assert!(!here(&store));
+        register(&store, ME, Timestamp(9 * SILENT_MS)).await.unwrap();
+        assert!(here(&store));
     }
 }

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use windlass_core::text::chain;
 use windlass_core::time::Timestamp;
 use windlass_runtime::Runtime;
 use windlass_store::Store;
@@ -20,8 +21,9 @@ use crate::events::Events;
 use crate::fatal::Fatal;
 use crate::git_poller::Pollers;
 use crate::intake::Intake;
+use crate::masters;
 use crate::reconfig::Gate;
-use crate::start::{Folders, blocking};
+use crate::start::{Folders, MASTER, blocking};
 use crate::stats::Names;
 use crate::worker_link::Links;
 use crate::world::World;
@@ -89,6 +91,12 @@ impl Running {
         within("the dispatcher", self.dispatcher.shutdown()).await;
         within("running builds", self.builds.shutdown()).await;
         within("links to workers", self.links.shutdown()).await;
+        within("the master's row", async {
+            if let Err(error) = masters::leave(&self.store, MASTER, self.clock.now()).await {
+                tracing::warn!(error = chain(&error), "others will take this master for one that died");
+            }
+        })
+        .await;
         let store = self.store.clone();
         within("the store", blocking(move || store.close())).await;
     }

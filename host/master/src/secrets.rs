@@ -113,7 +113,9 @@ fn value(secret: &Secret) -> Result<Vec<u8>, Problem> {
             Some(value) => value.into_encoded_bytes(),
             None => return Err(Problem::Unset { name: name.clone() }),
         },
-        SecretSource::Command { argv, timeout_ms } => command::value(argv, Duration::from_millis(*timeout_ms))?,
+        SecretSource::Command { argv, timeout_ms } => {
+            command::value(argv, Duration::from_millis(*timeout_ms))?
+        }
     };
     if secret.strip {
         let end = value.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1);
@@ -192,6 +194,9 @@ pub(crate) fn take_out(child: &mut tokio::process::Command) {
 /// for all of them in all output.
 pub(crate) const MAX_VALUES: usize = 1024 * 1024;
 
+/// The most bytes of all values that a build read before the newest ones: they travel along to be masked.
+pub(crate) const MAX_FORMER: usize = MAX_VALUES;
+
 /// How many values of one secret a build remembers beside the newest one.
 const FORMER: usize = 4;
 
@@ -200,9 +205,50 @@ const FORMER: usize = 4;
 pub(crate) struct BuildSecrets {
     /// Of those that its builder lists.
     pub placeholders: Placeholders,
-    /// What this build read, by name, the newest value first: one that is replaced meanwhile still lies in
-    /// files and logs that it wrote.
-    values: Mutex<BTreeMap<String, VecDeque<SecretValue>>>,
+    values: Mutex<Values>,
+}
+
+/// What a build has read.
+#[derive(Debug, Default)]
+struct Values {
+    /// By name.
+    newest: BTreeMap<String, SecretValue>,
+    /// What was replaced meanwhile still lies in files and logs that the build wrote: by name, what was replaced last
+    /// comes first.
+    former: VecDeque<(String, SecretValue)>,
+}
+
+impl Values {
+    /// Takes over what was read now. Of the former values the oldest go where there are too many.
+    fn renew(&mut self, read: BTreeMap<String, SecretValue>) {
+        for (name, value) in read {
+            // One that is back is no former one any more.
+            self.former.retain(|(of, former)| *of != name || *former != value);
+            if let Some(old) = self.newest.insert(name.clone(), value.clone())
+                && old != value
+            {
+                self.former.push_front((name, old));
+            }
+        }
+        let (mut bytes, mut counts) = (0, BTreeMap::<String, usize>::new());
+        self.former.retain(|(name, value)| {
+            let count = counts.entry(name.clone()).or_default();
+            let keep = *count < FORMER && bytes + value.0.len() <= MAX_FORMER;
+            if keep {
+                (bytes, *count) = (bytes + value.0.len(), *count + 1);
+            } else {
+                tracing::warn!(
+                    secret = name,
+                    "it was replaced too often: its oldest value is not masked any more"
+                );
+            }
+            keep
+        });
+    }
+
+    fn former_of(&self, name: &str) -> Vec<SecretValue> {
+        self.former.iter().filter(|(of, _)| of == name).map(|(_, value)| value.clone()).collect()
+    }
 }
 
 impl BuildSecrets {
@@ -225,13 +271,13 @@ impl BuildSecrets {
     }
 
     /// One that the build never read and cannot read fails the command, whether it needs it or not: it could
-    /// not be masked.
+    /// not be masked. What is wrong with a value that replaces another fails nothing: the build goes on with what it
+    /// read last.
     fn read(&self, sources: &BTreeMap<String, Secret>) -> Result<Vec<message::Secret>, Failure> {
-        let mut secrets = Vec::new();
         let mut values = self.values.lock().expect("no holder of this lock panics");
-        for (name, placeholder) in self.placeholders.iter() {
-            let known = values.entry(name.to_owned()).or_default();
-            let value = match (read(sources, name), known.front()) {
+        let mut found = BTreeMap::new();
+        for (name, _) in self.placeholders.iter() {
+            let value = match (read(sources, name), values.newest.get(name)) {
                 (Ok(value), _) => value,
                 (Err(failure), None) => return Err(failure),
                 (Err(failure), Some(last)) => {
@@ -239,20 +285,25 @@ impl BuildSecrets {
                     last.clone()
                 }
             };
-            if known.front() != Some(&value) {
-                known.retain(|former| *former != value);
-                known.push_front(value.clone());
-                known.truncate(1 + FORMER);
-            }
-            let former = known.iter().skip(1).cloned().collect();
-            let (name, placeholder) = (name.to_owned(), placeholder.to_owned());
-            secrets.push(message::Secret { name, placeholder, value, former });
+            found.insert(name.to_owned(), value);
         }
-        let bytes: usize = values.values().flatten().map(|value| value.0.len()).sum();
-        if bytes > MAX_VALUES {
+        let bytes: usize = found.values().map(|value| value.0.len()).sum();
+        if bytes <= MAX_VALUES {
+            values.renew(found);
+        } else {
             let message = format!("the secrets of a builder may have {MAX_VALUES} bytes in all, not {bytes}");
-            return Err(Failure::new("too-large", message));
+            if values.newest.is_empty() {
+                return Err(Failure::new("too-large", message));
+            }
+            tracing::warn!(message, "a build goes on with the values that it read last");
         }
+        let secret = |(name, placeholder): (&str, &str)| message::Secret {
+            name: name.to_owned(),
+            placeholder: placeholder.to_owned(),
+            value: values.newest[name].clone(),
+            former: values.former_of(name),
+        };
+        let secrets = self.placeholders.iter().map(secret).collect();
         Ok(secrets)
     }
 }
@@ -401,6 +452,38 @@ mod tests {
         // What was read once can be masked, whatever became of its file.
         std::fs::remove_file(folder.path().join("token")).unwrap();
         assert_eq!(sent()[1], ("other".to_owned(), vec!["token".to_owned()]));
+        for value in ["v1xx", "v2xx", "token", "v3xx", "v4xx", "v5xx"] {
+            write(&folder, "token", value.as_bytes());
+            sent();
+        }
+        assert_eq!(
+            sent()[1],
+            ("v5xx".to_owned(), ["v4xx", "v3xx", "token", "v2xx"].map(str::to_owned).to_vec())
+        );
+    }
+
+    /// Symptom: a build whose secrets were replaced while it ran could run no command any more. Cause: values that
+    /// were replaced counted to what a builder's secrets may have in all. Cure: they have a bound of their own, at
+    /// which the oldest go, and new values that are too large are left for the next build.
+    #[test]
+    fn secrets_that_are_replaced_while_a_build_runs_fail_none_of_its_commands() {
+        let folder = tempfile::tempdir().unwrap();
+        let names: Vec<String> = (0..32).map(|n| format!("n{n:02}")).collect();
+        let source =
+            |name: &String| Secret { source: SecretSource::File(folder.path().join(name)), strip: true };
+        let sources = names.iter().map(|name| (name.clone(), source(name))).collect();
+        let build = BuildSecrets::new(Placeholders::new(&Seal::new([7; 32]), BuildId(1), &names));
+        for round in 0..4 {
+            for name in &names {
+                write(&folder, name, &[b'a' + round; MAX_VALUE]);
+            }
+            let sent = build.read(&sources).unwrap();
+            assert!(sent.iter().all(|secret| secret.value.0[0] == b'a' + round));
+            let former = || sent.iter().flat_map(|secret| &secret.former);
+            assert!(former().map(|value| value.0.len()).sum::<usize>() <= MAX_FORMER);
+            assert_eq!(former().count(), if round == 0 { 0 } else { 32 }, "the newest of them are kept");
+            assert!(former().all(|value| value.0[0] == b'a' + round - 1));
+        }
     }
 
     #[test]
@@ -414,6 +497,12 @@ mod tests {
             let source = SecretSource::File(folder.path().join(name));
             sources.insert(name.clone(), Secret { source, strip: true });
         }
+        let grown = BuildSecrets::new(Placeholders::new(&Seal::new([7; 32]), BuildId(1), &names));
+        write(&folder, "n0", b"small");
+        assert_eq!(grown.read(&sources).unwrap().len(), 33);
+        write(&folder, "n0", &[b'x'; MAX_VALUE]);
+        let went_on = grown.read(&sources).unwrap();
+        assert_eq!((went_on.len(), &went_on[0].value.0[..]), (33, &b"small"[..]));
         let of = |names| BuildSecrets::new(Placeholders::new(&Seal::new([7; 32]), BuildId(1), names));
         assert_eq!(of(&names[1..]).read(&sources).unwrap().len(), 32);
         assert_eq!(of(&names).read(&sources).unwrap_err().code, "too-large");

@@ -15,16 +15,16 @@ use windlass_runtime::port::StepEvent;
 
 use super::lines::Lines;
 use super::{End, StepContext, StepState, uid};
-use crate::secrets::MAX_VALUES;
+use crate::secrets::{MAX_FORMER, MAX_VALUES};
 use crate::worker_link::{CommandEvent, CommandFeed, Links, size};
 
 /// The most commands of one step, over its whole run: a step that wants more is a loop gone wild.
 const MAX_COMMANDS: usize = 10_000;
 
-/// The most bytes of a command's arguments, environment and grants. With as much for secrets it is far below
-/// what one message may have: a start that is made can be sent.
+/// The most bytes of a command's arguments, environment and grants. With as much for secrets, and for
+/// values that were replaced, it is well below what one message may have: a start that is made can be sent.
 const MAX_START: usize = 1024 * 1024;
-const _: () = assert!(MAX_START + MAX_VALUES <= MAX_MESSAGE / 2);
+const _: () = assert!(MAX_START + MAX_VALUES + MAX_FORMER <= MAX_MESSAGE / 4 * 3);
 
 /// The most commands of one step at a time: a worker is one machine.
 const MAX_AT_ONCE: usize = 256;
