@@ -81,7 +81,8 @@ fn what_cannot_be_triggered_is_named() {
 fn children_of_a_build_that_is_stopped_are_cancelled_whether_they_run_or_wait() {
     let site = site(
         "schedulers = [\"runs\", \"waits\"], wait_for_finish = true",
-        &(child("runs", "sleep 600") + &child("waits", "true").replace("\"w2\"", "\"w3\"")
+        &(child("runs", "sleep 600")
+            + &child("waits", "true").replace("\"w2\"", "\"w3\"")
             + "[[workers]]\nname = \"w3\"\ntoken_hash = \"blake3:0000000000000000000000000000000000000000000000000000000000000000\"\n"),
     );
     let buildset = site.submit("parent");
@@ -129,7 +130,11 @@ fn a_dependent_scheduler_follows_a_buildset_that_a_killed_master_had_begun() {
     site.start_master();
     std::fs::write(site.path("go"), "").unwrap();
     site.until("what depends on it was built", |s| {
-        s["builders"].as_array().unwrap().iter().any(|b| b["name"] == "last" && b["last"]["outcome"] == "success")
+        s["builders"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|b| b["name"] == "last" && b["last"]["outcome"] == "success")
     });
     let builds = site.ok(&["builds", "--json"]);
     let of = |name: &str| builds.as_array().unwrap().iter().filter(|b| b["builder"] == name).count();

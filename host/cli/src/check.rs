@@ -72,7 +72,7 @@ fn report(
     }
     println!("{} {}: {what}", paint(GOOD, "good:"), file.display());
     if !grants.is_empty() {
-        println!("\ncommands may, where their worker allows it too:");
+        println!("\ncommands may, where their worker allows it too, and steps:");
     }
     for grant in grants {
         println!("  {}", tame(&told(grant)));
@@ -81,10 +81,9 @@ fn report(
 }
 
 /// One capability in one line.
-fn told(Grant { hook, capability, asked, granted, implemented }: &Grant) -> String {
+fn told(Grant { hook, capability, asked, granted }: &Grant) -> String {
     let asks = if asked.is_empty() { String::new() } else { format!(" (asks for {})", asked.join(", ")) };
     match granted {
-        _ if !implemented => format!("{hook}: {capability}: nothing implements it yet{asks}"),
         Some(granted) => format!("{hook}: {capability} {}{asks}", granted.join(", ")),
         None => format!("{hook}: {capability}: not granted in [grants.\"{hook}\"]{asks}"),
     }

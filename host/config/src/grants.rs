@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use windlass_core::capability;
 
 use crate::diagnostic::Report;
-use crate::secrets;
 use crate::section::Field;
 
 /// Hook to capability to scope.
@@ -20,12 +19,9 @@ pub(crate) fn bundled() -> Grants {
     let (shell, mut scopes) = everything("windlass:shell", "exec");
     // Which builder may use which secret is said by the builder; this is what puts it in.
     scopes.insert("secret".to_owned(), vec!["*".to_owned()]);
-    Grants::from([
-        (shell, scopes),
-        everything("windlass:mkdir", "files"),
-        everything("windlass:rmdir", "files"),
-        everything("windlass:stat", "files"),
-    ])
+    let files = ["mkdir", "rmdir", "cpdir", "rmfile", "stat", "glob", "listdir"];
+    let files = files.map(|hook| everything(&format!("windlass:{hook}"), "files"));
+    files.into_iter().chain([(shell, scopes)]).collect()
 }
 
 /// Reads `[grants."plugin:hook"]` or `[allow."plugin:hook"]`. The second list has each hook's key.
@@ -43,16 +39,6 @@ pub(crate) fn read<'a>(field: Field<'a>, what: &'a str, report: &mut Report) -> 
                         format!("{what}: there is no capability `{}`", capability.name),
                     )
                     .near(capability.name, capability::ALL, "");
-            } else if !capability::is_implemented(capability.name)
-                && (hook.name, capability.name) != (secrets::HOOK, secrets::MASTER_PROCESS)
-            {
-                report
-                    .warning(
-                        "unused-grant",
-                        capability.key,
-                        format!("{what}: nothing implements `{}` yet", capability.name),
-                    )
-                    .help("the grant does nothing in this version");
             }
             scopes.insert(capability.name.to_owned(), capability.strings(report));
         }

@@ -6,11 +6,10 @@
 /// All of them (`windlass:base/plugin.request`).
 pub const ALL: [&str; 6] = ["exec", "env", "files", "secret", "fetch", "master-process"];
 
-/// Whether this version does anything for it. Of the others a host says so, instead of taking a grant
-/// that does nothing in silence.
+/// Whether it is for what happens on the master, and so for steps; the others are for commands of workers.
 #[must_use]
-pub fn is_implemented(name: &str) -> bool {
-    matches!(name, "exec" | "env" | "files" | "secret")
+pub fn is_of_steps(name: &str) -> bool {
+    matches!(name, "fetch" | "master-process")
 }
 
 /// Whether it is for something named, as `exec` is for programs; `files` is as it is.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use windlass_config::{Diagnostics, config, peek_master};
 use windlass_core::capability;
 use windlass_core::policy::HookKind;
+use windlass_runtime::plugin::Source;
 use windlass_runtime::registry::Generation;
 use windlass_runtime::{Compiler, Options, Runtime};
 
@@ -23,11 +24,11 @@ pub struct Checked {
     pub faults: Option<Faults>,
     /// What is allowed in the configuration, and probably not meant.
     pub warnings: Option<Diagnostics>,
-    /// What commands ask for, and what of it is granted. Empty if anything is wrong.
+    /// What commands and steps ask for, and what of it is granted. Empty if anything is wrong.
     pub grants: Vec<Grant>,
 }
 
-/// A capability that a command asks for.
+/// A capability that a command or a step asks for.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Grant {
     /// `plugin:hook`.
@@ -38,28 +39,29 @@ pub struct Grant {
     pub asked: Vec<String>,
     /// What the configuration grants of this capability. None: nothing at all.
     pub granted: Option<Vec<String>>,
-    /// False: nothing does anything for it in this version.
-    pub implemented: bool,
 }
 
 /// A plugin asks for all its hooks together: what is granted to some of them is nothing that others lack.
 fn grants(generation: &Generation, config: &config::Master) -> Vec<Grant> {
     let mut grants = Vec::new();
     for plugin in generation.plugins() {
-        let commands = plugin.hooks.iter().filter(|hook| hook.kind == HookKind::SlaveCommand);
-        let commands: Vec<String> =
-            commands.map(|hook| format!("{}:{}", plugin.qualifier(), hook.name)).collect();
         for asked in &plugin.capabilities {
+            let of_steps = capability::is_of_steps(&asked.capability);
+            let kind = if of_steps { HookKind::BuildStep } else { HookKind::SlaveCommand };
+            let hooks = plugin.hooks.iter().filter(|hook| hook.kind == kind);
+            let hooks: Vec<String> =
+                hooks.map(|hook| format!("{}:{}", plugin.qualifier(), hook.name)).collect();
             let of = |hook: &str| config.grants.get(hook)?.get(&asked.capability).cloned();
-            let is_granted = commands.iter().any(|hook| of(hook).is_some());
-            let shown = commands.iter().map(|hook| (hook, of(hook)));
-            let shown = shown.filter(|(_, granted)| granted.is_some() || !is_granted);
+            // Bundled steps come in one component: most of them have no use for what some ask for.
+            let is_granted = hooks.iter().any(|hook| of(hook).is_some());
+            let is_shown = is_granted || (of_steps && plugin.source == Source::Bundled);
+            let shown = hooks.iter().map(|hook| (hook, of(hook)));
+            let shown = shown.filter(|(_, granted)| granted.is_some() || !is_shown);
             grants.extend(shown.map(|(hook, granted)| Grant {
                 hook: hook.clone(),
                 capability: asked.capability.clone(),
                 asked: asked.scope.clone(),
                 granted,
-                implemented: capability::is_implemented(&asked.capability),
             }));
         }
     }

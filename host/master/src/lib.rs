@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod archive;
 pub mod build_driver;
 mod check;
 pub mod clock;
@@ -12,6 +13,7 @@ mod dependents;
 pub mod dispatcher;
 pub mod events;
 pub mod fatal;
+mod fetch;
 pub mod force;
 pub mod git_poller;
 pub mod handle;

@@ -10,6 +10,7 @@
 //! - `turn`: the one place that waits
 //! - `batch`: what waits for a commit, and what is acknowledged after it
 //! - `children`: buildsets that the step submits
+//! - `processes`, `outside`: programs on the master, and other machines; `rights`: who may
 //! - `results`: test results and figures
 //! - `logs`, `lines`, `uid`: logs, whole lines, names of commands
 
@@ -19,7 +20,10 @@ mod commands;
 mod host;
 mod lines;
 mod logs;
+mod outside;
+mod processes;
 mod results;
+pub(crate) mod rights;
 mod transfer;
 mod turn;
 mod uid;
@@ -31,6 +35,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use windlass_config::config;
 use windlass_core::builder::{Builder, StepSpec};
+use windlass_core::excerpt::Limit;
 use windlass_core::id::StepId;
 use windlass_core::persist::Persist;
 use windlass_core::properties::Properties;
@@ -51,9 +56,12 @@ use batch::Batch;
 use children::Children;
 use commands::Command;
 use logs::LogBook;
+use processes::Processes;
 use results::Results;
+use rights::Rights;
 
 pub(crate) use commands::{Acked, acknowledge};
+pub(crate) use logs::without_logs;
 
 /// Why everything stops with the master, as steps are told.
 pub(crate) const SHUTDOWN: &str = "the master shuts down";
@@ -130,6 +138,8 @@ pub(crate) struct StepContext {
     pub(crate) deadline: Deadline,
     /// Counts what its commands cost on their worker.
     pub(crate) runtime: Runtime,
+    /// What the step itself may do beyond its build.
+    pub(crate) rights: Rights,
     /// Where buildsets go that the step submits.
     pub(crate) builds: Builds,
     /// Where the step stands, as meters name it: `builder ci, step 2 (compile)`.
@@ -185,6 +195,7 @@ pub(crate) struct StepState {
     timers: BTreeMap<u32, Instant>,
     next_timer: u32,
     children: Children,
+    processes: Processes,
     interrupted: Option<String>,
     added: Vec<StepSpec>,
     /// The row of the step or the build changed and waits for a commit.
@@ -224,7 +235,10 @@ impl StepState {
             context.build.id,
             context.step.id,
             context.build.fence,
-            context.config.logs.max_log_bytes,
+            Limit {
+                head: context.config.logs.max_log_bytes,
+                tail: context.config.logs.max_log_tail_bytes as usize,
+            },
         );
         let mut context = context;
         let begun = std::mem::take(&mut context.begun);
@@ -243,6 +257,7 @@ impl StepState {
             timers: BTreeMap::new(),
             next_timer: 0,
             children: Children::default(),
+            processes: Processes::default(),
             // A build that is being stopped already still runs its steps that always run.
             interrupted: None,
             added: Vec::new(),
@@ -260,6 +275,8 @@ impl StepState {
     /// Ends the run: stops what still runs, waits for it until `deadline`, and hands over the rest.
     pub(crate) async fn finish(mut self, deadline: Instant) -> Remains {
         self.cancel_children();
+        // Programs on the master end with the step.
+        self.processes = Processes::default();
         // Nobody reads events any more.
         self.commands.iter_mut().for_each(commands::Command::stop_observing);
         let running: Vec<u32> =
@@ -276,10 +293,10 @@ impl StepState {
         self.settle().await;
         let mut persist = self.batch.take_rows();
         self.drain_results(&mut persist);
-        self.logs.finish(&mut persist);
+        self.logs.finish(self.context.clock.now(), &mut persist);
         if self.fault.is_some() {
             // There is no room for logs, or the store is gone: the step's end is worth more.
-            persist.retain(|persist| !matches!(persist, Persist::AppendLog { .. }));
+            persist = without_logs(&persist);
         }
         Remains {
             build: self.context.build,

@@ -296,6 +296,10 @@ impl From<port::StepEvent> for step_host::Event {
             port::StepEvent::BuildsetDone { id, outcome } => {
                 To::BuildsetDone(step_host::BuildsetEnd { id, outcome: outcome.into() })
             }
+            port::StepEvent::ProcessDone { process, how } => To::ProcessDone(step_host::ProcessEnd {
+                process,
+                how: how.map(base::Completion::from).map_err(base::Failure::from),
+            }),
             port::StepEvent::Timer(timer) => To::Timer(timer),
             port::StepEvent::Interrupt(reason) => To::Interrupt(reason),
             port::StepEvent::Idle => To::Idle,

@@ -8,6 +8,7 @@ mod command_host;
 mod decision;
 mod files;
 mod later;
+mod outside;
 pub(crate) mod process;
 mod step_host;
 mod transfer;

@@ -90,10 +90,36 @@ pub enum StepEvent {
         id: u64,
         outcome: Outcome,
     },
+    /// Of [`StepPort::start_process`], by its number.
+    ProcessDone {
+        process: u32,
+        how: Result<Completion, Failure>,
+    },
     /// Of [`StepPort::set_timer`], by its number.
     Timer(u32),
     Interrupt(String),
     Idle,
+}
+
+/// `windlass:master/fetch.request`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields of the record in wit/")]
+pub struct FetchRequest {
+    pub method: String,
+    pub url: String,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub body: Vec<u8>,
+    pub timeout_ms: Option<u32>,
+    pub max_response: u32,
+}
+
+/// `windlass:master/fetch.response`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields of the record in wit/")]
+pub struct FetchResponse {
+    pub status: u16,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub body: Vec<u8>,
 }
 
 /// What a running build step needs: `windlass:master/{step-host,transfer,fetch,master-process}`.
@@ -162,6 +188,27 @@ pub trait StepPort: BasePort + StepTransfer {
     /// Takes a timer back. One that fired, or never was, is no error.
     async fn cancel_timer(&mut self, timer: u32) {
         let _unused = timer;
+    }
+    /// Sends a request to another machine, and waits for the answer.
+    async fn fetch(&mut self, request: FetchRequest) -> Result<FetchResponse, Failure> {
+        let _unused = request;
+        Err(Failure::unsupported("`fetch.send`"))
+    }
+    /// Starts a program on the master; answers its number within the step: 0, 1, 2 ...
+    async fn start_process(
+        &mut self,
+        argv: Vec<String>,
+        env: Vec<(String, String)>,
+        timeout_ms: Option<u32>,
+        log: &str,
+    ) -> Result<u32, Failure> {
+        let _unused = (argv, env, timeout_ms, log);
+        Err(Failure::unsupported("`master-process.start`"))
+    }
+    /// Stops a program on the master.
+    async fn stop_process(&mut self, process: u32) -> Result<(), Failure> {
+        let _unused = process;
+        Err(Failure::unsupported("`master-process.stop`"))
     }
 }
 

@@ -29,7 +29,8 @@ use super::{Builds, RunningStep, SHUTDOWN_GRACE, chain, changes};
 use crate::dispatcher::{BuildEnded, BuildStart};
 use crate::fatal::is_gone;
 use crate::secrets::{BuildSecrets, OwnTemplates};
-use crate::step_port::{self, Deadline, Remains, SHUTDOWN, StepContext, Stop, acknowledge};
+use crate::step_port::rights::Rights;
+use crate::step_port::{self, Deadline, Remains, SHUTDOWN, StepContext, Stop, acknowledge, without_logs};
 use crate::view;
 
 /// The most changes whose properties a build takes over.
@@ -122,7 +123,9 @@ async fn drive(
     let mut pace = Pace::new(std::time::Instant::now());
     let mut effects = match driver.do_build().await {
         Ok(true) => driver.on(Event::Started),
-        Ok(false) => driver.on(Event::Skipped { reason: "skipped by the condition `do_build_if`".to_owned() }),
+        Ok(false) => {
+            driver.on(Event::Skipped { reason: "skipped by the condition `do_build_if`".to_owned() })
+        }
         Err(reason) => driver.on(Event::Broke { reason }),
     };
     loop {
@@ -299,7 +302,8 @@ impl Driver<'_> {
             begun.push(Persist::PutStep { fence: self.build.row().fence, step: step.clone() });
         }
         let parts = &self.builds.0.parts;
-        let (deadline, step_id) = (deadline(spec.deadline_ms.unwrap_or(self.config.step_deadline_ms)), step.id);
+        let (deadline, step_id) =
+            (deadline(spec.deadline_ms.unwrap_or(self.config.step_deadline_ms)), step.id);
         let used = format!("builder {}, step {} ({})", self.builder.name, step.position + 1, step.name);
         let (port, came_home) = step_port::port(StepContext {
             store: parts.store.clone(),
@@ -322,6 +326,7 @@ impl Driver<'_> {
             stop: self.stop.clone(),
             deadline: deadline.clone(),
             runtime: parts.runtime.clone(),
+            rights: Rights::of(resolved, &self.config),
             builds: self.builds.clone(),
             used: used.clone(),
         });
@@ -352,7 +357,9 @@ impl Driver<'_> {
             let (grace, what) = match &*self.stop.borrow() {
                 Stop::No => continue,
                 Stop::Step { step: other, .. } if *other != step_id => continue,
-                Stop::Step { .. } | Stop::Cancel(_) => (parts.stop_grace, "it did not stop when it was asked to"),
+                Stop::Step { .. } | Stop::Cancel(_) => {
+                    (parts.stop_grace, "it did not stop when it was asked to")
+                }
                 Stop::Shutdown => (SHUTDOWN_GRACE, "it was cut off: the master shut down"),
             };
             self.heed_stop();
@@ -474,10 +481,6 @@ fn finished_step(effects: &Effects) -> StepRow {
         _ => None,
     });
     row.expect("BUG: the end of a step that records no step")
-}
-
-fn without_logs(persist: &[Persist]) -> Vec<Persist> {
-    persist.iter().filter(|persist| !matches!(persist, Persist::AppendLog { .. })).cloned().collect()
 }
 
 pub(super) fn exception(fault: String) -> Ended {

@@ -8,7 +8,7 @@ use windlass_core::digest::Digest;
 use windlass_core::policy::HookKind;
 use windlass_core::record::Component;
 use windlass_core::render::{Scope, render};
-use windlass_core::value::Failure;
+use windlass_core::value::{Failure, Origin};
 use windlass_protocol::codec::MAX_MESSAGE;
 use windlass_protocol::message::{CommandUid, Start, Update};
 use windlass_runtime::port::StepEvent;
@@ -52,7 +52,7 @@ pub(super) struct Command {
     /// The last update that was taken in, and the last that was acknowledged.
     taken: u64,
     acked: u64,
-    /// Over all data of its logs, compared with the worker's at the end.
+    /// Over all data of its logs but headers, compared with the worker's at the end.
     hash: blake3::Hasher,
     observed: BTreeMap<String, Lines>,
     /// That output was dropped has been said once.
@@ -215,8 +215,9 @@ impl StepState {
         let scope = Scope { properties, stamps, worker, secrets };
         let pair = |(name, value): (&String, &serde_json::Value)| {
             let value = match (value.as_str(), self.context.env.get(name)) {
-                (Some(template), _) => render(template, scope)
-                    .map_err(|e| Failure::new("bad-argument", format!("the builder's `env`, `{name}`: {e}")))?,
+                (Some(template), _) => render(template, scope).map_err(|e| {
+                    Failure::new("bad-argument", format!("the builder's `env`, `{name}`: {e}"))
+                })?,
                 (None, rendered) => rendered.cloned().unwrap_or_default(),
             };
             Ok((name.clone(), value))
@@ -253,7 +254,9 @@ impl StepState {
         match update {
             Update::Log { log, origin, data } => {
                 let command = &mut self.commands[index];
-                command.hash.update(&data);
+                if origin != Origin::Header {
+                    command.hash.update(&data);
+                }
                 let whole = command.observed.get_mut(&log).map(|lines| lines.push(origin, &data));
                 if let Err(failure) = self.append(&log, origin, data)
                     && !std::mem::replace(&mut self.commands[index].dropped, true)
@@ -353,6 +356,7 @@ pub(super) fn cost(event: &StepEvent) -> usize {
         StepEvent::Timer(_) => EVENT,
         StepEvent::Done { .. }
         | StepEvent::BuildsetDone { .. }
+        | StepEvent::ProcessDone { .. }
         | StepEvent::Interrupt(_)
         | StepEvent::Idle => 0,
     }

@@ -11,7 +11,9 @@ use windlass_core::policy::HookKind;
 use windlass_core::render::{Problem, RenderError, Scope, render};
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Completion, Failure, MAX_INTEGER, Origin, Pair, Value};
-use windlass_runtime::port::{BasePort, BuildInfo, Level, StepEvent, StepPort, Submission, TestResult};
+use windlass_runtime::port::{
+    BasePort, BuildInfo, FetchRequest, FetchResponse, Level, StepEvent, StepPort, Submission, TestResult,
+};
 
 use super::commands::cost;
 use super::logs::Appended;
@@ -55,6 +57,13 @@ impl Port {
         let detail = failure.detail.as_deref().unwrap_or_default();
         self.diagnostic(Level::Error, &format!("{}; {detail}", failure.message));
         failure
+    }
+}
+
+impl Port {
+    /// The failure, of which whoever reads the build hears if it is a denial.
+    fn told(&mut self, failure: Failure) -> Failure {
+        if failure.code == "denied" { self.denied(failure) } else { failure }
     }
 }
 
@@ -348,6 +357,26 @@ impl StepPort for Port {
         Ok(number)
     }
 
+    async fn fetch(&mut self, request: FetchRequest) -> Result<FetchResponse, Failure> {
+        let fetched = self.state().fetch(request).await;
+        fetched.map_err(|failure| self.told(failure))
+    }
+
+    async fn start_process(
+        &mut self,
+        argv: Vec<String>,
+        env: Vec<(String, String)>,
+        timeout_ms: Option<u32>,
+        log: &str,
+    ) -> Result<u32, Failure> {
+        let started = self.state().start_process(&argv, &env, timeout_ms, log);
+        started.map_err(|failure| self.told(failure))
+    }
+
+    async fn stop_process(&mut self, process: u32) -> Result<(), Failure> {
+        self.state().stop_process(process)
+    }
+
     async fn cancel_timer(&mut self, timer: u32) {
         let state = self.state();
         state.timers.remove(&timer);
@@ -413,6 +442,7 @@ impl StepState {
             | StepEvent::Update { .. }
             | StepEvent::Done { .. }
             | StepEvent::BuildsetDone { .. }
+            | StepEvent::ProcessDone { .. }
             | StepEvent::Timer(_)
             | StepEvent::Interrupt(_)
             | StepEvent::Idle => true,

@@ -6,6 +6,7 @@ use windlass_runtime::port::StepEvent;
 use windlass_store::CommitError;
 
 use super::children::News;
+use super::processes::Said;
 use super::{StepState, commands};
 use crate::worker_link::CommandEvent;
 
@@ -22,6 +23,7 @@ enum Happened {
     Command(usize, Option<CommandEvent>),
     Landed(Result<Committed, CommitError>),
     Child(News),
+    Process(Said),
     Stop,
     Time,
 }
@@ -44,6 +46,7 @@ impl StepState {
             }
             landed = self.batch.landed() => Happened::Landed(landed),
             news = self.children.news() => Happened::Child(news),
+            said = self.processes.said(), if room => Happened::Process(said),
             Ok(()) = stop.changed(), if self.interrupted.is_none() => Happened::Stop,
             () = sleep_until(wake) => Happened::Time,
         };
@@ -51,6 +54,7 @@ impl StepState {
             Happened::Command(index, event) => self.on_command(index, event),
             Happened::Landed(result) => self.on_landed(result),
             Happened::Child(news) => self.on_child(news),
+            Happened::Process(said) => self.on_process(said),
             Happened::Stop => {
                 let step = self.context.step.id;
                 let reason = self.context.stop.borrow_and_update().reason(step).map(str::to_owned);

@@ -184,6 +184,7 @@ impl step_host::Host for State {
             StepEvent::Update { values, .. } => bounds::size(values),
             StepEvent::Done { .. }
             | StepEvent::BuildsetDone { .. }
+            | StepEvent::ProcessDone { .. }
             | StepEvent::Timer(_)
             | StepEvent::Interrupt(_)
             | StepEvent::Idle => 0,

@@ -4,12 +4,20 @@
 //! and needs no case of its own. What makes the checkout fail is broken on the worker, so it is removed and made
 //! anew once; what makes a fetch fail lies elsewhere, and the checkout stays.
 
+mod checkout;
+mod patch;
+mod source;
+
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
-use windlass_sdk::model::SourceStamp;
+use serde_json::{Map, Value as Json};
 use windlass_sdk::step::{self, StepResult};
 use windlass_sdk::{BuildStep, Failure, Hook, Outcome, Value, bad_argument};
 
-use crate::remote::{Ending, Env, Line, Shell, ended};
+use self::checkout::{Checkout, Stop};
+use self::source::Source;
+use crate::remote::{Env, ended};
 
 /// The hook.
 pub struct Git;
@@ -32,10 +40,20 @@ pub struct Args {
     codebase: String,
     #[serde(default)]
     mode: Mode,
+    method: Option<Method>,
+    #[serde(default)]
+    always_use_latest: bool,
     #[serde(default)]
     shallow: Shallow,
     #[serde(default)]
+    tags: bool,
+    #[serde(default)]
     submodules: bool,
+    #[serde(default)]
+    lfs: bool,
+    retry: Option<Retry>,
+    #[serde(default)]
+    config: BTreeMap<String, String>,
     #[serde(default = "build")]
     workdir: String,
     #[serde(default)]
@@ -53,12 +71,23 @@ fn twenty_minutes() -> Option<f64> {
     Some(1200.0)
 }
 
+/// What stays of the last build.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Mode {
     #[default]
     Incremental,
     Full,
+}
+
+/// How a full checkout gets rid of what the last build left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Method {
+    Clean,
+    Fresh,
+    Clobber,
+    Copy,
 }
 
 #[derive(Deserialize)]
@@ -84,259 +113,55 @@ impl Shallow {
     }
 }
 
+/// How often a fetch that failed is tried again, and after how many seconds.
+#[derive(Clone, Copy, Deserialize)]
+struct Retry {
+    delay: f64,
+    count: u32,
+}
+
+impl Args {
+    /// What is done with what the last build left; none: nothing.
+    fn method(&self) -> Result<Option<Method>, Failure> {
+        match (self.mode, self.method) {
+            (Mode::Incremental, None) => Ok(None),
+            (Mode::Incremental, Some(_)) => Err(bad_argument("`method` is for `mode = \"full\"` only")),
+            (Mode::Full, method) => Ok(Some(method.unwrap_or(Method::Fresh))),
+        }
+    }
+}
+
 impl BuildStep for Git {
     fn run(args: Args) -> Result<StepResult, Failure> {
         let source = Source::of(&args, &step::source_stamps())?;
-        let checkout = Checkout { args, source };
+        let method = args.method()?;
+        let checkout = Checkout { args, source, method };
         let revision = match checkout.run() {
             Ok(revision) => revision,
             Err(Stop::Ended(what, outcome, why)) => return Ok(ended(&what, outcome, &why)),
             Err(Stop::Failed(failure)) => return Err(failure),
         };
-        step::set_property("got_revision", &Value::Text(revision.clone()))?;
+        let codebase = &checkout.args.codebase;
+        let got = got_revision(step::get_property("got_revision").as_ref(), codebase, &revision);
+        step::set_property("got_revision", &got)?;
         let at = checkout.source.branch.as_deref().map(|branch| format!(" of {branch}")).unwrap_or_default();
-        Ok(StepResult::new(Outcome::Success, format!("{}{at}", revision.get(..12).unwrap_or(&revision))))
+        let patched = if checkout.source.has_patch { " with a patch" } else { "" };
+        let short = revision.get(..12).unwrap_or(&revision);
+        Ok(StepResult::new(Outcome::Success, format!("{short}{at}{patched}")))
     }
 }
 
-/// What to check out.
-#[derive(Debug, PartialEq, Eq)]
-struct Source {
-    repository: String,
-    branch: Option<String>,
-    revision: Option<String>,
-}
-
-impl Source {
-    fn of(args: &Args, stamps: &[SourceStamp]) -> Result<Source, Failure> {
-        let stamp = stamps.iter().find(|stamp| stamp.codebase == args.codebase);
-        if stamp.is_some_and(|stamp| stamp.has_patch) {
-            return Err(Failure::new(
-                "unsupported",
-                "the source stamp has a patch, which git can't apply yet",
-            ));
-        }
-        let stamped = stamp.map(|stamp| stamp.repository.clone()).filter(|repository| !repository.is_empty());
-        let repository = args.repourl.clone().or(stamped).ok_or_else(|| {
-            bad_argument(format!(
-                "no repository: neither `repourl` nor a source stamp of codebase `{}` names one",
-                args.codebase
-            ))
-        })?;
-        let branch = stamp.and_then(|stamp| stamp.branch.clone()).or_else(|| args.branch.clone());
-        let revision = stamp.and_then(|stamp| stamp.revision.clone());
-        for name in [Some(&repository), branch.as_ref(), revision.as_ref()].into_iter().flatten() {
-            if name.starts_with('-') {
-                return Err(bad_argument(format!("`{name}` looks like an option of git")));
-            }
-        }
-        Ok(Source { repository, branch, revision })
+/// One revision where there is one codebase, which has no name; else an object of one for each.
+fn got_revision(before: Option<&Value>, codebase: &str, revision: &str) -> Value {
+    if codebase.is_empty() {
+        return Value::Text(revision.to_owned());
     }
-
-    /// Whether git reads the repository's files by itself, without another machine.
-    fn is_local(&self) -> bool {
-        self.repository.starts_with(['/', '.']) || self.repository.starts_with("file://")
-    }
-}
-
-/// Why there is no checkout.
-enum Stop {
-    /// The step is over: what was done, how it ended, why.
-    Ended(String, Outcome, String),
-    /// The step cannot say.
-    Failed(Failure),
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Stop {
-        Stop::Failed(failure)
-    }
-}
-
-struct Checkout {
-    args: Args,
-    source: Source,
-}
-
-impl Checkout {
-    /// Answers the revision that is checked out.
-    fn run(&self) -> Result<String, Stop> {
-        match self.check_out() {
-            Err(Broken::Here(_)) => {
-                let paths = serde_json::json!({ "paths": self.args.workdir });
-                step::run_command("rmdir", &paths)?;
-                self.check_out().map_err(Broken::stop)
-            }
-            Err(broken) => Err(broken.stop()),
-            Ok(revision) => Ok(revision),
-        }
-    }
-
-    fn check_out(&self) -> Result<String, Broken> {
-        self.here(&["init", "--quiet"])?;
-        let revision = match &self.source.revision {
-            // The short form of an id may name another commit once more of them are known.
-            Some(revision) if is_object_id(revision) && self.has(revision)? => revision.clone(),
-            Some(revision) => self.fetch_revision(revision)?,
-            None => {
-                self.fetch(self.source.branch.as_deref().unwrap_or("HEAD"), self.args.shallow.depth())?;
-                "FETCH_HEAD".to_owned()
-            }
-        };
-        self.here(&["checkout", "--quiet", "--force", "--detach", &revision])?;
-        if self.args.submodules {
-            self.submodules()?;
-        }
-        let clean = if self.args.mode == Mode::Full { "-ffdx" } else { "-ffd" };
-        self.here(&["clean", "--quiet", clean])?;
-        self.revision()
-    }
-
-    /// A revision that the branch may or may not contain.
-    fn fetch_revision(&self, revision: &str) -> Result<String, Broken> {
-        let depth = self.args.shallow.depth();
-        let branch = self.source.branch.as_deref().unwrap_or("HEAD");
-        if depth.is_none() {
-            self.fetch(branch, None)?;
-            if self.has(revision)? {
-                return Ok(revision.to_owned());
-            }
-        }
-        // Not on the branch any more, or not wanted with all that is on it: by its name.
-        self.fetch(revision, depth)?;
-        Ok("FETCH_HEAD".to_owned())
-    }
-
-    fn fetch(&self, what: &str, depth: Option<u32>) -> Result<(), Broken> {
-        let depth = depth.map(|depth| format!("--depth={depth}"));
-        let mut words = vec!["fetch", "--quiet", "--force", "--no-tags"];
-        words.extend(depth.as_deref());
-        if self.source.is_local() {
-            // A repository of another user on this machine: whoever configured its address trusts it. Git hands
-            // no configuration on to the program that reads it, so that program is told itself.
-            words.extend(["--upload-pack", "git -c 'safe.directory=*' upload-pack"]);
-        }
-        words.extend(["--", &self.source.repository, what]);
-        match self.git(&words).run()? {
-            Ending::Code(0) => Ok(()),
-            Ending::Code(code) => Err(Broken::There(Stop::Ended(
-                format!("git fetch of {what} from {}", self.source.repository),
-                Outcome::Failure,
-                format!("exit code {code}"),
-            ))),
-            Ending::Other(outcome, why) => {
-                Err(Broken::There(Stop::Ended(format!("git fetch of {what}"), outcome, why)))
-            }
-        }
-    }
-
-    /// Whether the commit is here. A branch or tag of that name does not count: it may have moved.
-    fn has(&self, revision: &str) -> Result<bool, Broken> {
-        if !is_commit_id(revision) {
-            return Ok(false);
-        }
-        let commit = format!("{revision}^{{commit}}");
-        match self.git(&["rev-parse", "--quiet", "--verify", &commit]).run()? {
-            Ending::Code(code) => Ok(code == 0),
-            Ending::Other(outcome, why) => {
-                Err(Broken::There(Stop::Ended("git rev-parse".into(), outcome, why)))
-            }
-        }
-    }
-
-    fn submodules(&self) -> Result<(), Broken> {
-        // Submodules with a relative address are found from here.
-        self.here(&["config", "remote.origin.url", &self.source.repository])?;
-        self.here(&["submodule", "--quiet", "sync", "--recursive"])?;
-        let mut words = vec![];
-        if self.source.is_local() {
-            words.extend(["-c", "protocol.file.allow=always"]);
-        }
-        words.extend(["submodule", "--quiet", "update", "--init", "--recursive", "--force"]);
-        match self.git(&words).run()? {
-            Ending::Code(0) => Ok(()),
-            Ending::Code(code) => Err(Broken::There(Stop::Ended(
-                "git submodule update".into(),
-                Outcome::Failure,
-                format!("exit code {code}"),
-            ))),
-            Ending::Other(outcome, why) => {
-                Err(Broken::There(Stop::Ended("git submodule update".into(), outcome, why)))
-            }
-        }
-    }
-
-    fn revision(&self) -> Result<String, Broken> {
-        let (ending, text) = self.git(&["rev-parse", "HEAD"]).read(1 << 16)?;
-        let line = text.lines().map(str::trim).find(|line| is_object_id(line));
-        match (ending, line) {
-            (Ending::Code(0), Some(line)) => Ok(line.to_owned()),
-            (Ending::Other(outcome, why), _) => {
-                Err(Broken::There(Stop::Ended("git rev-parse HEAD".into(), outcome, why)))
-            }
-            (Ending::Code(code), _) => Err(Broken::Here(Stop::Ended(
-                "git rev-parse HEAD".into(),
-                Outcome::Failure,
-                format!("exit code {code} and no revision"),
-            ))),
-        }
-    }
-
-    /// Runs a git whose failure means that the checkout is broken.
-    fn here(&self, words: &[&str]) -> Result<(), Broken> {
-        let title = || format!("git {}", words[0]);
-        match self.git(words).run()? {
-            Ending::Code(0) => Ok(()),
-            Ending::Code(code) => {
-                Err(Broken::Here(Stop::Ended(title(), Outcome::Failure, format!("exit code {code}"))))
-            }
-            Ending::Other(outcome, why) => Err(Broken::There(Stop::Ended(title(), outcome, why))),
-        }
-    }
-
-    fn git(&self, words: &[&str]) -> Shell {
-        let argv = std::iter::once(&"git").chain(words).map(|&word| word.to_owned()).collect();
-        let mut env = self.args.env.clone();
-        // Nobody is there to answer.
-        env.entry("GIT_TERMINAL_PROMPT".to_owned()).or_insert_with(|| "0".into());
-        Shell {
-            workdir: self.args.workdir.clone(),
-            env,
-            idle_time_s: self.args.timeout,
-            ..Shell::new(Line::Argv(argv))
-        }
-    }
-}
-
-/// Where the reason lies.
-enum Broken {
-    /// In the checkout on the worker: a new one may help.
-    Here(Stop),
-    /// Elsewhere.
-    There(Stop),
-}
-
-impl Broken {
-    fn stop(self) -> Stop {
-        match self {
-            Broken::Here(stop) | Broken::There(stop) => stop,
-        }
-    }
-}
-
-impl From<Failure> for Broken {
-    fn from(failure: Failure) -> Broken {
-        Broken::There(Stop::Failed(failure))
-    }
-}
-
-fn is_object_id(text: &str) -> bool {
-    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// An id or the beginning of one, as people write it.
-fn is_commit_id(text: &str) -> bool {
-    (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    let mut all = match before {
+        Some(Value::Json(json)) => serde_json::from_str::<Map<String, Json>>(json).unwrap_or_default(),
+        _ => Map::new(),
+    };
+    all.insert(codebase.to_owned(), Json::from(revision));
+    Value::Json(Json::Object(all).to_string())
 }
 
 #[cfg(test)]
@@ -347,45 +172,22 @@ mod tests {
         serde_json::from_str(json).expect("the arguments fit")
     }
 
-    fn stamp() -> SourceStamp {
-        SourceStamp {
-            codebase: String::new(),
-            project: String::new(),
-            repository: "/srv/repo".into(),
-            branch: Some("main".into()),
-            revision: Some("a".repeat(40)),
-            changes: vec![],
-            has_patch: false,
-        }
+    #[test]
+    fn a_full_checkout_is_fresh_unless_told_otherwise() {
+        let method = |json| args(json).method();
+        assert_eq!(method("{}"), Ok(None));
+        assert_eq!(method(r#"{"mode":"full"}"#), Ok(Some(Method::Fresh)));
+        assert_eq!(method(r#"{"mode":"full","method":"copy"}"#), Ok(Some(Method::Copy)));
+        assert_eq!(method(r#"{"method":"copy"}"#).expect_err("no such thing").code, "bad-argument");
     }
 
     #[test]
-    fn the_source_stamp_says_what_and_arguments_fill_the_gaps() {
-        let source = Source::of(&args(r#"{"branch":"dev"}"#), &[stamp()]).expect("it is complete");
-        assert_eq!(source.branch.as_deref(), Some("main"));
-        assert!(source.is_local());
-        let bare = SourceStamp { branch: None, revision: None, ..stamp() };
-        let source =
-            Source::of(&args(r#"{"branch":"dev","repourl":"https://x/y"}"#), &[bare]).expect("complete");
-        assert_eq!((source.repository.as_str(), source.branch.as_deref()), ("https://x/y", Some("dev")));
-        assert!(!source.is_local());
-    }
-
-    #[test]
-    fn nothing_to_check_out_and_options_in_disguise_are_refused() {
-        for (args, stamps) in [
-            (args("{}"), vec![]),
-            (args("{}"), vec![SourceStamp { branch: Some("--upload-pack=x".into()), ..stamp() }]),
-        ] {
-            assert_eq!(Source::of(&args, &stamps).expect_err("it is refused").code, "bad-argument");
-        }
-    }
-
-    #[test]
-    fn ids_are_whole_or_short_and_names_are_neither() {
-        assert!(is_object_id(&"0af".repeat(13).chars().chain(['1']).collect::<String>()));
-        assert!(!is_object_id("main"));
-        assert!(!is_object_id("abc1234") && is_commit_id("abc1234"));
-        assert!(!is_commit_id("v1.0") && !is_commit_id("main"));
+    fn what_was_got_is_one_revision_or_one_for_each_codebase() {
+        assert_eq!(got_revision(None, "", "a"), Value::Text("a".into()));
+        let one = got_revision(None, "lib", "a");
+        assert_eq!(one, Value::Json(r#"{"lib":"a"}"#.into()));
+        let two = got_revision(Some(&one), "app", "b");
+        assert_eq!(two, Value::Json(r#"{"app":"b","lib":"a"}"#.into()));
+        assert_eq!(got_revision(Some(&two), "lib", "c"), Value::Json(r#"{"app":"b","lib":"c"}"#.into()));
     }
 }

@@ -15,6 +15,8 @@ mod configure;
 mod copy_directory;
 mod file_exists;
 mod git;
+mod http_request;
+mod master_shell_command;
 mod judge;
 mod junit;
 mod junit_xml;
@@ -44,9 +46,11 @@ windlass_sdk::export!(
         copy_directory::CopyDirectory,
         file_exists::FileExists,
         git::Git,
+        http_request::HttpRequest,
         junit::Junit,
         log_renderable::LogRenderable,
         make_directory::MakeDirectory,
+        master_shell_command::MasterShellCommand,
         pytest::Pytest,
         remove_directory::RemoveDirectory,
         set_property::SetProperty,

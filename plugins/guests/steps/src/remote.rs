@@ -95,21 +95,22 @@ pub struct Shell {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub logfiles: BTreeMap<String, serde_json::Value>,
     /// Seconds without output.
+    #[serde(rename = "timeout")]
     pub idle_time_s: Option<f64>,
     /// Seconds in all.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "max_time", skip_serializing_if = "Option::is_none")]
     pub max_time_s: Option<f64>,
     /// Lines of output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lines: Option<u32>,
     /// Seconds between a friendly and an unfriendly signal.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "sigterm_time", skip_serializing_if = "Option::is_none")]
     pub terminate_s: Option<f64>,
     /// The signal at an interrupt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interrupt_signal: Option<String>,
     /// Standard input.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "initial_stdin", skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
     /// A terminal.
     #[serde(skip_serializing_if = "is_false")]
@@ -121,7 +122,7 @@ pub struct Shell {
     #[serde(skip_serializing_if = "is_true")]
     pub want_stderr: bool,
     /// Whether the log shows the environment.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(rename = "log_environ", skip_serializing_if = "is_true")]
     pub log_environment: bool,
 }
 
@@ -223,16 +224,18 @@ pub fn ending(answer: Result<Completion, Failure>) -> Result<Ending, Failure> {
         Err(failure) if failure.retryable => return Ok(Ending::Other(Outcome::Retry, failure.message)),
         Err(failure) => return Err(failure),
     };
-    if let Some(rc) = completion.rc {
-        return Ok(Ending::Code(rc));
-    }
+    // Before the rc, which is -1 for all of these.
     let text = |name: &str| completion.get(name).and_then(Value::as_text);
     Ok(if completion.get("interrupted") == Some(&Value::Boolean(true)) {
         interrupted()
     } else if let Some(limit) = text("timed-out") {
         Ending::Other(Outcome::Failure, format!("stopped at its limit: {limit}"))
+    } else if let Some(signal) = text("signal") {
+        Ending::Other(Outcome::Failure, format!("ended by {signal}"))
+    } else if let Some(rc) = completion.rc {
+        Ending::Code(rc)
     } else {
-        Ending::Other(Outcome::Failure, format!("ended by {}", text("signal").unwrap_or("something unknown")))
+        Ending::Other(Outcome::Failure, "ended by something unknown".to_owned())
     })
 }
 
@@ -270,7 +273,7 @@ mod tests {
         check(Err(Failure::retryable("worker-lost", "gone")), Outcome::Retry);
         check(Err(Failure::new("interrupted", "stop")), Outcome::Cancelled);
         check(Err(Failure::new("spawn-failed", "no such file")), Outcome::Failure);
-        let none = Completion { rc: None, values: vec![] };
+        let none = Completion::rc(-1);
         check(Ok(none.clone().with("interrupted", true)), Outcome::Cancelled);
         check(Ok(none.clone().with("timed-out", "idle-time")), Outcome::Failure);
         check(Ok(none.with("signal", "SIGSEGV")), Outcome::Failure);

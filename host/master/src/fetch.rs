@@ -1,0 +1,155 @@
+//! Requests to other machines over HTTP, for plugins that were granted it: one exchange, no redirect is followed.
+//!
+//! Certificates are checked against those that the machine trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Method, Request, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use windlass_core::value::Failure;
+use windlass_runtime::port::{FetchRequest, FetchResponse};
+
+/// How long an exchange may take unless the request says so, and at most.
+const USUAL: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(3_600);
+
+/// The largest body of an answer that anybody may ask for.
+const MAX_RESPONSE: u32 = 16 * 1024 * 1024;
+
+type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// One for all, so that connections are used again. The text: why there is none.
+static CLIENT: LazyLock<Result<Http, String>> = LazyLock::new(|| {
+    let builder = HttpsConnectorBuilder::new().with_native_roots();
+    let https = builder.map_err(|error| format!("the machine's certificates cannot be read: {error}"))?;
+    Ok(Client::builder(TokioExecutor::new()).build(https.https_or_http().enable_http1().build()))
+});
+
+/// Where a request goes: the host's name in lower case, without its port.
+pub(crate) fn host(request: &FetchRequest) -> Result<String, Failure> {
+    let uri = uri(request)?;
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    Ok(host.to_ascii_lowercase())
+}
+
+/// Sends it and waits for the answer, whatever its status.
+pub(crate) async fn send(request: FetchRequest) -> Result<FetchResponse, Failure> {
+    let client = CLIENT.as_ref().map_err(|why| Failure::new("io", why.clone()))?;
+    let uri = uri(&request)?;
+    let shown = format!("{} {}", request.method, shown(&uri));
+    let method = Method::from_bytes(request.method.as_bytes())
+        .map_err(|_| bad(format!("`{}` is no method of HTTP", request.method)))?;
+    let mut message = Request::builder().method(method).uri(uri);
+    for (name, value) in &request.headers {
+        let name = HeaderName::try_from(name.as_str())
+            .map_err(|_| bad(format!("`{name}` is no name of a header")))?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| {
+            bad(format!("the value of the header `{name}` has characters that it may not have"))
+        })?;
+        message = message.header(name, value);
+    }
+    let message = message
+        .body(Full::new(Bytes::from(request.body)))
+        .map_err(|error| bad(format!("{shown}: {error}")))?;
+    let timeout = request.timeout_ms.map_or(USUAL, |ms| Duration::from_millis(ms.into())).min(LONGEST);
+    let exchange = exchange(client, message, request.max_response.min(MAX_RESPONSE));
+    match tokio::time::timeout(timeout, exchange).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(Wrong::TooLarge)) => {
+            let most = request.max_response.min(MAX_RESPONSE);
+            Err(Failure::new("too-large", format!("{shown}: the answer has more than {most} bytes")))
+        }
+        Ok(Err(Wrong::Broken(why))) => Err(Failure::retryable("io", format!("{shown}: {why}"))),
+        Err(_) => {
+            let message = format!("{shown}: no answer within {} s", timeout.as_secs_f64());
+            Err(Failure::retryable("io", message))
+        }
+    }
+}
+
+enum Wrong {
+    TooLarge,
+    Broken(String),
+}
+
+async fn exchange(client: &Http, message: Request<Full<Bytes>>, most: u32) -> Result<FetchResponse, Wrong> {
+    let broken = |error: &dyn std::error::Error| Wrong::Broken(windlass_core::text::chain(error));
+    let answer = client.request(message).await.map_err(|error| broken(&error))?;
+    let (head, body) = answer.into_parts();
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let body = Limited::new(body, most)
+        .collect()
+        .await
+        .map_err(|error| if error.is::<LengthLimitError>() { Wrong::TooLarge } else { broken(&*error) })?;
+    let header =
+        |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().to_owned(), value.as_bytes().to_vec());
+    Ok(FetchResponse {
+        status: head.status.as_u16(),
+        headers: head.headers.iter().map(header).collect(),
+        body: body.to_bytes().to_vec(),
+    })
+}
+
+fn uri(request: &FetchRequest) -> Result<Uri, Failure> {
+    let uri: Uri = request.url.parse().map_err(|_| bad(format!("`{}` is no URL", request.url)))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+        return Err(bad(format!("`{}` is no absolute URL with http or https", request.url)));
+    }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(bad("a URL may hold no name and password; put them into a header".to_owned()));
+    }
+    Ok(uri)
+}
+
+/// Without its query, which may hold what is nobody's to read.
+fn shown(uri: &Uri) -> String {
+    let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+    format!("{}://{authority}{}", uri.scheme_str().unwrap_or_default(), uri.path())
+}
+
+fn bad(message: String) -> Failure {
+    Failure::new("bad-argument", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(url: &str) -> FetchRequest {
+        FetchRequest {
+            method: "GET".to_owned(),
+            url: url.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout_ms: None,
+            max_response: 100,
+        }
+    }
+
+    #[test]
+    fn a_grant_is_compared_with_the_host_alone() {
+        for (url, expected) in [
+            ("https://Example.ORG/a?b", "example.org"),
+            ("http://127.0.0.1:8010/", "127.0.0.1"),
+            ("http://[::1]:80/", "::1"),
+        ] {
+            assert_eq!(host(&to(url)).unwrap(), expected, "{url}");
+        }
+        for url in ["", "example.org", "/a", "ftp://example.org/", "http://", "https://a:b@example.org/"] {
+            assert_eq!(host(&to(url)).unwrap_err().code, "bad-argument", "{url}");
+        }
+    }
+
+    #[test]
+    fn messages_leave_the_query_out() {
+        let url: Uri = "https://example.org:8443/a/b?token=x".parse().unwrap();
+        assert_eq!(shown(&url), "https://example.org:8443/a/b");
+    }
+}
