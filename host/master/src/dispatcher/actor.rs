@@ -37,6 +37,8 @@ const BURST: usize = 512;
 const PAGES: usize = 8;
 /// The status is published at most so often.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// Whoever asks for it waits at least so long after the last time, together with all who ask meanwhile.
+const ASKED_EVERY: Duration = Duration::from_millis(10);
 /// What it costs to publish it, at most, as a share of the time: one in so much.
 const PUBLISH_SHARE: u32 = 20;
 
@@ -101,6 +103,8 @@ pub(super) struct Actor {
     taken: Vec<Happened>,
     published: Option<Instant>,
     publish_every: Duration,
+    /// The same where somebody asks for it.
+    answer_every: Duration,
     unpublished: bool,
     tasks: JoinSet<Ended>,
     purposes: HashMap<Id, Purpose>,
@@ -137,6 +141,7 @@ impl Actor {
             taken: Vec::new(),
             published: None,
             publish_every: PUBLISH_EVERY,
+            answer_every: ASKED_EVERY,
             unpublished: true,
             tasks: JoinSet::new(),
             purposes: HashMap::new(),
@@ -382,15 +387,15 @@ impl Actor {
             drop(self.records.go(&self.parts.store));
         }
         self.pace.handled(self.taken.drain(..), Happened::now());
-        let is_due =
-            self.published.is_none_or(|at| at.elapsed() >= self.publish_every) || !self.awaited.is_empty();
-        if self.unpublished && is_due {
+        if self.unpublished && self.publish_due().is_none_or(|due| due <= Instant::now()) {
             self.publish();
         }
-        for reader in self.awaited.drain(..) {
-            // Whoever asked may have stopped waiting.
-            let _ = reader.send(());
-        }
+    }
+
+    /// When the status may be published again; none: it never was.
+    fn publish_due(&self) -> Option<Instant> {
+        let every = if self.awaited.is_empty() { self.publish_every } else { self.answer_every };
+        Some(self.published? + every)
     }
 
     fn ask(&mut self, ask: Ask) {
@@ -517,7 +522,12 @@ impl Actor {
         self.unpublished = false;
         self.status.send_replace(Arc::new(self.board.status(self.parts.clock.now())));
         self.published = Some(began);
-        self.publish_every = PUBLISH_EVERY.max(began.elapsed() * PUBLISH_SHARE);
+        let share = began.elapsed() * PUBLISH_SHARE;
+        (self.publish_every, self.answer_every) = (PUBLISH_EVERY.max(share), ASKED_EVERY.max(share));
+        for reader in self.awaited.drain(..) {
+            // Whoever asked may have stopped waiting.
+            let _ = reader.send(());
+        }
     }
 
     /// When the task has something to do by itself.
@@ -528,9 +538,9 @@ impl Actor {
         let board = board.map_or(Duration::from_secs(3_600), |at| Duration::from_millis(at.ms_since(now)));
         let due = Instant::now() + board.max(Duration::from_millis(1));
         let due = self.records.due().map_or(due, |records| records.min(due));
-        match self.published {
-            Some(at) if self.unpublished => due.min(at + self.publish_every),
-            Some(_) | None => due,
+        match self.publish_due().filter(|_| self.unpublished) {
+            Some(publish) => due.min(publish),
+            None => due,
         }
     }
 }

@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// As many do not wait.
 const MANY: usize = 256;
 
+/// So many that have nothing to do with a claim go along with it: a build waits for its claim.
+const COMPANY: usize = 16;
+
 /// A commit that is in line.
 pub(super) type Commit = Pin<Box<dyn Future<Output = Result<Committed, CommitError>> + Send>>;
 
@@ -33,13 +36,24 @@ impl Records {
         self.waiting.push(Arc::new(decision));
     }
 
-    /// Hands out all that wait, to go into the commit of a claim. Those that it names led to `build`.
+    /// Hands out those that a claim names, to go into its commit, and the oldest few of the others. Those that it
+    /// names led to `build`.
     pub(super) fn go_along(&mut self, named: &[DecisionId], build: BuildId) -> Vec<Arc<Decision>> {
-        let mut all = self.take();
-        for record in all.iter_mut().filter(|record| named.contains(&record.id)) {
-            Arc::make_mut(record).build = Some(build);
+        let (mut company, mut along, mut stay) = (COMPANY, Vec::new(), Vec::new());
+        for mut record in std::mem::take(&mut self.waiting) {
+            if named.contains(&record.id) {
+                Arc::make_mut(&mut record).build = Some(build);
+                along.push(record);
+            } else if company > 0 {
+                company -= 1;
+                along.push(record);
+            } else {
+                stay.push(record);
+            }
         }
-        all
+        self.since = self.since.filter(|_| !stay.is_empty());
+        self.waiting = stay;
+        along
     }
 
     /// The claim that took these along was refused: there is no such build, and they wait again.
@@ -76,4 +90,54 @@ impl Records {
 /// What puts these into the store.
 pub(super) fn persist(records: &[Arc<Decision>]) -> Vec<Persist> {
     records.iter().map(|record| Persist::AddDecision(Arc::clone(record))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::decision::Done;
+    use windlass_core::digest::Digest;
+    use windlass_core::policy::Usage;
+    use windlass_core::record::Component;
+    use windlass_core::time::Timestamp;
+
+    use super::*;
+
+    fn decision(id: u64) -> Decision {
+        let policy = Component { kind: "next-slave".into(), hook: "p:h".into(), digest: Digest::of(b"p") };
+        Decision {
+            id: DecisionId(id),
+            at: Timestamp(id),
+            asked: Timestamp(id),
+            policy,
+            args: String::new(),
+            builder: None,
+            requests: Vec::new(),
+            workers: Vec::new(),
+            builders: Vec::new(),
+            lookups: Vec::new(),
+            answer: None,
+            done: Done::Stale,
+            ignored: Vec::new(),
+            fallback: None,
+            usage: Usage::default(),
+            build: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_takes_its_own_records_along_and_a_few_others() {
+        let mut records = Records::default();
+        (1..=200).for_each(|id| records.add(decision(id)));
+        let due = records.due();
+        let along = records.go_along(&[DecisionId(150), DecisionId(200)], BuildId(7));
+        let ids: Vec<u64> = along.iter().map(|record| record.id.0).collect();
+        assert_eq!(ids, (1..=COMPANY as u64).chain([150, 200]).collect::<Vec<_>>());
+        let led: Vec<u64> = along.iter().filter(|r| r.build.is_some()).map(|r| r.id.0).collect();
+        assert_eq!(led, [150, 200]);
+        assert_eq!(
+            (records.waiting.len(), records.due()),
+            (200 - 18, due),
+            "the others wait as long as before"
+        );
+    }
 }

@@ -106,3 +106,27 @@ async fn a_scan_that_is_wanted_during_another_follows_it() {
     actor.ended().await;
     assert!(!actor.is_scanning(), "the third wanted nothing that the second did not find");
 }
+
+/// Symptom: a dashboard and some clients that wait had the dispatcher publish all day. Cause: each reader had its own
+/// snapshot made. Cure: those who ask within a moment get the same one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_of_the_status_do_not_have_it_made_for_each_of_them() {
+    let bench = Bench::new(world(1, &[("w", 1)], vec![builder("b", &["w"])]), none, |_| Vec::new());
+    let mut snapshots = bench.dispatcher.watch();
+    let began = std::time::Instant::now();
+    let counting = tokio::spawn(async move {
+        let mut count = 0;
+        while snapshots.changed().await.is_ok() {
+            count += 1;
+        }
+        count
+    });
+    for _ in 0..20 {
+        let readers = (0..20).map(|_| bench.dispatcher.publish());
+        futures_util::future::join_all(readers).await;
+    }
+    let elapsed = began.elapsed();
+    bench.dispatcher.shutdown().await;
+    let made = counting.await.unwrap();
+    assert!(made <= elapsed.as_millis() / 10 + 3, "{made} in {elapsed:?}");
+}
