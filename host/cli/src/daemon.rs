@@ -86,6 +86,7 @@ pub async fn worker(path: &Path) -> Result<Exit, Failed> {
     options.on_event = std::sync::Arc::new(tell);
     options.alone = true;
     options.compiler = crate::compile::compiler();
+    options.leader = crate::terminal::leader();
     // In a task: here, on the first thread, each message of the link would have to wake another thread.
     let mut run = tokio::spawn(windlass_worker::run(checked, options));
     loop {

@@ -20,6 +20,7 @@ mod plugin;
 mod progress;
 mod query;
 mod requests;
+mod terminal;
 mod test_results;
 mod why;
 mod workers;
@@ -36,8 +37,8 @@ use output::{BAD, paint, tame_lines};
 const ENDING: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    if let Some(compiled) = compile::if_asked() {
-        return compiled;
+    if let Some(ended) = compile::if_asked().or_else(terminal::if_asked) {
+        return ended;
     }
     let cli = Cli::parse();
     trace();

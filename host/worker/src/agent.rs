@@ -40,7 +40,7 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
     }
     let token_path = options.directory.join(&file.token_file);
     let base_dir = options.directory.join(&file.base_dir);
-    let compiler = options.compiler.clone();
+    let (compiler, leader) = (options.compiler.clone(), options.leader.clone());
     let prepared = tokio::task::spawn_blocking(move || {
         let token = read_token(&token_path)?;
         let home = Home::prepare(&base_dir)?;
@@ -53,7 +53,7 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
         let runtime = Runtime::new(engine).map_err(WorkerError::Engine)?;
         let components = Components::new(runtime.clone(), &home.components);
         let base = environment::base(std::env::vars_os(), &inherit);
-        let machine = Machine::new(base, home.base.clone(), orphans);
+        let machine = Machine::new(base, home.base.clone(), orphans).led_by(leader);
         Ok((token, home, runtime, components, Arc::new(machine)))
     });
     let (token, home, runtime, components, machine) =

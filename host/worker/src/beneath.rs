@@ -61,9 +61,10 @@ impl Root {
     /// Makes a directory with its parents and opens it; one that stands already is no error.
     pub fn make_directory(&self, path: &str) -> Result<OwnedFd, Failure> {
         self.make(&relative(path)?).map_err(|error| match error {
-            Errno::EXIST | Errno::NOTDIR => {
-                Failure::new("io", format!("`{path}` can't be a directory: something else stands there"))
-            }
+            Errno::EXIST | Errno::NOTDIR => Failure {
+                detail: Some(number(error.raw_os_error())),
+                ..Failure::new("io", format!("`{path}` can't be a directory: something else stands there"))
+            },
             error => failure(error, path),
         })
     }
@@ -132,8 +133,24 @@ fn open_beneath(at: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> Result
     }
 }
 
-/// A failure of the operating system as a guest gets it.
+/// A failure of the operating system as a guest gets it: `detail` is its number, `errno 2`, so that a command can
+/// answer it.
 pub fn failure(error: Errno, path: &str) -> Failure {
+    Failure { detail: Some(number(error.raw_os_error())), ..said(error, path) }
+}
+
+/// The same of an error in reading or writing.
+pub fn io_failure(error: &std::io::Error, path: &str) -> Failure {
+    let detail = error.raw_os_error().map(number);
+    Failure { detail, ..Failure::new("io", format!("`{path}`: {error}")) }
+}
+
+/// How the number of an error is written.
+pub fn number(errno: i32) -> String {
+    format!("errno {errno}")
+}
+
+fn said(error: Errno, path: &str) -> Failure {
     match error {
         Errno::NOENT => Failure::new("not-found", format!("`{path}` is not there")),
         Errno::XDEV => Failure::new(

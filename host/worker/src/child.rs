@@ -20,12 +20,14 @@ use windlass_core::value::Failure;
 use windlass_runtime::port::{ChildEvent, Delivery};
 
 use crate::environment::Variables;
+use crate::follow::{Followed, Tail};
 use crate::group::Group;
 use crate::machine::Machine;
 use crate::mask::{Mask, Masker};
-use crate::output::{Delivered, Gathered};
+use crate::output::{Delivered, Gathered, Lines};
 use crate::pace::Pace;
 use crate::spool::CommandSpool;
+use crate::terminal::{self, Terminal};
 
 mod watcher;
 
@@ -53,10 +55,12 @@ pub struct Plan {
     pub idle_time: Option<Duration>,
     /// Lines of output.
     pub max_lines: Option<u64>,
-    /// From the first signal to the kill.
-    pub grace: Duration,
-    /// The first signal.
-    pub stop_signal: Signal,
+    /// How it is stopped.
+    pub ladder: Ladder,
+    /// Whether it gets a terminal instead of pipes.
+    pub terminal: bool,
+    /// Files that it writes, followed into logs of their own.
+    pub follow: Vec<Tail>,
     /// The log that gets the output.
     pub log: Option<String>,
     /// Whether standard output goes there.
@@ -67,6 +71,17 @@ pub struct Plan {
     pub deliver: Delivery,
     /// Takes secrets out of its output.
     pub mask: Option<Arc<Mask>>,
+}
+
+/// The signals that stop a child, one after the other for as long as something of it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ladder {
+    /// At once.
+    pub first: Signal,
+    /// How long it may take after the first.
+    pub grace: Duration,
+    /// The next one. If that is no kill, a kill follows as well.
+    pub second: Signal,
 }
 
 /// What the guest's side tells the task.
@@ -89,6 +104,8 @@ pub struct Started {
     pub control: watch::Sender<Control>,
     /// The child's input, if it stays open.
     pub input: Option<OwnedFd>,
+    /// Whether that is a terminal.
+    pub terminal: bool,
 }
 
 /// Starts a child in a process group of its own. Within a tokio runtime; `watch` of what is returned
@@ -104,20 +121,17 @@ pub fn start(
         let program = plan.argv.first().map_or("", String::as_str);
         Failure::new("spawn-failed", format!("failed to start `{program}`: {error}"))
     };
-    let mut command = Command::new(&plan.program);
-    let (name, arguments) = plan.argv.split_first().expect("the port refuses an empty argv");
-    command.arg0(name).args(arguments).env_clear().envs(&plan.variables).process_group(0);
+    let terminal = plan.terminal.then(Terminal::open).transpose().map_err(|error| failed(&error))?;
+    let mut command = match &terminal {
+        Some(terminal) => terminal.command(&plan.program, &plan.argv, &machine.leader).map_err(|e| failed(&e))?,
+        None => piped(&plan),
+    };
+    command.env_clear().envs(&plan.variables);
     // The very directory that was checked, whatever its name leads to by now.
     command.current_dir(format!("/proc/self/fd/{}", plan.directory.as_raw_fd()));
-    let piped_input = plan.input.as_ref().is_none_or(|input| !input.is_empty());
-    command.stdin(if piped_input { Stdio::piped() } else { Stdio::null() });
-    let heard = |logged: bool| plan.deliver != Delivery::None || (plan.log.is_some() && logged);
-    let stream = |heard: bool| if heard { Stdio::piped() } else { Stdio::null() };
-    // Limits of silence and of lines are about output, so it has to be read.
-    let watched = plan.idle_time.is_some() || plan.max_lines.is_some();
-    command.stdout(stream(heard(plan.log_stdout) || watched));
-    command.stderr(stream(heard(plan.log_stderr) || watched));
     let mut child = machine.orphans.spawn(|| command.spawn()).map_err(|error| failed(&error))?;
+    // It holds the child's side of a terminal, whose end shows once nobody holds it.
+    drop(command);
 
     // From here on the child runs: whoever leaves must kill it.
     let group = Arc::new(Group::of(&child, machine));
@@ -125,15 +139,28 @@ pub fn start(
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     guard.child = Some(child);
     let exited = exit_of(&group).map_err(|error| failed(&error))?;
-    let reader = |fd: OwnedFd| pipe::Receiver::from_owned_fd(fd);
-    let stdout = stdout.map(|s| reader(s.into())).transpose().map_err(|error| failed(&error))?;
-    let stderr = stderr.map(|s| reader(s.into())).transpose().map_err(|error| failed(&error))?;
-    let stdin = stdin.map(OwnedFd::from);
+    let (stdin, stdout, stderr) = (stdin.map(OwnedFd::from), stdout.map(OwnedFd::from), stderr.map(OwnedFd::from));
+    let is_terminal = terminal.is_some();
+    let (stdin, stdout) = match terminal {
+        Some(terminal) => terminal.ends().map_err(|error| failed(&error))?,
+        None => (stdin, stdout),
+    };
+    // Unchecked: a terminal is no pipe, and is read and written like one.
+    let reader = |fd: OwnedFd| {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        pipe::Receiver::from_owned_fd_unchecked(fd)
+    };
+    let stdout = stdout.map(reader).transpose().map_err(|error| failed(&error))?;
+    let stderr = stderr.map(reader).transpose().map_err(|error| failed(&error))?;
     let (kept_open, to_write, input) = match plan.input {
         None => (stdin, None, Vec::new()),
         Some(input) => {
-            let sender = stdin.map(pipe::Sender::from_owned_fd).transpose();
-            (None, sender.map_err(|error| failed(&error))?, input)
+            let writer = |fd: OwnedFd| {
+                rustix::io::ioctl_fionbio(&fd, true)?;
+                pipe::Sender::from_owned_fd_unchecked(fd)
+            };
+            let sender = stdin.map(writer).transpose().map_err(|error| failed(&error))?;
+            (None, sender, if is_terminal { terminal::typed(input) } else { input })
         }
     };
     if let Some(input) = &kept_open {
@@ -156,8 +183,9 @@ pub fn start(
         scratch: Vec::new(),
         gathered: Gathered::default(),
         delivered: Delivered::new(plan.deliver),
+        followed: Followed::start(plan.follow, plan.mask.as_ref()),
         maskers: plan.mask.map(|mask| [Masker::new(Arc::clone(&mask)), Masker::new(mask)]),
-        lines: 0,
+        lines: Lines::default(),
         stopped: None,
         max_time: plan.max_time.map(|limit| now + limit),
         idle_time: plan.idle_time,
@@ -166,8 +194,7 @@ pub fn start(
         kill_at: None,
         leftover: None,
         pace: Pace::new(now.into_std()),
-        grace: plan.grace,
-        stop_signal: plan.stop_signal,
+        ladder: plan.ladder,
         log: plan.log,
         log_stdout: plan.log_stdout,
         log_stderr: plan.log_stderr,
@@ -177,7 +204,23 @@ pub fn start(
         interrupt,
         over,
     };
-    Ok((Started { group, events, control, input: kept_open }, watcher))
+    Ok((Started { group, events, control, input: kept_open, terminal: is_terminal }, watcher))
+}
+
+/// A child with pipes, at the head of a process group of its own.
+fn piped(plan: &Plan) -> Command {
+    let mut command = Command::new(&plan.program);
+    let (name, arguments) = plan.argv.split_first().expect("the port refuses an empty argv");
+    command.arg0(name).args(arguments).process_group(0);
+    let piped_input = plan.input.as_ref().is_none_or(|input| !input.is_empty());
+    command.stdin(if piped_input { Stdio::piped() } else { Stdio::null() });
+    let heard = |logged: bool| plan.deliver != Delivery::None || (plan.log.is_some() && logged);
+    let stream = |heard: bool| if heard { Stdio::piped() } else { Stdio::null() };
+    // Limits of silence and of lines are about output, so it has to be read.
+    let watched = plan.idle_time.is_some() || plan.max_lines.is_some();
+    command.stdout(stream(heard(plan.log_stdout) || watched));
+    command.stderr(stream(heard(plan.log_stderr) || watched));
+    command
 }
 
 /// Readable once the leader has ended; it is not reaped by that.

@@ -31,13 +31,11 @@ pub const MARK: &str = "WINDLASS_COMMAND";
 pub fn of_child(
     mark: &str,
     base: &Variables,
-    builder: &[(String, String)],
-    command: &[(String, Option<String>)],
+    builder: &[(String, OsString)],
+    command: &[(String, Option<OsString>)],
     directory: &Path,
 ) -> Variables {
     let mut variables = base.clone();
-    // As a shell would set it, so that a program that asks `PWD` gets the name and not a link's target.
-    variables.insert("PWD".into(), directory.into());
     variables.extend(builder.iter().map(|(name, value)| (name.into(), value.into())));
     for (name, value) in command {
         match value {
@@ -45,8 +43,53 @@ pub fn of_child(
             None => variables.remove(OsStr::new(name)),
         };
     }
+    // As a shell would set it, so that a program that asks `PWD` gets the name and not a link's target.
+    variables.insert("PWD".into(), directory.into());
     variables.insert(MARK.into(), mark.into());
     variables
+}
+
+/// The most bytes of one value after its expansion: Linux takes no longer one.
+const MAX_EXPANDED: usize = 128 * 1024;
+
+/// A value with `${NAME}` replaced by what the worker's own environment has; what it has not is nothing.
+/// `PYTHONPATH` is put before the worker's, if that has one. None: it would be longer than any may be.
+pub fn expanded(name: &str, value: &str, base: &Variables) -> Option<OsString> {
+    let mut out = OsString::new();
+    let mut rest = value;
+    while let Some((before, variable, after)) = reference(rest) {
+        out.push(before);
+        out.push(base.get(OsStr::new(variable)).map_or(OsStr::new(""), OsString::as_os_str));
+        if out.len() > MAX_EXPANDED {
+            return None;
+        }
+        rest = after;
+    }
+    out.push(rest);
+    if name == PYTHONPATH
+        && let Some(own) = base.get(OsStr::new(PYTHONPATH)).filter(|own| !own.is_empty())
+    {
+        out.push(":");
+        out.push(own);
+    }
+    (out.len() <= MAX_EXPANDED).then_some(out)
+}
+
+const PYTHONPATH: &str = "PYTHONPATH";
+
+/// The first `${NAME}`: what stands before it, the name, what stands behind. Anything else that looks like one
+/// stays as it is.
+fn reference(text: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    while let Some(at) = text[from..].find("${").map(|at| from + at) {
+        let name = &text[at + 2..];
+        let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(name.len());
+        if let Some(after) = name[end..].strip_prefix('}') {
+            return Some((&text[..at], &name[..end], after));
+        }
+        from = at + 2;
+    }
+    None
 }
 
 /// Variables that a command may set without a grant: they change what a program says, not what it runs
@@ -126,13 +169,45 @@ mod tests {
     fn the_command_has_the_last_word() {
         let base = variables(&[("A", "worker"), ("B", "worker"), ("C", "worker")]);
         let pairs = |list: &[(&str, &str)]| {
-            list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>()
+            list.iter().map(|(n, v)| ((*n).to_owned(), (*v).into())).collect::<Vec<_>>()
         };
         let builder = pairs(&[("B", "builder"), ("D", "builder")]);
-        let command = [("D".to_owned(), Some("command".to_owned())), ("C".to_owned(), None)];
+        let command = [
+            ("D".to_owned(), Some("command".into())),
+            ("C".to_owned(), None),
+            ("PWD".to_owned(), Some("/elsewhere".into())),
+        ];
         let expected =
             [("A", "worker"), ("B", "builder"), ("D", "command"), ("PWD", "/w"), ("WINDLASS_COMMAND", "m")];
         assert_eq!(of_child("m", &base, &builder, &command, Path::new("/w")), variables(&expected));
+    }
+
+    #[test]
+    fn a_value_is_expanded_from_the_workers_environment_alone() {
+        let base = variables(&[("PATH", "/bin"), ("EMPTY", ""), ("A_1", "a")]);
+        let cases = [
+            ("/opt/bin:${PATH}", "/opt/bin:/bin"),
+            ("${A_1}${A_1}-${EMPTY}-${NONE}", "aa--"),
+            ("$PATH ${ ${A-1} ${A_1", "$PATH ${ ${A-1} ${A_1"),
+            ("${${A_1}}", "${a}"),
+            ("", ""),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(expanded("X", value, &base), Some(expected.into()), "{value}");
+        }
+        let long = variables(&[("A", &"x".repeat(MAX_EXPANDED))]);
+        assert_eq!(expanded("X", "${A}", &long).map(|value| value.len()), Some(MAX_EXPANDED));
+        assert_eq!(expanded("X", &"${A}".repeat(1_000), &long), None);
+    }
+
+    /// Symptom elsewhere: a worker without a `PYTHONPATH` got one with an empty part, which Python takes for the
+    /// present directory. Cure: there is only something to append if there is something.
+    #[test]
+    fn a_python_path_is_put_before_the_workers_if_that_has_one() {
+        let expanded = |base: &[(&str, &str)]| expanded("PYTHONPATH", "/mine", &variables(base));
+        assert_eq!(expanded(&[("PYTHONPATH", "/own")]), Some("/mine:/own".into()));
+        assert_eq!(expanded(&[]), Some("/mine".into()));
+        assert_eq!(expanded(&[("PYTHONPATH", "")]), Some("/mine".into()));
     }
 
     #[test]

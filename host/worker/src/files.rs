@@ -14,7 +14,7 @@ use windlass_core::time::Timestamp;
 use windlass_core::value::Failure;
 use windlass_runtime::port::{FileEntry, FileKind};
 
-use crate::beneath::{Root, failure};
+use crate::beneath::{Root, failure, io_failure};
 use crate::glob::Pattern;
 use crate::tree::{MAX_DEPTH, names, open_directory, stat_at};
 use crate::work::{Stop, Work};
@@ -150,10 +150,6 @@ fn regular(file: OwnedFd, path: &str) -> Result<(File, Stat), Failure> {
     } else {
         Err(Failure::new("io", format!("`{path}` is no regular file")))
     }
-}
-
-fn io_failure(error: &std::io::Error, path: &str) -> Failure {
-    Failure::new("io", format!("`{path}`: {error}"))
 }
 
 fn too_many(what: &str) -> Failure {

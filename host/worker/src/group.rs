@@ -90,7 +90,11 @@ impl Group {
 
     fn send(&self, signal: Signal) {
         match kill_process_group(self.leader, signal) {
-            Ok(()) | Err(Errno::SRCH) => {}
+            Ok(()) => {}
+            // On its way from the group that it was started in to a session of its own.
+            Err(Errno::SRCH) => {
+                let _ended = rustix::process::kill_process(self.leader, signal);
+            }
             Err(error) => tracing::warn!(leader = ?self.leader, %error, "failed to signal a process group"),
         }
     }

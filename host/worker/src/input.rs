@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use windlass_core::value::Failure;
 
 use crate::port::Context;
+use crate::terminal;
 
 /// The most bytes that one piece may come to with its secrets.
 const MAX_PIECE: usize = 1024 * 1024;
@@ -20,14 +21,23 @@ const MAX_PIECE: usize = 1024 * 1024;
 pub struct Input {
     /// Not blocking.
     pipe: OwnedFd,
+    terminal: bool,
     context: Arc<Context>,
     behind: Option<JoinHandle<()>>,
 }
 
 impl Input {
-    /// Over a pipe that does not block.
-    pub fn new(pipe: OwnedFd, context: Arc<Context>) -> Input {
-        Input { pipe, context, behind: None }
+    /// Over a pipe, or the terminal that stands for one, that does not block.
+    pub fn new(pipe: OwnedFd, terminal: bool, context: Arc<Context>) -> Input {
+        Input { pipe, terminal, context, behind: None }
+    }
+
+    /// The child reads the end next. A terminal stays open, so that is typed.
+    pub fn close(self) {
+        if self.terminal {
+            // A terminal that takes nothing more has a child that does not read.
+            let _full = try_write(&self.pipe, &terminal::typed(Vec::new()));
+        }
     }
 
     /// Writes what the child takes now; the number of bytes, 0 if it has not read the last ones yet.
@@ -66,7 +76,7 @@ fn try_write(pipe: &OwnedFd, data: &[u8]) -> Result<usize, Failure> {
 
 /// Ends with the child at the latest, which closes the other end.
 async fn write_rest(pipe: OwnedFd, data: Vec<u8>, mut written: usize) {
-    let Ok(pipe) = pipe::Sender::from_owned_fd(pipe) else { return };
+    let Ok(pipe) = pipe::Sender::from_owned_fd_unchecked(pipe) else { return };
     while written < data.len() {
         if pipe.writable().await.is_err() {
             return;

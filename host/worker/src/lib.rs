@@ -8,6 +8,7 @@
 //! - `secret`: the secrets of a command, put into its processes and, with `mask`, out of what they say
 //! - `port`: what a running component may do here, with `grant` before it, and `child`, `files` and `tree`
 //!   behind it
+//! - `follow`: files that grow into logs; `terminal`: a terminal in the place of pipes
 //! - `orphans`: what left its command's process group, and ends with the command all the same
 //!
 //! Deliberately absent: what a command *means*. A worker knows processes, files and logs; `shell` and
@@ -23,6 +24,7 @@ mod commands;
 mod components;
 mod environment;
 mod files;
+mod follow;
 mod glob;
 mod grant;
 mod group;
@@ -41,9 +43,11 @@ mod port;
 mod proc;
 mod secret;
 mod spool;
+mod terminal;
 mod tree;
 mod work;
 
 pub use agent::run;
 pub use harden::conceal;
+pub use terminal::lead as lead_terminal;
 pub use options::{Event, Exit, Options, WorkerError};

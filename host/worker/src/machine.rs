@@ -2,6 +2,7 @@
 //! together.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -28,6 +29,8 @@ pub struct Machine {
     pub base: Variables,
     /// The worker's own directory: no program that was granted by name or path lies below.
     pub private: PathBuf,
+    /// How this program leads a terminal: a file and first arguments. Empty: terminals have no leaders.
+    pub leader: Vec<OsString>,
     files: Arc<Semaphore>,
     trees: Arc<Semaphore>,
     /// Of each directory in which a tree is worked on or waited for.
@@ -44,7 +47,13 @@ impl Machine {
         let files = Arc::new(Semaphore::new(FILES));
         let trees = Arc::new(Semaphore::new(TREES));
         let processes = Arc::new(Semaphore::new(MAX_PROCESSES));
-        Machine { base, private, files, trees, directories: Mutex::default(), processes, orphans }
+        let leader = Vec::new();
+        Machine { base, private, leader, files, trees, directories: Mutex::default(), processes, orphans }
+    }
+
+    /// The same with a way to lead terminals.
+    pub fn led_by(self, leader: Vec<OsString>) -> Machine {
+        Machine { leader, ..self }
     }
 
     /// Waits for the turn of an operation below a builder's directory.

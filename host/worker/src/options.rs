@@ -1,5 +1,6 @@
 //! What a worker is started with, what it tells meanwhile, and how it ends.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,9 @@ pub struct Options {
     pub alone: bool,
     /// Where components are compiled.
     pub compiler: Compiler,
+    /// How this program is started to become another one in a terminal: its file, and what leads to
+    /// [`crate::lead_terminal`]. Empty: terminals of commands are nobody's controlling ones.
+    pub leader: Vec<OsString>,
     /// Called with what a person would want to see. Must not block.
     pub on_event: Arc<dyn Fn(Event) + Send + Sync>,
 }
@@ -35,6 +39,7 @@ impl Options {
             drain: Duration::ZERO,
             alone: false,
             compiler: Compiler::InProcess,
+            leader: Vec::new(),
             on_event: Arc::new(|_| {}),
         }
     }

@@ -53,6 +53,30 @@ impl Gathered {
     }
 }
 
+/// Counts the lines of both streams: `\n`, `\r\n` and a lone `\r` end one, wherever output is cut into pieces.
+#[derive(Debug, Default)]
+pub struct Lines {
+    count: u64,
+    /// Of standard output and of standard error: the last byte was a `\r`.
+    after_cr: [bool; 2],
+}
+
+impl Lines {
+    /// Counts those that end in this piece; all of them so far.
+    pub fn count(&mut self, origin: Origin, data: &[u8]) -> u64 {
+        let after_cr = &mut self.after_cr[usize::from(origin == Origin::Stderr)];
+        for byte in data {
+            match byte {
+                b'\n' if *after_cr => {}
+                b'\n' | b'\r' => self.count += 1,
+                _ => {}
+            }
+            *after_cr = *byte == b'\r';
+        }
+        self.count
+    }
+}
+
 /// Half of what an event may hold: a carried line and what was read fit into one.
 const MAX_CARRY: usize = 32 * 1024;
 
@@ -172,6 +196,15 @@ mod tests {
         assert_eq!(pieces, [(Stdout, "bc".into()), (Stderr, "d".into()), (Stdout, "e".into())]);
         gathered.push(Stdout, &[0; MAX_LOG_DATA]);
         assert_eq!(gathered.due(now), Some(now), "a full message waits for nothing");
+    }
+
+    #[test]
+    fn a_line_ends_once_however_it_ends_and_is_cut() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.count(Stdout, b"a\r\nb\rc\nd"), 3);
+        assert_eq!(lines.count(Stdout, b"\r"), 4);
+        assert_eq!(lines.count(Stderr, b"\n"), 5, "each stream has its own");
+        assert_eq!(lines.count(Stdout, b"\n\n\r\r"), 8);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_core::time::Timestamp;
-use windlass_core::value::{Failure, Origin, Pair, Value};
+use windlass_core::value::{Failure, Origin, Pair};
 use windlass_protocol::message::Update;
 use windlass_runtime::port::{BasePort, ChildPort, CommandPort, FileEntry, Level, SpawnOptions};
 

@@ -8,11 +8,11 @@ use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 use windlass_core::value::Failure;
 
-use crate::beneath::{Root, failure};
+use crate::beneath::{Root, failure, number};
 use crate::work::{Stop, Work};
 
 /// How deep a tree may be: each level costs a handle and a part of the thread's stack.
@@ -92,7 +92,7 @@ fn make_accessible(at: impl AsFd, name: &CStr) -> Result<(), Errno> {
     rustix::fs::chmod(format!("/proc/self/fd/{}", directory.as_raw_fd()), Mode::from_raw_mode(0o700))
 }
 
-/// Copies a file or a tree; links are copied as links. A file that stands at the target is replaced, not
+/// Copies a file or a tree with modes and times; links are copied as links. A file that stands at the target is replaced, not
 /// overwritten: it may be another name of a file elsewhere.
 pub fn copy(root: &Root, from: &str, to: &str, work: &mut Work) -> Result<(), Failure> {
     let (from_at, from_name) = root.parent(from)?;
@@ -100,12 +100,12 @@ pub fn copy(root: &Root, from: &str, to: &str, work: &mut Work) -> Result<(), Fa
     let (from_name, to_name) = (c_name(&from_name), c_name(&to_name));
     let source = stat_at(&from_at, &from_name).map_err(|error| failure(error, from))?;
     if FileType::from_raw_mode(source.st_mode).is_dir() && lies_within(root, &to_at, &source, to)? {
-        return Err(Failure::new("bad-argument", format!("`{to}` lies within `{from}`")));
+        let detail = Some(number(Errno::INVAL.raw_os_error()));
+        return Err(Failure { detail, ..Failure::new("bad-argument", format!("`{to}` lies within `{from}`")) });
     }
     copy_at(&from_at, &from_name, &to_at, &to_name, 0, work).map_err(|stop| match stop {
         Stop::Os(error) => failure(error, to),
-        Stop::Io(error) => Failure::new("io", format!("failed to copy `{from}`: {error}")),
-        Stop::Bound(failure) => failure,
+        stop @ (Stop::Io(_) | Stop::Bound(_)) => stop.failure(from),
     })
 }
 
@@ -155,7 +155,9 @@ fn copy_at(
                 copy_at(&source, child, &target, child, depth + 1, work)?;
             }
             work.release(children.len());
-            Ok(())
+            // At last: what was copied into it changed its time, and it may be closed to us now.
+            rustix::fs::futimens(&target, &times(&stat))?;
+            Ok(rustix::fs::fchmod(&target, Mode::from_raw_mode(stat.st_mode & 0o7777))?)
         }
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(from, name, Vec::new())?;
@@ -193,7 +195,16 @@ fn copy_file(from: &OwnedFd, name: &CStr, to: &OwnedFd, to_name: &CStr, work: &m
         let grown = copied.saturating_sub(u64::try_from(stat.st_size).unwrap_or_default());
         work.copy(grown.min(piece))?;
     }
+    rustix::fs::futimens(&target, &times(&stat))?;
     Ok(rustix::fs::fchmod(&target, Mode::from_raw_mode(stat.st_mode & 0o777))?)
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    let moment = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    Timestamps {
+        last_access: moment(stat.st_atime, stat.st_atime_nsec.cast_signed()),
+        last_modification: moment(stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
+    }
 }
 
 /// Makes room for a new file.
@@ -328,6 +339,10 @@ mod tests {
         copy(&root, "from", "to").unwrap();
         assert_eq!(read(&root, "to/sub/run").unwrap(), b"#!/bin/sh\n");
         assert_eq!(stat(&root, "to/sub/run").unwrap().mode, 0o755);
+        for path in ["sub", "sub/run"] {
+            let modified = |top: &str| stat(&root, &format!("{top}/{path}")).unwrap().modified;
+            assert_eq!(modified("to"), modified("from"), "{path}");
+        }
         assert_eq!(std::fs::read_link(root.path().join("to/link")).unwrap().to_str(), Some("../../outside"));
         assert_eq!(code(copy(&root, "from", "from/sub/again")), "bad-argument");
         assert_eq!(code(copy(&root, "nothing", "x")), "not-found");

@@ -51,7 +51,7 @@ impl Stop {
     pub fn failure(self, path: &str) -> Failure {
         match self {
             Stop::Os(error) => beneath::failure(error, path),
-            Stop::Io(error) => Failure::new("io", format!("`{path}`: {error}")),
+            Stop::Io(error) => beneath::io_failure(&error, path),
             Stop::Bound(failure) => failure,
         }
     }

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
@@ -17,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::value::Origin;
 use windlass_runtime::port::{ChildEvent, Exit, Limit};
 
-use super::{Control, Guard};
+use super::{Control, Guard, Ladder};
+use crate::follow::{Followed, Piece};
 use crate::group::name_of;
 use crate::mask::Masker;
-use crate::output::{Delivered, Gathered};
+use crate::output::{Delivered, Gathered, Lines};
 use crate::pace::{self, Pace};
 use crate::spool::CommandSpool;
 
@@ -30,6 +32,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// After the kill: a process that left the group may hold the pipes for ever.
 const ABANDON: Duration = Duration::from_secs(1);
+
+/// From the second signal of a ladder, if that is no kill, to the kill.
+const LAST: Duration = Duration::from_secs(5);
 
 const READ: usize = 32 * 1024;
 
@@ -59,6 +64,7 @@ enum Turn {
     Timer,
     Room,
     Delivered(bool),
+    Followed(Option<Piece>),
 }
 
 /// Watches over a child until its end.
@@ -80,17 +86,18 @@ pub struct Watcher {
     pub(super) delivered: Delivered,
     /// Of standard output and of standard error; before anybody sees what was read.
     pub(super) maskers: Option<[Masker; 2]>,
-    pub(super) lines: u64,
+    pub(super) followed: Option<Followed>,
+    pub(super) lines: Lines,
     pub(super) stopped: Option<Stopped>,
     pub(super) max_time: Option<Instant>,
     pub(super) idle_time: Option<Duration>,
     pub(super) last_output: Instant,
     pub(super) max_lines: Option<u64>,
-    pub(super) kill_at: Option<Instant>,
+    /// The next signal of the ladder.
+    pub(super) kill_at: Option<(Instant, Signal)>,
     pub(super) leftover: Option<(Instant, Leftover)>,
     pub(super) pace: Pace,
-    pub(super) grace: Duration,
-    pub(super) stop_signal: Signal,
+    pub(super) ladder: Ladder,
     pub(super) log: Option<String>,
     pub(super) log_stdout: bool,
     pub(super) log_stderr: bool,
@@ -130,10 +137,17 @@ impl Watcher {
                     }
                     Err(_) => Turn::Delivered(false),
                 },
+                piece = next_piece(&mut self.followed), if !full && self.followed.is_some() => Turn::Followed(piece),
                 () = self.spool.room(), if full => Turn::Room,
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Turn::Timer,
             };
             self.on(turn);
+            if self.ended && self.stdout.is_none() && self.stderr.is_none() {
+                // Nothing more is written to them by the child: what stands there now is all. And nobody holds a
+                // pipe any more.
+                self.followed.iter().for_each(Followed::finish);
+                self.leftover = None;
+            }
         }
         self.release();
         self.flush(Instant::now());
@@ -163,6 +177,7 @@ impl Watcher {
             Turn::Over => {
                 self.delivered.close();
                 self.killed = true;
+                self.followed = None;
                 self.kill();
                 self.leftover = self.ended.then(|| (Instant::now(), Leftover::Kill));
             }
@@ -170,11 +185,23 @@ impl Watcher {
             // Both only let the next turn read again.
             Turn::Room | Turn::Delivered(true) => {}
             Turn::Delivered(false) => self.delivered.close(),
+            Turn::Followed(piece) => self.on_followed(piece),
         }
     }
 
     fn is_finished(&self) -> bool {
-        self.ended && self.stdout.is_none() && self.stderr.is_none()
+        self.ended && self.stdout.is_none() && self.stderr.is_none() && self.followed.is_none()
+    }
+
+    /// What a file that is followed has grown by. That is a sign of life, as output is.
+    fn on_followed(&mut self, piece: Option<Piece>) {
+        match piece {
+            Some(Piece { log, data }) => {
+                self.last_output = Instant::now();
+                self.spool.log(&log, Origin::Stdout, data);
+            }
+            None => self.followed = None,
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -182,7 +209,7 @@ impl Watcher {
             .then(|| [self.max_time, self.idle_time.map(|limit| self.last_output + limit)]);
         let limits = limits.into_iter().flatten().flatten();
         limits
-            .chain(self.kill_at)
+            .chain(self.kill_at.map(|(at, _)| at))
             .chain(self.leftover.map(|(at, _)| at))
             .chain(self.pace.next_look().map(Instant::from_std))
             .chain(self.gathered.due(Instant::now()))
@@ -205,8 +232,9 @@ impl Watcher {
                 self.stop(Stopped::Limit(Limit::IdleTime));
             }
         }
-        if passed(self.kill_at) {
-            self.kill();
+        if let Some((_, signal)) = self.kill_at.filter(|(at, _)| *at <= now) {
+            self.guard.group.signal(signal);
+            self.kill_at = (signal != Signal::KILL).then(|| (now + LAST, Signal::KILL));
         }
         if passed(self.pace.next_look().map(Instant::from_std)) {
             self.look_at_pace(now);
@@ -246,19 +274,18 @@ impl Watcher {
                     }
                     None => self.hand_on(origin, data),
                 }
-                let lines = data.iter().filter(|byte| **byte == b'\n').count() as u64;
+                let too_many = self.max_lines.is_some_and(|limit| self.lines.count(origin, data) > limit);
                 self.scratch = scratch;
-                if let Some(limit) = self.max_lines {
-                    self.lines += lines;
-                    if self.lines > limit {
-                        self.stop(Stopped::Limit(Limit::MaxLines));
-                    }
+                if too_many {
+                    self.stop(Stopped::Limit(Limit::MaxLines));
                 }
                 if self.gathered.due(self.last_output).is_some_and(|due| due <= self.last_output) {
                     self.flush(self.last_output);
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            // The end of a terminal.
+            Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => *stream = None,
             Err(error) => {
                 tracing::warn!(%error, "failed to read from a child");
                 *stream = None;
@@ -316,7 +343,7 @@ impl Watcher {
         // After a stop the rest of the group has its grace period and no more.
         let at = match (self.stopped, self.kill_at) {
             _ if self.killed => now,
-            (Some(_), kill_at) => kill_at.unwrap_or(now),
+            (Some(_), kill_at) => kill_at.map_or(now, |(at, _)| at),
             (None, _) => now + LINGER,
         };
         self.leftover = Some((at, Leftover::Kill));
@@ -350,7 +377,7 @@ impl Watcher {
             self.on_interrupt();
         }
         if control.terminated && self.kill_at.is_none() {
-            self.kill_at = Some(Instant::now() + self.grace);
+            self.kill_at = Some((Instant::now() + self.ladder.grace, self.ladder.second));
         }
     }
 
@@ -365,8 +392,9 @@ impl Watcher {
     fn stop(&mut self, why: Stopped) {
         if self.stopped.is_none() {
             self.stopped = Some(why);
-            self.guard.group.signal(self.stop_signal);
-            self.kill_at = Some(Instant::now() + self.grace);
+            let Ladder { first, grace, second } = self.ladder;
+            self.guard.group.signal(first);
+            self.kill_at = (first != Signal::KILL).then(|| (Instant::now() + grace, second));
         }
     }
 
@@ -407,6 +435,13 @@ fn named(ready: std::io::Result<()>, turn: Turn) -> Turn {
 async fn readable(pipe: &Option<pipe::Receiver>) -> std::io::Result<()> {
     match pipe {
         Some(pipe) => pipe.readable().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_piece(followed: &mut Option<Followed>) -> Option<Piece> {
+    match followed {
+        Some(followed) => followed.next().await,
         None => std::future::pending().await,
     }
 }

@@ -31,9 +31,9 @@ pub(super) struct Child {
 
 impl Child {
     pub(super) fn new(started: Started, context: Arc<Context>) -> Child {
-        let Started { group, events, control, input } = started;
+        let Started { group, events, control, input, terminal } = started;
         let (runtime, interrupt) = (context.runtime.clone(), context.interrupt.clone());
-        let input = input.map(|pipe| Input::new(pipe, context));
+        let input = input.map(|pipe| Input::new(pipe, terminal, context));
         Child {
             group,
             events,
@@ -128,7 +128,9 @@ impl ChildPort for Child {
     }
 
     fn close_input(&mut self) {
-        self.input = None;
+        if let Some(input) = self.input.take() {
+            input.close();
+        }
     }
 
     fn stop(&mut self, how: Stop) {

@@ -1,14 +1,18 @@
 //! From what a guest asks for to what is started: all of it checked, and nothing started yet.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use rustix::process::Signal;
+use serde::Deserialize;
 use windlass_core::value::{Failure, Origin, Pair, Value};
 use windlass_runtime::port::SpawnOptions;
 
 use super::{Context, GRACE, Port, milliseconds};
-use crate::child::Plan;
+use crate::child::{Ladder, Plan};
 use crate::environment;
+use crate::follow::Tail;
 use crate::grant::Exec;
 use crate::group::signal_named;
 
@@ -27,13 +31,24 @@ impl Port {
                 return Err(bad(format!("the variable `{name}` has an impossible name or value")));
             }
         }
-        if options.pty {
-            return Err(Failure::unsupported("a terminal for a child (pty)"));
-        }
         let directory = self.context.root.make_directory(&options.workdir)?;
         let path = self.context.root.path().join(&options.workdir);
         let Context { mark, machine, .. } = &*self.context;
-        let variables = environment::of_child(mark, &machine.base, &self.context.env, env, &path);
+        let expands = options.options.iter().any(|o| o.name == EXPAND && o.value == Value::Boolean(true));
+        let value = |name: &str, value: &str| {
+            if !expands {
+                return Ok(value.into());
+            }
+            environment::expanded(name, value, &machine.base)
+                .ok_or_else(|| bad(format!("the variable `{name}` is too long once it is expanded")))
+        };
+        let given: Vec<_> = (self.context.env.iter())
+            .map(|(name, text)| Ok((name.clone(), value(name, text)?)))
+            .collect::<Result<_, Failure>>()?;
+        let set: Vec<_> = (env.iter())
+            .map(|(name, text)| Ok((name.clone(), text.as_ref().map(|text| value(name, text)).transpose()?)))
+            .collect::<Result<_, Failure>>()?;
+        let variables = environment::of_child(mark, &machine.base, &given, &set, &path);
         let file = match exec {
             Exec::Any if program.contains('/') => program.into(),
             Exec::Any => environment::find_program(program, &variables)
@@ -62,8 +77,9 @@ impl Port {
             max_time: options.max_time_ms.map(milliseconds),
             idle_time: options.idle_time_ms.map(milliseconds),
             max_lines: None,
-            grace: GRACE,
-            stop_signal: Signal::TERM,
+            ladder: Ladder { first: Signal::TERM, grace: GRACE, second: Signal::KILL },
+            terminal: options.pty,
+            follow: Vec::new(),
             log: options.tee_to_log,
             log_stdout: true,
             log_stderr: true,
@@ -80,31 +96,87 @@ impl Port {
                 ("max-lines", _) => return Err(wrong("a number of lines")),
                 ("terminate-ms", Value::Integer(ms)) => {
                     let ms = u32::try_from(*ms).map_err(|_| wrong("milliseconds"))?;
-                    plan.grace = milliseconds(ms);
+                    plan.ladder.grace = milliseconds(ms);
                 }
                 ("terminate-ms", _) => return Err(wrong("milliseconds")),
                 ("stop-signal", Value::Text(signal)) => {
-                    plan.stop_signal = signal_named(signal).ok_or_else(|| wrong("the name of a signal"))?;
+                    plan.ladder.first = signal_named(signal).ok_or_else(|| wrong("the name of a signal"))?;
                 }
-                ("stop-signal", _) => return Err(wrong("the name of a signal")),
+                ("second-signal", Value::Text(signal)) => {
+                    plan.ladder.second = signal_named(signal).ok_or_else(|| wrong("the name of a signal"))?;
+                }
+                ("stop-signal" | "second-signal", _) => return Err(wrong("the name of a signal")),
                 ("want-stdout", Value::Boolean(wanted)) => plan.log_stdout = *wanted,
                 ("want-stderr", Value::Boolean(wanted)) => plan.log_stderr = *wanted,
                 ("log-environment", Value::Boolean(wanted)) => log_environment = *wanted,
-                ("want-stdout" | "want-stderr" | "log-environment", _) => return Err(wrong("true or false")),
-                ("follow", _) => return Err(Failure::unsupported("files that are followed into logs")),
+                (EXPAND, Value::Boolean(_)) => {}
+                ("want-stdout" | "want-stderr" | "log-environment" | EXPAND, _) => {
+                    return Err(wrong("true or false"));
+                }
+                ("follow", Value::Json(files)) => {
+                    let files = serde_json::from_str(files)
+                        .map_err(|error| bad(format!("the option `follow` is not understood: {error}")))?;
+                    plan.follow = self.tails(files, &options.workdir)?;
+                }
+                ("follow", _) => return Err(wrong("JSON")),
                 _ => return Err(bad(format!("`{name}` is no option of a child; there are {OPTIONS}"))),
             }
         }
         if let Some(log) = plan.log.as_ref().filter(|_| log_environment) {
-            let line = |(name, value): (&std::ffi::OsString, &std::ffi::OsString)| {
-                format!("  {}={}\n", name.to_string_lossy(), value.to_string_lossy())
+            // The mark is the worker's, another for each command, and says nothing to a reader.
+            let shown = plan.variables.iter().filter(|(name, _)| *name != environment::MARK);
+            let line = |(name, value): (&OsString, &OsString)| {
+                format!("    {}={}\n", name.to_string_lossy(), value.to_string_lossy())
             };
-            let text = format!("environment:\n{}", plan.variables.iter().map(line).collect::<String>());
+            let text = format!("  environment:\n{}", shown.map(line).collect::<String>());
             self.context.spool.log(log, Origin::Header, self.context.masked(text.into()));
         }
         Ok(plan)
     }
+
+    /// The files to follow, as they are before the child.
+    fn tails(&self, files: BTreeMap<String, Wanted>, workdir: &str) -> Result<Vec<Tail>, Failure> {
+        if files.len() > MAX_FOLLOWED {
+            let message = format!("at most {MAX_FOLLOWED} files of a child can be followed");
+            return Err(Failure::new("too-large", message));
+        }
+        let tail = |(log, wanted)| {
+            let (path, from_end) = match wanted {
+                Wanted::Path(path) => (path, false),
+                Wanted::More(More { path, from_end }) => (path, from_end),
+            };
+            if path.starts_with('/') {
+                let message = format!("the file `{path}` is to be followed: its path begins at the working directory");
+                return Err(Failure::new("bad-argument", message));
+            }
+            let path = if workdir.is_empty() { path } else { format!("{workdir}/{path}") };
+            Tail::new(Arc::clone(&self.context.root), log, path, from_end)
+        };
+        files.into_iter().map(tail).collect()
+    }
 }
+
+/// A file to follow: `"path"`, or `{"path": "path", "from-end": true}`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Wanted {
+    Path(String),
+    More(More),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct More {
+    path: String,
+    #[serde(default)]
+    from_end: bool,
+}
+
+/// Files of one child that are followed.
+const MAX_FOLLOWED: usize = 64;
+
+/// `${NAME}` in values of variables stands for the worker's own.
+const EXPAND: &str = "expand-environment";
 
 fn not_found(program: &str, what: &str, variables: &environment::Variables) -> Failure {
     let path = variables.get(std::ffi::OsStr::new("PATH"));
@@ -113,4 +185,5 @@ fn not_found(program: &str, what: &str, variables: &environment::Variables) -> F
 }
 
 const OPTIONS: &str =
-    "max-lines, terminate-ms, stop-signal, want-stdout, want-stderr, follow and log-environment";
+    "max-lines, terminate-ms, stop-signal, second-signal, want-stdout, want-stderr, follow, expand-environment and \
+     log-environment";

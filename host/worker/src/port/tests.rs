@@ -10,6 +10,7 @@ use windlass_protocol::codec::Decoder;
 use windlass_protocol::message::{CommandUid, Secret, SecretValue, ToMaster};
 use windlass_runtime::port::{ChildEvent, Delivery, Exit, Limit, Stop};
 
+mod children;
 mod ends;
 mod grants;
 mod secrets;
@@ -301,10 +302,6 @@ async fn what_can_not_be_started_says_why() {
     options.options = option("nice", Value::Integer(10));
     let failure = world.refused(options).await;
     assert!(failure.message.contains("nice") && failure.message.contains("max-lines"), "{failure}");
-
-    let mut options = sh("");
-    options.pty = true;
-    assert_eq!(world.refused(options).await.code, "unsupported");
 }
 
 #[tokio::test]

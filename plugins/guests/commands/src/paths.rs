@@ -1,129 +1,133 @@
-//! `mkdir`, `rmdir` and `stat`: what steps do with paths below the builder's directory. The host does the work.
+//! What the commands for paths below the builder's directory have in common. The host does the work.
+//!
+//! What the machine refuses is an `rc`, the number of the error, with a line in the log: a step may look at it and
+//! go on. What is wrong with the command itself, its arguments or its grants, is a failure.
 
 use serde::Deserialize;
-use windlass_sdk::files::{self, Kind};
-use windlass_sdk::{Capability, Completion, Failure, Hook, SlaveCommand};
+use windlass_sdk::command::log_text;
+use windlass_sdk::{Capability, Completion, Failure, Origin, bad_argument};
 
-const FILES: &[Capability] =
+/// What all of them ask for.
+pub const FILES: &[Capability] =
     &[Capability { capability: "files", scope: &[], reason: "makes, removes and looks at what steps name" }];
 
-const PATHS: Option<&str> = Some(
-    r#"{
-  "type": "object",
-  "additionalProperties": false,
-  "required": ["paths"],
-  "properties": {
-    "paths": {
-      "oneOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
-      "description": "One or several, relative to the builder's directory."
-    }
-  }
-}"#,
-);
+/// Where they say what went wrong.
+const LOG: &str = "stdio";
 
-/// As the schema says.
-#[derive(Deserialize)]
-pub struct Paths {
-    paths: OneOrSeveral,
-}
+/// Where an error has no number.
+const SOME_ERROR: i32 = 1;
 
+/// What `rc` is after an interrupt, which a command may always be asked to survive.
+const STOPPED: i32 = -1;
+
+/// One path or several.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum OneOrSeveral {
+pub enum OneOrSeveral {
     One(String),
     Several(Vec<String>),
 }
 
-impl Paths {
-    fn each(&self, act: impl Fn(&str) -> Result<(), Failure>) -> Result<Completion, Failure> {
-        let paths = match &self.paths {
+impl OneOrSeveral {
+    /// All of them.
+    pub fn all(&self) -> &[String] {
+        match self {
             OneOrSeveral::One(path) => std::slice::from_ref(path),
             OneOrSeveral::Several(paths) => paths,
-        };
-        paths.iter().try_for_each(|path| act(path))?;
-        Ok(Completion::rc(0))
+        }
     }
 }
 
-/// The hook `mkdir`.
-pub struct Mkdir;
-
-impl Hook for Mkdir {
-    const NAME: &'static str = "mkdir";
-    const SUMMARY: &'static str = "makes directories with their parents";
-    const ARGS_SCHEMA: Option<&'static str> = PATHS;
-    const CAPABILITIES: &'static [Capability] = FILES;
-    type Args = Paths;
+/// Refuses paths that cannot be meant, before anything is done about any of them.
+pub fn check<'a>(paths: impl IntoIterator<Item = &'a String>) -> Result<(), Failure> {
+    for path in paths {
+        let why = if path.is_empty() {
+            "names nothing"
+        } else if path.starts_with('/') {
+            "is absolute; paths begin at the builder's directory"
+        } else if path.split('/').any(|part| part == "..") {
+            "contains `..`"
+        } else {
+            continue;
+        };
+        return Err(bad_argument(format!("the path `{path}` {why}")));
+    }
+    Ok(())
 }
 
-impl SlaveCommand for Mkdir {
-    fn run(args: Paths) -> Result<Completion, Failure> {
-        args.each(files::make_directory)
+/// Why a command ends early, as far as a step may go on after it.
+pub struct Refused {
+    /// The number of the error.
+    pub rc: i32,
+    message: String,
+    interrupted: bool,
+}
+
+impl Refused {
+    /// Tells what was refused of an error of the machine. Everything else is a failure of the command.
+    pub fn told(command: &str, failure: Failure) -> Result<Refused, Failure> {
+        let number = failure.detail.as_deref().and_then(|detail| detail.strip_prefix("errno "));
+        let number = number.and_then(|number| number.parse().ok());
+        let rc = match (failure.code.as_str(), number) {
+            ("interrupted", _) => STOPPED,
+            (_, Some(number)) => number,
+            ("io" | "not-found" | "too-large", None) => SOME_ERROR,
+            _ => return Err(failure),
+        };
+        let refused = Refused::new(rc, failure.message, failure.code == "interrupted");
+        refused.tell(command)?;
+        Ok(refused)
+    }
+
+    /// The same for what the command found out by itself.
+    pub fn of(command: &str, rc: i32, message: String) -> Result<Refused, Failure> {
+        let refused = Refused::new(rc, message, false);
+        refused.tell(command)?;
+        Ok(refused)
+    }
+
+    fn new(rc: i32, message: String, interrupted: bool) -> Refused {
+        Refused { rc, message, interrupted }
+    }
+
+    fn tell(&self, command: &str) -> Result<(), Failure> {
+        let what = if self.interrupted { "interrupted: " } else { "" };
+        log_text(LOG, Origin::Header, &format!("{command}: {what}{}\n", self.message))
+    }
+
+    /// Whether more of the same makes no sense.
+    pub fn is_interrupt(&self) -> bool {
+        self.interrupted
+    }
+
+    /// The answer to the step.
+    pub fn completion(self) -> Completion {
+        let completion = Completion::rc(self.rc).with("message", self.message);
+        if self.interrupted { completion.with("interrupted", true) } else { completion }
     }
 }
 
-/// The hook `rmdir`.
-pub struct Rmdir;
-
-impl Hook for Rmdir {
-    const NAME: &'static str = "rmdir";
-    const SUMMARY: &'static str =
-        "removes files and whole directories; those that are not there are no error";
-    const ARGS_SCHEMA: Option<&'static str> = PATHS;
-    const CAPABILITIES: &'static [Capability] = FILES;
-    type Args = Paths;
-}
-
-impl SlaveCommand for Rmdir {
-    fn run(args: Paths) -> Result<Completion, Failure> {
-        args.each(files::remove)
+/// The end of a command that does one thing.
+pub fn ended(command: &str, done: Result<Completion, Failure>) -> Result<Completion, Failure> {
+    match done {
+        Ok(completion) => Ok(completion),
+        Err(failure) => Refused::told(command, failure).map(Refused::completion),
     }
 }
 
-/// The hook `stat`.
-pub struct Stat;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// As the schema says.
-#[derive(Deserialize)]
-pub struct StatArgs {
-    path: String,
-}
-
-impl Hook for Stat {
-    const NAME: &'static str = "stat";
-    const SUMMARY: &'static str = "says what stands at a path";
-    const ARGS_SCHEMA: Option<&'static str> = Some(
-        r#"{
-  "type": "object",
-  "additionalProperties": false,
-  "required": ["path"],
-  "description": "Answers `rc` 0 and the values `kind` (`file`, `directory`, `link` or `other`), `size`, `mode` and `modified-ms`; or `rc` 1 if nothing stands there.",
-  "properties": {
-    "path": { "type": "string", "description": "Relative to the builder's directory." }
-  }
-}"#,
-    );
-    const CAPABILITIES: &'static [Capability] = FILES;
-    type Args = StatArgs;
-}
-
-impl SlaveCommand for Stat {
-    fn run(args: StatArgs) -> Result<Completion, Failure> {
-        let entry = match files::stat(&args.path) {
-            Ok(entry) => entry,
-            Err(failure) if failure.code == "not-found" => return Ok(Completion::rc(1)),
-            Err(failure) => return Err(failure),
+    #[test]
+    fn paths_that_cannot_be_meant_are_refused_before_anything_is_done() {
+        let check = |paths: &[&str]| {
+            let paths: Vec<String> = paths.iter().map(|&path| path.to_owned()).collect();
+            super::check(&paths).map_err(|failure| (failure.code, failure.message))
         };
-        let kind = match entry.kind {
-            Kind::File => "file",
-            Kind::Directory => "directory",
-            Kind::Link => "link",
-            Kind::Other => "other",
-        };
-        Ok(Completion::rc(0)
-            .with("kind", kind)
-            .with("size", entry.size)
-            .with("mode", entry.mode)
-            .with("modified-ms", entry.modified_ms))
+        assert_eq!(check(&["a/b", ".", "a..b", "..."]), Ok(()));
+        for bad in ["", "/etc", "../a", "a/../b", "a/.."] {
+            assert_eq!(check(&["fine", bad]).unwrap_err().0, "bad-argument", "{bad}");
+        }
     }
 }

@@ -36,6 +36,32 @@ async fn who_ignores_the_first_signal_is_killed_after_the_grace_period() {
 }
 
 #[tokio::test]
+async fn a_second_signal_may_come_before_the_kill() {
+    let mut world = world();
+    let mut options =
+        sh("exec 2>/dev/null; trap 'echo first' TERM; trap 'echo second; exit 0' INT; echo ready; while :; do sleep 0.05; done");
+    options.max_time_ms = Some(200);
+    let set = |name: &str, value: Value| Pair { name: name.into(), value };
+    options.options =
+        vec![set("terminate-ms", Value::Integer(300)), set("second-signal", Value::Text("SIGINT".into()))];
+    assert_eq!(world.run(options).await, Exit::TimedOut(Limit::MaxTime));
+    assert_eq!(world.log(), "ready\nfirst\nsecond\n");
+}
+
+#[tokio::test]
+async fn lines_count_however_they_end() {
+    let mut world = world();
+    for (script, expected) in [
+        (r"printf 'a\r\nb\rc\n'", Exit::Code(0)),
+        (r"printf 'a\r\nb\rc\nd\r'", Exit::TimedOut(Limit::MaxLines)),
+    ] {
+        let mut options = sh(script);
+        options.options = option("max-lines", Value::Integer(3));
+        assert_eq!(world.run(options).await, expected, "{script}");
+    }
+}
+
+#[tokio::test]
 async fn an_interrupt_stops_a_child_that_is_waited_for() {
     let mut world = world();
     let mut child = world.port.spawn(sh("sleep 1000")).await.unwrap();

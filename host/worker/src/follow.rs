@@ -1,0 +1,306 @@
+//! Files that a child writes beside its output, followed into logs of their own while they grow.
+//!
+//! A file is looked at a few times a second, since nothing tells of changes on every kind of file system. One
+//! that stood there before the child and is not touched by it is somebody else's, and is left alone.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use windlass_core::value::Failure;
+
+use crate::beneath::Root;
+use crate::mask::{Mask, Masker};
+
+/// Between two looks at a file that did not grow.
+const LOOKS: Duration = Duration::from_millis(250);
+
+/// Read at a time.
+const READ: u64 = 32 * 1024;
+
+/// Pieces on their way to the log; what is not taken stays in the file.
+const PIECES: usize = 4;
+
+/// What a file has grown by.
+#[derive(Debug)]
+pub struct Piece {
+    /// The log that it is for.
+    pub log: String,
+    /// The bytes.
+    pub data: Bytes,
+}
+
+/// A file to follow, as it was before the child.
+#[derive(Debug)]
+pub struct Tail {
+    root: Arc<Root>,
+    log: String,
+    path: String,
+    before: Option<Stat>,
+    from_end: bool,
+    open: Option<Open>,
+    /// Where to stop: how long the file was when the child had ended.
+    end: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    which: (u64, u64),
+    at: u64,
+}
+
+impl Tail {
+    /// Remembers what stands at `path` now. `from_end`: of that only what comes behind it is wanted.
+    pub fn new(root: Arc<Root>, log: String, path: String, from_end: bool) -> Result<Tail, Failure> {
+        let before = match root.open_at(&path, OFlags::PATH, Mode::empty()) {
+            Ok(found) => rustix::fs::fstat(found).ok(),
+            Err(failure) if failure.code == "bad-argument" => return Err(failure),
+            // It may come, or be mended, while the child runs.
+            Err(_) => None,
+        };
+        Ok(Tail { root, log, path, before, from_end, open: None, end: None })
+    }
+
+    /// The next piece; none: there is nothing new just now.
+    fn read(&mut self) -> Option<Bytes> {
+        if self.end.is_none() || self.open.is_none() {
+            self.look();
+        }
+        let open = self.open.as_mut()?;
+        let most = self.end.map_or(READ, |end| end.saturating_sub(open.at).min(READ));
+        let mut data = Vec::new();
+        (&mut open.file).take(most).read_to_end(&mut data).ok()?;
+        open.at += data.len() as u64;
+        (!data.is_empty()).then(|| data.into())
+    }
+
+    /// Finds out whether there is another file by now, or the same one was cut.
+    fn look(&mut self) {
+        // Not blocked by a pipe that stands there, and no terminal becomes the worker's.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let Ok(file) = self.root.open_at(&self.path, flags, Mode::empty()) else { return };
+        let Ok(stat) = rustix::fs::fstat(&file) else { return };
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            return;
+        }
+        let which = (stat.st_dev, stat.st_ino);
+        let size = u64::try_from(stat.st_size).unwrap_or_default();
+        match &mut self.open {
+            Some(open) if open.which == which => {
+                if size < open.at && open.file.seek(SeekFrom::Start(0)).is_ok() {
+                    open.at = 0;
+                }
+            }
+            // What is left of the one before is read first.
+            Some(open) if open.file.metadata().is_ok_and(|old| old.len() > open.at) => {}
+            Some(_) => self.open = Some(Open { file: file.into(), which, at: 0 }),
+            None => {
+                let same = self.before.as_ref().filter(|before| (before.st_dev, before.st_ino) == which);
+                if same.is_some_and(|before| seen(before) == seen(&stat)) {
+                    return;
+                }
+                let skipped = same.filter(|_| self.from_end).map_or(0, |before| before.st_size);
+                let skipped = u64::try_from(skipped).unwrap_or_default();
+                let mut file = File::from(file);
+                // One that was cut meanwhile is new from its beginning.
+                let at = if skipped <= size { skipped } else { 0 };
+                if file.seek(SeekFrom::Start(at)).is_ok() {
+                    self.open = Some(Open { file, which, at });
+                }
+            }
+        }
+    }
+
+    /// The child has ended: what stands there now is all.
+    fn finish(&mut self) {
+        self.look();
+        self.end = self.open.as_ref().and_then(|open| Some(open.file.metadata().ok()?.len()));
+    }
+}
+
+/// What changes when somebody writes to a file.
+fn seen(stat: &Stat) -> (i64, [i64; 2], [u64; 2]) {
+    (stat.st_size, [stat.st_mtime, stat.st_ctime], [stat.st_mtime_nsec, stat.st_ctime_nsec])
+}
+
+/// The files of one child.
+#[derive(Debug)]
+pub struct Followed {
+    pieces: mpsc::Receiver<(usize, Bytes)>,
+    ended: CancellationToken,
+    /// The logs, and what takes secrets out of what goes there.
+    logs: Vec<(String, Option<Masker>)>,
+}
+
+impl Followed {
+    /// Begins to look, within a tokio runtime; none: there is nothing to follow. It stops when this is dropped.
+    pub fn start(tails: Vec<Tail>, mask: Option<&Arc<Mask>>) -> Option<Followed> {
+        if tails.is_empty() {
+            return None;
+        }
+        let masker = || mask.map(|mask| Masker::new(Arc::clone(mask)));
+        let logs = tails.iter().map(|tail| (tail.log.clone(), masker())).collect();
+        let (sender, pieces) = mpsc::channel(PIECES);
+        let ended = CancellationToken::new();
+        drop(tokio::spawn(follow(tails, sender, ended.clone())));
+        Some(Followed { pieces, ended, logs })
+    }
+
+    /// The child has ended: what stands in the files now still comes, and no more.
+    pub fn finish(&self) {
+        self.ended.cancel();
+    }
+
+    /// The next piece; none after the last. Safe to drop while it waits.
+    pub async fn next(&mut self) -> Option<Piece> {
+        while let Some((index, data)) = self.pieces.recv().await {
+            let (log, masker) = &mut self.logs[index];
+            let data = match masker {
+                Some(masker) => masker.push(&data).into(),
+                None => data,
+            };
+            if !data.is_empty() {
+                return Some(Piece { log: log.clone(), data });
+            }
+        }
+        // What was held back was no secret.
+        while let Some((log, masker)) = self.logs.pop() {
+            let held = masker.map(|mut masker| masker.finish()).unwrap_or_default();
+            if !held.is_empty() {
+                return Some(Piece { log, data: held.into() });
+            }
+        }
+        None
+    }
+}
+
+/// Reads where it delays nobody, until the child has ended and all is read, or nobody listens any more.
+async fn follow(mut tails: Vec<Tail>, pieces: mpsc::Sender<(usize, Bytes)>, ended: CancellationToken) {
+    let mut finished = false;
+    loop {
+        let last = ended.is_cancelled();
+        let finish = last && !std::mem::replace(&mut finished, last);
+        let read = tokio::task::spawn_blocking(move || {
+            if finish {
+                tails.iter_mut().for_each(Tail::finish);
+            }
+            let found: Vec<_> =
+                tails.iter_mut().enumerate().filter_map(|(n, tail)| Some((n, tail.read()?))).collect();
+            (tails, found)
+        });
+        let Ok((back, found)) = read.await else { return };
+        tails = back;
+        let nothing = found.is_empty();
+        for piece in found {
+            if pieces.send(piece).await.is_err() {
+                return;
+            }
+        }
+        if nothing {
+            if last {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOKS) => {}
+                () = ended.cancelled() => {}
+                () = pieces.closed() => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    struct World {
+        _base: tempfile::TempDir,
+        root: Arc<Root>,
+    }
+
+    fn world() -> World {
+        let (base, root) = Root::beside_a_precious_file();
+        World { _base: base, root: Arc::new(root) }
+    }
+
+    impl World {
+        fn add(&self, name: &str, text: &str) {
+            let path = self.root.path().join(name);
+            let mut file = File::options().create(true).append(true).open(path).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        }
+
+        fn tail(&self, from_end: bool) -> Tail {
+            Tail::new(Arc::clone(&self.root), "log".into(), "f".into(), from_end).unwrap()
+        }
+    }
+
+    fn all(tail: &mut Tail) -> String {
+        let pieces: Vec<Bytes> = std::iter::from_fn(|| tail.read()).collect();
+        String::from_utf8(pieces.concat()).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_comes_and_grows_is_read_as_it_grows() {
+        let world = world();
+        let mut tail = world.tail(false);
+        assert_eq!(all(&mut tail), "");
+        world.add("f", "one\n");
+        assert_eq!(all(&mut tail), "one\n");
+        world.add("f", "two\n");
+        assert_eq!(all(&mut tail), "two\n");
+    }
+
+    #[test]
+    fn a_file_from_before_is_read_once_it_changes_from_its_beginning_or_from_where_it_ended() {
+        for (from_end, expected) in [(false, "old\nnew\n"), (true, "new\n")] {
+            let world = world();
+            world.add("f", "old\n");
+            let mut tail = world.tail(from_end);
+            assert_eq!(all(&mut tail), "", "nobody touched it");
+            world.add("f", "new\n");
+            assert_eq!(all(&mut tail), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_or_replaced_begins_anew() {
+        let world = world();
+        let mut tail = world.tail(false);
+        world.add("f", "first file\n");
+        assert_eq!(all(&mut tail), "first file\n");
+        std::fs::write(world.root.path().join("f"), "cut\n").unwrap();
+        assert_eq!(all(&mut tail), "cut\n");
+        world.add("f", "last words\n");
+        std::fs::rename(world.root.path().join("f"), world.root.path().join("f.1")).unwrap();
+        world.add("f", "another\n");
+        assert_eq!(all(&mut tail), "last words\nanother\n");
+    }
+
+    #[test]
+    fn what_is_written_after_the_end_does_not_come() {
+        let world = world();
+        let mut tail = world.tail(false);
+        world.add("f", "in time\n");
+        tail.finish();
+        world.add("f", "too late\n");
+        assert_eq!(all(&mut tail), "in time\n");
+    }
+
+    #[test]
+    fn what_is_no_file_of_the_builder_is_not_followed() {
+        let world = world();
+        let mut tail = world.tail(false);
+        std::os::unix::fs::symlink("../outside/precious", world.root.path().join("f")).unwrap();
+        assert_eq!(all(&mut tail), "");
+        let up = Tail::new(Arc::clone(&world.root), "log".into(), "../outside/precious".into(), false);
+        assert_eq!(up.unwrap_err().code, "bad-argument");
+    }
+}

@@ -1,0 +1,119 @@
+//! A terminal for a child: what it says is read as from a pipe, what it is told is typed.
+//!
+//! A terminal that is to be the child's controlling one, with `/dev/tty` and Ctrl-C, has to be taken by the child
+//! itself, before its program runs, at the head of a session of its own. So this program starts in its place, and
+//! becomes it ([`lead`]): code between a fork and an exec would be unsafe.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::OpenptFlags;
+
+/// What is typed for the end of the input.
+const END: u8 = 0x04;
+
+/// A terminal that nobody uses yet.
+#[derive(Debug)]
+pub struct Terminal {
+    ours: OwnedFd,
+    childs: OwnedFd,
+}
+
+impl Terminal {
+    /// Opens one.
+    pub fn open() -> std::io::Result<Terminal> {
+        let ours = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        rustix::pty::grantpt(&ours)?;
+        rustix::pty::unlockpt(&ours)?;
+        let name = rustix::pty::ptsname(&ours, Vec::new())?;
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let childs = rustix::fs::open(OsStr::from_bytes(name.as_bytes()), flags, Mode::empty())?;
+        Ok(Terminal { ours, childs })
+    }
+
+    /// A child in this terminal. `leader` is how this program becomes the head of a session; without it the
+    /// terminal is nobody's controlling one.
+    pub fn command(&self, program: &Path, argv: &[String], leader: &[OsString]) -> std::io::Result<Command> {
+        let (name, arguments) = argv.split_first().expect("the port refuses an empty argv");
+        let mut command = match leader.split_first() {
+            Some((leader, first)) => {
+                let mut command = Command::new(leader);
+                command.args(first).arg(program).arg(name).args(arguments);
+                command
+            }
+            None => {
+                let mut command = Command::new(program);
+                command.arg0(name).args(arguments);
+                command
+            }
+        };
+        command.process_group(0);
+        command.stdin(Stdio::from(self.childs.try_clone()?));
+        command.stdout(Stdio::from(self.childs.try_clone()?));
+        command.stderr(Stdio::from(self.childs.try_clone()?));
+        Ok(command)
+    }
+
+    /// Our ends: where to type, and where to read. Its output ends when all children have closed theirs.
+    pub fn ends(self) -> std::io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+        Ok((Some(self.ours.try_clone()?), Some(self.ours)))
+    }
+}
+
+/// Input and its end, as somebody would type them.
+pub fn typed(mut input: Vec<u8>) -> Vec<u8> {
+    if input.last().is_some_and(|last| *last != b'\n') {
+        // Within a line the first one only hands the line over.
+        input.push(END);
+    }
+    input.push(END);
+    input
+}
+
+/// Becomes a program at the head of a session whose terminal is the standard input. `arguments`: its file, its
+/// name, its arguments. Comes back only if that fails.
+#[must_use]
+pub fn lead(arguments: &[OsString]) -> ExitCode {
+    let [program, name, arguments @ ..] = arguments else {
+        return ExitCode::from(FAILED);
+    };
+    let taken = take_terminal();
+    let error = match taken {
+        Ok(()) => Command::new(program).arg0(name).args(arguments).exec(),
+        Err(error) => error,
+    };
+    let text = format!("failed to start `{}` in a terminal: {error}\r\n", name.display());
+    // To the terminal: nobody else listens.
+    let _unheard = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
+    ExitCode::from(FAILED)
+}
+
+/// As a shell has it for what it cannot run.
+const FAILED: u8 = 126;
+
+fn take_terminal() -> std::io::Result<()> {
+    // Who leads a group cannot begin a session: back into the parent's group first.
+    let parent = rustix::process::getppid();
+    let group = rustix::process::getpgid(parent)?;
+    rustix::process::setpgid(None, Some(group))?;
+    rustix::process::setsid()?;
+    rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_input_is_typed_at_the_beginning_of_a_line() {
+        assert_eq!(typed(Vec::new()), [END]);
+        assert_eq!(typed(b"a\n".to_vec()), [b'a', b'\n', END]);
+        assert_eq!(typed(b"a".to_vec()), [b'a', END, END]);
+    }
+}
