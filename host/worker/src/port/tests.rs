@@ -6,6 +6,7 @@ use super::*;
 use crate::environment;
 use crate::orphans::Orphans;
 use crate::spool::{Limits, Spool};
+use windlass_core::value::Value;
 use windlass_protocol::codec::Decoder;
 use windlass_protocol::message::{CommandUid, Secret, SecretValue, ToMaster};
 use windlass_runtime::port::{ChildEvent, Delivery, Exit, Limit, Stop};
