@@ -13,6 +13,7 @@ mod languages;
 mod locks;
 mod policies;
 mod quarantine;
+mod rendering;
 mod reload;
 mod rendering;
 mod requests;

@@ -349,6 +349,47 @@ fn who_was_not_granted_a_secret_is_denied_by_name() {
 }
 
 #[test]
+fn a_value_that_a_program_prints_reaches_a_process_and_nobody_else_however_it_is_written() {
+    let value = "asked/for+it & more";
+    let script = "printf %s \"$T\" > ../../../../outside/asked; echo \"it is $T\"; printf %s \"$T\" | dd bs=1 2>&-; echo; \
+                  for before in '' u us; do printf '%s%s!!' \"$before\" \"$T\" | base64; done";
+    let step =
+        json!({ "use": "shell-command", "args": { "command": script, "env": { "T": "%(secret:asked)s" } } });
+    let builder = builder("", &[step]).replace("secrets = [\"token\", \"key\"]", "secrets = [\"asked\"]");
+    let site = site(&builder);
+    let source = site.path("secret-asked");
+    std::fs::write(&source, format!("{value}\n")).unwrap();
+    let asked = format!("asked = {{ command = [\"cat\", {:?}] }}\n", source.display().to_string());
+    let mut site = site;
+    site.configure(&format!("{builder}{SECRETS}{asked}"));
+    let refused = site.windlass(&["check"]);
+    let said = String::from_utf8_lossy(&[refused.stdout, refused.stderr].concat()).into_owned();
+    assert!(said.contains("runs `cat` on the master, which nothing grants"), "{said}");
+    assert!(said.contains("add `master-process = [\"cat\"]` to [grants.secrets]"), "{said}");
+
+    site.configure(&format!("{builder}{SECRETS}{asked}[grants.secrets]\nmaster-process = [\"cat\"]\n"));
+    let site = site.start();
+    let build = site.build("b");
+    assert_eq!(build["outcome"], "success", "{build}\n{}", logs(&site, &build));
+    assert_eq!(std::fs::read_to_string(site.path("outside/asked")).unwrap(), value);
+    let log = logs(&site, &build);
+    assert!(log.contains("it is <asked>\n<asked>\n"), "{log}");
+    assert_eq!(log.matches("<asked>").count(), 2 + 3 + 1, "with the environment: {log}");
+    // Of its base64, what depends on the value alone, wherever it begins.
+    let alone = |before: &str| {
+        let whole = base64(format!("{before}{value}").as_bytes());
+        whole[(before.len() * 8).div_ceil(6)..(before.len() + value.len()) * 8 / 6].to_owned()
+    };
+    for path in files(&site.path("")) {
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        for form in [value.to_owned(), alone(""), alone("u"), alone("us")] {
+            let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
+            assert!(!found, "{} has {form}", path.display());
+        }
+    }
+}
+
+#[test]
 fn a_source_that_others_can_read_or_that_is_not_there_is_refused_at_check() {
     let site = site(&builder("", &[]));
     let check = || {

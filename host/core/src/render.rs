@@ -28,7 +28,9 @@ mod tests;
 
 use std::ops::Range;
 
-pub use document::{Ask, Rendered, needs_rendering, render_document, renderers_of_json, secrets_of_json};
+pub use document::{
+    Ask, Rendered, needs_rendering, render_document, render_value, renderers_of_json, secrets_of_json,
+};
 pub use template::{Template, is_template, render, secrets_of};
 
 use crate::change::SourceStamp;

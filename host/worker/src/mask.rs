@@ -17,7 +17,7 @@ const MIN_PART: usize = 8;
 
 /// The most bytes of a pattern. A longer value is masked piece by piece, so that what is searched for stays
 /// small and what is held back is little; the pieces are shown as one.
-const MAX_PIECE: usize = 64;
+const MAX_PIECE: usize = 128;
 
 /// The longest value that is also looked for in other ways to write it.
 const MAX_ENCODED: usize = 4 * 1024;
@@ -200,27 +200,65 @@ fn forms(value: &[u8]) -> Vec<Vec<u8>> {
     if value.len() > MAX_ENCODED {
         return forms;
     }
-    forms.push(percent(value, "0123456789ABCDEF"));
-    forms.push(percent(value, "0123456789abcdef"));
+    for digits in ["0123456789ABCDEF", "0123456789abcdef"] {
+        // By the letter of the standard, as JavaScript and Python leave more as it is, and as forms write a space.
+        for kept in ["", "!'()*", "/"] {
+            let escaped = percent(value, kept, digits);
+            forms.push(with_plus(&escaped));
+            forms.push(escaped);
+        }
+    }
     if let Ok(text) = std::str::from_utf8(value) {
         let quoted = serde_json::Value::from(text).to_string();
         forms.push(quoted.as_bytes()[1..quoted.len() - 1].to_vec());
     }
     for last in ["+/", "-_"] {
-        forms.push(base64(value, last));
+        let whole = base64(value, last);
+        // As tools break it into lines: `base64`, then PEM.
+        for columns in [76, 64] {
+            forms.extend(lines_of(&whole, columns).map(<[u8]>::to_vec));
+        }
+        forms.push(whole);
         forms.extend((0..3).flat_map(|offset| base64_within(value, offset, last)));
     }
     forms
 }
 
-fn percent(value: &[u8], digits: &str) -> Vec<u8> {
+/// A longer text in lines of so many columns. What is too short to be one is one with the line before.
+fn lines_of(text: &[u8], columns: usize) -> impl Iterator<Item = &[u8]> {
+    let count = text.len() / columns;
+    let rest = text.len() % columns;
+    let last = if rest < MIN_PART { count.saturating_sub(1) } else { count };
+    let short = (0 < rest && rest < MIN_PART).then(|| &text[last * columns..]);
+    let lines = text.chunks(columns).filter(move |line| text.len() > columns && line.len() >= MIN_PART);
+    lines.chain(short.filter(|_| text.len() > columns))
+}
+
+/// Percent-encoded but for letters, digits, `-._~` and what is in `kept`.
+fn percent(value: &[u8], kept: &str, digits: &str) -> Vec<u8> {
     let digits = digits.as_bytes();
     let mut out = Vec::with_capacity(value.len() * 3);
     for byte in value {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || kept.as_bytes().contains(byte) {
             out.push(*byte);
         } else {
             out.extend([b'%', digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);
+        }
+    }
+    out
+}
+
+/// Percent-encoded with spaces as forms write them.
+fn with_plus(escaped: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some((first, after)) = rest.split_first() {
+        if let Some(after) = rest.strip_prefix(b"%20") {
+            out.push(b'+');
+            rest = after;
+        } else {
+            out.push(*first);
+            rest = after;
         }
     }
     out
@@ -293,6 +331,51 @@ mod tests {
         check(&[("v", value)], "https://u:p%40ss%20w%22rd%2F%2B%3F@h", "https://u:<v>@h");
         check(&[("v", value)], "https://u:p%40ss%20w%22rd%2f%2b%3f@h", "https://u:<v>@h");
         check(&[("v", value)], "{\"p\":\"p@ss w\\\"rd/+?\"}", "{\"p\":\"<v>\"}");
+        // `quote` of Python, `quote_plus`, and `encodeURIComponent` of JavaScript.
+        check(&[("v", value)], "p%40ss%20w%22rd/%2B%3F p%40ss+w%22rd%2F%2B%3F", "<v> <v>");
+        check(&[("v", "it's (a) *key*!")], "it's%20(a)%20*key*! it%27s+%28a%29+%2Akey%2A%21", "<v> <v>");
+    }
+
+    #[test]
+    fn base64_in_lines_is_masked_in_all_of_them() {
+        let of = |len: u32| (0..len).map(|n| (n * 7 % 251) as u8).collect::<Vec<u8>>();
+        // The last line of 76 has two characters then: as one line, nothing is left of it.
+        let short = of(400);
+        let whole = base64(&short, "+/");
+        assert_eq!(Mask::new([("key", short.as_slice())], []).bytes(&whole), b"<key>");
+        let value = of(405);
+        let encoded = String::from_utf8(base64(&value, "+/")).unwrap();
+        let mask = Mask::new([("key", value.as_slice())], []);
+        assert_eq!(mask.text(&encoded), "<key>");
+        for columns in [76, 64] {
+            let lines: Vec<&str> =
+                encoded.as_bytes().chunks(columns).map(|line| std::str::from_utf8(line).unwrap()).collect();
+            let masked = mask.text(&lines.join("\n"));
+            assert_eq!(masked, vec!["<key>"; lines.len()].join("\n"), "{columns}");
+        }
+    }
+
+    /// However it is written and wherever the output is cut, in two or into single bytes.
+    #[test]
+    fn no_way_to_write_a_value_shows_at_a_border() {
+        let value = "p@ss w\"rd/+?-\u{e4}";
+        let mask = mask(&[("v", value)]);
+        let mut texts: Vec<Vec<u8>> = forms(value.as_bytes());
+        for before in ["", "u", "us"] {
+            texts.push(base64(format!("{before}{value}!!").as_bytes(), "+/"));
+        }
+        for text in texts {
+            let text = [b"<", text.as_slice(), b">"].concat();
+            let whole = mask.bytes(&text);
+            assert!(whole.windows(3).any(|window| window == b"<v>"), "{}", String::from_utf8_lossy(&text));
+            let cuts = (0..=text.len()).map(|at| vec![&text[..at], &text[at..]]);
+            for pieces in cuts.chain([text.chunks(1).collect()]) {
+                let mut masker = Masker::new(Arc::clone(&mask));
+                let mut out: Vec<u8> = pieces.iter().flat_map(|piece| masker.push(piece)).collect();
+                out.extend(masker.finish());
+                assert_eq!(out, whole, "{}", String::from_utf8_lossy(&text));
+            }
+        }
     }
 
     #[test]

@@ -42,20 +42,42 @@ pub fn needs_rendering(json: &str) -> bool {
     is_template(json) || json.contains("\"renderer\"") || json.contains("\"interpolate\"")
 }
 
-/// Renders every text in a JSON document. A text that is one lookup and nothing else becomes the
-/// property's own JSON, so that a number stays a number and a list a list.
+/// Renders the texts of a table of arguments, whatever their names: the table itself stands for nothing. The
+/// rest is as in [`render_value`].
 pub fn render_document<'a>(
     json: &str,
     scope: impl Into<Scope<'a>>,
     answers: &[Value],
+) -> Result<Rendered, RenderError> {
+    rendered(json, scope.into(), answers, |work, json| match json {
+        Json::Object(_) => work.entries(json),
+        json => work.leaves(json),
+    })
+}
+
+/// Renders every text in a JSON value. A text that is one lookup and nothing else becomes the
+/// property's own JSON, so that a number stays a number and a list a list.
+pub fn render_value<'a>(
+    json: &str,
+    scope: impl Into<Scope<'a>>,
+    answers: &[Value],
+) -> Result<Rendered, RenderError> {
+    rendered(json, scope.into(), answers, Work::leaves)
+}
+
+fn rendered<'a, 'w>(
+    json: &str,
+    scope: Scope<'a>,
+    answers: &'w [Value],
+    work_on: impl FnOnce(&mut Work<'a, 'w>, &mut Json) -> Result<(), Stop>,
 ) -> Result<Rendered, RenderError> {
     if !needs_rendering(json) {
         return Ok(Rendered::Done(json.to_owned()));
     }
     let parsed = serde_json::from_str(json);
     let mut document = parsed.map_err(|error| RenderError::of_all(Problem::Json(error.to_string())))?;
-    let mut work = Work { scope: scope.into(), answers, used: 0, room: MAX_RENDERED };
-    match work.leaves(&mut document) {
+    let mut work = Work { scope, answers, used: 0, room: MAX_RENDERED };
+    match work_on(&mut work, &mut document) {
         Ok(()) => Ok(Rendered::Done(document.to_string())),
         Err(Stop::Ask(ask)) => Ok(Rendered::Ask(ask)),
         Err(Stop::Error(error)) => Err(error),
@@ -177,11 +199,17 @@ impl Work<'_, '_> {
                     *json = value;
                     return Ok(());
                 }
-                for (key, entry) in entries {
-                    self.leaves(entry).map_err(|stop| stop.below(key))?;
-                }
+                self.entries(json)?;
             }
             Json::String(_) | Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What stands in a table, one by one.
+    fn entries(&mut self, json: &mut Json) -> Result<(), Stop> {
+        for (key, entry) in json.as_object_mut().into_iter().flatten() {
+            self.leaves(entry).map_err(|stop| stop.below(key))?;
         }
         Ok(())
     }
@@ -196,10 +224,7 @@ impl Work<'_, '_> {
 
     fn answer(&mut self, hook: &str, args: Option<&Json>) -> Result<Json, Stop> {
         let mut args = args.cloned().unwrap_or_else(|| Json::Object(Map::new()));
-        // What stands in it is looked for one by one: the table itself stands for nothing.
-        for (key, entry) in args.as_object_mut().into_iter().flatten() {
-            self.leaves(entry).map_err(|stop| stop.below(key).below("args"))?;
-        }
+        self.entries(&mut args).map_err(|stop| stop.below("args"))?;
         let Some(answer) = self.answers.get(self.used) else {
             if self.used == MAX_ASKS {
                 return Err(RenderError::of_all(Problem::TooMany).into());

@@ -196,7 +196,7 @@ fn what_is_no_template_is_refused_with_its_reason_and_its_place() {
 
 /// A document as it is rendered, with these answers of components.
 fn document(json: Json, answers: &[Value]) -> Result<Rendered, RenderError> {
-    with(|scope| render_document(&json.to_string(), scope, answers))
+    with(|scope| render_value(&json.to_string(), scope, answers))
 }
 
 type Json = serde_json::Value;
@@ -238,6 +238,10 @@ fn what_stands_beside_a_text_is_rendered_when_it_is_looked_up() {
     check(json!({"interpolate": "%(prop:branch)s"}), json!("main"));
     // A branch that is not taken is not rendered.
     check(beside("%(prop:branch:?|a|%(kw:b)s)s", json!({"b": "%(secret:other)s"})), json!({"x": "a"}));
+    // Arguments as a whole are a table, whatever their names.
+    let args = json!({"interpolate": "%(prop:jobs)s"}).to_string();
+    let done = Rendered::Done(json!({"interpolate": 4}).to_string());
+    assert_eq!(with(|scope| render_document(&args, scope, &[])), Ok(done));
     // Tables that have such keys among others are tables.
     check(json!({"interpolate": "a", "other": 1}), json!({"interpolate": "a", "other": 1}));
     check(json!({"renderer": 5}), json!({"renderer": 5}));
@@ -351,7 +355,7 @@ fn what_would_grow_without_end_is_refused() {
     // Each level looks twice at the one below: the last one would be looked at 2^40 times.
     let twice = |below: Json| json!({"interpolate": "%(kw:a)s%(kw:a)s", "kw": {"a": below}});
     let tower = (0..40).fold(json!(""), |below, _| twice(below)).to_string();
-    assert_eq!(refused(render_document(&tower, &properties, &[])), Problem::TooLarge);
+    assert_eq!(refused(render_value(&tower, &properties, &[])), Problem::TooLarge);
     // Components are asked a bounded number of times.
     let asks = json!(vec![json!({"renderer": "x"}); MAX_ASKS + 1]).to_string();
     let answers = vec![Value::Null; MAX_ASKS];

@@ -11,7 +11,7 @@ use windlass_core::condition::{self, Condition, Facts};
 use windlass_core::outcome::Outcome;
 use windlass_core::policy::{HookKind, Lookups};
 use windlass_core::record::{BuildRow, Component, Computed, StepRow};
-use windlass_core::render::{Ask, Rendered, Scope, render_document};
+use windlass_core::render::{Ask, Rendered, Scope, render_document, render_value};
 use windlass_core::value::Value;
 use windlass_runtime::registry::Resolved;
 
@@ -27,6 +27,15 @@ pub(super) struct Given {
     pub(super) args: String,
     /// Of its builder's variables, those that are not mere templates.
     pub(super) env: BTreeMap<String, String>,
+}
+
+/// What is rendered.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// A table of arguments.
+    Arguments,
+    /// A value, which a table may stand for.
+    Value,
 }
 
 impl Driver<'_> {
@@ -84,7 +93,7 @@ impl Driver<'_> {
                 entries.insert("renderer".to_owned(), hook.as_str().into());
                 entries.insert("args".to_owned(), serde_json::from_str(args).unwrap_or_default());
                 let document = Json::Object(entries).to_string();
-                let answer = self.render(place, &document, row).await?;
+                let answer = self.render(place, &document, row, Shape::Value).await?;
                 let answer = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
                 let from = self.computed.last().map_or(hook.as_str(), |computed| &computed.hook);
                 condition::truth(&Value::from_json(&answer)).map_err(|why| format!("`{from}`: {why}"))
@@ -96,7 +105,7 @@ impl Driver<'_> {
     pub(super) async fn give(&mut self, resolved: &Resolved, spec: &StepSpec) -> Result<Given, String> {
         let StepSpec { name, args, .. } = spec;
         let row = self.build.row().clone();
-        let rendered = self.render("args", args, &row).await;
+        let rendered = self.render("args", args, &row, Shape::Arguments).await;
         let rendered =
             rendered.map_err(|why| format!("failed to render the arguments of step `{name}`: {why}"))?;
         if rendered != *args {
@@ -107,8 +116,9 @@ impl Driver<'_> {
         let mut env = BTreeMap::new();
         let builder = std::sync::Arc::clone(&self.builder);
         for (variable, value) in builder.env.iter().filter(|(_, value)| !value.is_string()) {
+            let place = format!("env.{variable}");
             let failed = |why: String| format!("failed to render the builder's `env`, `{variable}`: {why}");
-            let text = self.render("env", &value.to_string(), &row).await.map_err(failed)?;
+            let text = self.render(&place, &value.to_string(), &row, Shape::Value).await.map_err(failed)?;
             let value = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
             env.insert(variable.clone(), Value::from_json(&value).to_text());
         }
@@ -116,7 +126,13 @@ impl Driver<'_> {
     }
 
     /// A document of the configuration, rendered for the build as `row` has it.
-    async fn render(&mut self, place: &str, document: &str, row: &BuildRow) -> Result<String, String> {
+    async fn render(
+        &mut self,
+        place: &str,
+        document: &str,
+        row: &BuildRow,
+        shape: Shape,
+    ) -> Result<String, String> {
         let mut answers = Vec::new();
         loop {
             let scope = Scope {
@@ -125,7 +141,11 @@ impl Driver<'_> {
                 worker: &self.worker,
                 secrets: &self.secrets.placeholders,
             };
-            match render_document(document, scope, &answers).map_err(|error| error.to_string())? {
+            let rendered = match shape {
+                Shape::Arguments => render_document(document, scope, &answers),
+                Shape::Value => render_value(document, scope, &answers),
+            };
+            match rendered.map_err(|error| error.to_string())? {
                 Rendered::Done(done) => return Ok(done),
                 Rendered::Ask(ask) => answers.push(self.ask(place, ask, row).await?),
             }
