@@ -13,7 +13,6 @@ mod languages;
 mod locks;
 mod policies;
 mod quarantine;
-mod rendering;
 mod reload;
 mod rendering;
 mod requests;
