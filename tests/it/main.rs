@@ -11,6 +11,7 @@ mod guests;
 mod hostile;
 mod languages;
 mod locks;
+mod logs;
 mod policies;
 mod quarantine;
 mod reload;

@@ -168,9 +168,16 @@ pub enum Command {
         reason: String,
     },
     /// Print the logs of a build
-    #[command(after_help = "Examples:\n  windlass logs 12          everything that build 12 said\n  \
-                            windlass logs 12 tests    only its step `tests`\n  \
-                            windlass logs 12 -f       as it is written, until the build ends")]
+    ///
+    /// To a pipe or a file go the bytes as they were written.
+    #[command(
+        visible_alias = "log",
+        after_help = "Examples:\n  windlass logs 12          everything that build 12 said\n  \
+                      windlass logs 12 tests    only its step `tests`\n  \
+                      windlass logs 12 -f       as it is written, until the build ends\n  \
+                      windlass log 12 tests --tail 20\n  \
+                      windlass log 12 tests --first 9999999 --lines 10"
+    )]
     Logs {
         /// The build's number
         build: u64,
@@ -182,6 +189,15 @@ pub enum Command {
         /// Go on until the build has ended
         #[arg(long, short)]
         follow: bool,
+        /// From this line of each log on, counted from 0
+        #[arg(long, value_name = "LINE", conflicts_with = "tail")]
+        first: Option<u64>,
+        /// So many lines of each log
+        #[arg(long, value_name = "NUMBER", conflicts_with_all = ["tail", "follow"])]
+        lines: Option<u64>,
+        /// The last so many lines of each log, and with `--follow` what comes after
+        #[arg(long, value_name = "NUMBER")]
+        tail: Option<u64>,
     },
     /// Load the configuration and the plugins anew, all or nothing
     ///

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use windlass_core::lines::{self, At};
 use windlass_core::value::Origin;
 use windlass_master::view;
 use windlass_web::client::Client;
@@ -21,6 +22,53 @@ pub struct Wanted {
     pub log: Option<String>,
     /// Until the build has ended.
     pub follow: bool,
+    /// From this line on, counted from 0.
+    pub first: Option<u64>,
+    /// So many lines.
+    pub lines: Option<u64>,
+    /// The last so many lines.
+    pub tail: Option<u64>,
+}
+
+impl Wanted {
+    /// Which part of a log the API is asked for first.
+    fn part(&self) -> String {
+        match (self.first, self.tail, self.lines) {
+            (None, Some(tail), _) => format!("tail={tail}"),
+            (first, _, Some(lines)) => format!("first={}&lines={lines}", first.unwrap_or(0)),
+            (Some(first), _, None) => format!("first={first}"),
+            (None, None, None) => format!("offset=0&follow={}", self.follow),
+        }
+    }
+}
+
+/// Ends after so many lines, wherever the answers are cut.
+struct Lines {
+    wanted: u64,
+    begun: u64,
+    at: At,
+    last: Option<Origin>,
+}
+
+impl Lines {
+    /// Takes away what is behind the last line that is wanted; true: it was there.
+    fn cut(&mut self, pieces: &mut Vec<view::LogPiece>) -> bool {
+        for i in 0..pieces.len() {
+            let piece = &mut pieces[i];
+            if self.last.replace(piece.origin).is_some_and(|last| last != piece.origin) {
+                self.at = At::Begin;
+            }
+            match self.at.find(&piece.data.0, self.wanted - self.begun) {
+                Ok(end) => {
+                    piece.data.0.truncate(end);
+                    pieces.truncate(i + 1);
+                    return true;
+                }
+                Err(begun) => self.begun += begun,
+            }
+        }
+        self.begun == self.wanted && self.at == At::Begin
+    }
 }
 
 /// `windlass logs`. Every log once, in the order of the steps.
@@ -87,20 +135,29 @@ async fn one(
         anstream::println!("{}", paint(HEADING, format_args!("== {} / {}", tame(&step.name), tame(log))));
     }
     let path = format!("/api/v1/builds/{}/steps/{}/logs/{}", wanted.build, step.position, encode(log));
-    let mut offset = 0;
+    let mut part = wanted.part();
+    let mut limit = wanted.lines.map(|wanted| Lines { wanted, begun: 0, at: At::Begin, last: None });
     loop {
-        let chunk: view::LogChunk =
-            client.get(&format!("{path}?offset={offset}&follow={}", wanted.follow)).await?;
+        let mut chunk: view::LogChunk = client.get(&format!("{path}?{part}")).await?;
+        let is_window = !part.starts_with("offset");
+        let is_over = limit.as_mut().is_some_and(|lines| lines.cut(&mut chunk.pieces));
         if json {
             print_json(&chunk);
         } else {
             print_pieces(&chunk.pieces)?;
         }
-        let stopped = chunk.pieces.is_empty() && !wanted.follow;
-        if chunk.finished || stopped {
+        if chunk.expired && !json {
+            anstream::eprintln!(
+                "{} / {}: removed, because it was too old (`log_horizon`)",
+                tame(&step.name),
+                tame(log)
+            );
+        }
+        let stopped = chunk.pieces.is_empty() && !wanted.follow && !is_window;
+        if chunk.finished || stopped || is_over {
             return Ok(());
         }
-        offset = chunk.next;
+        part = format!("offset={}&follow={}", chunk.next, wanted.follow);
     }
 }
 
@@ -110,15 +167,37 @@ fn print_pieces(pieces: &[view::LogPiece]) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
     let terminal = std::io::stdout().is_terminal();
     for piece in pieces {
-        match (terminal, piece.origin) {
-            (false, _) => std::io::stdout().lock().write_all(&piece.data.0)?,
-            (true, Origin::Header) => {
-                write!(out, "{}", paint(FAINT, tame_lines(&String::from_utf8_lossy(&piece.data.0))))?;
-            }
-            (true, Origin::Stdout | Origin::Stderr) => {
-                write!(out, "{}", tame_lines(&String::from_utf8_lossy(&piece.data.0)))?;
-            }
+        if !terminal {
+            std::io::stdout().lock().write_all(&piece.data.0)?;
+            continue;
+        }
+        let text = tame_lines(&lines::text(&piece.data.0).0);
+        match piece.origin {
+            Origin::Header => write!(out, "{}", paint(FAINT, text))?,
+            Origin::Stdout | Origin::Stderr => write!(out, "{text}")?,
         }
     }
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windlass_master::view::{LogBytes, LogPiece};
+
+    #[test]
+    fn so_many_lines_are_shown_wherever_the_answers_are_cut() {
+        let piece = |text: &'static str| LogPiece {
+            offset: 0,
+            origin: Origin::Stdout,
+            line: None,
+            data: LogBytes(text.into()),
+        };
+        let mut lines = Lines { wanted: 2, begun: 0, at: At::Begin, last: None };
+        let mut first = vec![piece("a\nb")];
+        assert!(!lines.cut(&mut first));
+        let mut second = vec![piece("b\r"), piece("\nc\n")];
+        assert!(lines.cut(&mut second));
+        assert_eq!(second[1].data.0, "\n");
+    }
 }

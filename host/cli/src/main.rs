@@ -119,8 +119,9 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Why(order) => why::why(&client()?, &order, json).await,
         Command::Cancel { request } => order::cancel(&client()?, request, json).await,
         Command::Stop { build, step, reason } => order::stop(&client()?, build, step, &reason).await,
-        Command::Logs { build, step, log, follow } => {
-            logs::logs(&client()?, &logs::Wanted { build, step, log, follow }, json).await
+        Command::Logs { build, step, log, follow, first, lines, tail } => {
+            let wanted = logs::Wanted { build, step, log, follow, first, lines, tail };
+            logs::logs(&client()?, &wanted, json).await
         }
         Command::Reconfig { plan } => order::reconfig(&client()?, plan, json).await,
         Command::Poll => order::poll(&client()?, json).await,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use windlass_core::builder::{Builder, PolicyUse};
 pub use windlass_core::change::ChangeFilter;
 use windlass_core::decision::Budget;
+use windlass_core::keeping::Keeping;
 use windlass_core::lock::{Access, Lock};
 use windlass_core::properties::Properties;
 
@@ -178,6 +179,21 @@ pub struct Logs {
     pub max_bytes: Option<u64>,
     /// What one log may take, in bytes; the rest is dropped with a record of its length.
     pub max_log_bytes: u64,
+    /// What is kept of the end of one that is longer, beside that.
+    pub max_log_tail_bytes: u64,
+    /// How finished ones are kept.
+    pub keeping: Keeping,
+}
+
+impl Default for Logs {
+    fn default() -> Logs {
+        Logs {
+            max_bytes: None,
+            max_log_bytes: 100 << 20,
+            max_log_tail_bytes: 256 << 10,
+            keeping: Keeping::default(),
+        }
+    }
 }
 
 /// A checked `worker.toml`.

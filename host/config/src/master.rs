@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use windlass_core::build::MAX_RETRIES;
 use windlass_core::decision::Budget;
+use windlass_core::keeping::Method;
 use windlass_core::policy::HookKind;
 use windlass_core::properties::Properties;
 
@@ -234,7 +235,8 @@ fn read_grants(field: Field<'_>, hooks: &Hooks<'_>, report: &mut Report) -> Gran
     let mut grants = grants::bundled();
     grants.extend(own);
     for hook in granted {
-        let known = hook.name == secrets::HOOK || HookKind::ALL.iter().any(|kind| hooks.find(*kind, hook.name).is_ok());
+        let known = hook.name == secrets::HOOK
+            || HookKind::ALL.iter().any(|kind| hooks.find(*kind, hook.name).is_ok());
         if !known {
             report
                 .warning("unused-grant", hook.key, format!("no loaded plugin offers `{}`", hook.name))
@@ -244,19 +246,47 @@ fn read_grants(field: Field<'_>, hooks: &Hooks<'_>, report: &mut Report) -> Gran
     grants
 }
 
+/// The most of the end of a log that is kept: it lies in memory while its step runs.
+const MAX_TAIL: u64 = 16 << 20;
+
 fn read_logs(field: Option<Field<'_>>, report: &mut Report) -> Logs {
-    const MAX_LOG_BYTES: u64 = 100 << 20;
     let mut section = field.and_then(|f| f.section("[logs]", report));
-    let mut take = |names, report: &mut Report| {
-        let field = section.as_mut().and_then(|s| s.take(names, report));
-        field.and_then(|f| f.size(report))
-    };
-    let max_bytes = take(&["max_bytes"], report);
-    let max_log_bytes = take(&["max_log_bytes", "log_max_size"], report).unwrap_or(MAX_LOG_BYTES);
+    let mut logs = Logs::default();
+    let mut take = |names, report: &mut Report| section.as_mut().and_then(|s| s.take(names, report));
+    logs.max_bytes = take(&["max_bytes"], report).and_then(|f| f.size(report));
+    if let Some(size) = take(&["max_log_bytes", "log_max_size"], report).and_then(|f| f.size(report)) {
+        logs.max_log_bytes = size;
+    }
+    if let Some(field) = take(&["log_max_tail_size"], report) {
+        let span = field.node.span.clone();
+        match field.size(report) {
+            Some(size) if size > MAX_TAIL => {
+                let message = "`log_max_tail_size` may be 16 MiB at the most: it is memory of the master";
+                report.error("bad-value", &span, message).help("raise `max_log_bytes` to keep more of a log");
+            }
+            size => logs.max_log_tail_bytes = size.unwrap_or(logs.max_log_tail_bytes),
+        }
+    }
+    if let Some(field) = take(&["log_compression_method"], report) {
+        let span = field.node.span.clone();
+        if let Some(name) = field.text(report) {
+            match Method::named(name) {
+                Some(method) => logs.keeping.method = method,
+                None => {
+                    let message = format!("logs cannot be compressed by `{name}`");
+                    report.error("bad-value", &span, message).help("use `zstd`, `gzip` or `none`");
+                }
+            }
+        }
+    }
+    if let Some(limit) = take(&["log_compression_limit"], report).and_then(|f| f.size(report)) {
+        logs.keeping.limit = limit;
+    }
+    logs.keeping.horizon_ms = take(&["log_horizon"], report).and_then(|f| f.duration_ms(report));
     if let Some(section) = section {
         section.finish(report);
     }
-    Logs { max_bytes, max_log_bytes }
+    logs
 }
 
 /// `[decisions]`: how many records of decisions are kept.

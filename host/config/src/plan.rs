@@ -10,7 +10,7 @@ use windlass_core::condition::Condition;
 use windlass_core::lock::{Access, Mode};
 use windlass_core::properties::Properties;
 
-use crate::config::{GitPoller, Master, Scheduler, SchedulerKind, Worker};
+use crate::config::{GitPoller, Logs, Master, Scheduler, SchedulerKind, Worker};
 
 /// The difference between two configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,13 +192,23 @@ fn differences(path: &str, old: &Json, new: &Json, fields: &mut Vec<Field>) {
     }
 }
 
+fn logs(logs: &Logs) -> serde_json::Value {
+    json!({
+        "max_log_bytes": logs.max_log_bytes,
+        "log_max_tail_size": logs.max_log_tail_bytes,
+        "log_compression_method": logs.keeping.method,
+        "log_compression_limit": logs.keeping.limit,
+        "log_horizon_ms": logs.keeping.horizon_ms,
+    })
+}
+
 fn settings(master: &Master) -> Things {
     let mut things = Things::from([
         ("title".to_owned(), json!(master.title)),
         ("db_poll_interval_ms".to_owned(), json!(master.db_poll_interval_ms)),
         ("step_deadline_ms".to_owned(), json!(master.step_deadline_ms)),
         // Steps that start from then on go by it; the limit of all logs is refused above.
-        ("logs".to_owned(), json!({ "max_log_bytes": master.logs.max_log_bytes })),
+        ("logs".to_owned(), logs(&master.logs)),
         ("decisions".to_owned(), json!(master.decisions)),
     ]);
     things.insert("properties".to_owned(), properties(&master.properties));

@@ -28,6 +28,7 @@ pub mod digest;
 pub mod excerpt;
 pub mod health;
 pub mod id;
+pub mod keeping;
 pub mod lines;
 pub mod lock;
 pub mod master;

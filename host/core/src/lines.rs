@@ -163,6 +163,23 @@ pub fn split<'d>(at: &mut At, data: &'d [u8]) -> Vec<&'d [u8]> {
     parts
 }
 
+/// Lines as people and plugins see them: each on a line of its own, whatever ended it, and how many they are. Bytes
+/// that are no text are replaced.
+#[must_use]
+pub fn text(data: &[u8]) -> (String, u64) {
+    let parts = split(&mut At::default(), data);
+    let count = parts.len();
+    let mut text = String::with_capacity(data.len());
+    for (i, line) in parts.into_iter().enumerate() {
+        let content = content(line);
+        text.push_str(&String::from_utf8_lossy(content));
+        if i + 1 < count || content.len() < line.len() {
+            text.push('\n');
+        }
+    }
+    (text, count as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +203,15 @@ mod tests {
         check("spin /\x08-\x08\x08|\n", &["spin /", "-", "|"]);
         check("a\x1b[ub\x1b[12;40Hc\x1b[2Jd\x1b[1;1fe", &["a", "b", "c", "d", "e"]);
         check("a\r", &["a"]);
+    }
+
+    #[test]
+    fn what_a_progress_bar_showed_stands_in_lines() {
+        let check = |data: &[u8], expected: &str, lines| assert_eq!(text(data), (expected.to_owned(), lines));
+        check(b"10%\r20%\rdone\n", "10%\n20%\ndone\n", 3);
+        check(b"dos\r\nno end", "dos\nno end", 2);
+        check(b"\xff\n", "\u{fffd}\n", 1);
+        check(b"", "", 0);
     }
 
     #[test]

@@ -16,7 +16,9 @@ use crate::requests::{self, ListError};
 use crate::running::Running;
 use crate::start::MASTER;
 use crate::withdraw::{self, WithdrawError};
-use crate::{build_driver, logs, masters, plugins, policies, results, start, status, view, view_build, why};
+use crate::{
+    archive, build_driver, logs, masters, plugins, policies, results, start, status, view, view_build, why,
+};
 
 /// The most builds of one answer; `before` asks for the next ones.
 const BUILDS_SHOWN: usize = 10_000;
@@ -216,6 +218,21 @@ impl Handle {
     ) -> Result<view::LogChunk, LogError> {
         let row = logs::find(&self.0.store, BuildId(build), step, log)?;
         logs::read(&self.0.store, row.id, offset, max_bytes)
+    }
+
+    /// At most `lines` lines of a log, and at most `max_bytes` of them: it costs what is read, however long the log
+    /// is, and whether it is being written or lies in the archive.
+    pub fn read_log_lines(
+        &self,
+        build: u64,
+        step: &str,
+        log: &str,
+        window: view::Window,
+        lines: u64,
+        max_bytes: usize,
+    ) -> Result<view::LogChunk, LogError> {
+        let row = logs::find(&self.0.store, BuildId(build), step, log)?;
+        logs::window(&self.0.store, row.id, window, lines, max_bytes)
     }
 
     /// As [`Handle::read_log`], but waits until there is something after `offset` or the log ends.

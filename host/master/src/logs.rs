@@ -1,7 +1,8 @@
 //! Reading and following the logs of builds.
 
 use windlass_core::id::{BuildId, LogId};
-use windlass_core::record::{LogRow, StepRow};
+use windlass_core::lines::At;
+use windlass_core::record::{LogPiece, LogRow, StepRow};
 use windlass_store::{ReadError, Store};
 
 use crate::handle::{LogError, QueryError};
@@ -60,16 +61,71 @@ pub(crate) fn read(
     max_bytes: usize,
 ) -> Result<view::LogChunk, LogError> {
     // The row first: what is finished then has all of its bytes in the second look.
-    let finished = store.log(log)?.is_some_and(|row| row.finished);
+    let row = store.log(log)?;
     let pieces = store.read_log(log, offset, max_bytes)?;
-    let next = pieces.last().map_or(offset, |piece| piece.offset + piece.data.len() as u64);
-    let finished = finished && next >= store.log_len(log)?;
-    let one = |piece: windlass_core::record::LogPiece| view::LogPiece {
+    chunk(store, log, row, offset, pieces)
+}
+
+/// At most `lines` lines and `max_bytes` bytes of a log. It costs the window, however long the log is.
+pub(crate) fn window(
+    store: &Store,
+    log: LogId,
+    window: view::Window,
+    lines: u64,
+    max_bytes: usize,
+) -> Result<view::LogChunk, LogError> {
+    let row = store.log(log)?;
+    let size = store.log_size(log)?;
+    let first = match window {
+        view::Window::From(first) => first,
+        view::Window::Last(lines) => size.lines.saturating_sub(lines),
+    };
+    let pieces = store.read_log_lines(log, first, lines, max_bytes)?;
+    let mut chunk = chunk(store, log, row, size.bytes, pieces)?;
+    chunk.lines = Some(size.lines);
+    number(&mut chunk.pieces, first);
+    Ok(chunk)
+}
+
+/// Numbers pieces that begin with line `first`.
+fn number(pieces: &mut [view::LogPiece], first: u64) {
+    let (mut at, mut begun, mut last) = (At::Begin, first, None);
+    for piece in pieces {
+        if last.replace(piece.origin).is_some_and(|last| last != piece.origin) {
+            at = At::Begin;
+        }
+        let data = &piece.data.0;
+        begun += at.count(&data[..1]);
+        piece.line = Some(begun - 1);
+        begun += at.count(&data[1..]);
+    }
+}
+
+/// What was read; with nothing, the reader is at `end`.
+fn chunk(
+    store: &Store,
+    log: LogId,
+    row: Option<LogRow>,
+    end: u64,
+    pieces: Vec<LogPiece>,
+) -> Result<view::LogChunk, LogError> {
+    let next = pieces.last().map_or(end, |piece| piece.offset + piece.data.len() as u64);
+    let finished = row.as_ref().is_some_and(|row| row.finished) && next >= store.log_len(log)?;
+    let one = |piece: LogPiece| view::LogPiece {
         offset: piece.offset,
         origin: piece.origin,
+        line: None,
         data: view::LogBytes(piece.data),
     };
-    Ok(view::LogChunk { pieces: pieces.into_iter().map(one).collect(), next, finished })
+    Ok(view::LogChunk {
+        pieces: pieces.into_iter().map(one).collect(),
+        next,
+        finished,
+        lines: None,
+        hash: row.as_ref().and_then(|row| row.hash),
+        cut: row.as_ref().and_then(|row| row.cut),
+        expired: row.is_some_and(|row| row.expired),
+    })
 }
 
 /// As [`read`], but waits for the log to come and for something after `offset`.

@@ -265,6 +265,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     handle.heed_fatal();
     handle.log_policies();
     handle.mind_masters();
+    handle.mind_archive();
     Ok(Master { handle })
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use windlass_core::digest::Digest;
+use windlass_core::excerpt::Cut;
 use windlass_core::outcome::Outcome;
 pub use windlass_core::test_result::TestCounts;
 use windlass_core::time::Timestamp;
@@ -15,7 +16,7 @@ use windlass_core::time::Timestamp;
 pub use windlass_config::Plan;
 
 pub use crate::view_lock::{Lock, LockUse};
-pub use crate::view_log::{LogBytes, LogChunk, LogPiece};
+pub use crate::view_log::{LogBytes, LogChunk, LogPiece, Window};
 pub use crate::view_plugin::{
     Capability, Hook, Plugin, PluginChange, PluginChanges, PluginStats, PluginUsage, PolicyBudget,
     PolicyStatus, Replaced, UseStats,
@@ -308,6 +309,15 @@ pub struct Log {
     pub length: u64,
     /// No more will come.
     pub finished: bool,
+    /// BLAKE3 of all its bytes but those of headers, once it is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Digest>,
+    /// What was dropped because it was too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
+    /// Its bytes were removed, because it was too old.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
 }
 
 /// A component that acted on a build.

@@ -73,7 +73,8 @@ impl Log {
     /// A log's row and its length, for people.
     #[must_use]
     pub fn of(row: &LogRow, length: u64) -> Log {
-        Log { name: row.name.clone(), length, finished: row.finished }
+        let LogRow { name, finished, hash, cut, expired, .. } = row.clone();
+        Log { name, length, finished, hash, cut, expired }
     }
 }
 

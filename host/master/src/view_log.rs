@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use windlass_core::digest::Digest;
+use windlass_core::excerpt::Cut;
 use windlass_core::value::Origin;
 
 /// A part of a log.
@@ -14,6 +16,27 @@ pub struct LogChunk {
     pub next: u64,
     /// No more will come after `next`.
     pub finished: bool,
+    /// How many lines have begun; told with windows of lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
+    /// BLAKE3 of all its bytes but those of headers, once it is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Digest>,
+    /// What was dropped because it was too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
+    /// Its bytes were removed, because it was too old.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
+}
+
+/// Which lines of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// From this line on, counted from 0.
+    From(u64),
+    /// The last so many.
+    Last(u64),
 }
 
 /// A piece of a log from one stream.
@@ -23,6 +46,9 @@ pub struct LogPiece {
     pub offset: u64,
     /// The stream.
     pub origin: Origin,
+    /// The line of its first byte; told with windows of lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
     /// The bytes.
     pub data: LogBytes,
 }

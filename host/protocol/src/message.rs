@@ -148,7 +148,7 @@ pub enum Update {
     Done {
         /// The command's answer.
         how: Result<Completion, Failure>,
-        /// BLAKE3 over the data of all `Log` updates of this command, in order.
+        /// BLAKE3 over the data of all `Log` updates of this command but headers, in order.
         log_hash: Digest,
         /// What its component cost; none: it never ran, or an older worker ran it.
         #[serde(default)]

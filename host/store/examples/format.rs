@@ -4,11 +4,13 @@
 //! `src/format_tests.rs`, which opens the store of every format and finds them all.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use redb::Database;
 use windlass_core::change::{Change, SourceStamp};
 use windlass_core::digest::Digest;
 use windlass_core::id::{BuildId, BuildsetId, ChangeId, Fence, LogId, MasterId, RequestId, StepId};
+use windlass_core::keeping::Keeping;
 use windlass_core::master::Master;
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
@@ -16,7 +18,7 @@ use windlass_core::record::{BuildRow, LogRow, StepRow};
 use windlass_core::request::{Buildset, Completed, Parent, Request};
 use windlass_core::time::Timestamp;
 use windlass_core::value::Origin;
-use windlass_store::{Keeping, Options, Store};
+use windlass_store::{Options, Store};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).ok_or("which folder?")?;
@@ -27,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         runtime.block_on(store.commit(batch))?;
     }
     // The first log goes into the archive; the second is still written.
-    store.tend_logs(&Keeping { limit: 1, ..Keeping::default() }, Timestamp(9_100))?;
+    store.tend_logs(&Keeping { limit: 1, ..Keeping::default() }, Timestamp(9_100), &AtomicBool::new(false))?;
     drop(store);
     // A new database has room for much; what is kept should be small.
     Database::open(folder.join("store.redb"))?.compact()?;

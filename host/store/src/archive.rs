@@ -14,19 +14,20 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redb::ReadableTable;
 use windlass_core::id::LogId;
+use windlass_core::keeping::{Keeping, Method};
 use windlass_core::record::{BuildRow, LogRow};
 use windlass_core::time::Timestamp;
 use windlass_core::value::Origin;
 
 use crate::encode::{self, Piece};
 use crate::fault::ReadError;
-use crate::frames::{self, FRAME, Frame, Method};
+use crate::frames::{self, FRAME, Frame};
 use crate::log_work::{Archived, Move, Work};
 use crate::segments::{self, MakeDurable};
 use crate::tables::Snapshot;
@@ -45,23 +46,6 @@ const MOVE_ROWS: usize = 256;
 
 /// For the time that a commit took, so many times as long is left to others.
 const OTHERS: u32 = 3;
-
-/// How finished logs are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keeping {
-    /// How they are compressed.
-    pub method: Method,
-    /// A log with fewer bytes stays as it is.
-    pub limit: u64,
-    /// So long after its end the bytes of a log are removed; none: never.
-    pub horizon_ms: Option<u64>,
-}
-
-impl Default for Keeping {
-    fn default() -> Keeping {
-        Keeping { method: Method::default(), limit: 4096, horizon_ms: None }
-    }
-}
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,30 +113,18 @@ impl Archive {
 
 impl Store {
     /// Archives what is finished, and removes what is too old. Blocking, and long where there is much to do: for a
-    /// thread of its own. Ends early when the store is closed.
-    pub fn tend_logs(&self, keeping: &Keeping, now: Timestamp) -> Result<Tended, TendError> {
+    /// thread of its own. Ends early when the store is closed, or `stop` is set.
+    pub fn tend_logs(
+        &self,
+        keeping: &Keeping,
+        now: Timestamp,
+        stop: &AtomicBool,
+    ) -> Result<Tended, TendError> {
         let mut archive = self.0.archive.lock().expect("nothing panics while it is held");
-        let mut visit = Visit { store: self, keeping, now, done: Tended::default(), open: None };
-        let since = |then: Timestamp| now.0.saturating_sub(then.0);
-        let day = keeping.horizon_ms.map_or(DAY, |horizon| DAY.min(horizon / 4));
-        if archive.sealed.is_none_or(|then| since(then) >= day) {
-            visit.commit(Work::Seal)?;
-            archive.sealed = Some(now);
-        }
-        let (owned, shared) = visit.segments()?;
-        for (segment, log) in owned {
-            visit.owned(&mut archive, segment, log)?;
-        }
-        let due = match &archive.looked {
-            Some((then, looked)) => since(*then) >= LOOK_AGAIN || *looked != shared,
-            None => true,
-        };
-        if due && !shared.is_empty() {
-            visit.shared(&mut archive, &shared)?;
-        }
-        archive.looked = Some((now, visit.segments()?.1));
-        if let Some(horizon) = keeping.horizon_ms {
-            visit.expire(now.0.saturating_sub(horizon))?;
+        let mut visit = Visit { store: self, keeping, now, stop, done: Tended::default(), open: None };
+        match visit.tend(&mut archive) {
+            Err(TendError::Commit(CommitError::Closed)) => {}
+            ended => ended?,
         }
         Ok(visit.done)
     }
@@ -169,6 +141,7 @@ struct Visit<'s> {
     store: &'s Store,
     keeping: &'s Keeping,
     now: Timestamp,
+    stop: &'s AtomicBool,
     done: Tended,
     open: Option<Open>,
 }
@@ -189,13 +162,39 @@ struct Open {
 }
 
 impl Visit<'_> {
+    fn tend(&mut self, archive: &mut Archive) -> Result<(), TendError> {
+        let now = self.now;
+        let since = |then: Timestamp| now.0.saturating_sub(then.0);
+        let day = self.keeping.horizon_ms.map_or(DAY, |horizon| DAY.min(horizon / 4));
+        if archive.sealed.is_none_or(|then| since(then) >= day) {
+            self.commit(Work::Seal)?;
+            archive.sealed = Some(now);
+        }
+        let (owned, shared) = self.segments()?;
+        for (segment, log) in owned {
+            self.owned(archive, segment, log)?;
+        }
+        let due = match &archive.looked {
+            Some((then, looked)) => since(*then) >= LOOK_AGAIN || *looked != shared,
+            None => true,
+        };
+        if due && !shared.is_empty() {
+            self.shared(archive, &shared)?;
+        }
+        archive.looked = Some((now, self.segments()?.1));
+        if let Some(horizon) = self.keeping.horizon_ms {
+            self.expire(now.0.saturating_sub(horizon))?;
+        }
+        Ok(())
+    }
+
     fn snapshot(&self) -> Result<Snapshot, ReadError> {
         self.store.snapshot()
     }
 
     /// Segments whose logs may be ready: those of one log, with it, and shared ones that take nothing more.
     fn segments(&self) -> Result<(Vec<(u64, LogId)>, Vec<u64>), ReadError> {
-        // First which one is written, then the rows: one that is made in between is not among them or is the last.
+        // First the rows, then which one is written: a new one is named before its row can be seen.
         let (mut owned, mut shared) = (Vec::new(), Vec::new());
         let snapshot = self.snapshot()?;
         let written = self.store.0.counters.shared_segment.load(Ordering::Acquire);
@@ -211,6 +210,9 @@ impl Visit<'_> {
     }
 
     fn commit(&self, work: Work) -> Result<(), CommitError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(CommitError::Closed);
+        }
         let began = Instant::now();
         let answer = self.store.0.queue.push_work(work).blocking_recv();
         answer.unwrap_or(Err(CommitError::Closed))?;
@@ -389,10 +391,9 @@ impl Visit<'_> {
             (work.end, open.packed.len() as u64, std::mem::take(&mut open.bytes) as u64);
         let written = written.map_err(|source| TendError::Write { path: path.clone(), source });
         if let Err(error) = written.and_then(|()| Ok(self.commit(Work::Archive(work))?)) {
-            // A file that nobody speaks of goes; one that somebody does is cut off at its next use.
-            if let Some(open) = self.open.take()
-                && open.is_new
-            {
+            // Before the commit nobody speaks of the file; after it nobody knows. The next open of the store does.
+            let is_new = self.open.take().is_some_and(|open| open.is_new);
+            if is_new && matches!(error, TendError::Write { .. }) {
                 fs::remove_file(&path).ok();
             }
             return Err(error);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -12,6 +13,7 @@ use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use windlass_core::digest::Digest;
 use windlass_core::id::{BuildId, Fence, LogId, StepId};
+use windlass_core::keeping::{Keeping, Method};
 use windlass_core::lines::At;
 use windlass_core::persist::Persist;
 use windlass_core::record::LogRow;
@@ -20,13 +22,13 @@ use windlass_core::value::Origin;
 
 use crate::test_disk::{Backend, Disk, open};
 use crate::test_rows::*;
-use crate::{Keeping, Method, Options, Store, Tended};
+use crate::{Options, Store, Tended};
 
 const HOUR: u64 = 60 * 60 * 1000;
 
 async fn tend(store: &Store, keeping: Keeping, at: u64) -> Tended {
     let store = store.clone();
-    let tended = tokio::task::spawn_blocking(move || store.tend_logs(&keeping, Timestamp(at))).await;
+    let tended = tokio::task::spawn_blocking(move || store.tend_logs(&keeping, Timestamp(at), &AtomicBool::new(false))).await;
     tended.unwrap().unwrap()
 }
 

@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 
 use bytes::{Buf, Bytes};
-use serde::{Deserialize, Serialize};
+use windlass_core::keeping::Method;
 use windlass_core::lines::At;
 use windlass_core::value::Origin;
 
@@ -18,19 +18,6 @@ pub(crate) const FRAME: usize = 256 << 10;
 
 /// The level of zstd at which it still keeps up with a disk.
 const LEVEL: i32 = 3;
-
-/// How the bytes of finished logs are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// As they are.
-    None,
-    /// By Zstandard.
-    #[default]
-    Zstd,
-    /// By gzip.
-    Gzip,
-}
 
 /// A part of a finished log: where its bytes lie, and which lines are in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -78,11 +78,10 @@ use windlass_core::id::{BuildId, BuildsetId, LogId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::{Committed, Persist};
 
-pub use archive::{Keeping, TendError, Tended};
+pub use archive::{TendError, Tended};
 pub use artifacts::ArtifactFiles;
 pub use cas::{Cas, CasError};
 pub use fault::ReadError;
-pub use frames::Method;
 pub use ids::Ids;
 pub use listing::RequestFilter;
 pub use logs::LogSize;

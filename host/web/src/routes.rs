@@ -114,6 +114,12 @@ struct Part {
     /// Waits until there is more.
     #[serde(default)]
     follow: bool,
+    /// From this line on, counted from 0.
+    first: Option<u64>,
+    /// So many lines.
+    lines: Option<u64>,
+    /// The last so many lines.
+    tail: Option<u64>,
 }
 
 async fn log(
@@ -121,6 +127,15 @@ async fn log(
     Path((build, step, log)): Path<(u64, String, String)>,
     Query(part): Query<Part>,
 ) -> Result<Json<view::LogChunk>, ApiError> {
+    let window = match (part.first, part.tail, part.lines) {
+        (Some(first), _, _) => Some(view::Window::From(first)),
+        (None, Some(tail), _) => Some(view::Window::Last(tail)),
+        (None, None, lines) => lines.map(|_| view::Window::From(0)),
+    };
+    if let Some(window) = window {
+        let lines = part.lines.unwrap_or(u64::MAX);
+        return Ok(Json(api.master.read_log_lines(build, &step, &log, window, lines, LOG_CHUNK)?));
+    }
     if !part.follow {
         return Ok(Json(api.master.read_log(build, &step, &log, part.offset, LOG_CHUNK)?));
     }

@@ -15,10 +15,13 @@ use crate::spool::MAX_LOG_DATA;
 /// each command are few.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// Output on its way to a log, in the order in which it came from both streams.
+/// Output on its way to a log, in the order in which the lines of both streams came: what is gathered of a line stays
+/// together, though the other stream came in between.
 #[derive(Debug, Default)]
 pub struct Gathered {
     pieces: Vec<(Origin, BytesMut)>,
+    /// Beginnings of lines, of standard output and of standard error, that wait for their ends.
+    begun: [BytesMut; 2],
     bytes: usize,
     /// When the last output was sent on; what comes long after goes at once.
     sent: Option<Instant>,
@@ -30,10 +33,21 @@ impl Gathered {
         self.bytes += data.len();
         match self.pieces.last_mut() {
             Some((last, piece)) if *last == origin && piece.len() + data.len() <= MAX_LOG_DATA => {
-                piece.extend_from_slice(data);
+                return piece.extend_from_slice(data);
             }
-            _ => self.pieces.push((origin, BytesMut::from(data))),
+            Some((last, piece)) if *last != origin => {
+                let ended =
+                    piece.iter().rposition(|byte| matches!(byte, b'\n' | b'\r')).map_or(0, |end| end + 1);
+                self.begun[stream(*last)] = piece.split_off(ended);
+                if piece.is_empty() {
+                    self.pieces.pop();
+                }
+            }
+            Some(_) | None => {}
         }
+        let mut piece = std::mem::take(&mut self.begun[stream(origin)]);
+        piece.extend_from_slice(data);
+        self.pieces.push((origin, piece));
     }
 
     /// When [`Gathered::take`] is due; `None`: there is nothing.
@@ -49,6 +63,11 @@ impl Gathered {
     pub fn take(&mut self, now: Instant) -> impl Iterator<Item = (Origin, Bytes)> + use<> {
         self.bytes = 0;
         self.sent = Some(now);
+        for (begun, origin) in self.begun.iter_mut().zip([Origin::Stdout, Origin::Stderr]) {
+            if !begun.is_empty() {
+                self.pieces.push((origin, begun.split()));
+            }
+        }
         std::mem::take(&mut self.pieces).into_iter().map(|(origin, piece)| (origin, piece.freeze()))
     }
 }
@@ -75,6 +94,10 @@ impl Lines {
         }
         self.count
     }
+}
+
+fn stream(origin: Origin) -> usize {
+    usize::from(origin == Origin::Stderr)
 }
 
 /// Half of what an event may hold: a carried line and what was read fit into one.
@@ -193,7 +216,7 @@ mod tests {
         assert_eq!(gathered.due(now), Some(now + GATHER));
         let pieces: Vec<_> =
             gathered.take(now).map(|(o, d)| (o, String::from_utf8(d.into()).unwrap())).collect();
-        assert_eq!(pieces, [(Stdout, "bc".into()), (Stderr, "d".into()), (Stdout, "e".into())]);
+        assert_eq!(pieces, [(Stdout, "bce".into()), (Stderr, "d".into())]);
         gathered.push(Stdout, &[0; MAX_LOG_DATA]);
         assert_eq!(gathered.due(now), Some(now), "a full message waits for nothing");
     }
@@ -205,6 +228,26 @@ mod tests {
         assert_eq!(lines.count(Stdout, b"\r"), 4);
         assert_eq!(lines.count(Stderr, b"\n"), 5, "each stream has its own");
         assert_eq!(lines.count(Stdout, b"\n\n\r\r"), 8);
+    }
+
+    #[test]
+    fn a_line_stays_together_though_the_other_stream_came_in_between() {
+        let mut gathered = Gathered::default();
+        for (origin, data) in
+            [(Stdout, "one\ntw"), (Stderr, "war"), (Stdout, "o\nthr"), (Stderr, "ning\n"), (Stderr, "x")]
+        {
+            gathered.push(origin, data.as_bytes());
+        }
+        let pieces: Vec<_> =
+            gathered.take(Instant::now()).map(|(o, d)| (o, String::from_utf8(d.into()).unwrap())).collect();
+        let piece = |origin, text: &str| (origin, text.to_owned());
+        let expected = [
+            piece(Stdout, "one\n"),
+            piece(Stdout, "two\n"),
+            piece(Stderr, "warning\nx"),
+            piece(Stdout, "thr"),
+        ];
+        assert_eq!(pieces, expected);
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl CommandSpool {
         if inner.done || inner.forgotten {
             return;
         }
-        if let Update::Log { data, .. } = &update {
+        if let Update::Log { origin: Origin::Stdout | Origin::Stderr, data, .. } = &update {
             inner.hasher.update(data);
         }
         self.push(&mut inner, update);

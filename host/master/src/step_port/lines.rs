@@ -1,5 +1,7 @@
-//! Whole lines out of pieces of output, for those who observe a log.
+//! Whole lines out of pieces of output, for those who observe a log: as Buildbot's observers get them, each on a line
+//! of its own, whatever ended it.
 
+use windlass_core::lines;
 use windlass_core::value::Origin;
 
 /// The longest text of one event, and the longest line: a longer one is cut into several.
@@ -25,33 +27,32 @@ impl Lines {
     pub(super) fn push(&mut self, origin: Origin, data: &[u8]) -> Vec<Whole> {
         let mut whole = Vec::new();
         let mut group = std::mem::take(&mut self.partial[slot(origin)]);
-        let (mut lines, mut complete) = (0, 0);
+        let mut complete = 0;
         for line in data.split_inclusive(|byte| *byte == b'\n') {
             let mut rest = line;
             while group.len() + rest.len() > MAX_TEXT {
                 if complete > 0 {
                     // What is complete goes out; the begun line stays.
                     let begun = group.split_off(complete);
-                    whole.push(self.take(origin, &group, lines));
+                    whole.push(self.take(origin, &group));
                     group = begun;
-                    (lines, complete) = (0, 0);
+                    complete = 0;
                 } else {
                     let (fits, more) = rest.split_at(MAX_TEXT - group.len());
                     group.extend_from_slice(fits);
-                    whole.push(self.take(origin, &group, 1));
+                    whole.push(self.take(origin, &group));
                     group.clear();
                     rest = more;
                 }
             }
             group.extend_from_slice(rest);
             if group.ends_with(b"\n") && group.len() > complete {
-                lines += 1;
                 complete = group.len();
             }
         }
         let begun = group.split_off(complete);
         if complete > 0 {
-            whole.push(self.take(origin, &group, lines));
+            whole.push(self.take(origin, &group));
         }
         self.partial[slot(origin)] = begun;
         whole
@@ -63,16 +64,16 @@ impl Lines {
         for origin in [Origin::Stdout, Origin::Stderr, Origin::Header] {
             let rest = std::mem::take(&mut self.partial[slot(origin)]);
             if !rest.is_empty() {
-                whole.push(self.take(origin, &rest, 1));
+                whole.push(self.take(origin, &rest));
             }
         }
         whole
     }
 
-    fn take(&mut self, origin: Origin, bytes: &[u8], lines: u64) -> Whole {
+    fn take(&mut self, origin: Origin, bytes: &[u8]) -> Whole {
         let first_line = self.next;
+        let (mut text, lines) = lines::text(bytes);
         self.next += lines;
-        let mut text = String::from_utf8_lossy(bytes).into_owned();
         if text.len() > MAX_TEXT {
             // Replacement characters are longer than what they replace.
             let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
@@ -109,6 +110,7 @@ mod tests {
         check(&[b"a", b"b\nc", b"\n"], &[(0, "ab\n"), (1, "c\n")]);
         check(&[b"a\nb"], &[(0, "a\n"), (1, "b")]);
         check(&[b"\n\n", b"x\n"], &[(0, "\n\n"), (2, "x\n")]);
+        check(&[b"1%\r2", b"%\r", b"\nend\r\n"], &[(0, "1%\n2%\nend\n")]);
         check(&[], &[]);
     }
 

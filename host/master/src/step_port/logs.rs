@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use windlass_core::digest::Digest;
+use windlass_core::excerpt::{Excerpt, Limit};
 use windlass_core::id::{BuildId, Fence, LogId, StepId};
 use windlass_core::persist::Persist;
 use windlass_core::record::LogRow;
+use windlass_core::time::Timestamp;
 use windlass_core::value::{Failure, Origin};
 
 /// The most logs of one step: names may come from a command's output.
@@ -30,7 +32,7 @@ pub(super) struct LogBook {
     build: BuildId,
     step: StepId,
     fence: Fence,
-    max_log_bytes: u64,
+    limit: Limit,
     logs: BTreeMap<String, Log>,
     pieces: Vec<Piece>,
     /// What `pieces` take up.
@@ -44,8 +46,10 @@ struct Log {
     length: u64,
     /// Its row went into a commit.
     recorded: bool,
-    dropped: u64,
-    dropped_hash: blake3::Hasher,
+    /// What is beyond its limit, and what of that is its end.
+    excerpt: Excerpt,
+    /// Over what is kept of it, without headers.
+    hash: blake3::Hasher,
 }
 
 #[derive(Debug)]
@@ -66,12 +70,12 @@ pub(super) enum Appended {
 }
 
 impl LogBook {
-    pub(super) fn new(build: BuildId, step: StepId, fence: Fence, max_log_bytes: u64) -> LogBook {
+    pub(super) fn new(build: BuildId, step: StepId, fence: Fence, limit: Limit) -> LogBook {
         LogBook {
             build,
             step,
             fence,
-            max_log_bytes,
+            limit,
             logs: BTreeMap::new(),
             pieces: Vec::new(),
             bytes: 0,
@@ -79,13 +83,13 @@ impl LogBook {
         }
     }
 
-    /// Appends to a log, which is made at its first use. Beyond its limit, bytes are counted, hashed
-    /// and dropped.
+    /// Appends to a log, which is made at its first use. What is beyond its limit is counted, hashed and dropped,
+    /// but for its end, which comes when the log is finished.
     pub(super) fn append(
         &mut self,
         name: &str,
         origin: Origin,
-        mut data: Bytes,
+        data: Bytes,
         next_id: impl FnOnce() -> LogId,
     ) -> Result<Appended, Failure> {
         let appended = if self.logs.contains_key(name) {
@@ -95,36 +99,22 @@ impl LogBook {
             if self.logs.len() == MAX_LOGS {
                 return Err(Failure::new("quota", format!("a step may have {MAX_LOGS} logs")));
             }
-            let log = Log {
-                id: next_id(),
-                length: 0,
-                recorded: false,
-                dropped: 0,
-                dropped_hash: blake3::Hasher::new(),
-            };
+            let (excerpt, hash) = (Excerpt::new(self.limit), blake3::Hasher::new());
+            let log = Log { id: next_id(), length: 0, recorded: false, excerpt, hash };
             self.logs.insert(name.to_owned(), log);
             Appended::Begun
         };
         let log = self.logs.get_mut(name).expect("it was made above");
-        let room = usize::try_from(self.max_log_bytes.saturating_sub(log.length)).unwrap_or(usize::MAX);
-        if data.len() > room {
-            let dropped = data.split_off(room);
-            log.dropped += dropped.len() as u64;
-            log.dropped_hash.update(&dropped);
-            if log.dropped / FLOOD >= self.max_log_bytes && self.flood.is_none() {
-                self.flood = Some(format!(
-                    "log `{name}` is more than {FLOOD} times as long as the {} bytes that a log may have \
-                     (`max_log_bytes`)",
-                    self.max_log_bytes
-                ));
-            }
+        let data = log.excerpt.push(origin, data);
+        if log.excerpt.dropped() / FLOOD >= self.limit.head && self.flood.is_none() && !log.excerpt.is_whole()
+        {
+            self.flood = Some(format!(
+                "log `{name}` is more than {FLOOD} times as long as the {} bytes that a log may have \
+                 (`max_log_bytes`)",
+                self.limit.head
+            ));
         }
-        if !data.is_empty() {
-            let offset = log.length;
-            log.length += data.len() as u64;
-            let piece = Piece { log: log.id, offset, origin, data };
-            self.bytes += join(&mut self.pieces, piece);
-        }
+        self.bytes += log.write(&mut self.pieces, origin, data);
         Ok(appended)
     }
 
@@ -153,25 +143,29 @@ impl LogBook {
         self.drain_pieces(batch);
     }
 
-    /// The same at the step's end: all logs are finished, and say what was dropped of them.
-    pub(super) fn finish(&mut self, batch: &mut Vec<Persist>) {
+    /// The same at the step's end: all logs are finished, and say what was dropped of them. What is dropped is told
+    /// in the log itself, too, where it was.
+    pub(super) fn finish(&mut self, now: Timestamp, batch: &mut Vec<Persist>) {
         let (build, step, fence) = (self.build, self.step, self.fence);
         for (name, log) in &mut self.logs {
-            log.recorded = true;
-            if log.dropped > 0 {
-                let digest = Digest::from_bytes(*log.dropped_hash.finalize().as_bytes());
-                let data = Bytes::from(format!(
-                    "\n{} more bytes were dropped: a log may have {} (`max_log_bytes`). BLAKE3 of the dropped \
-                     bytes: {digest}\n",
-                    log.dropped, self.max_log_bytes
-                ));
-                self.bytes += data.len();
-                let offset = log.length;
-                log.length += data.len() as u64;
-                log.dropped = 0;
-                self.pieces.push(Piece { log: log.id, offset, origin: Origin::Header, data });
+            let excerpt = std::mem::replace(&mut log.excerpt, Excerpt::new(self.limit));
+            let (cut, tail) = excerpt.finish();
+            if let Some(cut) = &cut {
+                let end: usize = tail.iter().map(|(_, data)| data.len()).sum();
+                let text = format!(
+                    "\n{} bytes were dropped here: a log may have {} (`max_log_bytes`) and the last {} \
+                     (`log_max_tail_size`). BLAKE3 of the dropped bytes: {}. The last {end} bytes follow.\n",
+                    cut.bytes, self.limit.head, self.limit.tail, cut.hash
+                );
+                log.write(&mut self.pieces, Origin::Header, text.into());
             }
-            batch.push(Persist::PutLog { fence, log: row(log.id, build, step, name, true) });
+            for (origin, data) in tail {
+                log.write(&mut self.pieces, origin, data);
+            }
+            log.recorded = true;
+            let hash = Some(Digest::from_bytes(*log.hash.finalize().as_bytes()));
+            let row = row(log.id, build, step, name, true);
+            batch.push(Persist::PutLog { fence, log: LogRow { ended: Some(now), hash, cut, ..row } });
         }
         self.drain_pieces(batch);
     }
@@ -184,6 +178,33 @@ impl LogBook {
             Persist::AppendLog { fence, build, log, offset, origin, data }
         }));
     }
+}
+
+impl Log {
+    /// Puts bytes behind the others. Answers what they take up while they wait.
+    fn write(&mut self, pieces: &mut Vec<Piece>, origin: Origin, data: Bytes) -> usize {
+        if data.is_empty() {
+            return 0;
+        }
+        if origin != Origin::Header {
+            self.hash.update(&data);
+        }
+        let offset = self.length;
+        self.length += data.len() as u64;
+        join(pieces, Piece { log: self.id, offset, origin, data })
+    }
+}
+
+/// What of a batch goes down when there is no room for logs: without their bytes, and without hashes that speak of
+/// them.
+pub(crate) fn without_logs(batch: &[Persist]) -> Vec<Persist> {
+    let rest = batch.iter().filter(|persist| !matches!(persist, Persist::AppendLog { .. }));
+    rest.cloned()
+        .map(|persist| match persist {
+            Persist::PutLog { fence, log } => Persist::PutLog { fence, log: LogRow { hash: None, ..log } },
+            other => other,
+        })
+        .collect()
 }
 
 /// Joins a piece to the one before it, if that costs no more than copying the smaller one. Answers what it
@@ -229,8 +250,8 @@ fn check_name(name: &str) -> Result<(), Failure> {
 mod tests {
     use super::*;
 
-    fn book(max: u64) -> LogBook {
-        LogBook::new(BuildId(1), StepId(2), Fence(3), max)
+    fn book(head: u64) -> LogBook {
+        LogBook::new(BuildId(1), StepId(2), Fence(3), Limit { head, tail: 0 })
     }
 
     fn append(book: &mut LogBook, name: &str, origin: Origin, text: &str) -> Result<Appended, Failure> {
@@ -240,7 +261,7 @@ mod tests {
     fn drained(book: &mut LogBook, finish: bool) -> Vec<String> {
         let mut batch = Vec::new();
         if finish {
-            book.finish(&mut batch)
+            book.finish(Timestamp(9), &mut batch)
         } else {
             book.drain(&mut batch)
         }
@@ -274,14 +295,33 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_beyond_the_limit_is_dropped_with_a_record_of_it() {
-        let mut book = book(3);
+    fn beginning_and_end_of_a_log_that_is_too_long_are_kept_with_a_record_of_the_rest() {
+        let mut book = LogBook::new(BuildId(1), StepId(2), Fence(3), Limit { head: 3, tail: 2 });
         append(&mut book, "stdio", Origin::Stdout, "abcde").unwrap();
-        append(&mut book, "stdio", Origin::Stdout, "f").unwrap();
-        let lines = drained(&mut book, true);
-        assert_eq!(lines[1], "0 Stdout abc");
-        let hash = Digest::of(b"def").to_string();
-        assert!(lines[2].contains("3 more bytes were dropped") && lines[2].contains(&hash), "{}", lines[2]);
+        append(&mut book, "stdio", Origin::Header, "f").unwrap();
+        append(&mut book, "stdio", Origin::Stderr, "gh").unwrap();
+        let mut batch = Vec::new();
+        book.finish(Timestamp(9), &mut batch);
+        let Persist::PutLog { log, .. } = &batch[0] else { panic!("{batch:?}") };
+        let hash = Digest::of(b"def");
+        assert_eq!(log.cut, Some(windlass_core::excerpt::Cut { at: 3, bytes: 3, hash }));
+        assert_eq!((log.hash, log.ended), (Some(Digest::of(b"abcgh")), Some(Timestamp(9))));
+        let pieces: Vec<_> = batch[1..]
+            .iter()
+            .map(|persist| match persist {
+                Persist::AppendLog { origin, data, .. } => (*origin, std::str::from_utf8(data).unwrap()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let [(Origin::Stdout, "abc"), (Origin::Header, record), (Origin::Stderr, "gh")] = pieces[..] else {
+            panic!("{pieces:?}")
+        };
+        assert!(record.contains("3 bytes were dropped") && record.contains(&hash.to_string()), "{record}");
+        assert!(
+            without_logs(&batch)
+                .iter()
+                .all(|persist| matches!(persist, Persist::PutLog { log, .. } if log.hash.is_none()))
+        );
     }
 
     #[test]
