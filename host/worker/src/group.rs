@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, getpgid, getpriority_pgrp, getpriority_process, kill_process_group, setpriority_pgrp,
+    Pid, Signal, getpriority_pgrp, getpriority_process, kill_process_group, setpriority_pgrp,
     setpriority_process,
 };
 
@@ -73,7 +73,7 @@ impl Group {
         let number = |entry: std::io::Result<std::fs::DirEntry>| {
             Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?)
         };
-        processes.filter_map(number).filter(|pid| getpgid(Some(*pid)) == Ok(self.leader)).collect()
+        processes.filter_map(number).filter(|pid| group_of(*pid) == Some(self.leader)).collect()
     }
 
     /// Kills what is left of the group, then reaps the leader. Blocks until the leader has ended.
@@ -98,6 +98,15 @@ impl Group {
             Err(error) => tracing::warn!(leader = ?self.leader, %error, "failed to signal a process group"),
         }
     }
+}
+
+/// The group of a process; none: it is gone, or it is a thread of the kernel, which has none.
+fn group_of(process: Pid) -> Option<Pid> {
+    let stat = std::fs::read(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    // The 5th field, counted from 1; the name before it may contain anything.
+    let group = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(2)?;
+    Pid::from_raw(group.parse().ok()?)
 }
 
 /// The signal of this name, with or without `SIG`.
@@ -154,10 +163,6 @@ mod tests {
         group.give_way(19);
     }
 
-    #[test]
-    fn signals_have_names_both_ways() {
-        assert_eq!(signal_named("TERM"), Some(Signal::TERM));
-        assert_eq!(signal_named("SIGINT"), Some(Signal::INT));
     /// Symptom: `nice -n 19 make` ran with nice 10 after a second, where the worker was root. Cause: the least nice of
     /// the group was looked at, and all were set. Cure: only those are set that give way less.
     #[test]
@@ -187,6 +192,10 @@ mod tests {
         group.reap(&mut child).expect("ours to wait for");
     }
 
+    #[test]
+    fn signals_have_names_both_ways() {
+        assert_eq!(signal_named("TERM"), Some(Signal::TERM));
+        assert_eq!(signal_named("SIGINT"), Some(Signal::INT));
         assert_eq!(signal_named("SIGNONSENSE"), None);
         assert_eq!(name_of(11), "SIGSEGV");
         assert_eq!(name_of(64), "signal 64");
