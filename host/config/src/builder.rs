@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use windlass_core::condition::{OF_BUILDS, OF_STEPS};
 use windlass_core::builder::{Builder, Merge, OnError, PolicyUse, StepSpec};
+use windlass_core::condition::{OF_BUILDS, OF_STEPS};
 use windlass_core::outcome::Outcome;
 use windlass_core::policy::HookKind;
 use windlass_core::properties::Properties;
@@ -148,7 +148,8 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         }
     }
     let mut listed = Listed { builder: &name, names: &mut *around.secrets, listed: &secrets };
-    let env = section.take(&["env"], report).map(|f| read_env(f, hooks, &mut listed, report)).unwrap_or_default();
+    let env =
+        section.take(&["env"], report).map(|f| read_env(f, hooks, &mut listed, report)).unwrap_or_default();
     let do_build_if = condition::take(&mut section, &["do_build_if"], &OF_BUILDS, hooks, report);
 
     let max_retries = read_max_retries(&mut section, report).unwrap_or(around.max_retries);

@@ -362,7 +362,10 @@ mod tests {
             File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
         }
         make_room(folder.path(), 50).unwrap();
-        assert_eq!(["small", "large", "new"].map(|name| folder.path().join(name).exists()), [true, false, true]);
+        assert_eq!(
+            ["small", "large", "new"].map(|name| folder.path().join(name).exists()),
+            [true, false, true]
+        );
     }
 
     #[test]

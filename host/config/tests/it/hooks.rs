@@ -10,11 +10,18 @@ use windlass_core::value::{Pair, Value};
 
 pub struct Hooks;
 
-const KNOWN: [(HookKind, &str, &str); 22] = [
+const KNOWN: [(HookKind, &str, &str); 29] = [
     (HookKind::SlaveCommand, "windlass", "shell"),
     (HookKind::SlaveCommand, "windlass", "mkdir"),
     (HookKind::SlaveCommand, "windlass", "rmdir"),
     (HookKind::SlaveCommand, "windlass", "stat"),
+    (HookKind::SlaveCommand, "windlass", "cpdir"),
+    (HookKind::SlaveCommand, "windlass", "rmfile"),
+    (HookKind::SlaveCommand, "windlass", "glob"),
+    (HookKind::SlaveCommand, "windlass", "listdir"),
+    (HookKind::SlaveCommand, "windlass", "upload-file"),
+    (HookKind::SlaveCommand, "windlass", "upload-directory"),
+    (HookKind::SlaveCommand, "windlass", "download-file"),
     (HookKind::BuildStep, "windlass", "shell-command"),
     (HookKind::BuildStep, "windlass", "git"),
     (HookKind::BuildStep, "windlass", "compile"),
@@ -77,9 +84,8 @@ fn options(hook: &str) -> Vec<Pair> {
 /// The schemas of the bundled hooks, as their plugins give them.
 fn schema(hook: &str) -> Option<Json> {
     let given = match hook {
-        "windlass:shell-command" => bundled("steps/src/shell-command.schema.json"),
-        "windlass:compile" => bundled("steps/src/compile.schema.json"),
-        "windlass:test" => bundled("steps/src/test.schema.json"),
+        "windlass:shell-command" => runs_a_program(json!(["command"])),
+        "windlass:compile" | "windlass:test" => runs_a_program(json!([])),
         "windlass:git" => bundled("steps/src/git.schema.json"),
         "windlass:working-hours" => bundled("working-hours/src/working-hours.schema.json"),
         "windlass:by-repository" => json!({
@@ -106,6 +112,27 @@ fn schema(hook: &str) -> Option<Json> {
 }
 
 fn bundled(file: &str) -> Json {
+    serde_json::from_str(&text_of(file)).unwrap()
+}
+
+/// What steps that run a program have in common, and `command`, which each of them puts in front.
+fn runs_a_program(required: Json) -> Json {
+    let common: Json =
+        serde_json::from_str(&format!("{{{}}}", text_of("steps/src/shell.properties"))).unwrap();
+    let mut schema = json!({
+        "type": "object", "additionalProperties": false, "required": required, "properties": common,
+    });
+    schema["properties"]["command"] = json!({
+        "x-no-secrets": "every process can read a command line; put it into `env`, and name the variable in the command, or into `initial_stdin`",
+        "oneOf": [
+            { "type": "string", "minLength": 1 },
+            { "type": "array", "items": { "type": ["string", "number", "boolean", "array", "null"] }, "minItems": 1 },
+        ],
+    });
+    schema
+}
+
+fn text_of(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/guests").join(file);
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    std::fs::read_to_string(path).unwrap()
 }

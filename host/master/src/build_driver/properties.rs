@@ -43,7 +43,11 @@ pub(super) fn of(sources: &Sources<'_>) -> Properties {
 }
 
 /// What templates know of the worker: what it says of itself, its name, and the operator's word on it.
-pub(super) fn of_worker(name: &str, worker: Option<&Worker>, connected: Option<&ConnectedWorker>) -> Properties {
+pub(super) fn of_worker(
+    name: &str,
+    worker: Option<&Worker>,
+    connected: Option<&ConnectedWorker>,
+) -> Properties {
     let mut properties = Properties::default();
     let mut set = |name: &str, value: Value| properties.set(name, value, "Worker");
     if let Some(ConnectedWorker { version, facts, .. }) = connected {
@@ -139,7 +143,17 @@ mod tests {
         let text = |name: &str| properties.get(name).map(Value::to_text).unwrap_or_default();
         assert_eq!(
             ["a", "b", "c", "d", "e", "buildername", "branch", "revision", "builddir"].map(text),
-            ["config", "builder", "first", "worker", "builder's default", &row.builder, "dev", "", &builder.builddir]
+            [
+                "config",
+                "builder",
+                "first",
+                "worker",
+                "builder's default",
+                &row.builder,
+                "dev",
+                "",
+                &builder.builddir
+            ]
         );
         assert_eq!(properties.source("buildername"), Some("Build"));
     }

@@ -484,7 +484,10 @@ async fn whose_upstream_ends_well_builds_its_source_further() {
         flow.complete(Outcome::Success).await;
     }
     let buildset = flow.store.buildset(BuildsetId(2)).unwrap().unwrap();
-    assert_eq!((buildset.submitter.as_str(), buildset.reason.as_str()), ("d", "scheduler d: s ended as success"));
+    assert_eq!(
+        (buildset.submitter.as_str(), buildset.reason.as_str()),
+        ("d", "scheduler d: s ended as success")
+    );
     assert_eq!(buildset.stamps, flow.store.buildset(BuildsetId(1)).unwrap().unwrap().stamps);
     flow.stop().await;
 }
@@ -518,7 +521,9 @@ async fn what_ended_upstream_while_the_master_was_down_is_followed_once() {
     flow.poll().await;
     let other = world.config.schedulers.len();
     assert_eq!((flow.notes(), other), (1, 2));
-    let config = repository.poller("") + &scheduler("s", "'b1'", "") + &scheduler("t", "'b1'", "")
+    let config = repository.poller("")
+        + &scheduler("s", "'b1'", "")
+        + &scheduler("t", "'b1'", "")
         + &DOWNSTREAM.replace("'s'", "'t'");
     flow.intake.configure(place.world(&config)).await;
     flow.followed().await;
