@@ -4,6 +4,7 @@
 
 mod author;
 mod cli;
+mod commands;
 mod demo;
 mod flow;
 mod git;

@@ -1,0 +1,91 @@
+//! `shell`: what is run, with which variables and input, and what becomes of its output.
+
+use super::row::Given::{Dir, File};
+use super::row::Left::Text;
+use super::row::Then::{Err, Fails, Log, Out, OutLen, Rc, Says, SaysNot};
+use super::row::{Row, shell};
+
+pub const ROWS: &[Row] = &[
+    // What is run.
+    shell("a text is one for /bin/sh", r#"{"command": "echo a | tr a b"}"#, &[Says("$ echo a | tr a b\n"), Out("b\n"), Says("exit code 0"), Rc(0)]),
+    shell("a list is run as it is", r#"{"command": ["echo", "a  b", "$HOME", "*"]}"#, &[Says("$ echo 'a  b' '$HOME' '*'\n"), Out("a  b $HOME *\n"), Rc(0)]),
+    shell("the exit code is the rc", r#"{"command": "exit 3"}"#, &[Says("exit code 3"), Rc(3)]),
+    shell("an exit code has 8 bits", r#"{"command": "exit 255"}"#, &[Rc(255)]),
+    shell("a program that says nothing has no output", r#"{"command": ["true"]}"#, &[Rc(0)]),
+    shell("a missing program is a failure", r#"{"command": ["no-such-program"]}"#, &[Says("could not start it"), Fails("spawn-failed", "no-such-program")]),
+    shell("so is a missing file", r#"{"command": ["./nothing"], "workdir": "{row}"}"#, &[Fails("spawn-failed", "./nothing")]),
+    shell("so is a directory", r#"{"command": ["./d"], "workdir": "{row}"}"#, &[Fails("spawn-failed", "./d")]).given(&[Dir("d")]),
+    shell("so is a file that is no program", r#"{"command": ["./f"], "workdir": "{row}"}"#, &[Fails("spawn-failed", "./f")]).given(&[File("f", "text")]),
+    // Its arguments, checked before anything starts.
+    shell("a command is needed", r#"{}"#, &[Fails("bad-argument", "command")]),
+    shell("an empty text is none", r#"{"command": ""}"#, &[Fails("bad-argument", "command")]),
+    shell("nor is an empty list", r#"{"command": []}"#, &[Fails("bad-argument", "command")]),
+    shell("nor is a number", r#"{"command": 3}"#, &[Fails("bad-argument", "")]),
+    shell("an unknown argument is refused", r#"{"command": "true", "comand": "false"}"#, &[Fails("bad-argument", "comand")]),
+    shell("no limit is negative", r#"{"command": "true", "max_time": -1}"#, &[Fails("bad-argument", "max_time")]),
+    shell("no limit of silence is 0", r#"{"command": "true", "timeout": 0}"#, &[Fails("bad-argument", "timeout")]),
+    shell("no limit of lines is 0", r#"{"command": "true", "max_lines": 0}"#, &[Fails("bad-argument", "max_lines")]),
+    shell("a signal has a name that exists", r#"{"command": "true", "interrupt_signal": "HOP"}"#, &[Fails("bad-argument", "signal")]),
+    shell("a log has a name", r#"{"command": "true", "log": ""}"#, &[Fails("bad-argument", "log")]),
+    shell("one log is not of two things", r#"{"command": "true", "logfiles": {"stdio": "f"}}"#, &[Fails("bad-argument", "stdio")]),
+    // Where it runs.
+    shell("its directory is made", r#"{"command": "echo ${PWD##*/}; echo here > f", "workdir": "{row}/new/deep"}"#, &[Says("  in {row}/new/deep\n"), Out("deep\n"), Rc(0)]).leaves(&[Text("new/deep/f", "here\n")]),
+    shell("its directory may stand already", r#"{"command": "cat f", "workdir": "{row}"}"#, &[Out("old\n"), Rc(0)]).given(&[File("f", "old\n")]),
+    shell("PWD is where it runs, whatever is asked for", r#"{"command": "test \"$PWD\" = \"$(pwd)\"", "workdir": "{row}", "env": {"PWD": "/"}}"#, &[Rc(0)]),
+    shell("no directory lies above", r#"{"command": "true", "workdir": "../x"}"#, &[Fails("bad-argument", "..")]),
+    shell("none is absolute", r#"{"command": "true", "workdir": "/tmp"}"#, &[Fails("bad-argument", "absolute")]),
+    shell("a file is none", r#"{"command": "true", "workdir": "{row}/f"}"#, &[Fails("io", "something else stands there")]).given(&[File("f", "")]),
+    // Its variables.
+    shell("a variable is set", r#"{"command": "echo $A", "env": {"A": "a b"}}"#, &[Out("a b\n"), Rc(0)]),
+    shell("null unsets one", r#"{"command": "echo ${HOME-none}", "env": {"HOME": null}}"#, &[Out("none\n"), Rc(0)]),
+    shell("an empty one is set", r#"{"command": "echo ${A-none}", "env": {"A": ""}}"#, &[Out("\n"), Rc(0)]),
+    shell("a list is joined as a path", r#"{"command": "echo $A", "env": {"A": ["/a", "/b", "/c"]}}"#, &[Out("/a:/b:/c\n"), Rc(0)]),
+    shell("a value names the worker's own", r#"{"command": "test \"$A\" = \"<$HOME>\" && echo same", "env": {"A": "<${HOME}>"}}"#, &[Out("same\n"), Rc(0)]),
+    shell("what the worker has not is nothing", r#"{"command": "echo $A", "env": {"A": "<${NOT_THERE}>"}}"#, &[Out("<>\n"), Rc(0)]),
+    shell("what is no name stays as it is", r#"{"command": "echo \"$A\"", "env": {"A": "$HOME ${a-b} ${"}}"#, &[Out("$HOME ${a-b} ${\n"), Rc(0)]),
+    shell("one that is set does not name another that is set", r#"{"command": "echo \"$B\"", "env": {"A": "a", "B": "<${A}>"}}"#, &[Out("<>\n"), Rc(0)]),
+    shell("a search path goes on with the worker's", r#"{"command": "case $PATH in /mine:/*) echo yes;; esac", "env": {"PATH": ["/mine", "${PATH}"]}}"#, &[Out("yes\n"), Rc(0)]),
+    shell("PYTHONPATH has no empty part where the worker has none", r#"{"command": "echo $PYTHONPATH", "env": {"PYTHONPATH": ["/a"]}}"#, &[Out("/a\n"), Rc(0)]),
+    shell("a value is a text", r#"{"command": "true", "env": {"A": 1}}"#, &[Fails("bad-argument", "")]),
+    shell("a name has no =", r#"{"command": "true", "env": {"A=B": "1"}}"#, &[Fails("bad-argument", "A=B")]),
+    shell("the log shows the variables, sorted", r#"{"command": "true", "env": {"B_2": "two", "B_1": "one"}}"#, &[Says("  environment:\n"), Says("    B_1=one\n    B_2=two\n"), Rc(0)]),
+    shell("and does not if that is not wanted", r#"{"command": "true", "log_environ": false}"#, &[SaysNot("environment"), Rc(0)]),
+    // Its input.
+    shell("without an input its end is read", r#"{"command": "cat; echo end"}"#, &[Out("end\n"), Rc(0)]),
+    shell("an input is read to its end", r#"{"command": "cat", "initial_stdin": "one\ntwo"}"#, &[Says("  7 bytes of input\n"), Out("one\ntwo"), Rc(0)]),
+    shell("an input is UTF-8", r#"{"command": "wc -c", "initial_stdin": "ä€"}"#, &[Says("  5 bytes of input\n"), Out("5\n"), Rc(0)]),
+    shell("an input need not be read", r#"{"command": "exec 0<&-; echo well", "initial_stdin": "unread"}"#, &[Out("well\n"), Rc(0)]),
+    shell("an empty input is one", r#"{"command": "wc -c", "initial_stdin": "", "pty": true}"#, &[Says("  0 bytes of input\n"), Out("0\n"), Rc(0)]),
+    // Its terminal.
+    shell("without a terminal there is none", r#"{"command": "test -t 0 || test -t 1 || test -t 2"}"#, &[Rc(1)]),
+    shell("with one all three streams are", r#"{"command": "test -t 0 && test -t 1 && test -t 2", "pty": true}"#, &[Says("  in a terminal\n"), Rc(0)]),
+    shell("it is the controlling one", r#"{"command": "exec 3<>/dev/tty && test -t 3", "pty": true}"#, &[Rc(0)]),
+    shell("an input switches it off", r#"{"command": "test -t 0", "pty": true, "initial_stdin": "x"}"#, &[SaysNot("terminal"), Rc(1)]),
+    shell("its input has an end", r#"{"command": "cat; exit 4", "pty": true}"#, &[Rc(4)]),
+    shell("what is written to it is standard output", r#"{"command": "printf out >&2", "pty": true}"#, &[Out("out"), Rc(0)]),
+    shell("its variables are those of the command", r#"{"command": "test \"$A\" = a", "pty": true, "env": {"A": "a"}}"#, &[Rc(0)]),
+    // Its output.
+    shell("standard error is told apart", r#"{"command": "echo oops >&2"}"#, &[Err("oops\n"), Rc(0)]),
+    shell("streams that follow each other are in order", r#"{"command": "echo out; sleep 0.3; echo err >&2; sleep 0.3; echo out again"}"#, &[Out("out\n"), Err("err\n"), Out("out again\n"), Rc(0)]),
+    shell("a last line needs no end", r#"{"command": "printf 'one\\ntwo'"}"#, &[Out("one\ntwo"), Rc(0)]),
+    shell("a line in pieces is one line", r#"{"command": "printf he; sleep 0.1; printf ll; sleep 0.1; echo o"}"#, &[Out("hello\n"), Rc(0)]),
+    shell("empty lines are lines", r#"{"command": "echo; echo; echo a"}"#, &[Out("\n\na\n"), Rc(0)]),
+    shell("a NUL is a byte like others", r#"{"command": "printf 'a\\0b\\n'"}"#, &[Out("a\0b\n"), Rc(0)]),
+    shell("a step reads what is not UTF-8 as replaced", r#"{"command": "printf 'a\\377b\\n'"}"#, &[Out("a\u{fffd}b\n"), Rc(0)]),
+    shell("a character in pieces is whole", r#"{"command": "printf '\\303'; sleep 0.1; printf '\\244\\n'"}"#, &[Out("ä\n"), Rc(0)]),
+    shell("many lines arrive", r#"{"command": "seq 20000"}"#, &[OutLen(108_894), Rc(0)]),
+    shell("a stream that is not wanted does not come", r#"{"command": "echo out; echo err >&2", "want_stdout": false}"#, &[Err("err\n"), Rc(0)]),
+    shell("nor does the other", r#"{"command": "echo out; echo err >&2", "want_stderr": false}"#, &[Out("out\n"), Rc(0)]),
+    shell("nor do both", r#"{"command": "echo out; echo err >&2; exit 5", "want_stdout": false, "want_stderr": false}"#, &[Rc(5)]),
+    shell("output goes to the log that is named", r#"{"command": "echo x", "log": "other"}"#, &[Log("other", "x\n"), Rc(0)]),
+    // Files that it writes.
+    shell("a file is a log of its own", r#"{"command": "echo x > f", "workdir": "{row}", "logfiles": {"extra": "f"}}"#, &[Says("  follows f in the log extra\n"), Log("extra", "x\n"), Rc(0)]),
+    shell("several files are several logs", r#"{"command": "echo x > f; sleep 0.6; mkdir d; echo y > d/g", "workdir": "{row}", "logfiles": {"extra": "f", "other": "d/g"}}"#, &[Log("extra", "x\n"), Log("other", "y\n"), Rc(0)]),
+    shell("a file that never comes is no error", r#"{"command": "true", "workdir": "{row}", "logfiles": {"extra": "f"}}"#, &[Rc(0)]),
+    shell("a file from before that stays as it is is left alone", r#"{"command": "cat f > /dev/null", "workdir": "{row}", "logfiles": {"extra": "f"}}"#, &[Rc(0)]).given(&[File("f", "old\n")]),
+    shell("one that grows is read from its beginning", r#"{"command": "echo new >> f", "workdir": "{row}", "logfiles": {"extra": {"filename": "f"}}}"#, &[Log("extra", "old\nnew\n"), Rc(0)]).given(&[File("f", "old\n")]),
+    shell("or from where it ended", r#"{"command": "echo new >> f", "workdir": "{row}", "logfiles": {"extra": {"filename": "f", "follow": true}}}"#, &[Log("extra", "new\n"), Rc(0)]).given(&[File("f", "old\n")]),
+    shell("a file that is not UTF-8 is read as output is", r#"{"command": "printf 'a\\377\\n' > f", "workdir": "{row}", "logfiles": {"extra": "f"}}"#, &[Log("extra", "a\u{fffd}\n"), Rc(0)]),
+    shell("no file lies elsewhere", r#"{"command": "true", "logfiles": {"extra": "/etc/passwd"}}"#, &[Fails("bad-argument", "/etc/passwd")]),
+    shell("nor above", r#"{"command": "true", "logfiles": {"extra": "../f"}}"#, &[Fails("bad-argument", "..")]),
+];
