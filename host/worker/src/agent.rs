@@ -25,6 +25,7 @@ use crate::options::{Event, Exit, Options, WorkerError};
 use crate::orphans::{Ended, Orphans};
 use crate::outgoing::Outgoing;
 use crate::spool::{Limits, Spool};
+use crate::transfer::Transfers;
 
 /// After the last command has ended: what the master has to acknowledge, it does at once or not at all.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -60,6 +61,7 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
         prepared.await.expect("preparing returns its errors and does not panic")?;
     let spool = Spool::new(&home.spool, Limits::default());
     let outgoing = Arc::new(Outgoing::default());
+    let transfers = Transfers::new(Arc::clone(&outgoing));
     let (commands, owner) = Commands::spawn(Parts {
         runtime,
         components,
@@ -68,9 +70,10 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
         builds: home.builds.clone(),
         allow: file.allow.clone(),
         machine,
+        transfers: Arc::clone(&transfers),
         on_event: Arc::clone(&options.on_event),
     });
-    let agent = Agent { file, options, token, home, spool, outgoing, commands };
+    let agent = Agent { file, options, token, home, spool, outgoing, transfers, commands };
     let ended = agent.stay().await;
     let Agent { commands, home, .. } = agent;
     drop(commands);
@@ -87,6 +90,7 @@ struct Agent {
     home: Home,
     spool: Arc<Spool>,
     outgoing: Arc<Outgoing>,
+    transfers: Arc<Transfers>,
     commands: Commands,
 }
 
@@ -107,7 +111,8 @@ impl Agent {
 
     /// `Ok` only after [`Outgoing::close`].
     async fn stay_connected(&self) -> Result<(), WorkerError> {
-        let ends = Ends { commands: &self.commands, spool: &self.spool, outgoing: &self.outgoing };
+        let Agent { commands, spool, outgoing, transfers, .. } = self;
+        let ends = Ends { commands, spool, outgoing, transfers };
         let mut attempt = 0;
         loop {
             let master = self.file.master.clone();
@@ -124,6 +129,7 @@ impl Agent {
                 Err(error) => error,
             };
             self.outgoing.set_linked(false);
+            self.transfers.unlinked();
             let name = &self.file.name;
             match error {
                 LinkError::Left => return Ok(()),

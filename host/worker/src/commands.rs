@@ -29,6 +29,7 @@ use crate::outgoing::Outgoing;
 use crate::port::{Context, GRACE, Port};
 use crate::secret;
 use crate::spool::{CommandSpool, Spool};
+use crate::transfer::Transfers;
 
 /// What commands are made of.
 pub struct Parts {
@@ -46,6 +47,8 @@ pub struct Parts {
     pub allow: Allow,
     /// What commands share.
     pub machine: Arc<Machine>,
+    /// Files under way.
+    pub transfers: Arc<Transfers>,
     /// Called with what a person would want to see.
     pub on_event: Arc<dyn Fn(Event) + Send + Sync>,
 }
@@ -396,6 +399,7 @@ impl Owner {
             grants: Grants::new(hook, digest, asked, granted, &self.parts.allow, bundled),
             mark: self.parts.machine.orphans.mark(&uid.0),
             machine: Arc::clone(&self.parts.machine),
+            transfers: Arc::clone(&self.parts.transfers),
             env: start.env.clone(),
             secrets,
             spool: Arc::clone(&entry.spool),

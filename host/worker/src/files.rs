@@ -143,7 +143,7 @@ pub fn write(root: &Root, path: &str, data: &[u8]) -> Result<(), Failure> {
 }
 
 /// A file that was opened, if it is one with contents.
-fn regular(file: OwnedFd, path: &str) -> Result<(File, Stat), Failure> {
+pub fn regular(file: OwnedFd, path: &str) -> Result<(File, Stat), Failure> {
     let stat = rustix::fs::fstat(&file).map_err(|error| failure(error, path))?;
     if FileType::from_raw_mode(stat.st_mode).is_file() {
         Ok((File::from(file), stat))
@@ -163,15 +163,19 @@ fn entry(path: String, stat: &Stat) -> FileEntry {
         FileType::Symlink => FileKind::Link,
         _ => FileKind::Other,
     };
-    let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
-    let modified = Timestamp(seconds.saturating_mul(1_000).saturating_add(stat.st_mtime_nsec / 1_000_000));
     FileEntry {
         path,
         kind,
         size: u64::try_from(stat.st_size).unwrap_or_default(),
         mode: stat.st_mode & 0o7777,
-        modified,
+        modified: Timestamp(modified_ms(stat)),
     }
+}
+
+/// When the contents of a file changed last, in milliseconds since 1970.
+pub fn modified_ms(stat: &Stat) -> u64 {
+    let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
+    seconds.saturating_mul(1_000).saturating_add(stat.st_mtime_nsec / 1_000_000)
 }
 
 #[cfg(test)]

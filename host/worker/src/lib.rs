@@ -9,6 +9,7 @@
 //! - `port`: what a running component may do here, with `grant` before it, and `child`, `files` and `tree`
 //!   behind it
 //! - `follow`: files that grow into logs; `terminal`: a terminal in the place of pipes
+//! - `transfer`: files under way to and from the master
 //! - `orphans`: what left its command's process group, and ends with the command all the same
 //!
 //! Deliberately absent: what a command *means*. A worker knows processes, files and logs; `shell` and
@@ -44,6 +45,7 @@ mod proc;
 mod secret;
 mod spool;
 mod terminal;
+mod transfer;
 mod tree;
 mod work;
 

@@ -18,6 +18,7 @@ use windlass_protocol::message::{Hello, ToMaster, ToWorker};
 use crate::commands::Commands;
 use crate::outgoing::Outgoing;
 use crate::spool::Spool;
+use crate::transfer::Transfers;
 
 /// From the first packet to the welcome.
 const GREETING: Duration = Duration::from_secs(20);
@@ -74,6 +75,8 @@ pub struct Ends<'a> {
     pub spool: &'a Spool,
     /// Control messages.
     pub outgoing: &'a Outgoing,
+    /// Files under way.
+    pub transfers: &'a Transfers,
 }
 
 /// Connects and says hello.
@@ -95,10 +98,11 @@ async fn greet(address: &str, hello: Hello, ends: Ends<'_>) -> Result<Link, Link
     flush(&mut sink).await?;
     let mut decoder = Decoder::default();
     match receive(&mut stream, &mut decoder).await? {
-        ToWorker::Welcome { protocol, features: _, commands, keepalive_ms } => {
+        ToWorker::Welcome { protocol, features, commands, keepalive_ms } => {
             check_welcome(protocol).map_err(LinkError::Version)?;
             ends.outgoing.set_linked(true);
             ends.commands.welcome(commands).await;
+            ends.transfers.linked(&features);
             let keepalive = Duration::from_millis(keepalive_ms.max(1));
             Ok(Link { sink, stream, decoder, keepalive })
         }
@@ -158,9 +162,10 @@ async fn read(
             ToWorker::Bye { reason } => return LinkError::Bye { reason },
             ToWorker::Refused { code, message, retry } => return LinkError::Refused { code, message, retry },
             ToWorker::Welcome { .. } => return LinkError::Unexpected { what: "a second welcome" },
-            ToWorker::Ready { .. } | ToWorker::Part { .. } | ToWorker::Taken { .. } | ToWorker::Over { .. } => {
-                return LinkError::Unexpected { what: "a part of a file" };
-            }
+            ToWorker::Ready { transfer, received } => ends.transfers.on_ready(&transfer, received),
+            ToWorker::Part { transfer, number, part } => ends.transfers.on_part(&transfer, number, part),
+            ToWorker::Taken { transfer, number } => ends.transfers.on_taken(&transfer, number),
+            ToWorker::Over { transfer, how } => ends.transfers.on_over(&transfer, how),
         }
     }
 }
@@ -202,6 +207,7 @@ async fn write(mut sink: Sink, ends: Ends<'_>) -> LinkError {
             tokio::select! {
                 () = ends.spool.wait() => {}
                 () = ends.outgoing.wait() => {}
+                () = ends.transfers.wait() => {}
             }
         } else if let Some(frames) = lanes.pop()
             && let Err(error) = feed(&mut sink, frames).await
@@ -216,11 +222,16 @@ fn fill(lanes: &mut Lanes<Frames>, ends: Ends<'_>) -> Result<(), LinkError> {
     for message in ends.outgoing.take() {
         lanes.push_control(codec::encode(&message).map_err(LinkError::Encode)?);
     }
-    while lanes.has_room()
-        && let Some(frames) = ends.spool.next()
-    {
-        let bytes = frames.bytes();
-        lanes.push_bulk(frames, bytes);
+    while lanes.has_room() {
+        // What commands say and files that they send take turns.
+        let next = [ends.spool.next(), ends.transfers.next()];
+        if next.iter().all(Option::is_none) {
+            break;
+        }
+        for frames in next.into_iter().flatten() {
+            let bytes = frames.bytes();
+            lanes.push_bulk(frames, bytes);
+        }
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ use crate::grant::{Exec, Grants};
 use crate::machine::{Extent, MAX_PROCESSES, Machine};
 use crate::secret::Secrets;
 use crate::spool::CommandSpool;
+use crate::transfer::Transfers;
 use crate::tree;
 use crate::work::Work;
 
@@ -55,6 +56,8 @@ pub struct Context {
     pub grants: Grants,
     /// What it shares with other commands.
     pub machine: Arc<Machine>,
+    /// Files under way.
+    pub transfers: Arc<Transfers>,
     /// Marks its children.
     pub mark: String,
     /// The builder's variables.

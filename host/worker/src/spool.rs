@@ -194,6 +194,11 @@ struct Spill {
 }
 
 impl CommandSpool {
+    /// The command.
+    pub fn uid(&self) -> &CommandUid {
+        &self.uid
+    }
+
     /// Appends bytes to a log. Never waits: ask [`CommandSpool::has_room`] before.
     pub fn log(self: &Arc<Self>, log: &str, origin: Origin, mut data: Bytes) {
         while !data.is_empty() {

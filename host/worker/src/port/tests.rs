@@ -67,6 +67,7 @@ fn world_of(folder: tempfile::TempDir, programs: &str, secrets: Vec<Secret>, usa
         ),
         mark: orphans.mark("c0"),
         machine: Arc::new(Machine::new(own, private, orphans)),
+        transfers: crate::transfer::Transfers::new(Default::default()),
         env: vec![("BUILDER".into(), "b".into())],
         secrets: Secrets::new(secrets).unwrap(),
         spool: command,
