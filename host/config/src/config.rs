@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use windlass_core::artifact::Keep;
 use windlass_core::builder::{Builder, PolicyUse};
 pub use windlass_core::change::ChangeFilter;
 use windlass_core::decision::Budget;
@@ -47,6 +48,8 @@ pub struct Master {
     pub logs: Logs,
     /// How many records of decisions are kept.
     pub decisions: Budget,
+    /// How long artifacts are kept.
+    pub artifacts: Keep,
 }
 
 /// A secret, without its value.
@@ -84,6 +87,8 @@ pub struct Fixed {
     pub state_dir: PathBuf,
     /// Plugins folder. Relative to the configuration's directory.
     pub plugins_dir: PathBuf,
+    /// Folder with files that every build may download. Relative to the configuration's directory.
+    pub public_dir: PathBuf,
 }
 
 /// A worker as the master knows it.

@@ -19,7 +19,18 @@ pub(crate) fn bundled() -> Grants {
     let (shell, mut scopes) = everything("windlass:shell", "exec");
     // Which builder may use which secret is said by the builder; this is what puts it in.
     scopes.insert("secret".to_owned(), vec!["*".to_owned()]);
-    let files = ["mkdir", "rmdir", "cpdir", "rmfile", "stat", "glob", "listdir"];
+    let files = [
+        "mkdir",
+        "rmdir",
+        "cpdir",
+        "rmfile",
+        "stat",
+        "glob",
+        "listdir",
+        "upload-file",
+        "upload-directory",
+        "download-file",
+    ];
     let files = files.map(|hook| everything(&format!("windlass:{hook}"), "files"));
     files.into_iter().chain([(shell, scopes)]).collect()
 }

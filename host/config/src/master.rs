@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use windlass_core::artifact::Keep;
 use windlass_core::build::MAX_RETRIES;
 use windlass_core::decision::Budget;
 use windlass_core::keeping::Method;
@@ -96,6 +97,7 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
     let step_deadline_ms = step_deadline_ms.and_then(|f| builder::read_deadline(f, report)).unwrap_or(DAY_MS);
     let logs = read_logs(section.take(&["logs"], report), report);
     let decisions = read_decisions(section.take(&["decisions"], report), report);
+    let artifacts = read_artifacts(section.take(&["artifacts"], report), report);
     section.finish(report);
     secrets::check_elsewhere(root, report);
 
@@ -126,6 +128,7 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         step_deadline_ms,
         logs,
         decisions,
+        artifacts,
     }
 }
 
@@ -151,6 +154,7 @@ fn read_fixed(field: Option<Field<'_>>, report: &mut Report) -> Fixed {
     let listen = take(&["listen"], report);
     let state_dir = take(&["state_dir"], report);
     let plugins_dir = take(&["plugins_dir"], report);
+    let public_dir = take(&["public_dir"], report);
     if let Some(section) = section {
         section.finish(report);
     }
@@ -158,8 +162,9 @@ fn read_fixed(field: Option<Field<'_>>, report: &mut Report) -> Fixed {
         PathBuf::from(field.and_then(|f| f.name(report)).unwrap_or(usual))
     };
     let (state_dir, plugins_dir) = (path(state_dir, "state"), path(plugins_dir, "plugins"));
+    let public_dir = path(public_dir, "public");
     let listen = listen.and_then(|f| read_address(f, report)).unwrap_or("127.0.0.1:9989").to_owned();
-    Fixed { listen, state_dir, plugins_dir }
+    Fixed { listen, state_dir, plugins_dir, public_dir }
 }
 
 /// `host:port`. Only its form is checked: a name is looked up when the master listens.
@@ -303,6 +308,18 @@ fn read_decisions(field: Option<Field<'_>>, report: &mut Report) -> Budget {
         max_bytes: max_bytes.unwrap_or(usual.max_bytes),
         max_age_ms: max_age_ms.unwrap_or(usual.max_age_ms),
     }
+}
+
+/// `[artifacts]`: how long they are kept.
+fn read_artifacts(field: Option<Field<'_>>, report: &mut Report) -> Keep {
+    let mut section = field.and_then(|f| f.section("[artifacts]", report));
+    let mut take = |names, report: &mut Report| section.as_mut().and_then(|s| s.take(names, report));
+    let max_bytes = take(&["max_bytes"], report).and_then(|f| f.size(report));
+    let max_age_ms = take(&["max_age"], report).and_then(|f| f.duration_ms(report));
+    if let Some(section) = section {
+        section.finish(report);
+    }
+    Keep { max_bytes, max_age_ms }
 }
 
 /// What is allowed and probably not meant.

@@ -117,6 +117,7 @@ pub fn diff(old: &Master, new: &Master) -> Plan {
     refuse("master.listen", &old.fixed.listen, &new.fixed.listen);
     refuse("master.state_dir", &old.fixed.state_dir.display(), &new.fixed.state_dir.display());
     refuse("master.plugins_dir", &old.fixed.plugins_dir.display(), &new.fixed.plugins_dir.display());
+    refuse("master.public_dir", &old.fixed.public_dir.display(), &new.fixed.public_dir.display());
     // The store keeps the limit that it was opened with.
     if old.logs.max_bytes != new.logs.max_bytes {
         let shown = |limit: Option<u64>| limit.map(|bytes| bytes.to_string());
@@ -210,6 +211,7 @@ fn settings(master: &Master) -> Things {
         // Steps that start from then on go by it; the limit of all logs is refused above.
         ("logs".to_owned(), logs(&master.logs)),
         ("decisions".to_owned(), json!(master.decisions)),
+        ("artifacts".to_owned(), json!(master.artifacts)),
     ]);
     things.insert("properties".to_owned(), properties(&master.properties));
     things
