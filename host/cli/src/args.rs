@@ -199,6 +199,25 @@ pub enum Command {
         #[arg(long, value_name = "NUMBER")]
         tail: Option<u64>,
     },
+    /// List what a build left with the master: files and trees, with size and hash
+    Artifacts {
+        /// The build's number
+        build: u64,
+    },
+    /// Fetch an artifact of a build
+    #[command(after_help = "Examples:\n  windlass artifact 12 app.tar.gz -o app.tar.gz\n  \
+                            windlass artifact 12 site                 what stands in the tree\n  \
+                            windlass artifact 12 site -o copy         all of it\n  \
+                            windlass artifact 12 site/index.html | less")]
+    Artifact {
+        /// The build's number
+        build: u64,
+        /// The artifact's name, or a path in one that is a tree
+        name: String,
+        /// Where it goes; a tree makes a new folder [default: standard output]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Load the configuration and the plugins anew, all or nothing
     ///
     /// Running builds keep the components that they started with. On any fault everything stays as

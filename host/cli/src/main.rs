@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod args;
+mod artifacts;
 mod check;
 mod compile;
 mod daemon;
@@ -122,6 +123,10 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Logs { build, step, log, follow, first, lines, tail } => {
             let wanted = logs::Wanted { build, step, log, follow, first, lines, tail };
             logs::logs(&client()?, &wanted, json).await
+        }
+        Command::Artifacts { build } => artifacts::list(&client()?, build, json).await,
+        Command::Artifact { build, name, output } => {
+            artifacts::fetch(&client()?, build, &name, output.as_deref(), json).await
         }
         Command::Reconfig { plan } => order::reconfig(&client()?, plan, json).await,
         Command::Poll => order::poll(&client()?, json).await,

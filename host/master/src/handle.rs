@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use windlass_core::id::{BuildId, BuildsetId, RequestId};
 use windlass_store::{BuildFilter, CommitError, ReadError};
 
+use crate::artifacts::{self, ArtifactContent, ArtifactError};
 use crate::build_driver::StopStep;
 use crate::events::Listener;
 use crate::force::{self, ForceError};
@@ -248,6 +249,21 @@ impl Handle {
         logs::follow(&self.0.store, BuildId(build), step, log, offset, max_bytes).await
     }
 
+    /// The artifacts of a build, by name.
+    pub fn artifacts(&self, build: u64) -> Result<Vec<view::Artifact>, ArtifactError> {
+        artifacts::list(&self.0.store, build)
+    }
+
+    /// An artifact of a build, or a file in one that is a tree.
+    pub async fn open_artifact(
+        &self,
+        build: u64,
+        name: &str,
+    ) -> Result<(view::Artifact, ArtifactContent), ArtifactError> {
+        let (store, name) = (self.0.store.clone(), name.to_owned());
+        start::blocking(move || artifacts::open(&store, build, &name)).await
+    }
+
     /// Stops a running build: its step is interrupted, and it ends as cancelled.
     pub async fn stop_build(&self, build: u64, reason: &str) -> Result<(), StopError> {
         if self.0.builds.stop(BuildId(build), reason) {
@@ -406,6 +422,12 @@ impl Handle {
     pub(crate) fn mind_archive(&self) {
         let (running, store) = (Arc::downgrade(&self.0), self.0.store.clone());
         self.0.tasks.spawn(archive::mind(running, store));
+    }
+
+    /// Drops artifacts that are not kept any longer.
+    pub(crate) fn mind_artifacts(&self) {
+        let minding = artifacts::mind(Arc::downgrade(&self.0));
+        tokio::spawn(self.0.closing.clone().run_until_cancelled_owned(minding));
     }
 
     /// Shuts down as soon as something is told that the master cannot live with.

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod archive;
+mod artifacts;
 pub mod build_driver;
 mod check;
 pub mod clock;
@@ -35,7 +36,9 @@ mod secrets;
 mod status;
 mod step_port;
 pub mod submission;
+mod transfer;
 pub mod view;
+mod view_artifact;
 mod view_build;
 mod view_lock;
 mod view_log;
@@ -51,6 +54,7 @@ mod stats;
 mod why;
 mod withdraw;
 
+pub use artifacts::{ArtifactContent, ArtifactError};
 pub use check::{Checked, Grant, check};
 pub use events::{Events, Listener};
 pub use force::ForceError;

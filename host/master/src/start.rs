@@ -197,6 +197,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         events: events.clone(),
         limits: links,
     });
+    links.transfers().serve(folders.public.clone());
     let builds = Builds::new(DriverParts {
         store: store.clone(),
         runtime: runtime.clone(),
@@ -266,6 +267,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     handle.log_policies();
     handle.mind_masters();
     handle.mind_archive();
+    handle.mind_artifacts();
     Ok(Master { handle })
 }
 
@@ -276,12 +278,14 @@ pub(crate) struct Folders {
     pub state: PathBuf,
     /// Where people put components.
     pub plugins: PathBuf,
+    /// Where people put files that builds may download.
+    pub public: PathBuf,
 }
 
 impl Folders {
     pub(crate) fn of(config_path: &Path, fixed: &config::Fixed) -> Folders {
         let base = config_path.parent().unwrap_or(Path::new("/"));
-        Folders { state: base.join(&fixed.state_dir), plugins: base.join(&fixed.plugins_dir) }
+        Folders { state: base.join(&fixed.state_dir), plugins: base.join(&fixed.plugins_dir), public: base.join(&fixed.public_dir) }
     }
 }
 

@@ -13,6 +13,7 @@
 //! - `processes`, `outside`: programs on the master, and other machines; `rights`: who may
 //! - `results`: test results and figures
 //! - `logs`, `lines`, `uid`: logs, whole lines, names of commands
+//! - `transfer`: files to and from the worker, artifacts
 
 mod batch;
 mod children;
@@ -59,6 +60,7 @@ use logs::LogBook;
 use processes::Processes;
 use results::Results;
 use rights::Rights;
+use transfer::StepFiles;
 
 pub(crate) use commands::{Acked, acknowledge};
 pub(crate) use logs::without_logs;
@@ -180,6 +182,7 @@ pub(crate) struct StepState {
     /// The moment that the step sees: it moves on at blocking calls that return.
     now: Timestamp,
     commands: Vec<Command>,
+    files: StepFiles,
     /// How many of them have not ended.
     running: usize,
     events: VecDeque<StepEvent>,
@@ -245,6 +248,7 @@ impl StepState {
         StepState {
             now: context.clock.now(),
             commands: Vec::new(),
+            files: StepFiles::new(context.links.transfers().clone()),
             running: 0,
             events: VecDeque::new(),
             queued: 0,
@@ -291,6 +295,9 @@ impl StepState {
             }
         }
         self.settle().await;
+        if let Err(failure) = self.settle_files().await {
+            self.break_off(&format!("an artifact that the step wrote could not be kept: {}", failure.message));
+        }
         let mut persist = self.batch.take_rows();
         self.drain_results(&mut persist);
         self.logs.finish(self.context.clock.now(), &mut persist);

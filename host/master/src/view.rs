@@ -15,6 +15,7 @@ use windlass_core::time::Timestamp;
 /// Differences of two configurations.
 pub use windlass_config::Plan;
 
+pub use crate::view_artifact::{Artifact, TreeEntry};
 pub use crate::view_lock::{Lock, LockUse};
 pub use crate::view_log::{LogBytes, LogChunk, LogPiece, Window};
 pub use crate::view_plugin::{

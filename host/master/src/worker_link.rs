@@ -30,6 +30,7 @@ use windlass_store::Cas;
 use crate::clock::Clock;
 use crate::dispatcher::{Dispatcher, WorkerUp};
 use crate::events::Events;
+use crate::transfer::Transfers;
 use greeting::Greeting;
 use seat::Order;
 
@@ -123,6 +124,7 @@ struct Inner {
     seats: RwLock<BTreeMap<String, Handle>>,
     greeting: Arc<Greeting>,
     tasks: TaskTracker,
+    transfers: Transfers,
     closing: CancellationToken,
 }
 
@@ -140,12 +142,14 @@ impl Links {
     /// Links without workers yet: call [`Links::report_to`], [`Links::configure`], [`Links::listen`].
     #[must_use]
     pub fn new(parts: LinkParts) -> Links {
+        let tasks = TaskTracker::new();
         Links(Arc::new(Inner {
             parts,
             report: OnceLock::new(),
             seats: RwLock::default(),
             greeting: Arc::default(),
-            tasks: TaskTracker::new(),
+            transfers: Transfers::new(tasks.clone()),
+            tasks,
             closing: CancellationToken::new(),
         }))
     }
@@ -213,6 +217,11 @@ impl Links {
     #[must_use]
     pub fn of(&self, worker: &str) -> Option<ConnectedWorker> {
         self.handle(worker).and_then(|seat| seat.shown.connected())
+    }
+
+    /// Files under way to and from the workers.
+    pub(crate) fn transfers(&self) -> &Transfers {
+        &self.0.transfers
     }
 
     /// The workers that are connected, by name.

@@ -85,6 +85,11 @@ impl Client {
         Ok(Lines { body, rest: Vec::new(), shape: std::marker::PhantomData })
     }
 
+    /// Asks for bytes.
+    pub async fn download(&self, path: &str) -> Result<Download, ClientError> {
+        Ok(Download { body: self.call(Method::GET, path, Bytes::new()).await? })
+    }
+
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming, ClientError> {
         let stream = UnixStream::connect(&self.socket)
             .await
@@ -115,6 +120,28 @@ impl Client {
 async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, ClientError> {
     let text = body.collect().await.map_err(ClientError::Broken)?.to_bytes();
     serde_json::from_slice(&text).map_err(ClientError::Unreadable)
+}
+
+/// Bytes as they come.
+#[derive(Debug)]
+pub struct Download {
+    body: Incoming,
+}
+
+impl Download {
+    /// The next of them; none at the end.
+    pub async fn next(&mut self) -> Option<Result<Bytes, ClientError>> {
+        loop {
+            match self.body.frame().await? {
+                Ok(frame) => match frame.into_data() {
+                    Ok(data) => return Some(Ok(data)),
+                    // Trailers: nobody sends any.
+                    Err(_) => {}
+                },
+                Err(error) => return Some(Err(ClientError::Broken(error))),
+            }
+        }
+    }
 }
 
 /// A stream of JSON lines.

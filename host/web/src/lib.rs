@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod artifacts;
 pub mod client;
 pub mod error;
 mod routes;

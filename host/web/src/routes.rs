@@ -14,14 +14,16 @@ use windlass_master::{
     WithdrawError, view,
 };
 
+use crate::artifacts;
 use crate::error::ApiError;
 
 /// How much of a log one answer carries at most, in bytes.
 const LOG_CHUNK: usize = 256 * 1024;
 
+/// What each path has at hand.
 #[derive(Clone)]
-struct Api {
-    master: Handle,
+pub(crate) struct Api {
+    pub(crate) master: Handle,
     stop: CancellationToken,
 }
 
@@ -35,6 +37,8 @@ pub fn routes(master: Handle, stop: CancellationToken) -> Router {
         .route("/builds/{build}/tests", get(tests))
         .route("/builders/{builder}/statistics", get(statistics))
         .route("/builds/{build}/steps/{step}/logs/{log}", get(log))
+        .route("/builds/{build}/artifacts", get(artifacts::list))
+        .route("/builds/{build}/artifacts/{*name}", get(artifacts::fetch))
         .route("/buildsets/{buildset}", get(buildset))
         .route("/workers/{worker}/release", post(release_worker))
         .route("/requests", get(requests))

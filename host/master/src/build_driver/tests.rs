@@ -188,7 +188,7 @@ impl Bench {
 fn master() -> config::Master {
     config::Master {
         title: "test".to_owned(),
-        fixed: config::Fixed { listen: String::new(), state_dir: "s".into(), plugins_dir: "p".into() },
+        fixed: config::Fixed { listen: String::new(), state_dir: "s".into(), plugins_dir: "p".into(), public_dir: "f".into() },
         properties: Properties::default(),
         locks: BTreeMap::new(),
         workers: Vec::new(),
@@ -203,6 +203,7 @@ fn master() -> config::Master {
         step_deadline_ms: 3_600_000,
         logs: config::Logs { max_log_bytes: 1 << 20, ..config::Logs::default() },
         decisions: Budget::default(),
+        artifacts: Default::default(),
     }
 }
 

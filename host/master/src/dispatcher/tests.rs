@@ -97,6 +97,7 @@ fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<Wo
             listen: "127.0.0.1:0".to_owned(),
             state_dir: "state".into(),
             plugins_dir: "plugins".into(),
+            public_dir: "public".into(),
         },
         properties: Properties::default(),
         locks: std::collections::BTreeMap::new(),
@@ -112,6 +113,7 @@ fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<Wo
         step_deadline_ms: 3_600_000,
         logs: config::Logs { max_log_bytes: 1 << 20, ..config::Logs::default() },
         decisions: windlass_core::decision::Budget::default(),
+        artifacts: Default::default(),
     };
     Arc::new(World { config: Arc::new(config), generation: Arc::new(Generation::new(number, Vec::new())) })
 }

@@ -20,6 +20,7 @@ use windlass_protocol::session::{Inbox, Seen};
 use super::feed::{Ahead, CommandEvent, FeedSender, NOBODY_WAITS};
 use super::wire::{Bulk, Incoming, Outgoing, Wire};
 use super::{ConnectedWorker, LinkLimits, Links};
+use crate::transfer::{Broken, Line};
 use crate::view;
 use claim::name_taken;
 
@@ -283,11 +284,25 @@ impl Seat {
                 }
             }
             ToMaster::Hello(_) => self.cut("the worker said hello twice"),
-            ToMaster::Send { .. }
-            | ToMaster::Receive { .. }
-            | ToMaster::Part { .. }
-            | ToMaster::Taken { .. }
-            | ToMaster::GiveUp { .. } => self.cut("the worker transfers what nobody asked for"),
+            ToMaster::Send { transfer, token, sent } => {
+                if let Some(line) = self.line() {
+                    self.links.transfers().on_send(&self.name, line, transfer, &token, &sent);
+                }
+            }
+            ToMaster::Receive { transfer, token, received } => {
+                if let Some(line) = self.line() {
+                    self.links.transfers().on_receive(&self.name, line, transfer, &token, received);
+                }
+            }
+            ToMaster::Part { transfer, number, part } => {
+                if let Err(Broken(why)) = self.links.transfers().on_part(&self.name, transfer, number, part) {
+                    self.cut(&why);
+                }
+            }
+            ToMaster::Taken { transfer, number } => {
+                self.links.transfers().on_taken(&self.name, transfer, number);
+            }
+            ToMaster::GiveUp { transfer } => self.links.transfers().on_give_up(&self.name, transfer),
         }
     }
 
@@ -427,6 +442,12 @@ impl Seat {
         if let Some(link) = &mut self.link {
             link.heard = Instant::now();
         }
+    }
+
+    /// The link, for transfers.
+    fn line(&self) -> Option<Line> {
+        let wire = &self.link.as_ref()?.wire;
+        Some(Line { control: wire.control(), parts: wire.parts() })
     }
 
     fn send(&self, message: ToWorker) -> bool {

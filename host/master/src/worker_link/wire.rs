@@ -1,5 +1,5 @@
-//! The sending half of a connection. Control messages overtake components, and at most one part of
-//! a component lies between the two.
+//! The sending half of a connection. Control messages overtake components and files, and at most one part
+//! of either lies between the two.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,10 @@ const HELLO_FRAMES: usize = 4;
 
 /// Components whose bytes wait for one worker: it may ask as often as it likes.
 const COMPONENTS: usize = 2;
+
+/// Parts of files that wait unsent: with what a component has on its way they keep the wire busy, and a control
+/// message never stands behind more.
+const PARTS: usize = 2;
 
 /// Why a connection ended, for people.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +139,8 @@ pub(super) struct Wire {
     /// Unbounded, and held to [`COMPONENTS`] by `room`.
     bulk: mpsc::UnboundedSender<Bulk>,
     room: Arc<Semaphore>,
+    /// Parts of files that go to the worker.
+    parts: mpsc::Sender<ToWorker>,
 }
 
 impl Wire {
@@ -142,8 +148,9 @@ impl Wire {
     pub(super) fn spawn(outgoing: Outgoing, stall: Duration, tasks: &tokio_util::task::TaskTracker) -> Wire {
         let (control, control_inbox) = mpsc::unbounded_channel();
         let (bulk, bulk_inbox) = mpsc::unbounded_channel();
-        tasks.spawn(write(outgoing, stall, control_inbox, bulk_inbox));
-        Wire { control, bulk, room: Arc::new(Semaphore::new(COMPONENTS)) }
+        let (parts, parts_inbox) = mpsc::channel(PARTS);
+        tasks.spawn(write(outgoing, stall, control_inbox, bulk_inbox, parts_inbox));
+        Wire { control, bulk, room: Arc::new(Semaphore::new(COMPONENTS)), parts }
     }
 
     /// Sends a message before all bulk; false: the connection is gone.
@@ -154,6 +161,11 @@ impl Wire {
     /// Where a component can be put from another task, as long as the seat holds the wire.
     pub(super) fn bulk(&self) -> mpsc::WeakUnboundedSender<Bulk> {
         self.bulk.downgrade()
+    }
+
+    /// Where parts of files can be put from another task, as long as the seat holds the wire.
+    pub(super) fn parts(&self) -> mpsc::WeakSender<ToWorker> {
+        self.parts.downgrade()
     }
 
     /// What gives the room for a component before its bytes are read.
@@ -172,11 +184,13 @@ async fn write(
     stall: Duration,
     mut control: mpsc::UnboundedReceiver<ToWorker>,
     mut bulk: mpsc::UnboundedReceiver<Bulk>,
+    mut parts: mpsc::Receiver<ToWorker>,
 ) {
     enum Next {
         Control(Option<ToWorker>),
         Component(Option<Bulk>),
         Part,
+        OfFile(Option<ToWorker>),
     }
     let mut transfer: Option<(Bulk, usize)> = None;
     loop {
@@ -185,11 +199,12 @@ async fn write(
             message = control.recv() => Next::Control(message),
             () = std::future::ready(()), if transfer.is_some() => Next::Part,
             component = bulk.recv(), if transfer.is_none() => Next::Component(component),
+            part = parts.recv(), if transfer.is_none() => Next::OfFile(part),
         };
         let sent = tokio::time::timeout(stall, async {
             match next {
                 // The seat let go of the wire, or of its last clone: what it said has been sent.
-                Next::Control(None) | Next::Component(None) => return Ok(false),
+                Next::Control(None) | Next::Component(None) | Next::OfFile(None) => return Ok(false),
                 Next::Control(Some(message)) => {
                     outgoing.feed(&message).await?;
                     // What waits behind it goes out in the same write.
@@ -197,6 +212,7 @@ async fn write(
                         outgoing.feed(&message).await?;
                     }
                 }
+                Next::OfFile(Some(part)) => outgoing.feed(&part).await?,
                 Next::Component(Some(component)) => transfer = Some((component, 0)),
                 Next::Part => {
                     let (component, offset) = transfer.take().expect("checked by the select");
