@@ -1,9 +1,10 @@
-//! The commands that every worker has: `shell`, and those for paths.
+//! The commands that every worker has: `shell`, those for paths, and those that move files.
 
 mod json;
 mod looks;
 mod paths;
 mod shell;
+mod transfer;
 mod trees;
 
 windlass_sdk::export!(
@@ -15,5 +16,8 @@ windlass_sdk::export!(
         trees::Rmfile,
         looks::Stat,
         looks::Glob,
-        looks::Listdir
+        looks::Listdir,
+        transfer::UploadFile,
+        transfer::UploadDirectory,
+        transfer::DownloadFile
 );

@@ -5,6 +5,7 @@
 //! - test results: `junit` (on `junit_xml` and `xml`), `pytest`, `cargo_test` (on `libtest`), all on `tally`
 //! - source: `git`
 //! - files on the worker: `file_exists`, `make_directory`, `remove_directory`, `copy_directory`
+//! - files to the master and from it: `uploads`, `downloads`, on `transfer`
 //! - other builds: `trigger`
 //! - on the master alone: `set_property`, `assert`, `log_renderable`
 
@@ -13,6 +14,7 @@ mod cargo_test;
 mod compile;
 mod configure;
 mod copy_directory;
+mod downloads;
 mod file_exists;
 mod git;
 mod http_request;
@@ -33,7 +35,9 @@ mod shell_command;
 mod shell_sequence;
 mod tally;
 mod test;
+mod transfer;
 mod trigger;
+mod uploads;
 mod warnings;
 mod xml;
 
@@ -44,6 +48,9 @@ windlass_sdk::export!(
         compile::Compile,
         configure::Configure,
         copy_directory::CopyDirectory,
+        downloads::FileDownload,
+        downloads::JsonPropertiesDownload,
+        downloads::StringDownload,
         file_exists::FileExists,
         git::Git,
         http_request::HttpRequest,
@@ -59,4 +66,7 @@ windlass_sdk::export!(
         shell_sequence::ShellSequence,
         test::Test,
         trigger::Trigger,
+        uploads::DirectoryUpload,
+        uploads::FileUpload,
+        uploads::MultipleFileUpload,
 );
