@@ -22,6 +22,7 @@ mod restart;
 mod secrets;
 mod tidy;
 mod trigger;
+mod transfer;
 mod tutorials;
 mod why;
 mod workers;

@@ -14,6 +14,10 @@ pub struct Relay {
 struct State {
     cut: bool,
     open: Vec<TcpStream>,
+    /// Bytes that were carried, both ways.
+    carried: u64,
+    /// After so many all connections end once, the next cut last.
+    cuts: Vec<u64>,
 }
 
 impl Relay {
@@ -33,12 +37,25 @@ impl Relay {
                 }
                 let Ok(outgoing) = TcpStream::connect(&target) else { continue };
                 for (from, to) in [(&incoming, &outgoing), (&outgoing, &incoming)] {
-                    pump(from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
+                    let (from, to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
+                    pump(from, to, shared.clone());
                 }
                 state.open.extend([incoming, outgoing]);
             }
         });
         Relay { address, state }
+    }
+
+    /// Ends all connections each time that so many bytes were carried; whoever comes back is let in.
+    pub fn cut_after(&self, mut bytes: Vec<u64>) {
+        bytes.sort_unstable_by_key(|bytes| std::cmp::Reverse(*bytes));
+        self.state.lock().expect("nobody panics with it").cuts = bytes;
+    }
+
+    /// How many of those cuts are still to come.
+    #[must_use]
+    pub fn cuts_left(&self) -> usize {
+        self.state.lock().expect("nobody panics with it").cuts.len()
     }
 
     /// Where to connect.
@@ -62,12 +79,20 @@ impl Relay {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream) {
+fn pump(mut from: TcpStream, mut to: TcpStream, state: Arc<Mutex<State>>) {
     std::thread::spawn(move || {
         let mut buffer = [0; 64 * 1024];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
             if to.write_all(&buffer[..read]).is_err() {
                 break;
+            }
+            let mut state = state.lock().expect("nobody panics with it");
+            state.carried += read as u64;
+            if state.cuts.last().is_some_and(|cut| *cut <= state.carried) {
+                state.cuts.pop();
+                for socket in state.open.drain(..) {
+                    socket.shutdown(Shutdown::Both).ok();
+                }
             }
         }
         to.shutdown(Shutdown::Both).ok();

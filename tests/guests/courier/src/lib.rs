@@ -2,13 +2,13 @@
 
 use serde_json::Value as Json;
 use windlass_sdk::step::{self, Event, StepResult};
-use windlass_sdk::{BuildStep, Completion, Failure, Hook, Outcome};
+use windlass_sdk::{BuildStep, Completion, Failure, Hook, Outcome, transfer};
 
 struct Courier;
 
 impl Hook for Courier {
     const NAME: &'static str = "carry";
-    const SUMMARY: &'static str = "renders `render`, adds `add`, starts `command` with `args`";
+    const SUMMARY: &'static str = "renders `render`, adds `add`, appends `append` to `notes`, reads `read`, starts `command` with `args`";
     const ARGS_SCHEMA: Option<&'static str> = Some(r#"{"type":"object"}"#);
     type Args = Json;
 }
@@ -24,6 +24,18 @@ impl BuildStep for Courier {
             let added: String = words.iter().filter_map(Json::as_str).collect();
             let answer = step::add_steps(&[added]);
             keep("added", &answer.map_or_else(|failure| told(&failure), |()| "yes".to_owned()))?;
+        }
+        if let Some(name) = args["accept"].as_str() {
+            keep("token", &transfer::accept(name, u64::MAX).unwrap_or_else(|failure| told(&failure)))?;
+        }
+        if let Some(pieces) = args["append"].as_array() {
+            let mut pieces = pieces.iter().filter_map(Json::as_str);
+            let answer = pieces.try_for_each(|piece| transfer::append("notes", piece.as_bytes()));
+            keep("appended", &answer.map_or_else(|failure| told(&failure), |()| "yes".to_owned()))?;
+        }
+        if let Some(name) = args["read"].as_str() {
+            let answer = transfer::read(name, 0, 1_000).map(|data| String::from_utf8_lossy(&data).into_owned());
+            keep("read", &answer.unwrap_or_else(|failure| told(&failure)))?;
         }
         if let Some(command) = args["command"].as_str() {
             let answer = carry(command, &args["args"].to_string())?;
