@@ -20,6 +20,7 @@ mod rendering;
 mod requests;
 mod restart;
 mod secrets;
+mod steps;
 mod tidy;
 mod trigger;
 mod transfer;

@@ -130,6 +130,8 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         }
     }
 
+    let workdir = section.take(&["workdir"], report);
+    let workdir = workdir.and_then(|field| Some(check_builddir(field.name(report)?, field, report)));
     let description = section.take(&["description"], report).and_then(|f| f.text(report)).map(str::to_owned);
     let tags = section.take(&["tags", "category"], report).map(|f| f.strings(report)).unwrap_or_default();
     let properties = section
@@ -188,6 +190,7 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         tags,
         workers,
         builddir,
+        workdir,
         properties,
         default_properties,
         env,

@@ -264,7 +264,7 @@ fn builder(builder: &Builder) -> Json {
     let order: Vec<&str> = builder.steps.iter().map(|step| step.name.as_str()).collect();
     json!({
         "description": builder.description, "tags": builder.tags, "workers": builder.workers,
-        "builddir": builder.builddir, "properties": properties(&builder.properties),
+        "builddir": builder.builddir, "workdir": builder.workdir, "properties": properties(&builder.properties),
         "default_properties": properties(&builder.default_properties), "env": builder.env,
         "do_build_if": builder.do_build_if.as_ref().map(condition),
         "secrets": builder.secrets, "locks": locks(&builder.locks), "order of steps": order, "steps": steps,

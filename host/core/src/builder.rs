@@ -25,6 +25,9 @@ pub struct Builder {
     pub workers: Vec<String>,
     /// The directory below the worker's base; the builder's name, made safe, unless set.
     pub builddir: String,
+    /// Where its steps work that say nothing of it, below that directory; none: where each is used to.
+    #[serde(default)]
+    pub workdir: Option<String>,
     /// Properties that its builds get.
     pub properties: Properties,
     /// Properties that its builds get where nobody sets them.
@@ -64,6 +67,7 @@ impl Builder {
             tags: Vec::new(),
             workers: workers.iter().map(|&worker| worker.to_owned()).collect(),
             builddir: name.to_owned(),
+            workdir: None,
             properties: Properties::default(),
             default_properties: Properties::default(),
             env: BTreeMap::new(),
@@ -77,6 +81,20 @@ impl Builder {
             next_build: None,
             can_start_build: None,
         }
+    }
+
+    /// Gives a step the builder's `workdir`, if it takes one and has none of its own. `schema` is that of its
+    /// arguments.
+    #[must_use]
+    pub fn give_workdir(&self, args: &str, schema: Option<&serde_json::Value>) -> Option<String> {
+        let workdir = self.workdir.as_deref()?;
+        schema?.get("properties")?.get("workdir")?;
+        let mut args: serde_json::Map<String, serde_json::Value> = serde_json::from_str(args).ok()?;
+        if args.contains_key("workdir") {
+            return None;
+        }
+        args.insert("workdir".to_owned(), workdir.into());
+        Some(serde_json::Value::Object(args).to_string())
     }
 
     /// Its own policies, by the kind of their hook.
@@ -200,6 +218,8 @@ impl StepSpec {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -213,5 +233,18 @@ mod tests {
             ..StepSpec::new("a", "m:a")
         };
         assert_eq!(step.secrets().into_iter().collect::<Vec<_>>(), ["hides", "inner", "runs"]);
+    }
+
+    #[test]
+    fn a_step_works_where_it_says_or_else_where_its_builder_says() {
+        let plain = Builder::bare("b", &["w"]);
+        let builder = Builder { workdir: Some("src".to_owned()), ..plain.clone() };
+        let schema = json!({ "properties": { "workdir": {}, "command": {} } });
+        let give = |builder: &Builder, args: &str| builder.give_workdir(args, Some(&schema));
+        assert_eq!(give(&builder, r#"{"command":"x"}"#).as_deref(), Some(r#"{"command":"x","workdir":"src"}"#));
+        assert_eq!(give(&builder, r#"{"workdir":"own"}"#), None);
+        assert_eq!(give(&plain, "{}"), None);
+        assert_eq!(builder.give_workdir("{}", Some(&json!({ "properties": { "dir": {} } }))), None);
+        assert_eq!(builder.give_workdir("{}", None), None);
     }
 }

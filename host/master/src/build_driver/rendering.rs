@@ -104,6 +104,10 @@ impl Driver<'_> {
     /// The arguments and variables as the step gets them: rendered, and the arguments then checked once more.
     pub(super) async fn give(&mut self, resolved: &Resolved, spec: &StepSpec) -> Result<Given, String> {
         let StepSpec { name, args, .. } = spec;
+        let pinned = Pinned { generation: &self.generation, known: &self.hooks };
+        let facts = windlass_config::Catalog::hook(&pinned, HookKind::BuildStep, &resolved.qualified());
+        let at_home = facts.ok().and_then(|facts| self.builder.give_workdir(args, facts.schema.as_ref()));
+        let args = at_home.as_ref().unwrap_or(args);
         let row = self.build.row().clone();
         let rendered = self.render("args", args, &row, Shape::Arguments).await;
         let rendered =

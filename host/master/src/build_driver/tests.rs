@@ -36,6 +36,7 @@ use crate::worker_link::LinkLimits;
 use crate::worker_link::tests::{Scripted, World as Linked, hello, limits, world_over, world_with};
 
 mod locks;
+mod stops;
 
 pub(super) fn builder(steps: Vec<StepSpec>) -> Builder {
     Builder { builddir: "unit-dir".to_owned(), steps, max_retries: 2, ..Builder::bare("unit", &["w1"]) }

@@ -77,3 +77,14 @@ async fn build_that_waits_for_locks_when_the_master_goes_down_is_built_again() {
     bench.builds.shutdown().await;
     assert_eq!(bench.ended().await, Outcome::Retry);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn step_that_is_stopped_by_itself_waits_for_locks_no_more() {
+    let (mut bench, _worker) = Bench::waiting().await;
+    let stop = |step| bench.builds.stop_step(BuildId(1), step, "by ana");
+    assert_eq!(stop("second"), super::super::StopStep::Elsewhere(Some("first".to_owned())));
+    assert_eq!(stop("first"), super::super::StopStep::Asked);
+    assert_eq!(bench.ended().await, Outcome::Cancelled);
+    let steps = bench.linked.store.steps(BuildId(1)).unwrap();
+    assert_eq!(steps[0].summary, format!("was stopped while it {WAITS}"));
+}

@@ -1,0 +1,82 @@
+//! Steps that are stopped by themselves, and steps that have had their time.
+
+use super::*;
+use crate::build_driver::StopStep;
+
+fn always(name: &str) -> StepSpec {
+    StepSpec { flags: Flags { always_run: true, ..Flags::default() }, ..shell(name) }
+}
+
+fn brief(name: &str) -> StepSpec {
+    StepSpec { deadline_ms: Some(50), ..shell(name) }
+}
+
+/// A build whose first command has started.
+async fn begun(steps: Vec<StepSpec>) -> (Bench, Scripted, CommandUid) {
+    let bench = Bench::new(limits(), windlass_store::Options::default()).await;
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    bench.start(steps).await;
+    let ToWorker::Start(start) = worker.hear().await else { panic!("a start is due") };
+    (bench, worker, start.command)
+}
+
+/// Hears of an interrupt.
+async fn interrupted(worker: &mut Scripted) -> (CommandUid, String) {
+    loop {
+        if let ToWorker::Interrupt { command, reason } = worker.hear().await {
+            return (command, reason);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_is_stopped_by_its_name_or_its_place_and_no_other_is() {
+    let (mut bench, mut worker, first) = begun(vec![shell("test"), shell("more"), always("clean")]).await;
+    let stop = |bench: &Bench, step: &str| bench.builds.stop_step(BuildId(1), step, "by ana");
+    assert_eq!(stop(&bench, "more"), StopStep::Elsewhere(Some("test".to_owned())));
+    assert_eq!(stop(&bench, "test"), StopStep::Asked);
+    assert_eq!(interrupted(&mut worker).await, (first.clone(), "by ana".to_owned()));
+    done(&mut worker, first, 1, "", -1).await;
+    // What always runs does so, and can be stopped in its turn.
+    let clean = loop {
+        if let ToWorker::Start(start) = worker.hear().await {
+            break start.command;
+        }
+    };
+    assert_eq!(stop(&bench, "0"), StopStep::Elsewhere(Some("clean".to_owned())));
+    assert_eq!(stop(&bench, "1"), StopStep::Asked);
+    assert_eq!(interrupted(&mut worker).await.0, clean);
+    done(&mut worker, clean, 1, "", -1).await;
+    assert_eq!(bench.ended().await, Outcome::Cancelled);
+    let steps = bench.linked.store.steps(BuildId(1)).unwrap();
+    let ends: Vec<_> = steps.iter().map(|s| (s.name.as_str(), s.complete.unwrap().outcome)).collect();
+    assert_eq!(ends, [("test", Outcome::Cancelled), ("clean", Outcome::Cancelled)]);
+    assert_eq!(stop(&bench, "test"), StopStep::NoBuild);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_whose_deadline_passes_is_told_and_has_failed_and_its_build_goes_on() {
+    let (mut bench, mut worker, first) = begun(vec![brief("test"), shell("more")]).await;
+    let (command, reason) = interrupted(&mut worker).await;
+    assert_eq!((command, reason.as_str()), (first.clone(), "its deadline of 0.05 s has passed"));
+    done(&mut worker, first, 1, "", -1).await;
+    let more = loop {
+        if let ToWorker::Start(start) = worker.hear().await {
+            break start.command;
+        }
+    };
+    done(&mut worker, more, 1, "", 0).await;
+    assert_eq!(bench.ended().await, Outcome::Failure);
+    assert_eq!(bench.build().summary, "test: failure: its deadline of 0.05 s has passed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_does_not_heed_its_deadline_is_ended_by_the_host() {
+    let (mut bench, mut worker, _) = begun(vec![brief("test"), shell("more")]).await;
+    // Its command goes on for ever.
+    interrupted(&mut worker).await;
+    assert_eq!(bench.ended().await, Outcome::Exception);
+    let steps = bench.linked.store.steps(BuildId(1)).unwrap();
+    let fault = steps[0].fault.clone().unwrap();
+    assert!(steps.len() == 1 && fault.contains("did not stop at its deadline"), "{fault}");
+}
