@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use windlass_sdk::step::{self, StepResult};
-use windlass_sdk::{BuildStep, Failure, Hook, Origin, Outcome};
+use windlass_sdk::{BuildStep, Failure, Hook, Origin};
 
 use crate::judge::worst;
 use crate::libtest::Reader;

@@ -250,9 +250,13 @@ pub fn ended(title: &str, outcome: Outcome, why: &str) -> StepResult {
 
 /// A step that runs one command other than `shell`: a success if that answers `rc` 0.
 pub fn simple(title: &str, command: &str, args: &impl Serialize) -> Result<StepResult, Failure> {
-    Ok(match ending(step::run_command(command, args))? {
+    let answer = step::run_command(command, args);
+    let message = answer.as_ref().ok().and_then(|answer| answer.get("message")?.as_text()).map(str::to_owned);
+    Ok(match ending(answer)? {
         Ending::Code(0) => StepResult::new(Outcome::Success, title),
-        Ending::Code(code) => ended(title, Outcome::Failure, &format!("rc {code}")),
+        Ending::Code(code) => {
+            ended(title, Outcome::Failure, &message.unwrap_or_else(|| format!("rc {code}")))
+        }
         Ending::Other(outcome, why) => ended(title, outcome, &why),
     })
 }
