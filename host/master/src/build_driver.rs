@@ -290,4 +290,4 @@ pub(crate) fn changes(store: &Store, build: &BuildRow, limit: usize) -> Vec<Chan
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -42,7 +42,7 @@ pub(super) fn builder(steps: Vec<StepSpec>) -> Builder {
     Builder { builddir: "unit-dir".to_owned(), steps, max_retries: 2, ..Builder::bare("unit", &["w1"]) }
 }
 
-pub(super) fn row() -> BuildRow {
+pub(crate) fn row() -> BuildRow {
     BuildRow {
         id: BuildId(1),
         number: 1,

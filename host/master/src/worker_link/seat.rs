@@ -457,7 +457,14 @@ impl Seat {
     fn lose(&mut self, uid: &CommandUid, why: &str) {
         let Some(command) = self.commands.remove(uid) else { return };
         if let (Some(feed), None) = (&command.feed, command.done) {
-            let why = format!("worker `{}` was lost: {why}", self.name);
+            let when = if !command.sent {
+                "before the command was sent to it"
+            } else if command.inbox.seen() == 0 {
+                "before it answered the start of the command"
+            } else {
+                "while the command ran"
+            };
+            let why = format!("worker `{}` was lost {when}: {why}", self.name);
             self.tell(feed, CommandEvent::Lost(lost(&why)));
         }
     }

@@ -18,6 +18,8 @@ use windlass_store::Store;
 use super::*;
 use crate::clock::SystemClock;
 
+mod failures;
+
 /// No state that these tests wait for takes longer, even on a machine that is busy.
 const BOUND: Duration = Duration::from_secs(30);
 
