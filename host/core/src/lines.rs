@@ -126,7 +126,7 @@ impl At {
 /// What a line says: without that which ends it.
 #[must_use]
 pub fn content(line: &[u8]) -> &[u8] {
-    let without = match line {
+    match line {
         [rest @ .., b'\r', b'\n'] => rest,
         [rest @ .., b'\n' | b'\r'] => rest,
         [.., BACKSPACE] => {
@@ -143,8 +143,7 @@ pub fn content(line: &[u8]) -> &[u8] {
             start.filter(ends).map_or(line, |start| &line[..start])
         }
         _ => line,
-    };
-    without
+    }
 }
 
 /// Cuts bytes before each line that begins in them; the first part goes on with the line that was begun.
@@ -263,9 +262,11 @@ mod tests {
                 let piece = &data[pair[0]..pair[1]];
                 let here: Vec<_> = begins.iter().filter(|b| (pair[0]..pair[1]).contains(b)).map(|b| b - pair[0]).collect();
                 for (nth, position) in here.iter().enumerate() {
-                    prop_assert_eq!(at.clone().find(piece, nth as u64), Ok(*position));
+                    let mut from = at;
+                    prop_assert_eq!(from.find(piece, nth as u64), Ok(*position));
                 }
-                prop_assert_eq!(at.clone().find(piece, here.len() as u64), Err(here.len() as u64));
+                let mut from = at;
+                prop_assert_eq!(from.find(piece, here.len() as u64), Err(here.len() as u64));
                 counted += at.count(piece);
             }
             prop_assert_eq!((counted, at), (begins.len() as u64, whole));
