@@ -136,6 +136,9 @@ impl Store {
     }
 }
 
+/// Segments with the log that has each for itself.
+type Owned = Vec<(u64, LogId)>;
+
 /// One visit to the archive.
 struct Visit<'s> {
     store: &'s Store,
@@ -193,7 +196,7 @@ impl Visit<'_> {
     }
 
     /// Segments whose logs may be ready: those of one log, with it, and shared ones that take nothing more.
-    fn segments(&self) -> Result<(Vec<(u64, LogId)>, Vec<u64>), ReadError> {
+    fn segments(&self) -> Result<(Owned, Vec<u64>), ReadError> {
         // First the rows, then which one is written: a new one is named before its row can be seen.
         let (mut owned, mut shared) = (Vec::new(), Vec::new());
         let snapshot = self.snapshot()?;
