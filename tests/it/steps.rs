@@ -217,7 +217,9 @@ fn a_step_is_stopped_by_itself_and_one_that_takes_too_long_fails() {
 #[test]
 fn steps_work_where_their_builder_says_unless_they_say_otherwise() {
     let where_ = |name: &str, args: &str| {
-        format!("[[builders.steps]]\nuse = \"shell-command\"\nname = \"{name}\"\nargs = {{ command = \"pwd\" {args} }}\n")
+        format!(
+            "[[builders.steps]]\nuse = \"shell-command\"\nname = \"{name}\"\nargs = {{ command = \"pwd\" {args} }}\n"
+        )
     };
     let steps = ["workdir = \"src\"\n".to_owned(), where_("home", ""), where_("own", ", workdir = \"out\"")];
     let site = Site::new(&["w1"], &builder(&steps.concat())).start();

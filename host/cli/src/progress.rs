@@ -84,7 +84,9 @@ impl Progress {
         let status: view::Status = client.get("/api/v1/status").await?;
         for request in &buildset.requests {
             let builder = status.builders.iter().find(|builder| builder.name == request.builder);
-            let Some(why) = builder.and_then(|builder| Some(builder.waiting.as_ref()?.why.clone())) else { continue };
+            let Some(why) = builder.and_then(|builder| Some(builder.waiting.as_ref()?.why.clone())) else {
+                continue;
+            };
             if said.as_ref() != Some(&why) {
                 let withdraw = match said {
                     None => format!(" (`windlass cancel {}` withdraws it)", request.id),

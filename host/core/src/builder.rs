@@ -241,7 +241,10 @@ mod tests {
         let builder = Builder { workdir: Some("src".to_owned()), ..plain.clone() };
         let schema = json!({ "properties": { "workdir": {}, "command": {} } });
         let give = |builder: &Builder, args: &str| builder.give_workdir(args, Some(&schema));
-        assert_eq!(give(&builder, r#"{"command":"x"}"#).as_deref(), Some(r#"{"command":"x","workdir":"src"}"#));
+        assert_eq!(
+            give(&builder, r#"{"command":"x"}"#).as_deref(),
+            Some(r#"{"command":"x","workdir":"src"}"#)
+        );
         assert_eq!(give(&builder, r#"{"workdir":"own"}"#), None);
         assert_eq!(give(&plain, "{}"), None);
         assert_eq!(builder.give_workdir("{}", Some(&json!({ "properties": { "dir": {} } }))), None);

@@ -285,7 +285,11 @@ pub(crate) struct Folders {
 impl Folders {
     pub(crate) fn of(config_path: &Path, fixed: &config::Fixed) -> Folders {
         let base = config_path.parent().unwrap_or(Path::new("/"));
-        Folders { state: base.join(&fixed.state_dir), plugins: base.join(&fixed.plugins_dir), public: base.join(&fixed.public_dir) }
+        Folders {
+            state: base.join(&fixed.state_dir),
+            plugins: base.join(&fixed.plugins_dir),
+            public: base.join(&fixed.public_dir),
+        }
     }
 }
 

@@ -296,7 +296,10 @@ impl StepState {
         }
         self.settle().await;
         if let Err(failure) = self.settle_files().await {
-            self.break_off(&format!("an artifact that the step wrote could not be kept: {}", failure.message));
+            self.break_off(&format!(
+                "an artifact that the step wrote could not be kept: {}",
+                failure.message
+            ));
         }
         let mut persist = self.batch.take_rows();
         self.drain_results(&mut persist);

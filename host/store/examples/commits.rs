@@ -189,8 +189,7 @@ async fn trivial_build(store: &Store, request: &Request) -> Result<(), windlass_
     step.summary = "running".into();
     store.commit(vec![Persist::PutStep { fence, step: step.clone() }]).await?;
 
-    let mut log =
-        LogRow::begun(ids.next_log(), row.id, step.id, "stdio".into());
+    let mut log = LogRow::begun(ids.next_log(), row.id, step.id, "stdio".into());
     let append = Persist::AppendLog {
         fence,
         build: row.id,

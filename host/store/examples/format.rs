@@ -29,7 +29,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         runtime.block_on(store.commit(batch))?;
     }
     // The first log goes into the archive; the second is still written.
-    store.tend_logs(&Keeping { limit: 1, ..Keeping::default() }, Timestamp(9_100), &AtomicBool::new(false))?;
+    store.tend_logs(
+        &Keeping { limit: 1, ..Keeping::default() },
+        Timestamp(9_100),
+        &AtomicBool::new(false),
+    )?;
     drop(store);
     // A new database has room for much; what is kept should be small.
     Database::open(folder.join("store.redb"))?.compact()?;

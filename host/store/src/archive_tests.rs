@@ -28,7 +28,10 @@ const HOUR: u64 = 60 * 60 * 1000;
 
 async fn tend(store: &Store, keeping: Keeping, at: u64) -> Tended {
     let store = store.clone();
-    let tended = tokio::task::spawn_blocking(move || store.tend_logs(&keeping, Timestamp(at), &AtomicBool::new(false))).await;
+    let tended = tokio::task::spawn_blocking(move || {
+        store.tend_logs(&keeping, Timestamp(at), &AtomicBool::new(false))
+    })
+    .await;
     tended.unwrap().unwrap()
 }
 

@@ -342,8 +342,15 @@ mod tests {
         }
         let one = Live { fence: Fence(3), requests: vec![RequestId(1), RequestId(2)] };
         assert_eq!(to_live(1, &live(&one)).unwrap(), one);
-        let at =
-            Piece { segment: 1, position: 2, length: 3, origin: Origin::Header, at: At::Column, first_line: 4, lines: 5 };
+        let at = Piece {
+            segment: 1,
+            position: 2,
+            length: 3,
+            origin: Origin::Header,
+            at: At::Column,
+            first_line: 4,
+            lines: 5,
+        };
         assert_eq!(to_piece((1, 2), &piece(&at)).unwrap(), at);
     }
 }

@@ -123,7 +123,9 @@ pub fn start(
     };
     let terminal = plan.terminal.then(Terminal::open).transpose().map_err(|error| failed(&error))?;
     let mut command = match &terminal {
-        Some(terminal) => terminal.command(&plan.program, &plan.argv, &machine.leader).map_err(|e| failed(&e))?,
+        Some(terminal) => {
+            terminal.command(&plan.program, &plan.argv, &machine.leader).map_err(|e| failed(&e))?
+        }
         None => piped(&plan),
     };
     command.env_clear().envs(&plan.variables);
@@ -139,7 +141,8 @@ pub fn start(
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     guard.child = Some(child);
     let exited = exit_of(&group).map_err(|error| failed(&error))?;
-    let (stdin, stdout, stderr) = (stdin.map(OwnedFd::from), stdout.map(OwnedFd::from), stderr.map(OwnedFd::from));
+    let (stdin, stdout, stderr) =
+        (stdin.map(OwnedFd::from), stdout.map(OwnedFd::from), stderr.map(OwnedFd::from));
     let is_terminal = terminal.is_some();
     let (stdin, stdout) = match terminal {
         Some(terminal) => terminal.ends().map_err(|error| failed(&error))?,

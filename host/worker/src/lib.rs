@@ -51,5 +51,5 @@ mod work;
 
 pub use agent::run;
 pub use harden::conceal;
-pub use terminal::lead as lead_terminal;
 pub use options::{Event, Exit, Options, WorkerError};
+pub use terminal::lead as lead_terminal;

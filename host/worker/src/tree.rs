@@ -101,7 +101,10 @@ pub fn copy(root: &Root, from: &str, to: &str, work: &mut Work) -> Result<(), Fa
     let source = stat_at(&from_at, &from_name).map_err(|error| failure(error, from))?;
     if FileType::from_raw_mode(source.st_mode).is_dir() && lies_within(root, &to_at, &source, to)? {
         let detail = Some(number(Errno::INVAL.raw_os_error()));
-        return Err(Failure { detail, ..Failure::new("bad-argument", format!("`{to}` lies within `{from}`")) });
+        return Err(Failure {
+            detail,
+            ..Failure::new("bad-argument", format!("`{to}` lies within `{from}`"))
+        });
     }
     copy_at(&from_at, &from_name, &to_at, &to_name, 0, work).map_err(|stop| match stop {
         Stop::Os(error) => failure(error, to),

@@ -82,7 +82,11 @@ fn files_of_junit_that_are_missing_or_damaged_fail_and_say_so() {
     assert_eq!(
         ends(&build),
         [
-            ("junit", "failure", "build/cut.xml: line 5 is no XML: the attributes of <testcase> cannot be read"),
+            (
+                "junit",
+                "failure",
+                "build/cut.xml: line 5 is no XML: the attributes of <testcase> cannot be read"
+            ),
             ("junit_1", "failure", "build/none.xml: it cannot be read"),
             ("junit_2", "failure", "no tests"),
             ("junit_3", "success", "0 tests"),

@@ -189,7 +189,12 @@ impl Bench {
 fn master() -> config::Master {
     config::Master {
         title: "test".to_owned(),
-        fixed: config::Fixed { listen: String::new(), state_dir: "s".into(), plugins_dir: "p".into(), public_dir: "f".into() },
+        fixed: config::Fixed {
+            listen: String::new(),
+            state_dir: "s".into(),
+            plugins_dir: "p".into(),
+            public_dir: "f".into(),
+        },
         properties: Properties::default(),
         locks: BTreeMap::new(),
         workers: Vec::new(),

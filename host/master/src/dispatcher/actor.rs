@@ -1,6 +1,6 @@
 //! The dispatcher's task: events in, the board decides, effects out.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -146,7 +146,8 @@ impl Port {
                 Wanted::More(More { path, from_end }) => (path, from_end),
             };
             if path.starts_with('/') {
-                let message = format!("the file `{path}` is to be followed: its path begins at the working directory");
+                let message =
+                    format!("the file `{path}` is to be followed: its path begins at the working directory");
                 return Err(Failure::new("bad-argument", message));
             }
             let path = if workdir.is_empty() { path } else { format!("{workdir}/{path}") };
@@ -184,6 +185,5 @@ fn not_found(program: &str, what: &str, variables: &environment::Variables) -> F
     Failure::new("spawn-failed", format!("there is no program `{program}` in {what} ({path})"))
 }
 
-const OPTIONS: &str =
-    "max-lines, terminate-ms, stop-signal, second-signal, want-stdout, want-stderr, follow, expand-environment and \
+const OPTIONS: &str = "max-lines, terminate-ms, stop-signal, second-signal, want-stdout, want-stderr, follow, expand-environment and \
      log-environment";

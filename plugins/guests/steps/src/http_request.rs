@@ -19,7 +19,11 @@ impl Hook for HttpRequest {
     const ARGS_SCHEMA: Option<&'static str> = Some(include_str!("http-request.schema.json"));
     const OPTIONS: &'static [(&'static str, bool)] = &[("flunk-on-failure", true)];
     const CAPABILITIES: &'static [Capability] = &[
-        Capability { capability: "fetch", scope: &["*"], reason: "asks the hosts that its configuration names" },
+        Capability {
+            capability: "fetch",
+            scope: &["*"],
+            reason: "asks the hosts that its configuration names",
+        },
         Capability { capability: "secret", scope: &["*"], reason: "a header may hold a token" },
     ];
     type Args = Args;
@@ -87,7 +91,8 @@ impl BuildStep for HttpRequest {
         if let Some(name) = &args.property {
             let text = String::from_utf8_lossy(&response.body);
             let parsed = text.parse::<Json>().ok().filter(|json| json.is_object() || json.is_array());
-            let value = parsed.map_or_else(|| Value::Text(text.trim().to_owned()), |json| Value::Json(json.to_string()));
+            let value = parsed
+                .map_or_else(|| Value::Text(text.trim().to_owned()), |json| Value::Json(json.to_string()));
             step::set_property(name, &value)?;
         }
         Ok(judged(&title, response.status, &args.expect))
@@ -156,7 +161,8 @@ mod tests {
 
     #[test]
     fn json_has_its_type_unless_a_header_says_otherwise() {
-        let request = args(r#"{"url":"http://x/","method":"post","json":{"a":1}}"#).request().expect("complete");
+        let request =
+            args(r#"{"url":"http://x/","method":"post","json":{"a":1}}"#).request().expect("complete");
         assert_eq!((request.method.as_str(), request.body.as_slice()), ("POST", &b"{\"a\":1}"[..]));
         assert_eq!(request.headers, [("content-type".to_owned(), b"application/json".to_vec())]);
         let own = args(r#"{"url":"http://x/","json":1,"headers":{"Content-Type":"text/plain"}}"#);

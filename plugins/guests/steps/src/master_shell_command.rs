@@ -13,7 +13,8 @@ pub struct MasterShellCommand;
 
 impl Hook for MasterShellCommand {
     const NAME: &'static str = "master-shell-command";
-    const SUMMARY: &'static str = "runs a granted program on the master; an exit code other than 0 is a failure";
+    const SUMMARY: &'static str =
+        "runs a granted program on the master; an exit code other than 0 is a failure";
     const ARGS_SCHEMA: Option<&'static str> = Some(include_str!("master-shell-command.schema.json"));
     const OPTIONS: &'static [(&'static str, bool)] = &[("halt-on-failure", true), ("flunk-on-failure", true)];
     const CAPABILITIES: &'static [Capability] = &[Capability {
@@ -38,13 +39,14 @@ impl BuildStep for MasterShellCommand {
         let title = args.command.join(" ");
         step::log_text("stdio", Origin::Header, &format!("{title}\n"))?;
         let env: Vec<(String, String)> = args.env.into_iter().collect();
-        let process = match master_process::start(&args.command, &env, args.max_time.map(milliseconds), "stdio") {
-            Ok(process) => process,
-            Err(failure) if failure.code == "spawn-failed" => {
-                return Ok(StepResult::new(Outcome::Failure, failure.message));
-            }
-            Err(failure) => return Err(failure),
-        };
+        let process =
+            match master_process::start(&args.command, &env, args.max_time.map(milliseconds), "stdio") {
+                Ok(process) => process,
+                Err(failure) if failure.code == "spawn-failed" => {
+                    return Ok(StepResult::new(Outcome::Failure, failure.message));
+                }
+                Err(failure) => return Err(failure),
+            };
         let mut stopped = None;
         loop {
             match step::next_event(None) {

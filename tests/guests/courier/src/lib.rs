@@ -34,7 +34,8 @@ impl BuildStep for Courier {
             keep("appended", &answer.map_or_else(|failure| told(&failure), |()| "yes".to_owned()))?;
         }
         if let Some(name) = args["read"].as_str() {
-            let answer = transfer::read(name, 0, 1_000).map(|data| String::from_utf8_lossy(&data).into_owned());
+            let answer =
+                transfer::read(name, 0, 1_000).map(|data| String::from_utf8_lossy(&data).into_owned());
             keep("read", &answer.unwrap_or_else(|failure| told(&failure)))?;
         }
         if let Some(command) = args["command"].as_str() {

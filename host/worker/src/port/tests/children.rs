@@ -3,7 +3,8 @@
 use super::*;
 
 fn with(mut options: SpawnOptions, more: &[(&str, Value)]) -> SpawnOptions {
-    options.options = more.iter().map(|(name, value)| Pair { name: (*name).into(), value: value.clone() }).collect();
+    options.options =
+        more.iter().map(|(name, value)| Pair { name: (*name).into(), value: value.clone() }).collect();
     options
 }
 

@@ -38,8 +38,9 @@ async fn who_ignores_the_first_signal_is_killed_after_the_grace_period() {
 #[tokio::test]
 async fn a_second_signal_may_come_before_the_kill() {
     let mut world = world();
-    let mut options =
-        sh("exec 2>/dev/null; trap 'echo first' TERM; trap 'echo second; exit 0' INT; echo ready; while :; do sleep 0.05; done");
+    let mut options = sh(
+        "exec 2>/dev/null; trap 'echo first' TERM; trap 'echo second; exit 0' INT; echo ready; while :; do sleep 0.05; done",
+    );
     options.max_time_ms = Some(200);
     let set = |name: &str, value: Value| Pair { name: name.into(), value };
     options.options =
