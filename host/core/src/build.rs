@@ -99,6 +99,7 @@ pub struct StepEnded {
 
 /// What the driver does once the persist list is durable (or on its way, for a step that begins).
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one for each step of a build, handed over once")]
 pub enum Action {
     /// Run this step: allocate its id, find its component, report [`Event::StepBegan`].
     RunStep(StepSpec),

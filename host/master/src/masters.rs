@@ -12,6 +12,7 @@ use windlass_core::persist::Persist;
 use windlass_core::time::Timestamp;
 use windlass_store::{CommitError, ReadError, Store};
 
+use crate::dispatcher::Dispatcher;
 use crate::running::Running;
 
 /// Between two signs of life: Buildbot's figure, a tenth of what makes a master count as dead.
@@ -90,14 +91,26 @@ pub(crate) async fn mind(running: Weak<Running>, master: MasterId) {
     loop {
         beats.tick().await;
         let Some(running) = running.upgrade() else { return };
-        let freed = heartbeat(&running.store, master, running.clock.now()).await;
-        match freed.and_then(|freed| Ok(running.store.pending(&freed)?)) {
-            Ok(again) if again.is_empty() => {}
-            Ok(again) => running.dispatcher.again(again),
+        match beat(&running.store, &running.dispatcher, master, running.clock.now()).await {
+            Ok(()) => {}
             Err(MastersError::Commit(CommitError::Closed)) => return,
             Err(error) => tracing::error!(error = windlass_core::text::chain(&error), "a heartbeat failed"),
         }
     }
+}
+
+/// A heartbeat, of which the dispatcher hears what waits again.
+pub(crate) async fn beat(
+    store: &Store,
+    dispatcher: &Dispatcher,
+    master: MasterId,
+    now: Timestamp,
+) -> Result<(), MastersError> {
+    let freed = heartbeat(store, master, now).await?;
+    if !freed.is_empty() {
+        dispatcher.again(store.pending(&freed)?);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use crate::encode;
 use crate::fault::{ReadError, missing};
 use crate::requests::{Requests, Stream, Table, merged};
 
+/// A builder's requests that wait, in turn.
+type Line<'a> = redb::Range<'a, (&'static str, u32, u64, u64), ()>;
+
 /// Which requests to list, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestFilter {
@@ -103,7 +106,7 @@ type Head = Reverse<((u32, u64, u64), usize)>;
 
 /// The next of a line.
 fn next(
-    lines: &mut [redb::Range<'_, (&'static str, u32, u64, u64), ()>],
+    lines: &mut [Line<'_>],
     line: usize,
 ) -> Result<Option<Head>, ReadError> {
     let Some(row) = lines[line].next() else { return Ok(None) };

@@ -113,6 +113,6 @@ fn a_result_reads_back_whole() {
     };
     let row = crate::encode::pack_lean(&vec![result.clone()]);
     let read: Vec<TestResult> = crate::encode::unpack("test_results", 1, &row).unwrap();
-    assert_eq!(read, [result.clone()]);
+    assert_eq!(read, std::slice::from_ref(&result));
     let _shared = Arc::new(read);
 }

@@ -137,7 +137,7 @@ fn a_summary_names_the_worst_first_and_what_the_policies_of_its_steps_let_throug
         "failure-a: failure; failure-b: failure; warnings-lint: warnings"
     );
     let silent = StepSpec { summary_policy: SummaryPolicy::Only(Vec::new()), ..spec("failure-a") };
-    assert_eq!(summary(&[silent.clone()]), "failure");
+    assert_eq!(summary(std::slice::from_ref(&silent)), "failure");
     assert_eq!(summary(&[silent, spec("failure-b")]), "failure-b: failure");
     let loud = StepSpec { summary_policy: SummaryPolicy::All, ..spec("success") };
     assert_eq!(summary(&[loud]), "success: success");

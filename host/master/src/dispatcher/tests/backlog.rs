@@ -26,7 +26,7 @@ async fn more_requests_than_are_loaded_at_once_are_built_in_their_order_once_eac
     let mut expected: Vec<RequestId> = waiting.rows.iter().map(|(request, _)| request.id).collect();
     assert_eq!((expected.len() as u64, waiting.count), (count, count));
     bench.up("w");
-    let mut built = Vec::new();
+    let mut built: Vec<RequestId> = Vec::new();
     for n in 0..count {
         let start = bench.started().await;
         built.extend(&start.row.requests);
@@ -70,11 +70,8 @@ async fn what_a_silent_master_held_is_built_without_a_scan() {
     let mut bench = Bench::new(world(1, &[("w", 1)], vec![builder("b", &["w"])]), none, prepare);
     bench.up("w");
     bench.status(|status| status.workers[0].connected_since.is_some()).await;
-    let clock = Arc::new(ManualClock::new(Timestamp(2 * SILENT_MS)));
-    let minding = masters::mind(bench.store.clone(), bench.dispatcher.clone(), MASTER, clock);
-    let minding = tokio::spawn(minding);
+    masters::beat(&bench.store, &bench.dispatcher, MASTER, Timestamp(2 * SILENT_MS)).await.unwrap();
     assert_eq!(bench.started().await.row.requests, [RequestId(1)]);
-    minding.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
