@@ -105,10 +105,7 @@ impl Store {
 type Head = Reverse<((u32, u64, u64), usize)>;
 
 /// The next of a line.
-fn next(
-    lines: &mut [Line<'_>],
-    line: usize,
-) -> Result<Option<Head>, ReadError> {
+fn next(lines: &mut [Line<'_>], line: usize) -> Result<Option<Head>, ReadError> {
     let Some(row) = lines[line].next() else { return Ok(None) };
     let (_, rank, submitted, id) = row?.0.value();
     Ok(Some(Reverse(((rank, submitted, id), line))))

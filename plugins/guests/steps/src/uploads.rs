@@ -221,10 +221,10 @@ mod tests {
     fn arguments_have_the_names_of_the_configuration() {
         let one: One =
             serde_json::from_str(r#"{"worker_src":"dist/app.tar.gz","max_size":5,"url":"https://x"}"#)
-                .unwrap();
+                .expect("the arguments fit");
         assert_eq!((one.how.max_size, one.how.workdir.as_str()), (Some(5), "build"));
-        let several: Several =
-            serde_json::from_str(r#"{"worker_srcs":["a","b"],"glob":true,"workdir":"."}"#).unwrap();
+        let several: Several = serde_json::from_str(r#"{"worker_srcs":["a","b"],"glob":true,"workdir":"."}"#)
+            .expect("the arguments fit");
         assert!(several.glob && matches!(several.worker_srcs, OneOrSeveral::Several(s) if s.len() == 2));
     }
 

@@ -111,7 +111,7 @@ impl Followed {
         }
     }
 
-    fn from_end(&self) -> bool {
+    fn starts_at_end(&self) -> bool {
         match self {
             Followed::Path(_) => false,
             Followed::More(more) => more.follow,
@@ -172,7 +172,7 @@ pub fn json_object(files: &BTreeMap<String, Followed>) -> String {
         quote(&mut entry, log);
         entry.push_str(":{\"path\":");
         quote(&mut entry, file.path());
-        format!("{entry},\"from-end\":{}}}", file.from_end())
+        format!("{entry},\"from-end\":{}}}", file.starts_at_end())
     };
     format!("{{{}}}", files.iter().map(entry).collect::<Vec<_>>().join(","))
 }
