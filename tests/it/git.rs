@@ -122,7 +122,7 @@ fn each_codebase_has_a_revision_of_its_own() {
     let mut site = Site::new(&["w1"], "");
     site.configure(&steps);
     let site = site.start();
-    let forced = site.ok(&["force", "b", "--json", "--repository", &one.url()]);
+    let forced = site.ok(&["force", "b", "--json", "--repository", one.url()]);
     assert_eq!(site.outcome(forced["buildset"].as_u64().unwrap()), "success");
     let build = site.newest("b");
     let properties = build["properties"].as_array().unwrap();
@@ -155,7 +155,7 @@ fn submodules_tags_and_settings_come_along_where_they_are_wanted() {
     let (inner, outer) = (Repository::new(), Repository::new());
     inner.commit("inside", "inner\n", "first");
     outer.commit("a", "1\n", "first");
-    outer.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &inner.url(), "sub"]);
+    outer.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.url(), "sub"]);
     outer.git(&["commit", "--quiet", "--message", "with a submodule"]);
     outer.git(&["tag", "v1"]);
     let site = site(

@@ -499,6 +499,7 @@ mod tests {
         }
         let grown = BuildSecrets::new(Placeholders::new(&Seal::new([7; 32]), BuildId(1), &names));
         write(&folder, "n0", b"small");
+        write(&folder, "n32", b"less");
         assert_eq!(grown.read(&sources).unwrap().len(), 33);
         write(&folder, "n0", &[b'x'; MAX_VALUE]);
         let went_on = grown.read(&sources).unwrap();

@@ -133,11 +133,12 @@ impl Download {
     pub async fn next(&mut self) -> Option<Result<Bytes, ClientError>> {
         loop {
             match self.body.frame().await? {
-                Ok(frame) => match frame.into_data() {
-                    Ok(data) => return Some(Ok(data)),
-                    // Trailers: nobody sends any.
-                    Err(_) => {}
-                },
+                // Trailers are passed over: nobody sends any.
+                Ok(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Some(Ok(data));
+                    }
+                }
                 Err(error) => return Some(Err(ClientError::Broken(error))),
             }
         }

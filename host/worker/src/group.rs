@@ -52,10 +52,9 @@ impl Group {
         let lowered = if members.iter().any(gives_way) {
             // The call for the whole group would make these less nice, if it may.
             let others = members.into_iter().filter(|member| !gives_way(member));
-            others
-                .filter_map(|member| setpriority_process(Some(member), nice).err())
-                .last()
-                .map_or(Ok(()), Err)
+            let failed: Vec<Errno> =
+                others.filter_map(|member| setpriority_process(Some(member), nice).err()).collect();
+            failed.last().map_or(Ok(()), |error| Err(*error))
         } else {
             setpriority_pgrp(Some(self.leader), nice)
         };

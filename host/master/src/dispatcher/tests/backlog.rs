@@ -69,7 +69,9 @@ async fn what_a_silent_master_held_is_built_without_a_scan() {
     };
     let mut bench = Bench::new(world(1, &[("w", 1)], vec![builder("b", &["w"])]), none, prepare);
     bench.up("w");
-    bench.status(|status| status.workers[0].connected_since.is_some()).await;
+    bench
+        .status(|status| status.workers.first().is_some_and(|worker| worker.connected_since.is_some()))
+        .await;
     masters::beat(&bench.store, &bench.dispatcher, MASTER, Timestamp(2 * SILENT_MS)).await.unwrap();
     assert_eq!(bench.started().await.row.requests, [RequestId(1)]);
 }

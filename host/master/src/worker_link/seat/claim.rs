@@ -137,8 +137,7 @@ impl Seat {
         self.links.0.parts.events.tell(|| view::Event::WorkerConnected { worker: self.name.clone() });
     }
 
-    /// The link is of no use any more; commands wait for the worker to come back.
-
+    /// Tells a candidate why it does not get the seat.
     pub(super) fn turn_away(&self, candidate: Box<Candidate>, refusal: Refusal) {
         tracing::warn!(
             worker = self.name,
