@@ -52,8 +52,8 @@ fn each_way_to_check_out_keeps_what_it_says() {
         assert_eq!(again["outcome"], "success", "{args}");
         let listed = shown(&site, &again);
         assert_eq!(names(&listed, &all), stays, "{args}: {listed}");
-        let kept =
-            site.path(&format!("w1/b/{}/kept", if args.contains("copy") { "source" } else { "build" }));
+        let kept = site
+            .path(&format!("w1/builds/b/{}/kept", if args.contains("copy") { "source" } else { "build" }));
         let text = std::fs::read_to_string(kept).unwrap();
         assert_eq!(text, if args.contains("copy") { "1\n" } else { "changed\n" }, "{args}");
     }
@@ -169,7 +169,7 @@ fn submodules_tags_and_settings_come_along_where_they_are_wanted() {
         let said = shown(&site, &build);
         assert!(said.contains("inner") && said.contains("v1\n") && said.contains("1  \\r  \\n"), "{said}");
     }
-    assert!(site.path("w1/b/build/sub/left").exists());
+    assert!(site.path("w1/builds/b/build/sub/left").exists());
     let listed = site.build("b");
     assert_eq!(listed["outcome"], "success");
 }

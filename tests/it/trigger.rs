@@ -48,7 +48,7 @@ fn a_build_waits_for_those_that_it_triggers_and_takes_over_the_worst_that_counts
     assert_eq!(outcome, "success");
     assert_eq!(summary, "good: buildset 2 success, bad: buildset 3 failure");
     let why = site.ok(&["why", "--json", &good["id"].to_string()]);
-    assert_eq!(why["requests"][0]["request"]["priority"], 7, "as urgent as its parent: {why}");
+    assert_eq!(why["requests"][0]["priority"], 7, "as urgent as its parent: {why}");
 }
 
 #[test]
@@ -79,12 +79,13 @@ fn what_cannot_be_triggered_is_named() {
 
 #[test]
 fn children_of_a_build_that_is_stopped_are_cancelled_whether_they_run_or_wait() {
-    let site = site(
+    let mut site = Site::new(&["w1", "w2", "w3"], "");
+    site.configure(&config(
         "schedulers = [\"runs\", \"waits\"], wait_for_finish = true",
-        &(child("runs", "sleep 600")
-            + &child("waits", "true").replace("\"w2\"", "\"w3\"")
-            + "[[workers]]\nname = \"w3\"\ntoken_hash = \"blake3:0000000000000000000000000000000000000000000000000000000000000000\"\n"),
-    );
+        &(child("runs", "sleep 600") + &child("waits", "true").replace("\"w2\"", "\"w3\"")),
+    ));
+    let mut site = site.start();
+    site.end("w3", true);
     let buildset = site.submit("parent");
     site.running("runs");
     site.until("the other one waits", |s| s["pending"] == 1);

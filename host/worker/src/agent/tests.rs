@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 use windlass_core::digest::Digest;
 use windlass_core::policy::Usage;
-use windlass_core::value::{Completion, Failure};
+use windlass_core::value::{Completion, Failure, Origin};
 use windlass_protocol::codec::{self, Decoder};
 use windlass_protocol::message::{CommandUid, Start, ToWorker, Update};
 
@@ -128,6 +128,7 @@ impl Master {
     async fn rest_of(&mut self, uid: &CommandUid, first: u64) -> Ended {
         let mut ended = Ended {
             log: Vec::new(),
+            output: Vec::new(),
             diagnostics: String::new(),
             last: 0,
             hash: None,
@@ -138,7 +139,12 @@ impl Master {
             let (number, update) = self.update(uid).await;
             assert_eq!(number, expected);
             match update {
-                Update::Log { data, .. } => ended.log.extend_from_slice(&data),
+                Update::Log { data, origin, .. } => {
+                    ended.log.extend_from_slice(&data);
+                    if origin != Origin::Header {
+                        ended.output.extend_from_slice(&data);
+                    }
+                }
                 Update::Diagnostic { message, .. } => ended.diagnostics += &message,
                 Update::Values { .. } => {}
                 Update::Done { how, log_hash, usage } => {
@@ -154,6 +160,8 @@ impl Master {
 
 struct Ended {
     log: Vec<u8>,
+    /// Without headers: what is hashed.
+    output: Vec<u8>,
     diagnostics: String,
     last: u64,
     hash: Option<Digest>,
@@ -204,7 +212,7 @@ async fn a_command_runs_and_its_log_has_the_hash_that_is_told() {
     let ended = master.rest_of(&uid(1), 1).await;
     assert_eq!(ended.rc(), Some(3));
     assert!(String::from_utf8_lossy(&ended.log).contains("hello\n"));
-    assert_eq!(ended.hash, Some(Digest::of(&ended.log)));
+    assert_eq!(ended.hash, Some(Digest::of(&ended.output)));
     master.say(ToWorker::Ping { nonce: 7 }).await;
     assert_eq!(master.hear().await, ToMaster::Pong { nonce: 7 });
     master.say(ToWorker::Ack { command: uid(1), number: ended.last }).await;
@@ -227,13 +235,16 @@ async fn a_command_outlives_its_link_and_nothing_is_lost_or_done_twice() {
         go_on.display()
     );
     master.say(ToWorker::Start(shell(1, &script))).await;
-    let mut log = Vec::new();
+    let (mut log, mut output) = (Vec::new(), Vec::new());
     let mut last = 0;
     while !log.ends_with(b"begin\n") {
         let (number, update) = master.update(&uid(1)).await;
         last = number;
-        if let Update::Log { data, .. } = update {
+        if let Update::Log { data, origin, .. } = update {
             log.extend_from_slice(&data);
+            if origin != Origin::Header {
+                output.extend_from_slice(&data);
+            }
         }
     }
     drop(master);
@@ -246,8 +257,9 @@ async fn a_command_outlives_its_link_and_nothing_is_lost_or_done_twice() {
     master.say(ToWorker::Start(shell(1, &script))).await;
     let rest = master.rest_of(&uid(1), last + 1).await;
     log.extend_from_slice(&rest.log);
+    output.extend_from_slice(&rest.output);
     assert_eq!(rest.rc(), Some(0));
-    assert_eq!(rest.hash, Some(Digest::of(&log)), "what was received over two links is what was said");
+    assert_eq!(rest.hash, Some(Digest::of(&output)), "what was received over two links is what was said");
 
     // Not acknowledged: a third link gets all of it again.
     drop(master);
@@ -288,7 +300,8 @@ async fn a_command_waits_for_its_directory_until_a_forgotten_one_has_left_it() {
     let world = world().await;
     let (mut master, _) = world.welcome(&[]).await;
     let slow = "trap 'sleep 1; echo > left; exit' TERM; echo begin; while :; do sleep 0.1; done";
-    master.say(ToWorker::Start(shell(1, slow))).await;
+    let args = serde_json::json!({ "command": ["sh", "-c", slow], "sigterm_time": 10 }).to_string();
+    master.say(ToWorker::Start(Start { args, ..shell(1, slow) })).await;
     while !matches!(master.update(&uid(1)).await.1, Update::Log { data, .. } if data.ends_with(b"begin\n")) {}
     drop(master);
     let (mut master, _) = world.welcome(&[]).await;
