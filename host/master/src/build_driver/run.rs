@@ -369,6 +369,8 @@ impl Driver<'_> {
                 last = Some((next, what));
             }
         };
+        // A step that heeds its deadline at once may end before this task has seen the time.
+        let overdue = overdue || deadline.at.is_some_and(|at| at <= Instant::now());
         let ended = if overdue { too_late(ended, &deadline.reason) } else { ended };
         // Dropping an unfinished run ends the guest, and its port comes home.
         drop(run);
