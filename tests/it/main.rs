@@ -13,6 +13,7 @@ mod hostile;
 mod languages;
 mod locks;
 mod logs;
+mod outside;
 mod policies;
 mod quarantine;
 mod reload;

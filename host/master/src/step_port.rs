@@ -142,6 +142,8 @@ pub(crate) struct StepContext {
     pub(crate) runtime: Runtime,
     /// What the step itself may do beyond its build.
     pub(crate) rights: Rights,
+    /// Where sockets and programs live: the guests' threads have none.
+    pub(crate) io: tokio::runtime::Handle,
     /// Where buildsets go that the step submits.
     pub(crate) builds: Builds,
     /// Where the step stands, as meters name it: `builder ci, step 2 (compile)`.

@@ -327,6 +327,7 @@ impl Driver<'_> {
             deadline: deadline.clone(),
             runtime: parts.runtime.clone(),
             rights: Rights::of(resolved, &self.config),
+            io: tokio::runtime::Handle::current(),
             builds: self.builds.clone(),
             used: used.clone(),
         });

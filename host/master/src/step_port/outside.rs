@@ -1,5 +1,6 @@
 //! What a step reaches beyond its build: other machines over HTTP.
 
+use tokio_util::task::AbortOnDropHandle;
 use windlass_core::value::Failure;
 use windlass_runtime::port::{FetchRequest, FetchResponse};
 
@@ -20,8 +21,12 @@ impl StepState {
             return Err(Failure::new("denied", message));
         }
         let values = self.fill_in(&mut request).await?;
+        // A step runs on a thread of guests, which has no sockets.
+        let mut exchange = AbortOnDropHandle::new(self.context.io.spawn(fetch::send(request)));
         let fetched = tokio::select! {
-            fetched = fetch::send(request) => fetched,
+            fetched = &mut exchange => fetched.unwrap_or_else(|panic| {
+                Err(Failure::new("io", format!("BUG: the exchange panicked: {panic}")))
+            }),
             reason = interrupted(self.context.stop.clone(), self.context.step.id) => {
                 Err(Failure::new("interrupted", reason))
             }

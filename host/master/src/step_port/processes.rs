@@ -92,6 +92,9 @@ impl StepState {
         command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.envs(env.iter().map(|(name, value)| (name, value)));
         command.as_std_mut().process_group(0);
+        // A step runs on a thread of guests, which cannot wait for programs.
+        let io = self.context.io.clone();
+        let entered = io.enter();
         let child = command.spawn().map_err(|error| {
             Failure::new("spawn-failed", format!("`{program}` cannot be started: {error}"))
         })?;
@@ -102,7 +105,8 @@ impl StepState {
         self.processes.stops.push(stop);
         self.processes.running += 1;
         let tell = self.processes.tell.clone();
-        self.processes.tasks.spawn(attend(number, Group::new(child), stopped, timeout, tell));
+        drop(entered);
+        self.processes.tasks.spawn_on(attend(number, Group::new(child), stopped, timeout, tell), &io);
         Ok(number)
     }
 

@@ -1,0 +1,128 @@
+//! Steps that reach beyond their build: other machines over HTTP, programs on the master. Both by grant.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::mpsc;
+
+use serde_json::Value;
+use windlass_tests::site::Site;
+
+/// A server that answers each request with its headers, and tells them here; `/missing` is not there.
+fn server() -> (u16, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let head: Vec<String> =
+                lines.by_ref().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+            let head = head.join("\n");
+            let status = if head.contains(" /missing ") { "404 Not Found" } else { "200 OK" };
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{head}",
+                head.len()
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+            // Nobody listens any more once the test is over.
+            tell.send(head).ok();
+        }
+    });
+    (port, told)
+}
+
+fn step(name: &str, hook: &str, args: &str) -> String {
+    format!(
+        "[[builders]]\nname = \"{name}\"\nworkers = [\"w1\"]\nsecrets = [\"token\"]\n\
+         [[builders.steps]]\nuse = \"{hook}\"\nargs = {{ {args} }}\n\
+         [[schedulers]]\nname = \"{name}\"\ntype = \"force\"\nbuilders = [\"{name}\"]\n"
+    )
+}
+
+fn site(builders: &str, grants: &str) -> Site {
+    let mut site = Site::new(&["w1"], "");
+    let file = site.path("token-of-the-service");
+    std::fs::write(&file, "hunter2-and-more\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let secrets = format!("[secrets]\ntoken = {{ file = {} }}\n", Value::from(file.to_str().unwrap()));
+    site.configure(&format!("{builders}{secrets}{grants}"));
+    site.start()
+}
+
+fn log(site: &Site, build: &Value) -> String {
+    let output = site.windlass(&["logs", &build["id"].to_string()]);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_request_goes_to_a_granted_host_with_a_secret_that_no_step_sees() {
+    let (port, told) = server();
+    let url = |path: &str| format!("url = \"http://127.0.0.1:{port}{path}\"");
+    let authorized = url("/hook?key=1")
+        + ", method = \"POST\", json = { a = 1 }, property = \"said\", \
+           headers = { authorization = \"Bearer %(secret:token)s\" }";
+    let site = site(
+        &(step("ok", "http-request", &authorized)
+            + &step("missing", "http-request", &url("/missing"))
+            + &step("elsewhere", "http-request", "url = \"http://localhost:1/\"")),
+        "[grants.\"windlass:http-request\"]\nfetch = [\"127.0.0.1\"]\nsecret = [\"token\"]\n",
+    );
+    let build = site.build("ok");
+    assert_eq!(build["outcome"], "success", "{build}");
+    let head = told.recv().unwrap();
+    assert!(head.starts_with("POST /hook?key=1 HTTP/1.1\n"), "{head}");
+    assert!(head.contains("authorization: Bearer hunter2-and-more"), "{head}");
+    assert!(head.contains("content-type: application/json"), "{head}");
+    let log = log(&site, &build);
+    assert!(log.contains("Bearer <secret>") && !log.contains("hunter2"), "{log}");
+    assert!(!build.to_string().contains("hunter2"), "{build}");
+
+    let missing = site.build("missing");
+    assert_eq!(missing["outcome"], "failure");
+    assert!(missing["steps"][0]["summary"].as_str().unwrap().ends_with("status 404"), "{missing}");
+
+    let denied = site.build("elsewhere");
+    assert_eq!(denied["outcome"], "exception");
+    let fault = denied["steps"][0]["fault"].as_str().unwrap();
+    assert!(fault.contains("may not use `fetch` for `localhost`: the master does not grant it"), "{fault}");
+}
+
+#[test]
+fn a_program_runs_on_the_master_if_it_is_granted_and_ends_with_its_step() {
+    let args = |script: &str| format!("command = [\"sh\", \"-c\", {}]", Value::from(script));
+    let site = site(
+        &(step("fails", "master-shell-command", &args("echo out; echo err >&2; exit 3"))
+            + &step("sleeps", "master-shell-command", &args("sleep 600 & wait"))
+            + &step("late", "master-shell-command", &(args("sleep 600") + ", max_time = 0.2"))
+            + &step("other", "master-shell-command", "command = [\"id\"]")),
+        "[grants.\"windlass:master-shell-command\"]\nmaster-process = [\"sh\"]\n",
+    );
+    let build = site.build("fails");
+    assert_eq!(build["outcome"], "failure");
+    assert!(build["steps"][0]["summary"].as_str().unwrap().ends_with("exit code 3"), "{build}");
+    let said = log(&site, &build);
+    assert!(said.contains("out\n") && said.contains("err\n"), "{said}");
+
+    let buildset = site.submit("sleeps");
+    let id = site.running("sleeps").to_string();
+    windlass_tests::site::eventually("its step runs", || {
+        let build = site.ok(&["build", &id, "--json"]);
+        (build["steps"].as_array()?.len() == 1).then_some(())
+    });
+    assert!(site.windlass(&["stop", &id]).status.success());
+    assert_eq!(site.outcome(buildset), "cancelled");
+
+    let late = site.build("late");
+    assert_eq!(late["outcome"], "failure");
+    assert!(
+        late["steps"][0]["summary"].as_str().unwrap().ends_with("stopped at its limit: max-time"),
+        "{late}"
+    );
+
+    let denied = site.build("other");
+    assert_eq!(denied["outcome"], "exception");
+    let fault = denied["steps"][0]["fault"].as_str().unwrap();
+    assert!(fault.contains("may not use `master-process` for `id`"), "{fault}");
+}
