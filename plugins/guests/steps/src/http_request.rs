@@ -8,7 +8,7 @@ use windlass_sdk::fetch::{self, Request};
 use windlass_sdk::step::{self, StepResult};
 use windlass_sdk::{BuildStep, Capability, Failure, Hook, Origin, Outcome, Value, bad_argument};
 
-use crate::remote::ended;
+use crate::remote::{ended, milliseconds};
 
 /// The hook.
 pub struct HttpRequest;
@@ -123,12 +123,6 @@ impl Args {
             max_response: self.max_response,
         })
     }
-}
-
-/// Of seconds; the schema keeps them small.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the schema bounds it")]
-fn milliseconds(seconds: f64) -> u32 {
-    (seconds * 1000.0).clamp(1.0, f64::from(u32::MAX)) as u32
 }
 
 fn without_query(url: &str) -> &str {

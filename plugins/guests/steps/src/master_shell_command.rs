@@ -6,7 +6,7 @@ use serde::Deserialize;
 use windlass_sdk::step::{self, Event, StepResult};
 use windlass_sdk::{BuildStep, Capability, Failure, Hook, Origin, Outcome, Value, master_process};
 
-use crate::remote::ended;
+use crate::remote::{ended, milliseconds};
 
 /// The hook.
 pub struct MasterShellCommand;
@@ -66,12 +66,6 @@ impl BuildStep for MasterShellCommand {
             }
         }
     }
-}
-
-/// Of seconds; the schema keeps them small.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the schema bounds it")]
-fn milliseconds(seconds: f64) -> u32 {
-    (seconds * 1000.0).clamp(1.0, f64::from(u32::MAX)) as u32
 }
 
 fn judged(title: &str, rc: Option<i32>, signal: Option<&Value>, timed_out: bool) -> StepResult {

@@ -95,23 +95,22 @@ pub struct Shell {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub logfiles: BTreeMap<String, serde_json::Value>,
     /// Seconds without output.
-    #[serde(rename = "timeout")]
-    pub idle_time_s: Option<f64>,
+    pub timeout: Option<f64>,
     /// Seconds in all.
-    #[serde(rename = "max_time", skip_serializing_if = "Option::is_none")]
-    pub max_time_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_time: Option<f64>,
     /// Lines of output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lines: Option<u32>,
     /// Seconds between a friendly and an unfriendly signal.
-    #[serde(rename = "sigterm_time", skip_serializing_if = "Option::is_none")]
-    pub terminate_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sigterm_time: Option<f64>,
     /// The signal at an interrupt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interrupt_signal: Option<String>,
     /// Standard input.
-    #[serde(rename = "initial_stdin", skip_serializing_if = "Option::is_none")]
-    pub input: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_stdin: Option<String>,
     /// A terminal.
     #[serde(skip_serializing_if = "is_false")]
     pub pty: bool,
@@ -122,8 +121,8 @@ pub struct Shell {
     #[serde(skip_serializing_if = "is_true")]
     pub want_stderr: bool,
     /// Whether the log shows the environment.
-    #[serde(rename = "log_environ", skip_serializing_if = "is_true")]
-    pub log_environment: bool,
+    #[serde(skip_serializing_if = "is_true")]
+    pub log_environ: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -154,16 +153,16 @@ impl Shell {
             env: BTreeMap::new(),
             log: STDIO.to_owned(),
             logfiles: BTreeMap::new(),
-            idle_time_s: Some(1200.0),
-            max_time_s: None,
+            timeout: Some(1200.0),
+            max_time: None,
             max_lines: None,
-            terminate_s: None,
+            sigterm_time: None,
             interrupt_signal: None,
-            input: None,
+            initial_stdin: None,
             pty: false,
             want_stdout: true,
             want_stderr: true,
-            log_environment: false,
+            log_environ: false,
         }
     }
 
@@ -259,6 +258,12 @@ pub fn simple(title: &str, command: &str, args: &impl Serialize) -> Result<StepR
         }
         Ending::Other(outcome, why) => ended(title, outcome, &why),
     })
+}
+
+/// Of seconds, as a schema bounds them.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the schema bounds it")]
+pub fn milliseconds(seconds: f64) -> u32 {
+    (seconds * 1000.0).clamp(0.0, f64::from(u32::MAX)) as u32
 }
 
 #[cfg(test)]

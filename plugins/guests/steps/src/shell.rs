@@ -98,16 +98,16 @@ impl Args {
             workdir: self.workdir.clone(),
             env: self.env.clone(),
             logfiles: self.logfiles.clone(),
-            idle_time_s: self.timeout,
-            max_time_s: self.max_time,
+            timeout: self.timeout,
+            max_time: self.max_time,
             max_lines: self.max_lines,
-            terminate_s: self.sigterm_time,
+            sigterm_time: self.sigterm_time,
             interrupt_signal: self.interrupt_signal.clone(),
-            input: self.initial_stdin.clone(),
+            initial_stdin: self.initial_stdin.clone(),
             pty: self.pty,
             want_stdout: self.want_stdout,
             want_stderr: self.want_stderr,
-            log_environment: self.log_environ,
+            log_environ: self.log_environ,
             ..Shell::new(command)
         })
     }

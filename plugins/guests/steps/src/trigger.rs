@@ -8,6 +8,9 @@ use windlass_sdk::model::{SourceStamp, Submission};
 use windlass_sdk::step::{self, Event, StepResult};
 use windlass_sdk::{BuildStep, Failure, Hook, Outcome, Pair, Value, bad_argument};
 
+use crate::judge::worst;
+use crate::set_property::value_of;
+
 /// The hook.
 pub struct Trigger;
 
@@ -93,7 +96,7 @@ impl BuildStep for Trigger {
                 _ => {}
             }
         }
-        Ok(StepResult::new(worst(&children), told(&children)))
+        Ok(StepResult::new(worst_of(&children), told(&children)))
     }
 }
 
@@ -128,7 +131,7 @@ impl Args {
             let missing = || bad_argument(format!("`copy_properties`: this build has no property `{name}`"));
             all.insert(name.clone(), step::get_property(name).ok_or_else(missing)?);
         }
-        all.extend(self.set_properties.iter().map(|(name, value)| (name.clone(), property(value))));
+        all.extend(self.set_properties.iter().map(|(name, value)| (name.clone(), value_of(value))));
         Ok(all.into_iter().map(|(name, value)| Pair { name, value }).collect())
     }
 }
@@ -162,20 +165,6 @@ fn got_revision(got: &Value, codebase: &str) -> Option<String> {
     }
 }
 
-fn property(value: &Json) -> Value {
-    match value {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Boolean(*value),
-        Json::String(text) => Value::Text(text.clone()),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(integer), _) => Value::Integer(integer),
-            (None, Some(number)) => Value::Number(number),
-            (None, None) => Value::Json(number.to_string()),
-        },
-        Json::Array(_) | Json::Object(_) => Value::Json(value.to_string()),
-    }
-}
-
 impl From<&Stamp> for SourceStamp {
     fn from(stamp: &Stamp) -> SourceStamp {
         SourceStamp {
@@ -191,21 +180,9 @@ impl From<&Stamp> for SourceStamp {
 }
 
 /// The worst of those that count.
-fn worst(children: &[Child]) -> Outcome {
+fn worst_of(children: &[Child]) -> Outcome {
     let counted = children.iter().filter(|child| child.counts).filter_map(|child| child.outcome);
-    counted.max_by_key(|outcome| severity(*outcome)).unwrap_or(Outcome::Success)
-}
-
-fn severity(outcome: Outcome) -> u8 {
-    match outcome {
-        Outcome::Skipped => 0,
-        Outcome::Success => 1,
-        Outcome::Warnings => 2,
-        Outcome::Failure => 3,
-        Outcome::Exception => 4,
-        Outcome::Retry => 5,
-        Outcome::Cancelled => 6,
-    }
+    counted.reduce(worst).unwrap_or(Outcome::Success)
 }
 
 /// `docs: buildset 7 success, packages: buildset 8`.
@@ -252,7 +229,7 @@ mod tests {
     #[test]
     fn the_worst_counts_but_for_those_that_do_not_count() {
         let all = |important| {
-            worst(&[
+            worst_of(&[
                 child("a", true, Some(Outcome::Success)),
                 child("b", important, Some(Outcome::Failure)),
                 child("c", true, Some(Outcome::Warnings)),
@@ -260,7 +237,7 @@ mod tests {
         };
         assert_eq!(all(true), Outcome::Failure);
         assert_eq!(all(false), Outcome::Warnings);
-        assert_eq!(worst(&[child("a", false, Some(Outcome::Failure))]), Outcome::Success);
+        assert_eq!(worst_of(&[child("a", false, Some(Outcome::Failure))]), Outcome::Success);
     }
 
     #[test]

@@ -20,16 +20,13 @@ pub struct Args {
     pub log: String,
     #[serde(default)]
     pub logfiles: BTreeMap<String, Followed>,
-    #[serde(alias = "max_time_s")]
     pub max_time: Option<f64>,
-    #[serde(default = "twenty_minutes", alias = "idle_time_s")]
+    #[serde(default = "twenty_minutes")]
     pub timeout: Option<f64>,
     pub max_lines: Option<u32>,
-    #[serde(alias = "terminate_s")]
     pub sigterm_time: Option<f64>,
     #[serde(default = "kill")]
     pub interrupt_signal: String,
-    #[serde(alias = "input")]
     pub initial_stdin: Option<String>,
     #[serde(default)]
     pub pty: bool,
@@ -37,7 +34,7 @@ pub struct Args {
     pub want_stdout: bool,
     #[serde(default = "yes")]
     pub want_stderr: bool,
-    #[serde(default = "yes", alias = "log_environment")]
+    #[serde(default = "yes")]
     pub log_environ: bool,
 }
 

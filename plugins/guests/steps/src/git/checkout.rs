@@ -5,7 +5,7 @@ use windlass_sdk::{Failure, Outcome};
 
 use super::source::Source;
 use super::{Args, Method};
-use crate::remote::{Ending, Line, Shell};
+use crate::remote::{Ending, Line, Shell, milliseconds};
 
 /// Where the checkout stands that is copied, in the builder's directory.
 const COPIED: &str = "source";
@@ -236,7 +236,7 @@ impl Checkout {
         Shell {
             workdir: self.dir().to_owned(),
             env,
-            idle_time_s: self.args.timeout,
+            timeout: self.args.timeout,
             ..Shell::new(Line::Argv(argv))
         }
     }
@@ -267,12 +267,6 @@ impl From<Failure> for Broken {
 /// Removes a tree below the builder's directory.
 fn remove(path: &str) -> Result<(), Failure> {
     step::run_command("rmdir", &serde_json::json!({ "paths": [path] })).map(drop)
-}
-
-/// Of seconds, as an argument has them; the schema keeps them small.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the schema bounds it")]
-fn milliseconds(seconds: f64) -> u32 {
-    (seconds * 1000.0).clamp(0.0, f64::from(u32::MAX)) as u32
 }
 
 fn is_object_id(text: &str) -> bool {
