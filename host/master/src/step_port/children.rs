@@ -17,6 +17,7 @@ use super::{StepState, Stop};
 use crate::build_driver::chain;
 use crate::dispatcher::{Standing, StepLocks};
 use crate::fatal::is_gone;
+use crate::hint::hint;
 use crate::submission::Order;
 
 /// The most buildsets of one step.
@@ -109,9 +110,7 @@ impl StepState {
                 outcome.map(|outcome| (id.0, outcome))
             });
             if let Err(circle) = self.may_wait().await {
-                self.children.over(id.0);
-                // It waits for the others, as before.
-                self.may_wait().await.ok();
+                self.forget_child(id.0).await;
                 let message = format!("build {} would wait for ever: {circle}", self.context.build.id.0);
                 return Err(Failure::new("deadlock", message));
             }
@@ -122,7 +121,7 @@ impl StepState {
         self.make_durable().await;
         let row = Persist::PutBuild(self.context.build.clone());
         if let Err(error) = self.context.builds.submit(vec![row], submission).await {
-            self.children.over(id.0);
+            self.forget_child(id.0).await;
             if is_gone(&error) {
                 self.break_off(&chain(&error));
             }
@@ -158,6 +157,15 @@ impl StepState {
             None => format!("step {} of build {} has ended", self.context.step.name, self.context.build.id.0),
         };
         self.context.builds.cancel(children.awaited.into_keys().map(BuildsetId).collect(), reason);
+    }
+
+    /// A buildset was not submitted after all: the step waits for the others, as before.
+    async fn forget_child(&mut self, id: u64) {
+        self.children.over(id);
+        if !self.children.awaited.is_empty() {
+            // What it waited for before it may wait for again.
+            self.may_wait().await.ok();
+        }
     }
 
     /// Tells the dispatcher what the step waits for. The error names the circle in which it would wait for ever.
@@ -242,13 +250,7 @@ fn triggerable<'a>(name: &str, config: &'a Master) -> Result<&'a Scheduler, Fail
 }
 
 fn not_there<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Failure {
-    let known: Vec<String> = known.take(20).map(|name| format!("`{name}`")).collect();
-    let known = if known.is_empty() {
-        "none is configured".to_owned()
-    } else {
-        format!("there are {}", known.join(", "))
-    };
-    Failure::new("not-found", format!("there is no {what} `{name}`; {known}"))
+    Failure::new("not-found", format!("there is no {what} `{name}`{}", hint(name, known)))
 }
 
 /// The stamps as a step gave them, with the build's own patches where it wants them.
