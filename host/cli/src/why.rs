@@ -175,7 +175,7 @@ fn print_decision(decision: &view::Decision, now: Timestamp, verbose: bool) {
         line("ignored", ignored.clone());
     }
     if let Some(fallback) = &record.fallback {
-        println!("  {:9} {}", "failed", paint(BAD, tame(fallback)));
+        println!("  {:9} {}", "fallback", paint(BAD, tame(fallback)));
     }
     let instead = if record.fallback.is_some() { "instead" } else { "done" };
     line(instead, done(&record.done));

@@ -193,12 +193,11 @@ pub enum Effect {
     Scan,
     /// Keep the record of a decision. The place to persist it, one day.
     Record(Decision),
-    /// A suspended policy was not asked: count it for the component with these bytes.
+    /// The order of builders was made without its policy, which is suspended: count it for the component with
+    /// these bytes. There is no record: no request is touched by it alone, and a round comes with each event.
     Skipped {
         /// The policy that would have been asked.
         component: Component,
-        /// The builder whose policy it is; none: the master's.
-        builder: Option<String>,
     },
     /// A step that waited for locks ([`StepLocks::Waits`]) waits no more.
     StepLocks {

@@ -11,7 +11,9 @@ use crate::builder::PolicyUse;
 use crate::decision::{Decision, Done, Seen};
 use crate::health::Health;
 use crate::id::{DecisionId, RequestId};
-use crate::policy::{BuilderInfo, Fault, FaultKind, HookKind, Lookups, Question, RequestInfo, SlaveInfo};
+use crate::policy::{
+    BuilderInfo, Fault, FaultKind, HookKind, Lookups, Question, RequestInfo, SlaveInfo, Usage,
+};
 use crate::record::Component;
 use crate::time::Timestamp;
 
@@ -42,7 +44,16 @@ pub(super) enum Unasked {
     /// No loaded plugin has the hook.
     Unknown,
     /// It is suspended.
-    Suspended { until: Timestamp, component: Component },
+    Suspended(Box<Suspended>),
+}
+
+/// A question that was not asked, as its policy is suspended.
+pub(super) struct Suspended {
+    pub(super) until: Timestamp,
+    pub(super) component: Component,
+    args: String,
+    draft: Draft,
+    last_fault: Option<String>,
 }
 
 /// A question under way.
@@ -106,8 +117,13 @@ impl Desk {
             .or_insert_with(|| Health::new(component.digest));
         if !health.may_ask(now) {
             tally.skip();
-            let until = health.suspended_until.unwrap_or(now);
-            return Err(Unasked::Suspended { until, component: component.clone() });
+            return Err(Unasked::Suspended(Box::new(Suspended {
+                until: health.suspended_until.unwrap_or(now),
+                component: component.clone(),
+                args: policy.args.clone(),
+                draft,
+                last_fault: health.last_fault.clone(),
+            })));
         }
         self.next_ask += 1;
         let id = AskId(self.next_ask);
@@ -197,11 +213,10 @@ impl Desk {
         for what in &ignored {
             self.report(format!("{} of `{}`: {what}; ignored", asked.component.kind, asked.component.hook));
         }
-        self.next_decision += 1;
-        let requests = seen(&asked);
+        let requests = seen(&asked.seen, &asked.question);
         let (workers, builders) = snapshots(asked.question);
         Decision {
-            id: DecisionId(self.next_decision),
+            id: self.number(),
             at: now,
             asked: asked.at,
             policy: asked.component,
@@ -218,6 +233,39 @@ impl Desk {
             usage: reply.usage,
             build: None,
         }
+    }
+
+    /// The record of a decision that was made without its policy. Workers and builders are left out: nobody saw
+    /// them.
+    pub(super) fn record_unasked(&mut self, suspended: Suspended, done: Done, now: Timestamp) -> Decision {
+        let Suspended { until, component, args, draft, last_fault } = suspended;
+        let after = last_fault.map(|fault| format!(", the last one: {fault}")).unwrap_or_default();
+        Decision {
+            id: self.number(),
+            at: now,
+            asked: now,
+            policy: component,
+            args,
+            builder: draft.builder,
+            requests: seen(&draft.seen, &draft.question),
+            workers: Vec::new(),
+            builders: Vec::new(),
+            lookups: Vec::new(),
+            answer: None,
+            done,
+            ignored: Vec::new(),
+            fallback: Some(format!(
+                "not asked: suspended after errors for another {} s{after}",
+                until.ms_since(now).div_ceil(1000)
+            )),
+            usage: Usage::default(),
+            build: None,
+        }
+    }
+
+    fn number(&mut self) -> DecisionId {
+        self.next_decision += 1;
+        DecisionId(self.next_decision)
     }
 
     /// Counts decisions on from `last`.
@@ -269,13 +317,13 @@ impl Board {
 }
 
 /// The requests of a question, in its order.
-fn seen(asked: &Asked) -> Vec<Seen> {
-    let seen = |(&(id, version), info): (&(RequestId, u32), &RequestInfo)| Seen {
+fn seen(seen: &[(RequestId, u32)], question: &Question) -> Vec<Seen> {
+    let see = |(&(id, version), info): (&(RequestId, u32), &RequestInfo)| Seen {
         id,
         version,
         priority: info.priority,
     };
-    asked.seen.iter().zip(asked.question.requests()).map(seen).collect()
+    seen.iter().zip(question.requests()).map(see).collect()
 }
 
 fn snapshots(question: Question) -> (Vec<SlaveInfo>, Vec<BuilderInfo>) {

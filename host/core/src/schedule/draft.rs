@@ -103,10 +103,10 @@ pub(super) fn instead(stage: Stage, policy: &PolicyUse) -> Advice {
 /// What stands in for a policy that was not asked.
 pub(super) fn unasked(stage: Stage, policy: &PolicyUse, why: &Unasked) -> Advice {
     match why {
-        Unasked::Suspended { until, .. } if holds(stage, policy) => {
-            Advice::Rest(*until, format!("`{}` is suspended after errors", policy.hook))
+        Unasked::Suspended(suspended) if holds(stage, policy) => {
+            Advice::Rest(suspended.until, format!("`{}` is suspended after errors", policy.hook))
         }
-        Unasked::Suspended { .. } | Unasked::Unknown => instead(stage, policy),
+        Unasked::Suspended(_) | Unasked::Unknown => instead(stage, policy),
     }
 }
 

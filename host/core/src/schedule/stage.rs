@@ -14,7 +14,7 @@ use super::{
     WINDOWS_A_PASS, WaitsFor,
 };
 use crate::builder::{Builder, Merge, PolicyUse};
-use crate::decision::Done;
+use crate::decision::{Decision, Done};
 use crate::id::{DecisionId, RequestId};
 use crate::lock::Ticket;
 use crate::record::Component;
@@ -141,10 +141,7 @@ impl Board {
         };
         let done = self.follow(id, advice, now);
         let decision = self.desk.record(asked, reply, done, ignored, fault.as_deref(), now);
-        if let Some(start) = self.starts.get_mut(&id) {
-            start.decisions.push(decision.id);
-        }
-        self.effects.push(Effect::Record(decision));
+        self.keep(id, decision);
         self.proceed(id, now);
     }
 
@@ -202,7 +199,10 @@ impl Board {
                             self.effects.push(Effect::Ask(ask));
                             return;
                         }
-                        Err(why) => self.not_asked(id, &policy, why),
+                        Err(why) => {
+                            self.go_without(id, &policy, why, now);
+                            continue;
+                        }
                     },
                 },
             };
@@ -293,14 +293,22 @@ impl Board {
         }
     }
 
-    /// A policy was not asked: tells the outside, and says what stands in for it.
-    fn not_asked(&mut self, id: StartId, policy: &PolicyUse, why: Unasked) -> Advice {
-        let Some(start) = self.starts.get(&id) else { return Advice::GiveUp };
-        let (advice, builder) = (unasked(start.stage, policy, &why), Some(start.spec.name.clone()));
-        if let Unasked::Suspended { component, .. } = why {
-            self.effects.push(Effect::Skipped { component, builder });
+    /// A policy was not asked: follows what stands in for it, with a record where it is suspended.
+    fn go_without(&mut self, id: StartId, policy: &PolicyUse, why: Unasked, now: Timestamp) {
+        let Some(start) = self.starts.get(&id) else { return };
+        let advice = unasked(start.stage, policy, &why);
+        let done = self.follow(id, advice, now);
+        let Unasked::Suspended(suspended) = why else { return };
+        let decision = self.desk.record_unasked(*suspended, done, now);
+        self.keep(id, decision);
+    }
+
+    /// Keeps the record of a decision of a start.
+    fn keep(&mut self, id: StartId, decision: Decision) {
+        if let Some(start) = self.starts.get_mut(&id) {
+            start.decisions.push(decision.id);
         }
-        advice
+        self.effects.push(Effect::Record(decision));
     }
 
     fn enter(&mut self, id: StartId, stage: Stage) {

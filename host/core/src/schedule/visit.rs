@@ -51,9 +51,9 @@ impl Board {
                 }
                 Err(why) => {
                     let mut until = now.plus_ms(HOLD_MS);
-                    if let Unasked::Suspended { until: lifted, component } = why {
-                        until = lifted;
-                        self.effects.push(Effect::Skipped { component, builder: None });
+                    if let Unasked::Suspended(suspended) = why {
+                        until = suspended.until;
+                        self.effects.push(Effect::Skipped { component: suspended.component });
                     }
                     self.visit_without_order(policy.on_error, ready, until, now);
                 }

@@ -376,8 +376,8 @@ impl Actor {
                         tell.send_replace(Standing::Refused(circle));
                     }
                 }
-                Effect::Skipped { component, builder } => {
-                    let used = used_by(builder.as_deref(), &component.kind);
+                Effect::Skipped { component } => {
+                    let used = used_by(None, &component.kind);
                     self.parts.policies.fell_back(component.digest, &used);
                 }
             }

@@ -110,6 +110,33 @@ fn a_suspended_next_build_leaves_every_choice_to_the_default() {
     }
 }
 
+/// Symptom: `why` said nothing of a policy that was suspended when a build began. Cause: only what was asked left a
+/// record. Cure: what was not asked leaves one too, without workers that nobody saw.
+#[test]
+fn a_start_without_its_suspended_policy_is_on_record_with_the_claim() {
+    let choosy = Builder { next_slave: Some(policy("choose")), ..builder("a", &["w"]) };
+    let mut table = Table::new(&[("w", Some(1))], vec![choosy]);
+    table.submit((1..=4).map(|id| request(id, "a")));
+    for build in 1..=4 {
+        if build <= 3 {
+            table.fail();
+        }
+        let (claim, last) = (table.claims[0].clone(), table.decisions.last().expect("one for each start"));
+        assert_eq!(claim.decisions, [last.id]);
+        assert_eq!((last.done.clone(), &last.answer), (Done::Placed("w".to_owned()), &None));
+        assert_eq!(last.about(), [RequestId(build)]);
+        let said = last.fallback.as_deref().expect("it gave no answer");
+        assert_eq!(
+            said.starts_with("not asked: suspended after errors for another 10 s"),
+            build == 4,
+            "{said}"
+        );
+        assert_eq!(last.workers.is_empty(), build == 4);
+        table.commit();
+        table.end(build, Outcome::Success);
+    }
+}
+
 #[test]
 fn on_error_hold_leaves_the_request_for_ten_seconds() {
     let hold = PolicyUse { on_error: OnError::Hold, ..policy("choose") };
