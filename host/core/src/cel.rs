@@ -7,9 +7,9 @@
 //! even where the other one fails, as CEL says.
 //!
 //! **It is bounded**: a text has at most [`MAX_TEXT`] bytes and nests [`MAX_DEPTH`] deep, and an evaluation
-//! takes at most [`MAX_STEPS`] steps, in which all that it reads, compares and makes is counted. A step comes from a plugin as
-//! well (`add-steps`), so that an endless condition would be anybody's to write. The same text over the same
-//! variables always comes to the same end.
+//! takes at most [`MAX_STEPS`] steps, in which each byte that it reads, compares, copies or makes is counted, and each
+//! pattern that it compiles. A step comes from a plugin as well (`add-steps`), so that an endless condition would be
+//! anybody's to write. The same text over the same variables always comes to the same end.
 //!
 //! Deliberately absent, and refused when it is parsed: unsigned integers, bytes, moments, durations and
 //! messages, none of which JSON has.
@@ -18,6 +18,7 @@ mod eval;
 mod functions;
 mod lex;
 mod parse;
+mod pattern;
 #[cfg(test)]
 mod spec_tests;
 #[cfg(test)]

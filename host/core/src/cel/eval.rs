@@ -6,7 +6,9 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value as Json};
 
-use super::{Each, Error, Expr, Kind, MAX_STEPS, Macro, Op, functions};
+use super::functions::{self, short};
+use super::pattern::Patterns;
+use super::{Each, Error, Expr, Kind, MAX_STEPS, Macro, Op};
 
 /// So many bytes that are read, copied or made count as one step.
 const BYTES_OF_A_STEP: usize = 16;
@@ -53,17 +55,15 @@ struct Context<'v> {
     text: &'v str,
     variables: &'v Map<String, Json>,
     fuel: Fuel,
+    patterns: Patterns,
 }
 
 type Found<'v> = Result<Cow<'v, Json>, Error>;
 
 pub(super) fn evaluate(root: &Expr, text: &str, variables: &Map<String, Json>) -> Result<Json, Error> {
-    let context = Context { text, variables, fuel: Fuel(Cell::new(MAX_STEPS)) };
-    let found = context.eval(root, None)?;
-    if matches!(found, Cow::Borrowed(_)) {
-        context.at(root, context.fuel.whole(&found))?;
-    }
-    Ok(found.into_owned())
+    let fuel = Fuel(Cell::new(MAX_STEPS));
+    let context = Context { text, variables, fuel, patterns: Patterns::default() };
+    context.own(root, None)
 }
 
 /// What a value is, in words.
@@ -85,13 +85,22 @@ impl<'v> Context<'v> {
         result.map_err(|message| Error::new(&expr.span, message))
     }
 
+    /// What an expression comes to, to be kept: what is not its own yet is copied, and counted.
+    fn own(&self, expr: &'v Expr, names: Option<&Names<'_, 'v>>) -> Result<Json, Error> {
+        let found = self.eval(expr, names)?;
+        if let Cow::Borrowed(json) = found {
+            self.at(expr, self.fuel.whole(json))?;
+        }
+        Ok(found.into_owned())
+    }
+
     fn eval(&self, expr: &'v Expr, names: Option<&Names<'_, 'v>>) -> Found<'v> {
         self.at(expr, self.fuel.burn(1))?;
         match &expr.kind {
             Kind::Literal(json) => Ok(Cow::Borrowed(json)),
             Kind::Variable(name) => self.variable(expr, name, names),
             Kind::List(items) => {
-                let items = items.iter().map(|item| Ok(self.eval(item, names)?.into_owned()));
+                let items = items.iter().map(|item| self.own(item, names));
                 Ok(owned(Json::Array(items.collect::<Result<_, Error>>()?)))
             }
             Kind::Map(entries) => self.map(entries, names),
@@ -106,7 +115,7 @@ impl<'v> Context<'v> {
             Kind::Index(parts) => {
                 let [of, index] = &**parts;
                 let (found, index) = (self.eval(of, names)?, self.eval(index, names)?);
-                self.at(expr, item(found, &index, &self.text[of.span.clone()]))
+                self.at(expr, self.item(found, &index, &self.text[of.span.clone()]))
             }
             Kind::Not(of) => Ok(owned((!self.truth(of, names)?).into())),
             Kind::Negate(of) => {
@@ -128,7 +137,7 @@ impl<'v> Context<'v> {
                 let found: Vec<Cow<'v, Json>> =
                     arguments.iter().map(|argument| self.eval(argument, names)).collect::<Result<_, _>>()?;
                 let found: Vec<&Json> = found.iter().map(|argument| &**argument).collect();
-                self.at(expr, functions::call(*function, &found, &self.fuel)).map(owned)
+                self.at(expr, functions::call(*function, &found, &self.fuel, &self.patterns)).map(owned)
             }
             Kind::Each(each) => self.each(each, names),
         }
@@ -149,11 +158,11 @@ impl<'v> Context<'v> {
     fn map(&self, entries: &'v [(Expr, Expr)], names: Option<&Names<'_, 'v>>) -> Found<'v> {
         let mut map = Map::new();
         for (key, value) in entries {
-            let name = match self.eval(key, names)?.into_owned() {
+            let name = match self.own(key, names)? {
                 Json::String(name) => name,
                 other => return self.at(key, Err(format!("a key is a text, not {}", kind(&other)))),
             };
-            let found = self.eval(value, names)?.into_owned();
+            let found = self.own(value, names)?;
             if map.insert(name, found).is_some() {
                 return self.at(key, Err("this key is there twice".to_owned()));
             }
@@ -183,23 +192,27 @@ impl<'v> Context<'v> {
 
     fn each(&self, each: &'v Each, names: Option<&Names<'_, 'v>>) -> Found<'v> {
         let Each { what, over, name, only, body } = each;
-        let items: Vec<Cow<'v, Json>> = match self.eval(over, names)? {
-            Cow::Borrowed(Json::Array(items)) => items.iter().map(Cow::Borrowed).collect(),
-            Cow::Owned(Json::Array(items)) => items.into_iter().map(Cow::Owned).collect(),
+        // They are looked at one by one: a list may be long, and its first item may decide.
+        let items: Box<dyn Iterator<Item = Cow<'v, Json>> + 'v> = match self.eval(over, names)? {
+            Cow::Borrowed(Json::Array(items)) => Box::new(items.iter().map(Cow::Borrowed)),
+            Cow::Owned(Json::Array(items)) => Box::new(items.into_iter().map(Cow::Owned)),
             // Of a map it is the keys.
             Cow::Borrowed(Json::Object(entries)) => {
-                self.at(over, self.fuel.burn(entries.len()))?;
-                entries.keys().map(|key| owned(key.as_str().into())).collect()
+                Box::new(entries.keys().map(|key| owned(key.as_str().into())))
             }
             Cow::Owned(Json::Object(entries)) => {
-                entries.into_iter().map(|(key, _)| owned(key.into())).collect()
+                Box::new(entries.into_iter().map(|(key, _)| owned(key.into())))
             }
             other => return self.at(over, Err(format!("{} has no items", kind(&other)))),
         };
         let (mut count, mut failed, mut kept) = (0_usize, None, Vec::new());
-        for value in &items {
+        for value in items {
             self.at(body, self.fuel.burn(1))?;
-            let inner = Names { name, value, outer: names };
+            if let Cow::Owned(Json::String(text)) = &value {
+                // A key was copied.
+                self.at(body, self.fuel.read(text.len()))?;
+            }
+            let inner = Names { name, value: &value, outer: names };
             match what {
                 Macro::All | Macro::Exists => match self.truth(body, Some(&inner)) {
                     Ok(truth) if truth == (*what == Macro::Exists) => return Ok(owned(truth.into())),
@@ -209,8 +222,8 @@ impl<'v> Context<'v> {
                 Macro::ExistsOne => count += usize::from(self.truth(body, Some(&inner))?),
                 Macro::Filter => {
                     if self.truth(body, Some(&inner))? {
-                        self.at(body, self.fuel.whole(value))?;
-                        kept.push(value.clone().into_owned());
+                        self.at(body, self.fuel.whole(&value))?;
+                        kept.push(value.into_owned());
                     }
                 }
                 Macro::Map => {
@@ -271,7 +284,10 @@ impl<'v> Context<'v> {
             }
             (Json::Object(left), Json::Object(right)) => {
                 left.len() == right.len()
-                    && all(left, |(key, l)| right.get(key).map_or(Ok(false), |r| self.equal(l, r)))?
+                    && all(left, |(key, l)| {
+                        self.fuel.read(key.len())?;
+                        right.get(key).map_or(Ok(false), |r| self.equal(l, r))
+                    })?
             }
             (Json::Null, Json::Null) => true,
             (Json::Bool(left), Json::Bool(right)) => left == right,
@@ -295,9 +311,38 @@ impl<'v> Context<'v> {
     fn is_in(&self, left: &Json, right: &Json) -> Result<bool, String> {
         match (left, right) {
             (_, Json::Array(items)) => all(items, |item| Ok(!self.equal(left, item)?)).map(|none| !none),
-            (Json::String(key), Json::Object(entries)) => Ok(entries.contains_key(key)),
+            (Json::String(key), Json::Object(entries)) => {
+                self.fuel.read(key.len())?;
+                Ok(entries.contains_key(key))
+            }
             (_, Json::Object(_)) => Ok(false),
             _ => Err(unfit(Op::In, left, right)),
+        }
+    }
+
+    /// What stands at an index of a list or a map; `shown` is how that is called.
+    fn item(&self, of: Cow<'v, Json>, index: &Json, shown: &str) -> Result<Cow<'v, Json>, String> {
+        let missing = || {
+            let index = match index {
+                Json::String(name) => format!("{:?}", short(name)),
+                other => other.to_string(),
+            };
+            format!("there is no item {index} in `{shown}`; `in` asks whether there is")
+        };
+        match (of, index) {
+            (of, Json::String(name)) if of.is_object() => {
+                self.fuel.read(name.len())?;
+                field(of, name, shown).map_err(|_| missing())
+            }
+            (Cow::Borrowed(Json::Array(items)), Json::Number(_)) => {
+                let found = place(index).and_then(|place| items.get(place));
+                found.map(Cow::Borrowed).ok_or_else(missing)
+            }
+            (Cow::Owned(Json::Array(mut items)), Json::Number(_)) => {
+                let found = place(index).filter(|place| *place < items.len());
+                found.map(|place| owned(items.swap_remove(place))).ok_or_else(missing)
+            }
+            (of, index) => Err(format!("{} cannot be looked up in {}", kind(index), kind(&of))),
         }
     }
 }
@@ -329,27 +374,6 @@ fn field<'v>(of: Cow<'v, Json>, name: &str, shown: &str) -> Result<Cow<'v, Json>
     found.ok_or_else(|| {
         format!("there is no `{name}` in `{shown}`; `has({shown}.{name})` asks whether there is")
     })
-}
-
-fn item<'v>(of: Cow<'v, Json>, index: &Json, shown: &str) -> Result<Cow<'v, Json>, String> {
-    let missing = || format!("there is no item {index} in `{shown}`; `in` asks whether there is");
-    match (of, index) {
-        (of @ Cow::Borrowed(Json::Object(_)), Json::String(name)) => {
-            field(of, name, shown).map_err(|_| missing())
-        }
-        (of @ Cow::Owned(Json::Object(_)), Json::String(name)) => {
-            field(of, name, shown).map_err(|_| missing())
-        }
-        (Cow::Borrowed(Json::Array(items)), Json::Number(_)) => {
-            let found = place(index).and_then(|place| items.get(place));
-            found.map(Cow::Borrowed).ok_or_else(missing)
-        }
-        (Cow::Owned(Json::Array(mut items)), Json::Number(_)) => {
-            let found = place(index).filter(|place| *place < items.len());
-            found.map(|place| owned(items.swap_remove(place))).ok_or_else(missing)
-        }
-        (of, index) => Err(format!("{} cannot be looked up in {}", kind(index), kind(&of))),
-    }
 }
 
 /// An index: an integer, or a double that is one.

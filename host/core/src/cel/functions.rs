@@ -3,27 +3,23 @@
 use serde_json::Value as Json;
 
 use super::eval::{Fuel, kind};
+use super::pattern::{self, Patterns};
 use super::{Error, Expr, Kind};
 
 /// All that can be called, as people write it; what stands before a dot is a text.
-pub const FUNCTIONS: [&str; 10] = [
+pub const FUNCTIONS: [&str; 11] = [
     "size(x)",
     "x.size()",
     "x.contains(y)",
     "x.startsWith(y)",
     "x.endsWith(y)",
     "x.matches(pattern)",
+    "x.lowerAscii()",
     "int(x)",
     "double(x)",
     "string(x)",
     "bool(x)",
 ];
-
-/// The most bytes of a compiled pattern.
-const MAX_PATTERN: usize = 64 * 1024;
-
-/// What a pattern costs beside the text that it is tried on.
-const PATTERN_COST: usize = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Function {
@@ -32,6 +28,7 @@ pub(super) enum Function {
     StartsWith,
     EndsWith,
     Matches,
+    LowerAscii,
     Int,
     Double,
     String,
@@ -48,6 +45,7 @@ impl Function {
             "endsWith" => (Function::EndsWith, true, 2),
             // CEL has this one in both ways.
             "matches" => (Function::Matches, is_method, 2),
+            "lowerAscii" => (Function::LowerAscii, true, 1),
             "int" => (Function::Int, false, 1),
             "double" => (Function::Double, false, 1),
             "string" => (Function::String, false, 1),
@@ -77,20 +75,21 @@ pub(super) fn check(function: Function, arguments: &[Expr]) -> Result<(), Error>
     if let (Function::Matches, [_, Expr { kind: Kind::Literal(Json::String(pattern)), span, .. }]) =
         (function, arguments)
     {
-        compiled(pattern).map_err(|why| Error::new(span, why))?;
+        pattern::check(pattern).map_err(|why| Error::new(span, why))?;
     }
     Ok(())
 }
 
-/// Linear in the text, whatever the pattern.
-fn compiled(pattern: &str) -> Result<regex::Regex, String> {
-    let built = regex::RegexBuilder::new(pattern).size_limit(MAX_PATTERN).build();
-    built.map_err(|error| format!("this pattern is not possible: {error}"))
-}
-
 /// What comes of a call. The error is for people.
-pub(super) fn call(function: Function, arguments: &[&Json], fuel: &Fuel) -> Result<Json, String> {
-    use Function::{Bool, Contains, Double, EndsWith, Int, Matches, Size, StartsWith, String as Text};
+pub(super) fn call(
+    function: Function,
+    arguments: &[&Json],
+    fuel: &Fuel,
+    patterns: &Patterns,
+) -> Result<Json, String> {
+    use Function::{
+        Bool, Contains, Double, EndsWith, Int, LowerAscii, Matches, Size, StartsWith, String as Text,
+    };
     match (function, arguments) {
         (Size, [Json::String(text)]) => {
             fuel.read(text.len())?;
@@ -98,19 +97,20 @@ pub(super) fn call(function: Function, arguments: &[&Json], fuel: &Fuel) -> Resu
         }
         (Size, [Json::Array(items)]) => Ok(items.len().into()),
         (Size, [Json::Object(entries)]) => Ok(entries.len().into()),
-        (Contains | StartsWith | EndsWith | Matches, [Json::String(text), Json::String(part)]) => {
+        (Contains | StartsWith | EndsWith, [Json::String(text), Json::String(part)]) => {
             fuel.read(text.len() + part.len())?;
             Ok(Json::Bool(match function {
                 Contains => text.contains(part.as_str()),
                 StartsWith => text.starts_with(part.as_str()),
-                EndsWith => text.ends_with(part.as_str()),
-                _ => {
-                    fuel.burn(PATTERN_COST + part.len())?;
-                    // A pattern of this size takes many steps for each byte.
-                    fuel.read(text.len() * 16)?;
-                    compiled(part)?.is_match(text)
-                }
+                _ => text.ends_with(part.as_str()),
             }))
+        }
+        (Matches, [Json::String(text), Json::String(pattern)]) => {
+            patterns.find(pattern, text, fuel).map(Json::Bool)
+        }
+        (LowerAscii, [Json::String(text)]) => {
+            fuel.read(text.len())?;
+            Ok(text.to_ascii_lowercase().into())
         }
         (Int, [Json::Number(number)]) => match (number.as_i64(), number.as_f64()) {
             (Some(_), _) => Ok(arguments[0].clone()),
@@ -119,6 +119,7 @@ pub(super) fn call(function: Function, arguments: &[&Json], fuel: &Fuel) -> Resu
             (None, Some(_) | None) => Err(format!("{number} is no integer of 64 bits")),
         },
         (Int, [Json::String(text)]) => {
+            fuel.read(text.len())?;
             let number = text.parse::<i64>();
             number.map(Json::from).map_err(|_| format!("the text `{}` is no integer", short(text)))
         }
@@ -126,6 +127,7 @@ pub(super) fn call(function: Function, arguments: &[&Json], fuel: &Fuel) -> Resu
             number.as_f64().map(Json::from).ok_or_else(|| format!("{number} is no double"))
         }
         (Double, [Json::String(text)]) => {
+            fuel.read(text.len())?;
             let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
             number.map(Json::from).ok_or_else(|| format!("the text `{}` is no number", short(text)))
         }
@@ -154,6 +156,7 @@ fn name(function: Function) -> &'static str {
         Function::StartsWith => "startsWith",
         Function::EndsWith => "endsWith",
         Function::Matches => "matches",
+        Function::LowerAscii => "lowerAscii",
         Function::Int => "int",
         Function::Double => "double",
         Function::String => "string",
@@ -161,6 +164,7 @@ fn name(function: Function) -> &'static str {
     }
 }
 
-fn short(text: &str) -> &str {
+/// What a message repeats of a text.
+pub(super) fn short(text: &str) -> &str {
     &text[..text.floor_char_boundary(40)]
 }
