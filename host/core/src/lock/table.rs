@@ -217,14 +217,19 @@ impl Table {
     /// Lets those pass who would wait for ever behind somebody who waits for them, and finds out whether `from`
     /// waits for ever nevertheless: then the error is the circle. `others` are waits that are not for locks.
     pub fn untangle(&mut self, from: Node, others: &Graph) -> Result<Woken, Vec<Link>> {
+        self.untangle_all(&[from], others).map_err(|(_, circle)| circle)
+    }
+
+    /// The same for several: the error is the first that waits for ever, with its circle.
+    pub fn untangle_all(&mut self, from: &[Node], others: &Graph) -> Result<Woken, (Node, Vec<Link>)> {
         if self.nested.is_empty() && others.is_empty() {
             return Ok(Woken::default());
         }
         let (mut graph, tickets) = self.graph();
         graph.extend(others.iter().map(|(node, ways)| (*node, ways.clone())));
         let stuck = deadlock::stuck(&graph, &BTreeSet::new(), false);
-        if stuck.contains(&from) {
-            return Err(deadlock::circle(&graph, &stuck, from));
+        if let Some(first) = from.iter().find(|node| stuck.contains(node)) {
+            return Err((*first, deadlock::circle(&graph, &stuck, *first)));
         }
         let mut moved = BTreeSet::new();
         for (node, passed) in deadlock::overtaking(&mut graph, &stuck) {

@@ -71,9 +71,9 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Whether it serves this request.
-    pub(super) fn serves(&self, request: RequestId) -> bool {
-        self.entries.iter().any(|entry| entry.request.id == request)
+    /// The requests that it serves.
+    pub(super) fn requests(&self) -> impl Iterator<Item = RequestId> {
+        self.entries.iter().map(|entry| entry.request.id)
     }
 }
 
@@ -164,7 +164,7 @@ impl Board {
             }
         }
         // As long as it was away, it might have come back with a slot for everybody.
-        self.untangle_parents();
+        self.may_be_stuck();
     }
 
     /// A worker's connection ended. Its builds go on until [`Board::build_ended`].
@@ -299,7 +299,14 @@ impl Board {
         for start in std::mem::take(&mut self.resumed) {
             self.proceed(start, now);
         }
-        self.visit(now);
+        loop {
+            self.untangle_parents();
+            self.visit(now);
+            // A start that was given up in this visit may have been all that somebody was let off for.
+            if !self.locks.looks_again {
+                break;
+            }
+        }
         std::mem::take(&mut self.effects)
     }
 

@@ -334,14 +334,14 @@ impl Lane {
         self.entries.remove(&id)
     }
 
-    /// Adds one again whose build ended as *retry*. False: it is here already. A scan found it before
-    /// word of the build's end came; its place in the index stays as it is.
+    /// Adds one again whose build ended as *retry*. True: it waits. A scan may have found it before word of the
+    /// build's end came: its place in the index stays as it is.
     pub(super) fn restore(&mut self, mut entry: Entry) -> bool {
         entry.retries += 1;
         let id = entry.request.id;
         if let Some(known) = self.entries.get_mut(&id) {
             known.retries = known.retries.max(entry.retries);
-            return false;
+            return known.place == Place::Waiting;
         }
         entry.refused.clear();
         self.note_arrival(id);

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Board, Effect, StartId};
 use crate::builder::Builder;
 use crate::id::{BuildId, RequestId};
-use crate::lock::deadlock::{self, Node};
+use crate::lock::deadlock::{self, Link, Node};
 use crate::lock::{Access, Key, LockStatus, Obstacle, Table, Ticket, Want, Who, Woken};
 use crate::time::Timestamp;
 
@@ -29,6 +29,8 @@ pub(super) struct Locks {
     pub(super) steps: BTreeMap<BuildId, Ticket>,
     /// The requests that a build's step waits for, with their builders.
     pub(super) parents: BTreeMap<BuildId, BTreeMap<RequestId, String>>,
+    /// Whether one of them may wait for ever since it was looked last.
+    pub(super) looks_again: bool,
 }
 
 /// A builder's ticket.
@@ -93,7 +95,7 @@ impl Board {
                 }
             }
         }
-        self.untangle_parents();
+        self.may_be_stuck();
     }
 
     /// A worker on which a builder could begin now: the least-loaded with room whose locks are free. If only locks
@@ -350,7 +352,12 @@ impl Board {
     pub(super) fn untangle(&mut self, build: BuildId) -> Result<Woken, String> {
         let others = self.waits_of_parents();
         let found = self.locks.table.untangle(Node::Build(build), &others);
-        found.map_err(|circle| deadlock::describe(&circle, |node| self.node(node)))
+        found.map_err(|circle| self.told(&circle))
+    }
+
+    /// A circle in words.
+    pub(super) fn told(&self, circle: &[Link]) -> String {
+        deadlock::describe(circle, |node| self.node(node))
     }
 
     fn node(&self, node: Node) -> String {

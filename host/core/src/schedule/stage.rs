@@ -158,8 +158,9 @@ impl Board {
             }
         }
         self.free(&start.worker, &start.spec.name);
-        // Who waits for one of these was let off as long as the start went on.
-        self.untangle_parents();
+        if self.lets_off(&start) {
+            self.may_be_stuck();
+        }
     }
 
     /// Goes on until a policy or the store has to be waited for, the claim is handed out, or the start is given up.

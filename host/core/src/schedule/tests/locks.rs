@@ -438,3 +438,33 @@ fn parents_that_counted_on_a_start_are_found_when_it_is_given_up() {
     let [(1, Err(circle))] = &table.step_locks[..] else { panic!("{:?}", table.step_locks) };
     assert!(circle.contains("waits for request 2, which waits for a slot of worker `w`"), "{circle}");
 }
+
+/// Symptom: the dispatcher stood still while a hundred parents waited and a policy refused starts. Cause: each start that
+/// was given up had the waits of all parents gathered once for each parent. Cure: they are gathered once before the next
+/// decision, if the start was one that somebody was let off for, and what waits in one lane is one node.
+#[test]
+fn a_start_that_is_given_up_has_parents_looked_at_once_if_at_all() {
+    let allowed = |name: &str, worker: &str| Builder {
+        can_start_build: Some(policy("allow")),
+        ..builder(name, &[worker])
+    };
+    let builders = vec![builder("top", &["w1"]), allowed("leaf", "w2"), allowed("other", "w3")];
+    let mut table = table(&[("w1", 99), ("w2", 1), ("w3", 1)], builders, &[]);
+    table.submit((1..=40).map(|id| request(id, "top")));
+    table.commit();
+    for parent in 1..=40 {
+        assert_eq!(table.waits(parent, &[(1_000 + parent, "leaf"), (2_000 + parent, "leaf")]), Ok(()));
+    }
+    let graph = table.board.waits_of_parents();
+    assert_eq!(graph.len(), 41, "the parents, and the lane of their children");
+    for (name, looks) in [("other", false), ("leaf", true)] {
+        table.submit([request(3_000, name)]);
+        let start = *table.board.starts.keys().next().unwrap();
+        table.board.give_up(start);
+        assert_eq!(table.board.locks.looks_again, looks, "{name}");
+        table.asks.clear();
+        table.board.worker_down(if looks { "w2" } else { "w3" });
+        table.turn();
+        assert!(!table.board.locks.looks_again);
+    }
+}

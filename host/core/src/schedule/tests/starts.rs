@@ -124,3 +124,20 @@ fn start_that_a_reconfiguration_overtakes_builds_by_the_new_rules() {
     table.answer(Answer::Slave(Some("w".to_owned())));
     assert_eq!(table.claims[0].builder.builddir, "new");
 }
+
+/// Symptom: a worker that loses its builds at once used up all tries of a request in a moment. Cause: where a scan found
+/// the request before word of its build's end came, the end put it back without the wait. Cure: it waits wherever it is found.
+#[test]
+fn the_wait_of_a_retried_request_holds_where_a_scan_found_it_first() {
+    let mut table = Table::new(&[("w", Some(1))], vec![builder("a", &["w"])]);
+    table.submit([request(1, "a")]);
+    table.commit();
+    table.end(1, Outcome::Retry);
+    table.commit();
+    table.board.submitted([(request(1, "a"), Arc::new(buildset(1)))]);
+    table.turn();
+    table.end(2, Outcome::Retry);
+    assert!(table.claims.is_empty(), "its third try is due in a second");
+    table.pass(1_000);
+    assert_eq!(table.commit(), started(&[("w", &[1])]));
+}
