@@ -107,6 +107,7 @@ pub fn step_from_json(
     let (hooks, mut locks) = (Hooks::new(catalog), Locks::known(locks));
     let section = Section::new("a step", &(0..0), &node);
     let step = builder::read_step(section, &hooks, &mut locks, None, &mut report);
+    secrets::check_step(&node, &mut report);
     match step {
         Some((step, _)) if !report.failed() => Ok(step),
         Some(_) | None => Err(report.messages().join("; ")),

@@ -287,7 +287,10 @@ fn read_logs(field: Option<Field<'_>>, report: &mut Report) -> Logs {
     if let Some(limit) = take(&["log_compression_limit"], report).and_then(|f| f.size(report)) {
         logs.keeping.limit = limit;
     }
-    logs.keeping.horizon_ms = take(&["log_horizon"], report).and_then(|f| f.duration_ms(report));
+    logs.keeping.horizon_ms = take(&["log_horizon"], report).and_then(|f| match f.duration_ms(report)? {
+        0 => f.refuse("must not be 0", "leave it out to keep logs for ever", report),
+        ms => Some(ms),
+    });
     if let Some(section) = section {
         section.finish(report);
     }

@@ -199,24 +199,37 @@ fn walk<'a>(
     }
 }
 
-/// Reports secrets in all texts of the file that are no templates.
-pub(crate) fn check_elsewhere(root: &Node, report: &mut Report) {
-    let mut found = |name: &str, span: &Span, _: Option<&str>| {
+/// Reports secrets in a step outside of its `args`: what reads those, a condition's renderer among them, would see a
+/// placeholder.
+pub(crate) fn check_step(step: &Node, report: &mut Report) {
+    around_args(step, &mut misplaced(report));
+}
+
+fn around_args(step: &Node, found: &mut impl FnMut(&str, &Span, Option<&str>)) {
+    let settings = entries(step).filter(|(key, _)| key != "args");
+    settings.for_each(|(_, setting)| walk(setting, None, None, found));
+}
+
+fn misplaced(report: &mut Report) -> impl FnMut(&str, &Span, Option<&str>) {
+    |name, span, _| {
         report
             .error("misplaced-secret", span, format!("the secret `{name}` cannot be used here"))
             .help("templates are filled in in `args` of steps and in `env` of builders");
-    };
+    }
+}
+
+/// Reports secrets in all texts of the file that are no templates.
+pub(crate) fn check_elsewhere(root: &Node, report: &mut Report) {
+    let mut found = misplaced(report);
     for (key, section) in entries(root) {
         match (key.as_str(), &section.value) {
             ("builders", Tree::List(builders)) => {
                 for (key, setting) in builders.iter().flat_map(entries) {
                     match (key.as_str(), &setting.value) {
                         ("env", _) => {}
-                        ("steps", Tree::List(steps)) => steps
-                            .iter()
-                            .flat_map(entries)
-                            .filter(|(key, _)| key != "args")
-                            .for_each(|(_, setting)| walk(setting, None, None, &mut found)),
+                        ("steps", Tree::List(steps)) => {
+                            steps.iter().for_each(|step| around_args(step, &mut found));
+                        }
                         _ => walk(setting, None, None, &mut found),
                     }
                 }

@@ -190,20 +190,11 @@ impl StepSpec {
         }
     }
 
-    /// The secrets that its arguments name, and those of its conditions.
+    /// The secrets that its arguments name. Nothing else of a step may name one.
     #[must_use]
     pub fn secrets(&self) -> BTreeSet<String> {
-        let conditions =
-            self.do_step_if.iter().chain(&self.hide_step_if).filter_map(|condition| match condition {
-                Condition::Renderer { args, .. } => Some(args),
-                Condition::Cel(_) => None,
-            });
-        let documents = std::iter::once(&self.args).chain(conditions);
         // They were written as JSON.
-        documents
-            .filter_map(|args| serde_json::from_str(args).ok())
-            .flat_map(|args| secrets_of_json(&args))
-            .collect()
+        serde_json::from_str(&self.args).map_or_else(|_| BTreeSet::new(), |args| secrets_of_json(&args))
     }
 
     /// What it takes up, roughly.
@@ -223,16 +214,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_secrets_of_a_step_are_those_of_its_arguments_and_of_its_conditions() {
+    fn the_secrets_of_a_step_are_those_of_its_arguments() {
         let args = r#"{"env":{"A":{"renderer":"m:h","args":{"x":"%(secret:inner)s"}}}}"#.to_owned();
-        let condition = |args: &str| Condition::Renderer { hook: "m:h".to_owned(), args: args.to_owned() };
-        let step = StepSpec {
-            args,
-            do_step_if: Some(condition(r#"{"x":"%(secret:runs)s"}"#)),
-            hide_step_if: Some(condition(r#"{"x":["%(secret:hides)s"]}"#)),
-            ..StepSpec::new("a", "m:a")
-        };
-        assert_eq!(step.secrets().into_iter().collect::<Vec<_>>(), ["hides", "inner", "runs"]);
+        let step = StepSpec { args, ..StepSpec::new("a", "m:a") };
+        assert_eq!(step.secrets().into_iter().collect::<Vec<_>>(), ["inner"]);
     }
 
     #[test]

@@ -255,13 +255,20 @@ fn a_step_from_json_is_read_as_one_from_toml() {
         &BTreeMap::new(),
     )
     .unwrap();
-    let error = |json| step_from_json(json, &Hooks, &BTreeMap::new()).unwrap_err();
+    let error = |json: &str| step_from_json(json, &Hooks, &BTreeMap::new()).unwrap_err();
     assert_eq!(step.args, r#"{"command":["a"],"max_time":null,"timeout":"%(prop:t)s"}"#);
     assert_eq!((step.name.as_str(), step.flags.always_run), ("x", true));
     assert_eq!(
         error(r#"{ "use": "shell-command", "hatOnFailure": true }"#),
         "a step has no setting `hatOnFailure`; `shell-command`: the argument `command` is missing"
     );
+    // As in the file: what reads these would see a placeholder.
+    for place in ["do_step_if", "hideStepIf"] {
+        let stand = r#"{ "renderer": "mine:stamp", "args": { "format": "%(secret:key)s" } }"#;
+        let json =
+            format!(r#"{{ "use": "shell-command", "args": {{ "command": ["a"] }}, "{place}": {stand} }}"#);
+        assert_eq!(error(&json), "the secret `key` cannot be used here");
+    }
     assert_eq!(error("[]"), "the step is not a JSON object");
     assert!(error("{").starts_with("the step is not JSON: "));
 }
