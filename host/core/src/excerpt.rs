@@ -12,10 +12,15 @@ use crate::value::Origin;
 /// The most runs of the end: each has one stream, and one that changes with each byte is bounded, too.
 const MAX_RUNS: usize = 4096;
 
+/// So many runs of the beginning are free. Each further one counts as this many bytes: it has an index row of its own,
+/// and a log that changes its stream with each byte would be that row a hundred million times.
+const FREE_RUNS: u64 = 1024;
+const RUN: u64 = 64;
+
 /// How much of a log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
-    /// Bytes from its beginning.
+    /// Bytes from its beginning; where its stream changes very often, fewer.
     pub head: u64,
     /// And bytes of its end, if it is longer.
     pub tail: usize,
@@ -37,6 +42,11 @@ pub struct Cut {
 pub struct Excerpt {
     limit: Limit,
     passed: u64,
+    /// What is left of the beginning's limit.
+    room: u64,
+    /// The stream of what passed last, and how many runs did.
+    last: Option<Origin>,
+    passed_runs: u64,
     tail: VecDeque<u8>,
     /// The streams of what is in `tail`.
     runs: VecDeque<(Origin, usize)>,
@@ -49,15 +59,35 @@ impl Excerpt {
     #[must_use]
     pub fn new(limit: Limit) -> Excerpt {
         let (tail, runs) = (VecDeque::new(), VecDeque::new());
-        Excerpt { limit, passed: 0, tail, runs, dropped: 0, hash: blake3::Hasher::new() }
+        Excerpt {
+            limit,
+            passed: 0,
+            room: limit.head,
+            last: None,
+            passed_runs: 0,
+            tail,
+            runs,
+            dropped: 0,
+            hash: blake3::Hasher::new(),
+        }
     }
 
     /// Takes what comes next and returns what of it belongs to the beginning.
     pub fn push(&mut self, origin: Origin, mut data: Bytes) -> Bytes {
-        let room = usize::try_from(self.limit.head - self.passed).unwrap_or(usize::MAX);
+        if data.is_empty() {
+            return data;
+        }
+        if self.last.replace(origin) != Some(origin) {
+            self.passed_runs += 1;
+            if self.passed_runs > FREE_RUNS {
+                self.room = self.room.saturating_sub(RUN);
+            }
+        }
+        let room = usize::try_from(self.room).unwrap_or(usize::MAX);
         if data.len() > room {
             let mut rest = data.split_off(room);
-            self.passed = self.limit.head;
+            self.passed += data.len() as u64;
+            self.room = 0;
             // What is longer than the end drops all that the end had, and its own beginning.
             let over = rest.len().saturating_sub(self.limit.tail);
             if over > 0 {
@@ -76,6 +106,7 @@ impl Excerpt {
             }
         } else {
             self.passed += data.len() as u64;
+            self.room -= data.len() as u64;
         }
         data
     }
@@ -160,6 +191,20 @@ mod tests {
             excerpt.push(origin, "x".into());
         }
         assert_eq!(excerpt.dropped(), 2 * MAX_RUNS as u64);
+    }
+
+    /// Symptom: 100 MiB of a log that changed its stream with each byte were 8 GB of index, which no limit knew of. Cause:
+    /// bytes alone counted. Cure: a run counts, once there are many.
+    #[test]
+    fn a_beginning_of_very_many_runs_is_bounded() {
+        let mut excerpt = Excerpt::new(Limit { head: 1 << 20, tail: 0 });
+        let mut passed = 0;
+        for n in 0..100_000 {
+            let origin = if n % 2 == 0 { Origin::Stdout } else { Origin::Stderr };
+            passed += excerpt.push(origin, "x".into()).len() as u64;
+        }
+        assert_eq!(passed, FREE_RUNS + ((1 << 20) - FREE_RUNS) / (RUN + 1));
+        assert_eq!(excerpt.finish().0.map(|cut| (cut.at, cut.bytes)), Some((passed, 100_000 - passed)));
     }
 
     proptest! {
