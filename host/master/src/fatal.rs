@@ -108,12 +108,10 @@ impl Fatal {
 /// Whether the store failed, and not the batch: nothing is known of what the batch said.
 pub(crate) fn is_gone(error: &CommitError) -> bool {
     match error {
-        CommitError::Closed | CommitError::Storage(ReadError::Database(_) | ReadError::Segment { .. }) => {
-            true
-        }
+        CommitError::Closed | CommitError::Storage(ReadError::Database(_)) => true,
         CommitError::Refused(_)
         | CommitError::LogsFull { .. }
-        | CommitError::Storage(ReadError::Row { .. }) => false,
+        | CommitError::Storage(ReadError::Row { .. } | ReadError::Segment { .. }) => false,
     }
 }
 

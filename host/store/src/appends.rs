@@ -13,11 +13,14 @@ use windlass_core::value::Origin;
 use crate::blocks;
 use crate::encode::{self, Piece};
 use crate::fault::ReadError;
-use crate::segments::{Home, OWN_ABOVE, Placed, Run};
+use crate::segments::{Files, Home, OWN_ABOVE, Placed, Run};
 use crate::tables::Tables;
 
 /// The longest piece: the most that is read to find a line.
 const MAX_PIECE: usize = 256 << 10;
+
+/// What the index takes up for each piece, as far as room is concerned.
+pub(crate) const ROW: u64 = 64;
 
 /// A log's last piece, with its offset in the log.
 type Last = (u64, Piece);
@@ -27,8 +30,7 @@ type Last = (u64, Piece);
 struct Tail {
     length: u64,
     last: Option<Last>,
-    /// The same for its lines; looked up when something is written behind it.
-    lines: Option<Lines>,
+    lines: Lines,
 }
 
 /// How far a log is in lines.
@@ -56,11 +58,11 @@ impl Known {
             self.0.clear();
         }
         for (log, append) in appends.grown() {
-            if let Some(lines) = append.tail.lines {
-                self.0.insert(*log, (append.tail.length, lines));
-            }
+            self.0.insert(*log, (append.tail.length, append.tail.lines));
         }
-        self.0.retain(|log, _| !finished.contains(log));
+        for log in finished {
+            self.0.remove(log);
+        }
     }
 
     fn of(&self, log: LogId, length: u64) -> Option<Lines> {
@@ -81,17 +83,35 @@ pub(crate) struct Appends {
     logs: BTreeMap<LogId, Append>,
     /// All of them together.
     pub(crate) bytes: u64,
+    /// How many there are: each may become a piece.
+    pub(crate) count: u64,
 }
 
 impl Appends {
-    /// Returns the log's length with what this group has added so far.
-    pub(crate) fn length(&mut self, tables: &Tables<'_>, log: LogId) -> Result<u64, ReadError> {
+    /// Returns the log's length with what this group has added so far. How far it is in lines is looked up, too: if
+    /// its last bytes cannot be read, nobody can write behind them.
+    pub(crate) fn length(
+        &mut self,
+        tables: &Tables<'_>,
+        known: &Known,
+        folder: &Path,
+        log: LogId,
+    ) -> Result<u64, ReadError> {
         if let Some(append) = self.logs.get(&log) {
             return Ok(append.tail.length + append.added);
         }
         let last = blocks::last_written(tables, log)?;
         let length = last.map_or(0, |block| block.end());
-        let lines = last.is_none().then(Lines::default);
+        let lines = match &last {
+            None => Lines::default(),
+            Some(block) => match known.of(log, length) {
+                Some(lines) => lines,
+                None => {
+                    let (begun, at, last) = block.scan(&mut Files::new(folder))?;
+                    Lines { begun, at, last: Some(last) }
+                }
+            },
+        };
         let last = last.and_then(|block| block.piece().map(|piece| (block.offset, piece)));
         let tail = Tail { length, last, lines };
         self.logs.insert(log, Append { tail, added: 0, data: Vec::new() });
@@ -103,6 +123,7 @@ impl Appends {
         let append = self.logs.get_mut(&log).expect("BUG: the log's length was not checked");
         append.added += data.len() as u64;
         self.bytes += data.len() as u64;
+        self.count += 1;
         append.data.push((origin, data));
     }
 
@@ -124,36 +145,13 @@ impl Appends {
         Ok(runs)
     }
 
-    /// Looks up how far in lines the logs are that got bytes.
-    pub(crate) fn count_lines(
-        &mut self,
-        tables: &Tables<'_>,
-        known: &Known,
-        folder: &Path,
-    ) -> Result<(), ReadError> {
-        for (log, append) in self.logs.iter_mut().filter(|(_, append)| append.added > 0) {
-            let tail = &mut append.tail;
-            if tail.lines.is_none() {
-                tail.lines = known.of(*log, tail.length);
-            }
-            if tail.lines.is_none()
-                && let Some(last) = blocks::last_written(tables, *log)?
-            {
-                let (begun, at, last) = last.scan(folder)?;
-                tail.lines = Some(Lines { begun, at, last: Some(last) });
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the index rows of runs that lie at `placed`, whose lines were looked up.
+    /// Writes the index rows of runs that lie at `placed`.
     pub(crate) fn index(&mut self, tables: &mut Tables<'_>, placed: &[Placed]) -> Result<(), ReadError> {
         let grown = self.logs.iter_mut().filter(|(_, append)| append.added > 0);
         for ((log, append), placed) in grown.zip(placed) {
             let Tail { length, last, lines } = &mut append.tail;
             let mut position = placed.position;
             let mut changed = false;
-            let lines = lines.get_or_insert_default();
             for (origin, data) in &append.data {
                 for chunk in data.chunks(MAX_PIECE) {
                     let (at, first_line) = lines.take(*origin, chunk);

@@ -1,5 +1,6 @@
 //! The archive: where the bytes of finished logs go, compressed in frames, and from where they go for good when
-//! they are too old. It is done in the background, a little at a time; no commit waits for it.
+//! they are too old, or too much. It is done in the background, a little at a time: a commit of it moves at most some
+//! thousand rows, and the next one lets others go first.
 //!
 //! A log's old bytes stay until the new ones are durable: frames are written and synced behind the committed end of
 //! an archive's file, then one transaction puts their rows in the place of the pieces' rows, and a segment goes when
@@ -8,31 +9,32 @@
 //!
 //! A log that has a segment for itself gets an archive for itself as soon as it is finished. Those that share a
 //! segment share an archive, once nothing more comes into the segment: it is full, or a day old.
+//!
+//! A log that cannot be read, or has other bytes than its hash says, stays as it is, and is told of once a day; all
+//! others go their way.
+
+mod expire;
+mod pack;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use redb::ReadableTable;
 use windlass_core::id::LogId;
-use windlass_core::keeping::{Keeping, Method};
+use windlass_core::keeping::Keeping;
 use windlass_core::record::{BuildRow, LogRow};
 use windlass_core::time::Timestamp;
-use windlass_core::value::Origin;
 
-use crate::encode::{self, Piece};
+use crate::Store;
+use crate::encode;
 use crate::fault::ReadError;
-use crate::frames::{self, FRAME, Frame};
-use crate::log_work::{Archived, Move, Work};
-use crate::segments::{self, MakeDurable};
+use crate::log_work::Work;
+use crate::segments::MakeDurable;
 use crate::tables::Snapshot;
 use crate::writer::CommitError;
-use crate::{Store, blocks};
 
 /// A shared segment takes no more logs after so long: its archive goes when the last of them is too old.
 const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -40,9 +42,9 @@ const DAY: u64 = 24 * 60 * 60 * 1000;
 /// So often is looked whether logs that share a segment are finished.
 const LOOK_AGAIN: u64 = 60 * 1000;
 
-/// So many bytes of logs, or so many rows, are moved in one commit.
+/// So many bytes of logs, or so many rows, are moved in one commit, but for what one frame has.
 const MOVE_BYTES: usize = 16 << 20;
-const MOVE_ROWS: usize = 256;
+const MOVE_ROWS: usize = 1024;
 
 /// For the time that a commit took, so many times as long is left to others.
 const OTHERS: u32 = 3;
@@ -60,12 +62,18 @@ pub struct Tended {
     pub expired: u64,
 }
 
-/// Why the archive is not tended any further. What was done is whole.
+/// Why the archive is not up to date. What was done is whole.
 #[derive(Debug, thiserror::Error)]
 pub enum TendError {
-    /// A row or bytes of a log could not be read.
+    /// A row or bytes of a log could not be read; the other logs were tended.
     #[error("failed to read a log for the archive")]
     Read(#[from] ReadError),
+    /// A log is not what it was; the other logs were tended.
+    #[error("{log} has other bytes than its hash says; it stays as it is")]
+    Changed {
+        /// The log.
+        log: LogId,
+    },
     /// An archive could not be written.
     #[error("failed to write the archive `{path}`")]
     Write {
@@ -80,6 +88,17 @@ pub enum TendError {
     Commit(#[from] CommitError),
 }
 
+impl TendError {
+    /// Whether it is about one log, and no other.
+    fn is_of_a_log(&self) -> bool {
+        match self {
+            TendError::Read(ReadError::Row { .. } | ReadError::Segment { .. })
+            | TendError::Changed { .. } => true,
+            TendError::Read(ReadError::Database(_)) | TendError::Write { .. } | TendError::Commit(_) => false,
+        }
+    }
+}
+
 impl From<redb::StorageError> for TendError {
     fn from(error: redb::StorageError) -> TendError {
         TendError::Read(error.into())
@@ -92,7 +111,11 @@ pub(crate) struct Archive {
     /// The number of the next archive.
     next: u64,
     sealed: Option<Timestamp>,
-    looked: Option<(Timestamp, Vec<u64>)>,
+    looked: Option<Timestamp>,
+    /// Shared segments that take nothing more, with the logs that were in them and are not in the archive.
+    waits: BTreeMap<u64, BTreeSet<LogId>>,
+    /// Logs that cannot go into the archive. They are tried again when the next segment is sealed.
+    aside: BTreeSet<LogId>,
     pub(crate) make_durable: NoDebug,
 }
 
@@ -107,13 +130,15 @@ impl std::fmt::Debug for NoDebug {
 
 impl Archive {
     pub(crate) fn new(next: u64, make_durable: MakeDurable) -> Archive {
-        Archive { next, sealed: None, looked: None, make_durable: NoDebug(make_durable) }
+        let (waits, aside, make_durable) = (BTreeMap::new(), BTreeSet::new(), NoDebug(make_durable));
+        Archive { next, sealed: None, looked: None, waits, aside, make_durable }
     }
 }
 
 impl Store {
     /// Archives what is finished, and removes what is too old. Blocking, and long where there is much to do: for a
-    /// thread of its own. Ends early when the store is closed, or `stop` is set.
+    /// thread of its own. Ends early when the store is closed, or `stop` is set. A log that cannot be archived keeps
+    /// no other from it: the error is the first one's.
     pub fn tend_logs(
         &self,
         keeping: &Keeping,
@@ -121,16 +146,18 @@ impl Store {
         stop: &AtomicBool,
     ) -> Result<Tended, TendError> {
         let mut archive = self.0.archive.lock().expect("nothing panics while it is held");
-        let mut visit = Visit { store: self, keeping, now, stop, done: Tended::default(), open: None };
-        match visit.tend(&mut archive) {
-            Err(TendError::Commit(CommitError::Closed)) => {}
-            ended => ended?,
+        let done = Tended::default();
+        let mut visit =
+            Visit { store: self, archive: &mut archive, keeping, now, stop, done, open: None, failed: None };
+        match visit.tend() {
+            Err(TendError::Commit(CommitError::Closed)) => Ok(visit.done),
+            Err(error) => Err(visit.failed.unwrap_or(error)),
+            Ok(()) => visit.failed.map_or(Ok(visit.done), Err),
         }
-        Ok(visit.done)
     }
 
-    /// Resolves when there is something for [`Store::tend_logs`] that should not wait: a long log is finished, or a
-    /// segment is full.
+    /// Resolves when there is something for [`Store::tend_logs`] that should not wait: a long log is finished, a
+    /// segment is full, or no room is left.
     pub async fn logs_to_tend(&self) {
         self.0.watches.to_tend.notified().await;
     }
@@ -142,57 +169,46 @@ type Owned = Vec<(u64, LogId)>;
 /// One visit to the archive.
 struct Visit<'s> {
     store: &'s Store,
+    archive: &'s mut Archive,
     keeping: &'s Keeping,
     now: Timestamp,
     stop: &'s AtomicBool,
     done: Tended,
-    open: Option<Open>,
-}
-
-/// An archive that is written.
-struct Open {
-    number: u64,
-    owner: u64,
-    file: File,
-    /// What is committed, and what is written behind.
-    end: u64,
-    newest: u64,
-    is_new: bool,
-    moves: Vec<Move>,
-    rows: usize,
-    packed: Vec<u8>,
-    bytes: usize,
+    open: Option<pack::Open>,
+    /// The first log that could not be archived.
+    failed: Option<TendError>,
 }
 
 impl Visit<'_> {
-    fn tend(&mut self, archive: &mut Archive) -> Result<(), TendError> {
+    fn tend(&mut self) -> Result<(), TendError> {
+        // First what makes room.
+        self.expire()?;
         let now = self.now;
         let since = |then: Timestamp| now.0.saturating_sub(then.0);
         let day = self.keeping.horizon_ms.map_or(DAY, |horizon| DAY.min(horizon / 4));
-        if archive.sealed.is_none_or(|then| since(then) >= day) {
+        if self.archive.sealed.is_none_or(|then| since(then) >= day) {
             self.commit(Work::Seal)?;
-            archive.sealed = Some(now);
+            self.archive.sealed = Some(now);
+            self.archive.aside.clear();
         }
         let (owned, shared) = self.segments()?;
         for (segment, log) in owned {
-            self.owned(archive, segment, log)?;
+            self.owned(segment, log)?;
         }
-        let due = match &archive.looked {
-            Some((then, looked)) => since(*then) >= LOOK_AGAIN || *looked != shared,
-            None => true,
-        };
-        if due && !shared.is_empty() {
-            self.shared(archive, &shared)?;
-        }
-        archive.looked = Some((now, self.segments()?.1));
-        if let Some(horizon) = self.keeping.horizon_ms {
-            self.expire(now.0.saturating_sub(horizon))?;
+        let has_new = shared.iter().any(|segment| !self.archive.waits.contains_key(segment));
+        if has_new || self.archive.looked.is_none_or(|then| since(then) >= LOOK_AGAIN) {
+            self.shared(&shared)?;
+            self.archive.looked = Some(now);
         }
         Ok(())
     }
 
     fn snapshot(&self) -> Result<Snapshot, ReadError> {
         self.store.snapshot()
+    }
+
+    fn folder(&self) -> &Path {
+        &self.store.0.logs
     }
 
     /// Segments whose logs may be ready: those of one log, with it, and shared ones that take nothing more.
@@ -223,287 +239,104 @@ impl Visit<'_> {
         Ok(())
     }
 
-    fn owned(&mut self, archive: &mut Archive, segment: u64, log: LogId) -> Result<(), TendError> {
-        let Some(row) = self.store.log(log)?.filter(|row| row.finished) else { return Ok(()) };
-        self.open = self.reopen(log)?;
-        self.log(archive, &row, log.0)?;
-        self.flush(archive)?;
-        self.open = None;
-        Ok(self.commit(Work::DropSegment(segment))?)
+    fn owned(&mut self, segment: u64, log: LogId) -> Result<(), TendError> {
+        let is_moved = self.one(log, log.0)?;
+        self.flush()?;
+        self.leave();
+        if is_moved {
+            self.commit(Work::DropSegment(segment))?;
+        }
+        Ok(())
     }
 
-    fn shared(&mut self, archive: &mut Archive, segments: &[u64]) -> Result<(), TendError> {
-        let mut logs: BTreeMap<u64, BTreeSet<u64>> =
-            segments.iter().map(|number| (*number, BTreeSet::new())).collect();
-        let snapshot = self.snapshot()?;
-        for row in snapshot.log_pieces()?.iter()? {
-            let (key, bytes) = row?;
-            let segment = encode::to_piece(key.value(), bytes.value())?.segment;
-            if let Some(logs) = logs.get_mut(&segment) {
-                logs.insert(key.value().0);
-            }
-        }
-        drop(snapshot);
-        for (segment, logs) in logs {
-            let mut all = true;
+    fn shared(&mut self, segments: &[u64]) -> Result<(), TendError> {
+        self.find_logs(segments)?;
+        for segment in segments {
+            let Some(logs) = self.archive.waits.get(segment).cloned() else { continue };
+            let mut left = BTreeSet::new();
             for log in logs {
-                match self.store.log(LogId(log))? {
-                    Some(row) if row.finished => self.log(archive, &row, 0)?,
-                    Some(_) | None => all = false,
+                if !self.one(log, 0)? {
+                    left.insert(log);
                 }
             }
-            self.flush(archive)?;
-            self.open = None;
-            if all {
-                self.commit(Work::DropSegment(segment))?;
+            self.flush()?;
+            self.leave();
+            if left.is_empty() {
+                self.commit(Work::DropSegment(*segment))?;
+                self.archive.waits.remove(segment);
+            } else {
+                self.archive.waits.insert(*segment, left);
             }
         }
         Ok(())
     }
 
-    /// Moves what is in pieces of a log; `owner` is the log if the archive is its own.
-    fn log(&mut self, archive: &mut Archive, row: &LogRow, owner: u64) -> Result<(), TendError> {
-        let snapshot = self.snapshot()?;
-        let Some(last) = blocks::last(&snapshot, row.id)?.filter(|last| last.piece().is_some()) else {
+    /// Finds out which logs lie in those segments that were not gone through yet.
+    fn find_logs(&mut self, segments: &[u64]) -> Result<(), TendError> {
+        self.archive.waits.retain(|segment, _| segments.contains(segment));
+        let is_new = |segment: &&u64| !self.archive.waits.contains_key(segment);
+        let mut new: BTreeMap<u64, BTreeSet<LogId>> =
+            segments.iter().filter(is_new).map(|number| (*number, BTreeSet::new())).collect();
+        if new.is_empty() {
             return Ok(());
-        };
-        let method = if last.end() < self.keeping.limit { Method::None } else { self.keeping.method };
-        let ended = match row.ended {
-            Some(at) => at,
-            None => self.ended(&snapshot, row)?,
-        };
-        let mut gathered: Vec<(u64, Piece)> = Vec::new();
-        let mut bytes = 0;
-        let mut reader = Reader { folder: &self.store.0.logs, open: None };
-        for piece in snapshot.log_pieces()?.range((row.id.0, 0)..=(row.id.0, u64::MAX))? {
-            let (key, value) = piece?;
-            let piece = encode::to_piece(key.value(), value.value())?;
-            if !gathered.is_empty() && bytes + piece.length as usize > FRAME {
-                self.frame(
-                    archive,
-                    row.id,
-                    owner,
-                    ended,
-                    method,
-                    &std::mem::take(&mut gathered),
-                    &mut reader,
-                )?;
-                bytes = 0;
-            }
-            bytes += piece.length as usize;
-            gathered.push((key.value().1, piece));
         }
-        self.frame(archive, row.id, owner, ended, method, &gathered, &mut reader)?;
-        self.done.archived += 1;
+        for row in self.snapshot()?.log_pieces()?.iter()? {
+            let (key, bytes) = row?;
+            let log = LogId(key.value().0);
+            match encode::to_piece(key.value(), bytes.value()) {
+                Ok(piece) => {
+                    if let Some(logs) = new.get_mut(&piece.segment) {
+                        logs.insert(log);
+                    }
+                }
+                // It may lie in any: none of them goes before this log.
+                Err(_) => new.values_mut().for_each(|logs| logs.extend([log])),
+            }
+        }
+        self.archive.waits.append(&mut new);
         Ok(())
     }
 
-    /// When the build of a log ended that does not say it of itself.
-    fn ended(&self, snapshot: &Snapshot, row: &LogRow) -> Result<Timestamp, ReadError> {
-        let Some(build) = snapshot.builds()?.get(row.build.0)? else { return Ok(self.now) };
+    /// Moves one log, if it is finished, into the archive that is open; `owner` is the log if that is its own. True:
+    /// nothing of it is left where it was, once that is flushed.
+    fn one(&mut self, log: LogId, owner: u64) -> Result<bool, TendError> {
+        match self.try_one(log, owner) {
+            Err(error) if error.is_of_a_log() => {
+                self.take_back(log);
+                if self.archive.aside.insert(log) {
+                    tracing::error!(%log, %error, "a log cannot be archived");
+                    self.failed.get_or_insert(error);
+                }
+                Ok(false)
+            }
+            result => result,
+        }
+    }
+
+    fn try_one(&mut self, log: LogId, owner: u64) -> Result<bool, TendError> {
+        let Some(row) = self.store.log(log)?.filter(|row| row.finished) else { return Ok(false) };
+        let ended = self.ended(&row)?;
+        if self.too_old(ended) {
+            self.forget(log)?;
+            return Ok(true);
+        }
+        if self.archive.aside.contains(&log) {
+            return Ok(false);
+        }
+        if owner != 0 {
+            self.reopen(log)?;
+        }
+        self.pack(&row, owner, ended)?;
+        Ok(true)
+    }
+
+    /// When a log ended; one of an earlier version does not say it itself.
+    fn ended(&self, row: &LogRow) -> Result<Timestamp, ReadError> {
+        if let Some(at) = row.ended {
+            return Ok(at);
+        }
+        let Some(build) = self.snapshot()?.builds()?.get(row.build.0)? else { return Ok(self.now) };
         let build: BuildRow = encode::unpack("builds", row.build.0, build.value())?;
         Ok(build.complete.map_or(self.now, |complete| complete.at))
     }
-
-    #[allow(clippy::too_many_arguments, reason = "all of them are of the one log")]
-    fn frame(
-        &mut self,
-        archive: &mut Archive,
-        log: LogId,
-        owner: u64,
-        ended: Timestamp,
-        method: Method,
-        pieces: &[(u64, Piece)],
-        reader: &mut Reader<'_>,
-    ) -> Result<(), TendError> {
-        let [(offset, first), ..] = pieces else { return Ok(()) };
-        let (_, last) = pieces.last().expect("there is a first");
-        let mut runs: Vec<(Origin, Bytes)> = Vec::with_capacity(pieces.len());
-        for (_, piece) in pieces {
-            runs.push((piece.origin, reader.read(piece)?));
-        }
-        let length: usize = runs.iter().map(|(_, data)| data.len()).sum();
-        let runs = joined(runs);
-        let path = |number| segments::archive_path(&self.store.0.logs, number);
-        let plain = |source| TendError::Write { path: path(archive.next), source };
-        let (mut method, mut packed) = (method, frames::pack(&runs, method).map_err(plain)?);
-        if method != Method::None && packed.len() >= length {
-            // What cannot be made smaller is read faster as it is.
-            (method, packed) = (Method::None, frames::pack(&runs, Method::None).map_err(plain)?);
-        }
-        let open = match &mut self.open {
-            Some(open) => open,
-            none => {
-                let number = archive.next;
-                let path = path(number);
-                let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
-                let file = file.map_err(|source| TendError::Write { path, source })?;
-                archive.next += 1;
-                none.insert(Open::new(number, owner, file, 0, 0, true))
-            }
-        };
-        let frame = Frame {
-            archive: open.number,
-            position: open.end + open.packed.len() as u64,
-            stored: packed.len() as u32,
-            method,
-            length: length as u32,
-            at: first.at,
-            first_line: first.first_line,
-            lines: (last.first_line + u64::from(last.lines) - first.first_line) as u32,
-        };
-        open.packed.extend_from_slice(&packed);
-        open.newest = open.newest.max(ended.0);
-        open.bytes += length;
-        open.rows += 1 + pieces.len();
-        let pieces = pieces.iter().map(|(offset, _)| *offset);
-        match open.moves.last_mut() {
-            Some(last) if last.log == log => {
-                last.pieces.extend(pieces);
-                last.frames.push((*offset, frame));
-            }
-            _ => open.moves.push(Move { log, pieces: pieces.collect(), frames: vec![(*offset, frame)] }),
-        }
-        if open.bytes >= MOVE_BYTES || open.rows >= MOVE_ROWS {
-            self.flush(archive)?;
-        }
-        Ok(())
-    }
-
-    /// Makes what was packed durable, and then the new way to it.
-    fn flush(&mut self, archive: &Archive) -> Result<(), TendError> {
-        let Some(open) = self.open.as_mut().filter(|open| !open.moves.is_empty()) else { return Ok(()) };
-        let folder = &self.store.0.logs;
-        let path = segments::archive_path(folder, open.number);
-        let durable = &archive.make_durable.0;
-        let written =
-            open.file.write_all_at(&open.packed, open.end).and_then(|()| durable(&open.file, &path));
-        let written = written.and_then(|()| match open.is_new {
-            true => durable(&File::open(folder)?, folder),
-            false => Ok(()),
-        });
-        let work = Archived {
-            number: open.number,
-            owner: open.owner,
-            before: open.end,
-            end: open.end + open.packed.len() as u64,
-            newest: open.newest,
-            moves: std::mem::take(&mut open.moves),
-        };
-        let (end, stored, bytes) =
-            (work.end, open.packed.len() as u64, std::mem::take(&mut open.bytes) as u64);
-        let written = written.map_err(|source| TendError::Write { path: path.clone(), source });
-        if let Err(error) = written.and_then(|()| Ok(self.commit(Work::Archive(work))?)) {
-            // Before the commit nobody speaks of the file; after it nobody knows. The next open of the store does.
-            let is_new = self.open.take().is_some_and(|open| open.is_new);
-            if is_new && matches!(error, TendError::Write { .. }) {
-                fs::remove_file(&path).ok();
-            }
-            return Err(error);
-        }
-        let open = self.open.as_mut().expect("it was there above");
-        (open.end, open.is_new, open.rows) = (end, false, 0);
-        open.packed.clear();
-        self.done.bytes += bytes;
-        self.done.stored += stored;
-        Ok(())
-    }
-
-    /// The archive that a log has for itself since an earlier visit, which did not come to its end.
-    fn reopen(&self, log: LogId) -> Result<Option<Open>, TendError> {
-        let snapshot = self.snapshot()?;
-        let Some(number) = blocks::last_frame(&snapshot, log)?.map(|frame| frame.archive) else {
-            return Ok(None);
-        };
-        let Some(row) = snapshot.archives()?.get(number)?.map(|row| row.value()) else { return Ok(None) };
-        let (end, owner, newest) = row;
-        if owner != log.0 {
-            return Ok(None);
-        }
-        let path = segments::archive_path(&self.store.0.logs, number);
-        let file = OpenOptions::new().write(true).open(&path);
-        let file = file.and_then(|file| file.set_len(end).map(|()| file));
-        let file = file.map_err(|source| TendError::Write { path, source })?;
-        Ok(Some(Open::new(number, owner, file, end, newest, false)))
-    }
-
-    /// Removes archives whose last log ended at `until` or before.
-    fn expire(&mut self, until: u64) -> Result<(), TendError> {
-        let snapshot = self.snapshot()?;
-        let mut old = Vec::new();
-        for row in snapshot.archives()?.iter()? {
-            let (number, row) = row?;
-            if row.value().2 <= until {
-                old.push(number.value());
-            }
-        }
-        for number in old {
-            let (mut logs, mut frames) = (Vec::new(), Vec::new());
-            for row in snapshot.archive_logs()?.range((number, 0)..=(number, u64::MAX))? {
-                let log = row?.0.value().1;
-                for frame in snapshot.log_frames()?.range((log, 0)..=(log, u64::MAX))? {
-                    frames.push(frame?.0.value());
-                    if frames.len() >= MOVE_ROWS {
-                        self.commit(Work::Expire {
-                            archive: number,
-                            frames: std::mem::take(&mut frames),
-                            logs: Vec::new(),
-                        })?;
-                    }
-                }
-                logs.push(LogId(log));
-                self.done.expired += 1;
-                if frames.len() + logs.len() >= MOVE_ROWS {
-                    let (frames, logs) = (std::mem::take(&mut frames), std::mem::take(&mut logs));
-                    self.commit(Work::Expire { archive: number, frames, logs })?;
-                }
-            }
-            self.commit(Work::Expire { archive: number, frames, logs })?;
-            self.commit(Work::DropArchive(number))?;
-        }
-        Ok(())
-    }
-}
-
-impl Open {
-    fn new(number: u64, owner: u64, file: File, end: u64, newest: u64, is_new: bool) -> Open {
-        let (moves, packed) = (Vec::new(), Vec::new());
-        Open { number, owner, file, end, newest, is_new, moves, rows: 0, packed, bytes: 0 }
-    }
-}
-
-/// Reads pieces, most of which lie behind each other.
-struct Reader<'f> {
-    folder: &'f std::path::Path,
-    open: Option<(u64, File)>,
-}
-
-impl Reader<'_> {
-    fn read(&mut self, piece: &Piece) -> Result<Bytes, ReadError> {
-        let path = segments::path(self.folder, piece.segment);
-        let mut data = vec![0; piece.length as usize];
-        let file = match &self.open {
-            Some((segment, file)) if *segment == piece.segment => Ok(file),
-            _ => File::open(&path).map(|file| &self.open.insert((piece.segment, file)).1),
-        };
-        match file.and_then(|file| file.read_exact_at(&mut data, piece.position)) {
-            Ok(()) => Ok(data.into()),
-            Err(source) => Err(ReadError::Segment { path, source: source.into() }),
-        }
-    }
-}
-
-/// Neighbours of one stream as one run.
-fn joined(runs: Vec<(Origin, Bytes)>) -> Vec<(Origin, Bytes)> {
-    let mut joined: Vec<(Origin, Vec<u8>)> = Vec::new();
-    if runs.len() == 1 {
-        return runs;
-    }
-    for (origin, data) in runs {
-        match joined.last_mut() {
-            Some((last, bytes)) if *last == origin => bytes.extend_from_slice(&data),
-            _ => joined.push((origin, data.into())),
-        }
-    }
-    joined.into_iter().map(|(origin, data)| (origin, data.into())).collect()
 }

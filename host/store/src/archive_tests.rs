@@ -1,6 +1,8 @@
 //! Logs on their way: written, finished, moved into the archive, removed; read the same at each moment, also after
 //! a crash at any sync.
 
+mod faults;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::ReadableTable;
 use windlass_core::artifact::{ArtifactRow, Keep};
@@ -29,6 +30,8 @@ const UNFINISHED: &str = "unfinished";
 #[derive(Clone, Debug)]
 pub struct ArtifactFiles {
     folder: PathBuf,
+    /// Nobody takes a build's folder away, since it is empty, while something is put into it.
+    shelves: Arc<Mutex<()>>,
 }
 
 impl ArtifactFiles {
@@ -51,7 +54,7 @@ impl ArtifactFiles {
             }
             remove_if_empty(&build.path())?;
         }
-        Ok(ArtifactFiles { folder })
+        Ok(ArtifactFiles { folder, shelves: Arc::default() })
     }
 
     /// Where a file or tree is made that is to be an artifact. Nothing is there.
@@ -69,14 +72,14 @@ impl ArtifactFiles {
     /// Puts what was made, and synced, into its place: durable when this returns. Its row is to follow.
     pub fn put(&self, build: BuildId, id: ArtifactId) -> io::Result<()> {
         let shelf = self.folder.join(build.0.to_string());
-        let is_new = !shelf.exists();
-        fs::create_dir_all(&shelf)?;
-        fs::rename(self.unfinished(id), self.path(build, id))?;
-        File::open(&shelf)?.sync_all()?;
-        if is_new {
-            File::open(&self.folder)?.sync_all()?;
+        {
+            let _guard = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+            fs::create_dir_all(&shelf)?;
+            fs::rename(self.unfinished(id), self.path(build, id))?;
         }
-        Ok(())
+        File::open(&shelf)?.sync_all()?;
+        // Whoever made the shelf may not have come so far yet.
+        File::open(&self.folder)?.sync_all()
     }
 
     /// Removes what was being made; nothing there is no error.
@@ -87,6 +90,7 @@ impl ArtifactFiles {
     /// Removes the bytes of an artifact whose row is gone; nothing there is no error.
     pub fn remove(&self, build: BuildId, id: ArtifactId) -> io::Result<()> {
         remove(&self.path(build, id))?;
+        let _guard = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         remove_if_empty(&self.folder.join(build.0.to_string()))
     }
 }

@@ -130,3 +130,26 @@ async fn a_straggler_leaves_no_artifact() {
     assert!(matches!(store.commit(vec![stale]).await, Err(CommitError::Refused(_))));
     assert_eq!(names(&store, 1), [""; 0]);
 }
+
+/// Symptom: an upload failed, or lost its bytes with the power. Cause: one that made the folder of its build was still to
+/// make that durable when the next one found it there; or the last one was removed, and the folder with it, in between.
+/// Cure: whoever puts something makes all durable that leads to it, and nobody takes the folder away meanwhile.
+#[test]
+fn what_comes_and_what_goes_in_one_build_do_not_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Options::default()).unwrap();
+    let files = store.artifact_files();
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            scope.spawn(move || {
+                for n in 0..300 {
+                    let id = ArtifactId(2 * n + thread);
+                    fs::write(files.unfinished(id), "x").unwrap();
+                    files.put(BuildId(1), id).unwrap();
+                    assert!(files.path(BuildId(1), id).exists());
+                    files.remove(BuildId(1), id).unwrap();
+                }
+            });
+        }
+    });
+}

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use redb::ReadableTable;
+use redb::{ReadableTable, ReadableTableMetadata};
 use windlass_core::claim::{self, Progress, Rows};
 use windlass_core::id::{BuildId, BuildsetId, Fence, LogId, MasterId, RequestId, StepId};
 use windlass_core::master::Master;
@@ -13,7 +13,7 @@ use windlass_core::persist::{Committed, Persist, Refusal};
 use windlass_core::record::{BuildRow, CutOff};
 use windlass_core::request::{Buildset, Completed, Request, Turn};
 
-use crate::appends::Appends;
+use crate::appends::{Appends, Known, ROW};
 use crate::decisions::Added;
 use crate::encode::{self, BuildsetState, Live};
 use crate::fault::ReadError;
@@ -29,9 +29,11 @@ pub(crate) enum Stop {
     Refused(Refusal),
     /// This batch alone finds no room for its logs.
     Full(Full),
-    /// A row that the batch needs is damaged: this batch alone stops. Or the database failed: nobody's
+    /// A row or bytes that the batch needs are damaged: this batch alone stops. Or the database failed: nobody's
     /// batch goes in.
     Fault(ReadError),
+    /// The same, met after the first write of the batch: what the transaction has is worth nothing.
+    Spoilt(ReadError),
 }
 
 impl From<Refusal> for Stop {
@@ -68,6 +70,7 @@ pub(crate) struct Room {
 pub(crate) struct Group<'t> {
     pub(crate) tables: Tables<'t>,
     pub(crate) appends: Appends,
+    pub(crate) known: &'t Known,
     pub(crate) marks: Marks,
     pub(crate) room: Room,
     /// Builds that were written, and logs that were finished, for those who watch.
@@ -124,6 +127,7 @@ pub(crate) struct Staged {
     /// Lengths of logs that this batch appends to.
     logs: BTreeMap<LogId, u64>,
     log_bytes: u64,
+    appends: u64,
     /// Steps that this batch gives test results to: how many they have then.
     pub(crate) tests: BTreeMap<StepId, u64>,
     pub(crate) committed: Committed,
@@ -143,7 +147,7 @@ impl Group<'_> {
         if staged.log_bytes > 0 {
             self.check_room(&staged)?;
         }
-        self.write(batch, staged).map_err(Stop::Fault)
+        self.write(batch, staged).map_err(Stop::Spoilt)
     }
 
     /// Closes the tables, so that the transaction can be committed.
@@ -220,13 +224,14 @@ impl Group<'_> {
                 self.check_fence(*build, *fence, staged)?;
                 let length = match staged.logs.get(log) {
                     Some(length) => *length,
-                    None => self.appends.length(&self.tables, *log)?,
+                    None => self.appends.length(&self.tables, self.known, &self.room.folder, *log)?,
                 };
                 if *offset != length {
                     return Err(Refusal::LogGap { log: *log, length, offset: *offset }.into());
                 }
                 staged.logs.insert(*log, length + data.len() as u64);
                 staged.log_bytes += data.len() as u64;
+                staged.appends += 1;
             }
         }
         Ok(())
@@ -237,7 +242,7 @@ impl Group<'_> {
             return Err(Stop::Full(Full::Disk { message: message.clone() }));
         }
         if let Some(limit) = self.room.total
-            && self.room.used + self.appends.bytes + staged.log_bytes > limit
+            && self.taken()? + staged.log_bytes + staged.appends * ROW > limit
         {
             return Err(Stop::Full(Full::Quota { limit }));
         }
@@ -247,6 +252,12 @@ impl Group<'_> {
             return Err(Stop::Full(Full::Log { log: *log, limit }));
         }
         Ok(())
+    }
+
+    /// What all logs take up with those of this group, and their index. A piece of one byte is a row of it, too.
+    fn taken(&self) -> Result<u64, ReadError> {
+        let rows = self.tables.log_pieces.read()?.len()? + self.appends.count;
+        Ok(self.room.used + self.appends.bytes + rows * ROW)
     }
 
     /// Checks that a new buildset and its requests are new.

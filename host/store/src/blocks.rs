@@ -1,13 +1,10 @@
 //! Where the bytes of a log are found: the frames of what is archived, then the pieces of the rest.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::ReadableTable;
+use windlass_core::digest::Digest;
 use windlass_core::id::LogId;
 use windlass_core::lines::At;
 use windlass_core::value::Origin;
@@ -15,7 +12,7 @@ use windlass_core::value::Origin;
 use crate::encode::{self, Piece};
 use crate::fault::ReadError;
 use crate::frames::{self, Frame};
-use crate::segments;
+use crate::segments::{Files, Name};
 use crate::tables::{Snapshot, Tables};
 
 /// A run of a log that is found by one row.
@@ -105,15 +102,20 @@ impl Block {
     }
 
     /// Its bytes from `skip` on, at most `max`, by stream.
-    pub(crate) fn read(&self, folder: &Path, skip: u64, max: u64) -> Result<Vec<(Origin, Bytes)>, ReadError> {
+    pub(crate) fn read(
+        &self,
+        files: &mut Files<'_>,
+        skip: u64,
+        max: u64,
+    ) -> Result<Vec<(Origin, Bytes)>, ReadError> {
         let take = max.min(self.length - skip);
         match self.place {
             Place::Piece(piece) => {
-                let data = segments::read(folder, piece.segment, piece.position + skip, take as usize)?;
+                let data = files.read(Name::Segment(piece.segment), piece.position + skip, take as usize)?;
                 Ok(vec![(piece.origin, data)])
             }
             Place::Frame(frame) => {
-                let mut runs = read_frame(folder, &frame)?;
+                let mut runs = read_frame(files, &frame)?;
                 let (mut skip, mut take) = (skip as usize, take as usize);
                 runs.retain_mut(|(_, data)| {
                     let skipped = skip.min(data.len());
@@ -128,9 +130,9 @@ impl Block {
 
     /// How far the log is behind this block: how many lines have begun, where the next byte stands, and of which
     /// stream the last one was.
-    pub(crate) fn scan(&self, folder: &Path) -> Result<(u64, At, Origin), ReadError> {
+    pub(crate) fn scan(&self, files: &mut Files<'_>) -> Result<(u64, At, Origin), ReadError> {
         let (mut begun, mut at, mut last) = (self.first_line + 1, self.at, None);
-        for (origin, data) in self.read(folder, 0, self.length)? {
+        for (origin, data) in self.read(files, 0, self.length)? {
             match last.replace(origin) {
                 // The line of the first byte is counted.
                 None => {
@@ -149,10 +151,10 @@ impl Block {
     }
 
     /// Where in the block line number `line` begins, if it begins behind its first byte.
-    pub(crate) fn find(&self, folder: &Path, line: u64) -> Result<Option<u64>, ReadError> {
+    pub(crate) fn find(&self, files: &mut Files<'_>, line: u64) -> Result<Option<u64>, ReadError> {
         let Some(mut left) = line.checked_sub(self.first_line + 1) else { return Ok(None) };
         let (mut at, mut start, mut before) = (self.at, 0, None);
-        for (origin, data) in self.read(folder, 0, self.length)? {
+        for (origin, data) in self.read(files, 0, self.length)? {
             let first = before.is_none();
             if before.replace(origin).is_some_and(|before| before != origin) {
                 at = At::Begin;
@@ -169,18 +171,29 @@ impl Block {
     }
 }
 
-fn read_frame(folder: &Path, frame: &Frame) -> Result<Vec<(Origin, Bytes)>, ReadError> {
-    let path = segments::archive_path(folder, frame.archive);
-    let mut packed = vec![0; frame.stored as usize];
-    let runs = File::open(&path)
-        .and_then(|file| file.read_exact_at(&mut packed, frame.position))
-        .and_then(|()| frames::unpack(packed.into(), frame.method))
-        .and_then(|runs| {
-            let length: usize = runs.iter().map(|(_, data)| data.len()).sum();
-            let whole = length == frame.length as usize && runs.iter().all(|(_, data)| !data.is_empty());
-            if whole { Ok(runs) } else { Err(io::Error::other("a frame has other bytes than its row says")) }
-        });
-    runs.map_err(|source| ReadError::Segment { path, source: Arc::new(source) })
+fn read_frame(files: &mut Files<'_>, frame: &Frame) -> Result<Vec<(Origin, Bytes)>, ReadError> {
+    let name = Name::Archive(frame.archive);
+    let packed = files.read(name, frame.position, frame.stored as usize)?;
+    let runs = frames::unpack(packed, frame.method).and_then(|runs| {
+        let length: usize = runs.iter().map(|(_, data)| data.len()).sum();
+        let whole = length == frame.length as usize && runs.iter().all(|(_, data)| !data.is_empty());
+        if whole { Ok(runs) } else { Err(io::Error::other("a frame has other bytes than its row says")) }
+    });
+    runs.map_err(|source| files.unreadable(name, source))
+}
+
+/// The hash of all bytes of a log but those of headers; what is not there is left out.
+pub(crate) fn hash(snapshot: &Snapshot, files: &mut Files<'_>, log: LogId) -> Result<Digest, ReadError> {
+    let (mut hash, mut offset) = (blake3::Hasher::new(), 0);
+    while let Some(block) = at(snapshot, log, offset)? {
+        for (origin, data) in block.read(files, 0, block.length)? {
+            if origin != Origin::Header {
+                hash.update(&data);
+            }
+        }
+        offset = block.end();
+    }
+    Ok(Digest::from_bytes(*hash.finalize().as_bytes()))
 }
 
 /// The last frame of a log.

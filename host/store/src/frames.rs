@@ -87,7 +87,10 @@ pub(crate) fn pack(runs: &[(Origin, Bytes)], method: Method) -> io::Result<Vec<u
         Method::None => Ok(plain),
         Method::Zstd => {
             let mut packed = (plain.len() as u32).to_le_bytes().to_vec();
-            packed.extend(zstd::bulk::compress(&plain, LEVEL)?);
+            let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+            // Gzip has one anyway.
+            compressor.include_checksum(true)?;
+            packed.extend(compressor.compress(&plain)?);
             Ok(packed)
         }
         Method::Gzip => {

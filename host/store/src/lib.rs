@@ -109,6 +109,8 @@ struct Shared {
     /// The folder of the log segments.
     logs: std::path::PathBuf,
     archive: Mutex<archive::Archive>,
+    /// The most that all logs together may take.
+    log_room: Option<u64>,
     /// Of records of decisions; the writer looks at it in each commit.
     budget: Arc<Mutex<Budget>>,
     /// Held until the writer is gone.

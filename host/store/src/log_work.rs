@@ -18,8 +18,12 @@ pub(crate) enum Work {
     Archive(Archived),
     /// No piece speaks of the segment any more.
     DropSegment(u64),
-    /// Logs that are too old lose their frames.
+    /// Logs are too old, which their rows say before the first of their bytes goes.
+    Mark(Vec<LogId>),
+    /// Frames of such logs go; of `logs` no other one is in the archive.
     Expire { archive: u64, frames: Vec<(u64, u64)>, logs: Vec<LogId> },
+    /// Pieces of such a log go, which never came into the archive.
+    Forget { log: LogId, pieces: Vec<u64> },
     /// No frame speaks of the archive any more.
     DropArchive(u64),
 }
@@ -66,13 +70,18 @@ impl Group<'_> {
                     self.aftermath.segments.push((*number, row.value().0));
                 }
             }
+            Work::Mark(logs) => logs.iter().try_for_each(|log| self.mark_expired(*log))?,
             Work::Expire { archive, frames, logs } => {
                 for frame in frames {
                     self.tables.log_frames.write()?.remove(frame)?;
                 }
                 for log in logs {
                     self.tables.archive_logs.write()?.remove((*archive, log.0))?;
-                    self.mark_expired(*log)?;
+                }
+            }
+            Work::Forget { log, pieces } => {
+                for piece in pieces {
+                    self.tables.log_pieces.write()?.remove((log.0, *piece))?;
                 }
             }
             Work::DropArchive(number) => {
@@ -104,8 +113,16 @@ impl Group<'_> {
     fn mark_expired(&mut self, log: LogId) -> Result<(), ReadError> {
         let logs = self.tables.logs.write()?;
         let row = match logs.get(log.0)? {
-            Some(row) => encode::unpack::<LogRow>("logs", log.0, row.value())?,
+            Some(row) => encode::unpack::<LogRow>("logs", log.0, row.value()),
             None => return Ok(()),
+        };
+        let row = match row {
+            Ok(row) => row,
+            Err(error) => {
+                // Its bytes go all the same.
+                tracing::error!(%error, "a log that is too old cannot be marked so");
+                return Ok(());
+            }
         };
         logs.insert(log.0, encode::pack(&LogRow { expired: true, ..row }).as_slice())?;
         Ok(())

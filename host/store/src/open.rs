@@ -190,6 +190,7 @@ fn open(
     let queue = Arc::new(Queue::default());
     let watches = Arc::new(Watches::default());
     let budget = Arc::new(Mutex::new(options.decisions));
+    let log_room = options.max_log_bytes_total;
     let writer = Writer {
         database: database.clone(),
         queue: queue.clone(),
@@ -217,6 +218,7 @@ fn open(
         artifacts,
         logs,
         archive: Mutex::new(archive),
+        log_room,
         budget,
         _lock: lock,
     })))

@@ -289,13 +289,47 @@ impl Segments {
     }
 }
 
-/// Reads `length` bytes of a segment. Any thread may; nobody waits.
-pub(crate) fn read(folder: &Path, segment: u64, position: u64, length: usize) -> Result<Bytes, ReadError> {
-    let path = path(folder, segment);
-    let mut data = vec![0; length];
-    match File::open(&path).and_then(|file| file.read_exact_at(&mut data, position)) {
-        Ok(()) => Ok(Bytes::from(data)),
-        Err(source) => Err(ReadError::Segment { path, source: Arc::new(source) }),
+/// The files of logs, to read: any thread may, and nobody waits. The last one stays open, since neighbours mostly lie
+/// in one.
+pub(crate) struct Files<'f> {
+    folder: &'f Path,
+    open: Option<(Name, File)>,
+}
+
+/// A file of logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Segment(u64),
+    Archive(u64),
+}
+
+impl<'f> Files<'f> {
+    pub(crate) fn new(folder: &'f Path) -> Files<'f> {
+        Files { folder, open: None }
+    }
+
+    pub(crate) fn read(&mut self, name: Name, position: u64, length: usize) -> Result<Bytes, ReadError> {
+        let mut data = vec![0; length];
+        let file = match &self.open {
+            Some((open, file)) if *open == name => Ok(file),
+            _ => File::open(self.path(name)).map(|file| &self.open.insert((name, file)).1),
+        };
+        match file.and_then(|file| file.read_exact_at(&mut data, position)) {
+            Ok(()) => Ok(data.into()),
+            Err(source) => Err(self.unreadable(name, source)),
+        }
+    }
+
+    /// The error that a file could not be read, or holds something else.
+    pub(crate) fn unreadable(&self, name: Name, source: io::Error) -> ReadError {
+        ReadError::Segment { path: self.path(name), source: Arc::new(source) }
+    }
+
+    fn path(&self, name: Name) -> PathBuf {
+        match name {
+            Name::Segment(number) => path(self.folder, number),
+            Name::Archive(number) => archive_path(self.folder, number),
+        }
     }
 }
 

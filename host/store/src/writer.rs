@@ -51,7 +51,9 @@ pub enum CommitError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// The bound of all logs.
-    #[error("all logs together may have {limit} bytes; remove old builds or raise the limit")]
+    #[error(
+        "all logs together may have {limit} bytes with their index; the oldest finished ones go now, and if that is too little, raise the limit (`max_bytes` of `[logs]`)"
+    )]
     Quota {
         /// The bound.
         limit: u64,
@@ -77,7 +79,7 @@ pub enum Full {
 pub struct Stats {
     /// Transactions of the database.
     pub commits: u64,
-    /// Batches that went through.
+    /// Batches that went through, and pieces of the archive's work.
     pub batches: u64,
     /// Batches that were refused.
     pub refused: u64,
@@ -219,6 +221,8 @@ enum Attempt {
     Done(Vec<Answer>),
     /// The system refused the bytes of its logs.
     NoRoom(std::io::Error),
+    /// This job met a damaged row after its first write.
+    Spoilt(usize, ReadError),
 }
 
 impl Writer {
@@ -236,15 +240,17 @@ impl Writer {
     }
 
     fn group(&mut self, jobs: &[Job]) -> Vec<Answer> {
-        let mut refused = None;
+        let (mut refused, mut spoilt) = (None, BTreeMap::new());
         loop {
-            match self.attempt(jobs, refused) {
+            match self.attempt(jobs, refused.clone(), &spoilt) {
                 Ok(Attempt::Done(answers)) => return answers,
                 // Again, without the batches that write to logs: they are refused, the others go in.
                 Ok(Attempt::NoRoom(error)) => {
                     tracing::error!(folder = %self.segments.folder().display(), %error, "logs cannot be written");
                     refused = Some(error.to_string());
                 }
+                // Again, without it.
+                Ok(Attempt::Spoilt(job, error)) => drop(spoilt.insert(job, error)),
                 Err(error) => {
                     tracing::error!(%error, "the store failed");
                     return jobs.iter().map(|_| Err(CommitError::Storage(error.clone()))).collect();
@@ -253,7 +259,12 @@ impl Writer {
         }
     }
 
-    fn attempt(&mut self, jobs: &[Job], refused: Option<String>) -> Result<Attempt, ReadError> {
+    fn attempt(
+        &mut self,
+        jobs: &[Job],
+        refused: Option<String>,
+        spoilt: &BTreeMap<usize, ReadError>,
+    ) -> Result<Attempt, ReadError> {
         let transaction = begin(&self.database)?;
         let room = Room {
             folder: self.segments.folder().to_owned(),
@@ -265,6 +276,7 @@ impl Writer {
         let mut group = Group {
             tables: Tables::new(&transaction),
             appends: Appends::default(),
+            known: &self.known,
             marks: self.marks,
             room,
             builds: Default::default(),
@@ -274,21 +286,33 @@ impl Writer {
             aftermath: Aftermath::default(),
         };
         let mut answers = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            let done = match &job.what {
-                What::Batch(batch) => group.add(batch),
-                What::Work(work) => group.work(work).map(|()| Committed::default()).map_err(Stop::Fault),
+        for (number, job) in jobs.iter().enumerate() {
+            let done = match (spoilt.get(&number), &job.what) {
+                (Some(error), _) => Err(Stop::Fault(error.clone())),
+                (None, What::Batch(batch)) => group.add(batch),
+                (None, What::Work(work)) => {
+                    group.work(work).map(|()| Committed::default()).map_err(Stop::Spoilt)
+                }
             };
             answers.push(match done {
                 Ok(committed) => Ok(committed),
                 Err(Stop::Refused(refusal)) => Err(CommitError::Refused(refusal)),
                 Err(Stop::Full(why)) => {
+                    // Something may be old enough to go.
+                    self.watches.to_tend.notify_one();
                     let Room { folder, used, .. } = group.room.clone();
                     Err(CommitError::LogsFull { folder, used, why })
                 }
-                // Met before the first write of the batch: the others have nothing to do with it.
-                Err(Stop::Fault(error @ ReadError::Row { .. })) => Err(CommitError::Storage(error)),
-                Err(Stop::Fault(error)) => return Err(error),
+                // The others have nothing to do with it.
+                Err(Stop::Fault(error @ (ReadError::Row { .. } | ReadError::Segment { .. }))) => {
+                    Err(CommitError::Storage(error))
+                }
+                Err(Stop::Spoilt(error @ (ReadError::Row { .. } | ReadError::Segment { .. }))) => {
+                    drop(group);
+                    transaction.abort()?;
+                    return Ok(Attempt::Spoilt(number, error));
+                }
+                Err(Stop::Fault(error) | Stop::Spoilt(error)) => return Err(error),
             });
         }
         if answers.iter().all(Result::is_err) {
@@ -308,7 +332,6 @@ impl Writer {
                 }
             };
             self.counters.shared_segment.store(self.segments.shared(), Ordering::Release);
-            group.appends.count_lines(&group.tables, &self.known, self.segments.folder())?;
             group.appends.index(&mut group.tables, &written.placed)?;
             for (segment, end, owner) in &written.ends {
                 group.tables.segments.write()?.insert(segment, (*end, *owner))?;
