@@ -4,6 +4,7 @@
 //! master does both, in that order. The last event's persist list is one transaction: the step, the
 //! build, and its requests, completed or (after *retry*) given back.
 
+mod resume;
 mod told;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -20,6 +21,7 @@ use crate::step::{Flags, SummaryPolicy, judge};
 use crate::test_result::TestCounts;
 use crate::time::Timestamp;
 
+pub use self::resume::{Durable, ResumeError, Stands};
 use self::told::Told;
 
 /// The most steps of a build, added ones among them: steps that add steps would go on for ever.
@@ -32,7 +34,7 @@ pub const MAX_RETRIES: u32 = 5;
 /// What happened to a build.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Its claim and its row are durable: it begins.
+    /// Its claim and its row are durable: it begins, or goes on after the steps that have ended.
     Started,
     /// Its claim and its row are durable, and nothing of it is to run: it ends as skipped.
     Skipped {
@@ -292,7 +294,6 @@ impl Build {
         else {
             panic!("BUG: a step that did not run ended");
         };
-        self.got_somewhere |= self.worker_lost.is_none() && outcome != Outcome::Retry;
         step.complete = Some(Completed { outcome, at: now });
         step.summary = ended.summary;
         step.hidden = ended.hidden;
@@ -300,9 +301,28 @@ impl Build {
         step.urls = ended.urls;
         step.tests = ended.tests;
         step.fault = ended.fault;
-        self.row.properties = ended.properties;
-        self.row.components = ended.components;
+        let same = self.row.properties == ended.properties && self.row.components == ended.components;
+        (self.row.properties, self.row.components) = (ended.properties, ended.components);
 
+        self.count(&step, outcome, flags, &policy);
+        let added: Vec<StepSpec> = ended.added.into_iter().map(|spec| self.renamed(spec)).collect();
+        let (fence, build, id) = (self.row.fence, self.row.id, step.id);
+        let mut persist = vec![Persist::PutStep { fence, step }];
+        if !added.is_empty() {
+            persist.push(Persist::AddSteps { fence, build, step: id, specs: added.clone() });
+        }
+        self.join(added);
+        let mut effects = self.next(persist, now);
+        if !same && self.row.complete.is_none() {
+            // What the next step goes by must not be lost with a master that is killed before that one begins.
+            effects.persist.push(Persist::PutBuild(self.row.clone()));
+        }
+        effects
+    }
+
+    /// Counts a step that has ended like this.
+    fn count(&mut self, step: &StepRow, outcome: Outcome, flags: Flags, policy: &SummaryPolicy) {
+        self.got_somewhere |= self.worker_lost.is_none() && outcome != Outcome::Retry;
         let judged = judge(flags, outcome, self.overall);
         self.overall = judged.overall;
         self.halted |= judged.halt;
@@ -310,35 +330,29 @@ impl Build {
             let about = step.fault.as_deref().unwrap_or(&step.summary);
             self.told.tell(outcome, told::line(&step.name, outcome, about));
         }
-        let added: Vec<StepSpec> = ended.added.into_iter().map(|spec| self.renamed(spec)).collect();
+    }
+
+    /// Puts steps in front of those that wait.
+    fn join(&mut self, added: Vec<StepSpec>) {
         added.into_iter().rev().for_each(|spec| self.waiting.push_front(spec));
-        let persist = vec![Persist::PutStep { fence: self.row.fence, step }];
-        self.next(persist, now)
     }
 
     fn interrupted(&mut self, reason: String) -> Effects {
-        if self.stopped.is_some() || matches!(self.state, State::Over) {
-            return Effects::default();
+        if self.stopped.is_none() && !matches!(self.state, State::Over) {
+            self.overall = self.overall.worst(Outcome::Cancelled);
+            self.stopped = Some(reason.clone());
         }
-        self.overall = self.overall.worst(Outcome::Cancelled);
-        self.stopped = Some(reason.clone());
-        let send = match &mut self.state {
-            State::Running { interrupted, .. } => {
-                *interrupted = true;
-                vec![Action::InterruptStep { reason }]
-            }
-            State::New | State::Chosen(_) | State::Over => Vec::new(),
-        };
-        Effects { persist: Vec::new(), send }
+        // Once more stops the step that always runs, too.
+        self.interrupt_step(reason)
     }
 
     fn interrupt_step(&mut self, reason: String) -> Effects {
         match &mut self.state {
-            State::Running { interrupted, .. } => {
+            State::Running { interrupted, .. } if !*interrupted => {
                 *interrupted = true;
                 Effects { persist: Vec::new(), send: vec![Action::InterruptStep { reason }] }
             }
-            State::New | State::Chosen(_) | State::Over => Effects::default(),
+            State::New | State::Chosen(_) | State::Running { .. } | State::Over => Effects::default(),
         }
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::MAX_RETRIES;
 use crate::condition::Condition;
+use crate::digest::Digest;
 use crate::lock::Access;
 use crate::policy::HookKind;
 use crate::properties::Properties;
@@ -81,6 +82,12 @@ impl Builder {
             next_build: None,
             can_start_build: None,
         }
+    }
+
+    /// The hash of all that it says: builders with one digest build alike.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(&serde_json::to_vec(self).expect("a builder is plain data with text for keys"))
     }
 
     /// Gives a step the builder's `workdir`, if it takes one and has none of its own. `schema` is that of its

@@ -193,6 +193,7 @@ mod tests {
             started: Timestamp(5),
             complete: None,
             summary: String::new(),
+            plan: None,
         }
     }
 

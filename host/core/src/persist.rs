@@ -5,12 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::ArtifactRow;
+use crate::builder::{Builder, StepSpec};
 use crate::change::Change;
 use crate::decision::Decision;
+use crate::digest::Digest;
 use crate::id::{ArtifactId, BuildId, BuildsetId, Fence, LogId, MasterId, RequestId, StepId};
 use crate::master::{Master, Overdue};
 use crate::outcome::Outcome;
-use crate::record::{BuildRow, LogRow, StepRow};
+use crate::record::{BuildRow, LogRow, StepRow, StopRow};
 use crate::request::{Buildset, Request};
 use crate::test_result::TestResult;
 use crate::time::Timestamp;
@@ -103,6 +105,33 @@ pub enum Persist {
         fence: Fence,
         /// The row.
         step: StepRow,
+    },
+    /// Keeps a builder under the digest that the rows of its builds name, unless it is kept already.
+    PutPlan {
+        /// [`Builder::digest`].
+        digest: Digest,
+        /// The builder.
+        builder: Arc<Builder>,
+    },
+    /// Takes away the plans that no running build names.
+    TrimPlans,
+    /// Keeps the steps that join a build behind one that has ended, until the build ends.
+    AddSteps {
+        /// The fence of its build.
+        fence: Fence,
+        /// The build.
+        build: BuildId,
+        /// The step that added them.
+        step: StepId,
+        /// They, under the names that they have in the build.
+        specs: Vec<StepSpec>,
+    },
+    /// Keeps the order to stop a build, until it ends; of one that has ended it is forgotten.
+    PutStop {
+        /// The fence of the build.
+        fence: Fence,
+        /// The order.
+        stop: StopRow,
     },
     /// Adds test results of a step: they follow the `first` that were there before.
     AddTests {

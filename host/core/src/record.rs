@@ -60,6 +60,35 @@ pub struct BuildRow {
     pub complete: Option<Completed>,
     /// One line about it.
     pub summary: String,
+    /// The builder as it was when the build began: what it goes by if it is taken up again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Digest>,
+}
+
+/// Somebody wants a running build stopped, or a step of it; kept until the build ends, so that no master forgets it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRow {
+    /// The build.
+    pub build: BuildId,
+    /// All of it is to stop.
+    pub whole: bool,
+    /// The step that ran then, if any did: it is told.
+    pub step: Option<StepId>,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl StopRow {
+    /// What both orders together say: a build that is stopped stays so, for the first reason; the step is the newest.
+    #[must_use]
+    pub fn after(self, before: StopRow) -> StopRow {
+        StopRow {
+            build: self.build,
+            whole: self.whole || before.whole,
+            step: self.step.or(before.step),
+            reason: if before.whole { before.reason } else { self.reason },
+        }
+    }
 }
 
 /// One step of a build.

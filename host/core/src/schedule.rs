@@ -45,6 +45,7 @@ mod slots;
 mod stage;
 mod status;
 mod tail;
+mod takeup;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -61,6 +62,7 @@ pub use claim::{Claim, Given, Numbers};
 pub use locks::StepLocks;
 pub use quarantine::{FIRST_QUARANTINE_MS, Failed, LONGEST_QUARANTINE_MS};
 pub use status::{BuilderStatus, PolicyStatus, Status, WorkerStatus};
+pub use takeup::TakenUp;
 pub use wait::{Wait, WaitsFor};
 
 use crate::builder::{Builder, PolicyUse};

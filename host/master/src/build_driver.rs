@@ -27,14 +27,15 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use windlass_core::change::Change;
-use windlass_core::id::{BuildId, RequestId, StepId};
+use windlass_core::id::{BuildId, Fence, RequestId, StepId};
 use windlass_core::lock::Access;
-use windlass_core::record::BuildRow;
+use windlass_core::persist::Persist;
+use windlass_core::record::{BuildRow, StopRow};
 use windlass_core::request::{Buildset, Request};
 use windlass_core::secret::Seal;
 pub(crate) use windlass_core::text::chain;
 use windlass_runtime::Runtime;
-use windlass_store::{ReadError, Store};
+use windlass_store::{CommitError, ReadError, Store};
 
 use self::retries::Retries;
 use crate::clock::Clock;
@@ -116,6 +117,7 @@ impl BuildReport for Dispatcher {
 
 /// A build that runs, for those who want it stopped.
 struct InProgress {
+    fence: Fence,
     stop: watch::Sender<Stop>,
     /// Its running step.
     step: Option<RunningStep>,
@@ -181,8 +183,15 @@ impl Builds {
     }
 
     /// Stops a running build: its step is interrupted, steps that always run still run, and it ends
-    /// as cancelled. Once more interrupts such a step, too. False: no such build runs.
-    pub fn stop(&self, build: BuildId, reason: &str) -> bool {
+    /// as cancelled. Once more interrupts such a step, too. That is durable when this answers. False: no such build
+    /// runs.
+    pub async fn stop(&self, build: BuildId, reason: &str) -> bool {
+        let Some((fence, step)) =
+            self.lock().get(&build).map(|running| (running.fence, running.step.as_ref().map(|now| now.id)))
+        else {
+            return false;
+        };
+        self.keep(fence, StopRow { build, whole: true, step, reason: reason.to_owned() }).await;
         self.tell(build, |stop| {
             if *stop != Stop::Shutdown {
                 *stop = Stop::Cancel(reason.to_owned());
@@ -191,21 +200,39 @@ impl Builds {
     }
 
     /// Stops the running step of a build, named by its name or its position: it ends as cancelled, and steps that
-    /// always run still run.
-    pub fn stop_step(&self, build: BuildId, step: &str, reason: &str) -> StopStep {
-        let running = self.lock();
-        let Some(InProgress { stop, step: now }) = running.get(&build) else { return StopStep::NoBuild };
-        match now {
-            Some(now) if now.name == step || now.position.to_string() == step => {
-                // A build that is stopped as a whole is so once more.
-                stop.send_modify(|stop| {
-                    if matches!(stop, Stop::No | Stop::Step { .. }) {
-                        *stop = Stop::Step { step: now.id, reason: reason.to_owned() };
-                    }
-                });
-                StopStep::Asked
+    /// always run still run. That is durable when this answers.
+    pub async fn stop_step(&self, build: BuildId, step: &str, reason: &str) -> StopStep {
+        let (fence, id) = match self.lock().get(&build) {
+            None => return StopStep::NoBuild,
+            Some(InProgress { fence, step: Some(now), .. })
+                if now.name == step || now.position.to_string() == step =>
+            {
+                (*fence, now.id)
             }
-            now => StopStep::Elsewhere(now.as_ref().map(|now| now.name.clone())),
+            Some(InProgress { step: now, .. }) => {
+                return StopStep::Elsewhere(now.as_ref().map(|now| now.name.clone()));
+            }
+        };
+        self.keep(fence, StopRow { build, whole: false, step: Some(id), reason: reason.to_owned() }).await;
+        // A build that is stopped as a whole is so once more.
+        self.tell(build, |stop| {
+            if matches!(stop, Stop::No | Stop::Step { .. }) {
+                *stop = Stop::Step { step: id, reason: reason.to_owned() };
+            }
+        });
+        StopStep::Asked
+    }
+
+    /// Keeps the order to stop a build, so that it outlives this master.
+    async fn keep(&self, fence: Fence, stop: StopRow) {
+        let build = stop.build;
+        match self.0.parts.store.commit(vec![Persist::PutStop { fence, stop }]).await {
+            Ok(_) => {}
+            // It has ended meanwhile, and somebody else builds its requests.
+            Err(CommitError::Refused(refusal)) => tracing::debug!(%build, %refusal, "it needs no stop"),
+            Err(error) => {
+                tracing::error!(%build, error = chain(&error), "the order to stop it could not be kept");
+            }
         }
     }
 
@@ -253,7 +280,7 @@ impl Builds {
 impl StartBuild for Builds {
     fn start(&self, build: BuildStart) {
         let (stop, stopped) = watch::channel(Stop::No);
-        self.lock().insert(build.row.id, InProgress { stop, step: None });
+        self.lock().insert(build.row.id, InProgress { fence: build.row.fence, stop, step: None });
         // A build that is claimed while the master goes down ends before its first step.
         if self.0.tasks.is_closed() {
             self.tell(build.row.id, |stop| *stop = Stop::Shutdown);

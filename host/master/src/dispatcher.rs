@@ -7,6 +7,7 @@
 mod actor;
 mod looks;
 mod pace;
+mod plans;
 mod policies;
 mod records;
 mod rules;

@@ -266,7 +266,7 @@ impl Handle {
 
     /// Stops a running build: its step is interrupted, and it ends as cancelled.
     pub async fn stop_build(&self, build: u64, reason: &str) -> Result<(), StopError> {
-        if self.0.builds.stop(BuildId(build), reason) {
+        if self.0.builds.stop(BuildId(build), reason).await {
             return Ok(());
         }
         match self.0.store.build(BuildId(build)).map_err(QueryError::from)? {
@@ -278,7 +278,7 @@ impl Handle {
     /// Stops a step that runs, named by its name or its position: it ends as cancelled, and its build does what the
     /// rule says; steps that always run still run.
     pub async fn stop_step(&self, build: u64, step: &str, reason: &str) -> Result<(), StopError> {
-        match self.0.builds.stop_step(BuildId(build), step, reason) {
+        match self.0.builds.stop_step(BuildId(build), step, reason).await {
             StopStep::Asked => Ok(()),
             StopStep::Elsewhere(running) => Err(StopError::Step { build, step: step.to_owned(), running }),
             StopStep::NoBuild => match self.0.store.build(BuildId(build)).map_err(QueryError::from)? {

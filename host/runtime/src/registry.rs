@@ -1,5 +1,7 @@
 //! Generations of plugins: an immutable set behind an atomic swap, and how the next one is made.
 
+mod revive;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use bytes::Bytes;
 use windlass_core::digest::Digest;
 use windlass_core::policy::HookKind;
 
+pub use self::revive::{ReviveError, revive};
 use crate::load::{LoadError, Problem};
 use crate::options::MAX_COMPONENT;
 use crate::plugin::{BUNDLED, Plugin, Source};

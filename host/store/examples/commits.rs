@@ -179,6 +179,7 @@ async fn trivial_build(store: &Store, request: &Request) -> Result<(), windlass_
         started: at,
         complete: None,
         summary: String::new(),
+        plan: None,
     };
     let requests = row.requests.clone();
     let claim = Persist::Claim { requests: requests.clone(), master: MasterId(1), fence, at };

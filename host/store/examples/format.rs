@@ -156,6 +156,7 @@ fn build(id: u64, request: u64, complete: Option<Completed>) -> BuildRow {
         started: Timestamp(5_000),
         complete,
         summary: String::new(),
+        plan: None,
     }
 }
 

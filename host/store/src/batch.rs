@@ -76,6 +76,8 @@ pub(crate) struct Group<'t> {
     /// Builds that were written, and logs that were finished, for those who watch.
     pub(crate) builds: BTreeSet<BuildId>,
     pub(crate) finished: Vec<LogId>,
+    /// Builds with rows beyond their own, as `going_on` has them.
+    pub(crate) extras: BTreeSet<BuildId>,
     /// How many more of a builder's requests wait than before.
     pub(crate) waiting: BTreeMap<String, i64>,
     /// What it adds to the records of decisions.
@@ -90,6 +92,7 @@ pub(crate) struct Closed {
     pub(crate) marks: Marks,
     pub(crate) builds: BTreeSet<BuildId>,
     pub(crate) finished: Vec<LogId>,
+    pub(crate) extras: BTreeSet<BuildId>,
     pub(crate) aftermath: Aftermath,
 }
 
@@ -152,8 +155,8 @@ impl Group<'_> {
 
     /// Closes the tables, so that the transaction can be committed.
     pub(crate) fn close(self) -> Closed {
-        let Group { appends, marks, builds, finished, aftermath, .. } = self;
-        Closed { appends, marks, builds, finished, aftermath }
+        let Group { appends, marks, builds, finished, extras, aftermath, .. } = self;
+        Closed { appends, marks, builds, finished, extras, aftermath }
     }
 
     fn check(&mut self, persist: &Persist, staged: &mut Staged) -> Result<(), Stop> {
@@ -161,6 +164,8 @@ impl Group<'_> {
             Persist::AddChange(_)
             | Persist::AddDecision(_)
             | Persist::PutState { .. }
+            | Persist::PutPlan { .. }
+            | Persist::TrimPlans
             | Persist::DropArtifacts(_) => {}
             Persist::AddBuildset { buildset, requests } => self.check_new(buildset, requests, staged)?,
             Persist::Claim { requests, master, fence, at } => {
@@ -205,6 +210,8 @@ impl Group<'_> {
                 let live = Live { fence: row.fence, requests: row.requests.clone() };
                 staged.live.insert(row.id, live);
             }
+            Persist::AddSteps { fence, build, .. } => self.check_fence(*build, *fence, staged)?,
+            Persist::PutStop { fence, stop } => self.check_fence(stop.build, *fence, staged)?,
             Persist::PutStep { fence, step } => self.check_fence(step.build, *fence, staged)?,
             Persist::AddTests { fence, build, step, first, results } => {
                 self.check_fence(*build, *fence, staged)?;

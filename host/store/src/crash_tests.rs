@@ -36,8 +36,13 @@ fn builds() -> Vec<Vec<Persist>> {
     let mut script = vec![vec![buildset(1, &[1, 2, 3, 4])]];
     for build_id in 1..=4u64 {
         let fence = build_id;
-        script.push(vec![claim(&[build_id], fence), build(build_id, &[build_id], fence)]);
+        // The third goes by the plan of the first.
+        let plan = plan(["one", "two", "one", "four"][build_id as usize - 1]);
+        let row = build_by(build_id, &[build_id], fence, &plan);
+        script.push(vec![claim(&[build_id], fence), put_plan(&plan), row]);
         script.push(vec![step(build_id, build_id, 0, fence), log(build_id, build_id, false, fence)]);
+        script.push(vec![added(build_id, build_id, fence), stop(build_id, false, None, "a step", fence)]);
+        script.push(vec![stop(build_id, true, Some(build_id), "all of it", fence)]);
         // The third log moves into a segment of its own.
         let size = if build_id == 3 { 300_000 } else { 100 };
         for offset in [0, size, 2 * size, 3 * size] {
@@ -54,6 +59,9 @@ fn builds() -> Vec<Vec<Persist>> {
         script.push([tests(build_id, build_id, 3, fence), vec![figure]].concat());
         let end = Outcome::Success;
         script.push(vec![ended(build_id, &[build_id], fence, end), complete(&[build_id], fence, end)]);
+        if build_id == 3 {
+            script.push(vec![Persist::TrimPlans]);
+        }
     }
     script
 }
@@ -80,7 +88,7 @@ fn masters() -> Vec<Vec<Persist>> {
         vec![buildset(2, &[5, 6, 7, 8, 9]), put(Some(vec![1]))],
         vec![Persist::SetPriority { requests: ids(&[6, 9]), priority: 5 }],
         vec![claim_by(other, &[5, 6], 5), build(5, &[5, 6], 5)],
-        vec![step(5, 5, 0, 5), log(5, 5, false, 5)],
+        vec![step(5, 5, 0, 5), log(5, 5, false, 5), added(5, 5, 5), stop(5, true, Some(5), "by ana", 5)],
         vec![append(5, 5, 5, 0, content(5, 0, 100))],
         vec![claim_by(ME, &[7], 6), build(6, &[7], 6), step(6, 6, 0, 6)],
         vec![Persist::Heartbeat { master: ME, at: Timestamp(60) }],

@@ -71,6 +71,8 @@ enum What {
     Step,
     Log,
     Append,
+    Added,
+    Stop,
     Row,
     End,
 }
@@ -78,7 +80,8 @@ enum What {
 fn op() -> impl Strategy<Value = Op> {
     let list = || prop::collection::vec(1..=REQUESTS + 1, 1..4);
     let back = || 0..4u64;
-    let what = prop::sample::select(vec![What::Step, What::Log, What::Append, What::Row, What::End]);
+    let all = [What::Step, What::Log, What::Append, What::Added, What::Stop, What::Row, What::End].to_vec();
+    let what = prop::sample::select(all);
     prop_oneof![
         6 => (1..=2u64, list()).prop_map(|(master, requests)| Op::Claim { master, requests }),
         1 => (1..=2u64, list(), back()).prop_map(|(master, requests, back)| Op::ClaimLate { master, requests, back }),
@@ -194,7 +197,7 @@ impl Model {
             What::Append => self.builds[build].log += 1,
             What::End => self.builds[build].ended = Some(Outcome::Failure),
             What::Row => self.builds[build].ended = None,
-            What::Step | What::Log => {}
+            What::Step | What::Log | What::Added | What::Stop => {}
         }
         Ok(())
     }
@@ -286,14 +289,16 @@ impl Model {
             }
             Op::Write { build: place, what } => {
                 let PlainBuild { fence, requests, log: length, .. } = self.builds.get(*place)?.clone();
-                let persist = match what {
-                    What::Step => step(fence, fence, 0, fence),
-                    What::Log => log(fence, fence, false, fence),
-                    What::Append => append(fence, fence, fence, length, "x"),
-                    What::Row => build(fence, &requests, fence),
-                    What::End => ended(fence, &requests, fence, Outcome::Failure),
+                let batch = match what {
+                    What::Step => vec![step(fence, fence, 0, fence)],
+                    What::Log => vec![log(fence, fence, false, fence)],
+                    What::Append => vec![append(fence, fence, fence, length, "x")],
+                    What::Added => vec![step(fence, fence, 0, fence), added(fence, fence, fence)],
+                    What::Stop => vec![stop(fence, true, None, "by ana", fence)],
+                    What::Row => vec![build(fence, &requests, fence)],
+                    What::End => vec![ended(fence, &requests, fence, Outcome::Failure)],
                 };
-                (vec![persist], nothing(self.write(*place, *what)))
+                (batch, nothing(self.write(*place, *what)))
             }
             Op::Prioritize { requests, priority } => {
                 let open = requests.iter().all(|id| self.requests.get(id).is_some_and(|row| !row.complete));

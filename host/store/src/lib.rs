@@ -37,6 +37,9 @@ mod fence_tests;
 #[cfg(test)]
 mod format_tests;
 mod frames;
+mod going_on;
+#[cfg(test)]
+mod going_on_tests;
 mod ids;
 mod listing;
 #[cfg(test)]

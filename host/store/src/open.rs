@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
 use windlass_core::decision::Budget;
+use windlass_core::id::BuildId;
 
 use crate::appends::Known;
 use crate::archive::Archive;
@@ -16,6 +17,7 @@ use crate::artifacts::{self, ArtifactFiles};
 use crate::cas::Cas;
 use crate::counting::Counting;
 use crate::fault::ReadError;
+use crate::going_on;
 use crate::ids::{Ids, Marks};
 use crate::lock::{Lock, NotLocked};
 use crate::segments::{MakeDurable, Segments};
@@ -169,7 +171,7 @@ fn open(
     if found > FORMAT {
         return Err(OpenError::NewerFormat { folder: folder.to_owned(), found, known: FORMAT });
     }
-    let Seeds { ids, marks, segments, archives, artifacts } = seeds(&database).map_err(&broken)?;
+    let Seeds { ids, marks, segments, archives, artifacts, extras } = seeds(&database).map_err(&broken)?;
 
     let logs = folder.join("logs");
     let (durable, syncs) = (make_durable.clone(), counters.syncs.clone());
@@ -199,6 +201,7 @@ fn open(
         segments,
         known: Known::default(),
         marks,
+        extras,
         options,
         budget: budget.clone(),
     };
@@ -264,6 +267,8 @@ struct Seeds {
     archives: HashMap<u64, u64>,
     /// Builds and numbers of artifacts.
     artifacts: BTreeSet<(u64, u64)>,
+    /// Builds with rows beyond their own.
+    extras: BTreeSet<BuildId>,
 }
 
 fn seeds(database: &Database) -> Result<Seeds, ReadError> {
@@ -280,5 +285,6 @@ fn seeds(database: &Database) -> Result<Seeds, ReadError> {
         archives.insert(number.value(), row.value().0);
     }
     let artifacts = artifacts::known(&snapshot)?;
-    Ok(Seeds { ids, marks, segments, archives, artifacts })
+    let extras = going_on::known(&snapshot)?;
+    Ok(Seeds { ids, marks, segments, archives, artifacts, extras })
 }

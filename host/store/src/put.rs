@@ -76,6 +76,10 @@ impl Group<'_> {
                 self.marks.fence(row.fence);
                 self.put_build(row)?;
             }
+            Persist::PutPlan { digest, builder } => self.put_plan(digest, builder)?,
+            Persist::TrimPlans => self.trim_plans()?,
+            Persist::AddSteps { build, step, specs, .. } => self.put_added(*build, *step, specs)?,
+            Persist::PutStop { stop, .. } => self.put_stop(stop)?,
             Persist::PutStep { step, .. } => self.put_step(step)?,
             Persist::AddTests { build, step, first, results, .. } => {
                 self.put_tests(*build, *step, *first, results)?;
@@ -129,6 +133,9 @@ impl Group<'_> {
             if row.number > last {
                 numbers.insert(builder, row.number)?;
             }
+        }
+        if row.complete.is_some() {
+            self.forget_extras(row.id)?;
         }
         Ok(())
     }

@@ -142,6 +142,12 @@ tables! {
     test_results TEST_RESULTS: (u64, u64, u64) => &'static [u8];
     /// Build id, step id, name -> a figure of the step.
     statistics STATISTICS: (u64, u64, &'static str) => f64;
+    /// Digest -> packed `Builder`: what running builds go by.
+    plans PLANS: &'static [u8; 32] => &'static [u8];
+    /// Build id, step id -> packed `StepSpec`s: what the step of a running build added to it.
+    added_steps ADDED_STEPS: (u64, u64) => &'static [u8];
+    /// Build id -> packed `StopRow`: a running build that is to stop, or a step of it.
+    stops STOPS: u64 => &'static [u8];
     /// Log id -> packed `LogRow`.
     logs LOGS: u64 => &'static [u8];
     /// Build id, log id.

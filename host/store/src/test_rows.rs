@@ -4,17 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use windlass_core::artifact::{ArtifactKind, ArtifactRow};
+use windlass_core::builder::{Builder, Merge, OnError, PolicyUse, StepSpec};
+use windlass_core::cel::Expression;
 use windlass_core::change::{Change, SourceStamp};
+use windlass_core::condition::Condition;
 use windlass_core::decision::{Decision, Done, Seen};
 use windlass_core::digest::Digest;
 use windlass_core::id::{
     ArtifactId, BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, MasterId, RequestId, StepId,
 };
+use windlass_core::lock::{Access, Mode};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::policy::{Answer, Lookup, SlaveInfo, Usage};
-use windlass_core::record::{BuildRow, Component, LogRow, StepRow};
+use windlass_core::record::{BuildRow, Component, LogRow, StepRow, StopRow};
 use windlass_core::request::{Buildset, Completed, Request};
+use windlass_core::step::SummaryPolicy;
 use windlass_core::test_result::TestResult;
 use windlass_core::time::Timestamp;
 use windlass_core::value::Origin;
@@ -109,6 +114,7 @@ pub(crate) fn build_row(id: u64, requests: &[u64], fence: u64) -> BuildRow {
         started: Timestamp(3),
         complete: None,
         summary: String::new(),
+        plan: None,
     }
 }
 
@@ -119,6 +125,49 @@ pub(crate) fn build(id: u64, requests: &[u64], fence: u64) -> Persist {
 pub(crate) fn ended(id: u64, requests: &[u64], fence: u64, outcome: Outcome) -> Persist {
     let complete = Some(Completed { outcome, at: Timestamp(9) });
     Persist::PutBuild(BuildRow { complete, ..build_row(id, requests, fence) })
+}
+
+/// A builder with something in each place where rows can differ.
+pub(crate) fn plan(name: &str) -> Arc<Builder> {
+    let locks = vec![Access { lock: "db".into(), mode: Mode::Counting(2) }];
+    let hook = PolicyUse { hook: "p:h".into(), args: "{}".into(), on_error: OnError::Hold };
+    let renderer = Condition::Renderer { hook: "m:h".into(), args: "{}".into() };
+    let spec = StepSpec {
+        deadline_ms: Some(7),
+        locks: locks.clone(),
+        summary_policy: SummaryPolicy::Only(vec![Outcome::Failure]),
+        do_step_if: Some(Condition::Cel(Expression::parse("1 < 2", &[]).unwrap())),
+        hide_step_if: Some(renderer),
+        ..StepSpec::new("compile", "windlass:compile")
+    };
+    Arc::new(Builder {
+        env: [("A".to_owned(), [("renderer", vec![0.5, -1.0])].into_iter().collect())].into(),
+        steps: vec![spec.clone(), spec],
+        locks: vec![Access { lock: "host".into(), mode: Mode::Exclusive }],
+        merge_requests: Merge::Policy(hook.clone()),
+        next_build: Some(hook),
+        ..Builder::bare(name, &["w1", "w2"])
+    })
+}
+
+pub(crate) fn put_plan(builder: &Arc<Builder>) -> Persist {
+    Persist::PutPlan { digest: builder.digest(), builder: Arc::clone(builder) }
+}
+
+/// A build that goes by a plan, which must be there.
+pub(crate) fn build_by(id: u64, requests: &[u64], fence: u64, plan: &Builder) -> Persist {
+    Persist::PutBuild(BuildRow { plan: Some(plan.digest()), ..build_row(id, requests, fence) })
+}
+
+/// A step of a build adds another one.
+pub(crate) fn added(build: u64, step: u64, fence: u64) -> Persist {
+    let specs = vec![StepSpec::new(&format!("joined {step}"), "windlass:test")];
+    Persist::AddSteps { fence: Fence(fence), build: BuildId(build), step: StepId(step), specs }
+}
+
+pub(crate) fn stop(build: u64, whole: bool, step: Option<u64>, reason: &str, fence: u64) -> Persist {
+    let (build, step) = (BuildId(build), step.map(StepId));
+    Persist::PutStop { fence: Fence(fence), stop: StopRow { build, whole, step, reason: reason.into() } }
 }
 
 pub(crate) fn step(id: u64, build: u64, position: u32, fence: u64) -> Persist {

@@ -17,6 +17,7 @@ use crate::batch::Place;
 use crate::decisions::BYTES;
 use crate::encode::{self, unpack};
 use crate::fault::ReadError;
+use crate::going_on;
 use crate::log_check;
 use crate::tables::Snapshot;
 
@@ -34,6 +35,7 @@ impl Store {
         buildsets(&snapshot, &requests, &mut flaws)?;
         builds(&snapshot, &requests, &mut flaws)?;
         steps(&snapshot, &mut flaws)?;
+        going_on::check(&snapshot, &mut flaws)?;
         log_check::logs(&snapshot, &self.0.logs, &mut flaws)?;
         results(&snapshot, &mut flaws)?;
         decisions(&snapshot, &mut flaws)?;

@@ -1,7 +1,7 @@
 //! The writer thread: a group is all that waited while the last one was committed; each batch of it
 //! goes in whole or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use redb::{Database, Durability, WriteTransaction};
 use tokio::sync::oneshot;
 use windlass_core::decision::Budget;
-use windlass_core::id::LogId;
+use windlass_core::id::{BuildId, LogId};
 use windlass_core::persist::{Committed, Persist, Refusal};
 
 use crate::appends::{Appends, Known};
@@ -199,6 +199,8 @@ pub(crate) struct Writer {
     pub(crate) segments: Segments,
     pub(crate) known: Known,
     pub(crate) marks: Marks,
+    /// Builds with rows beyond their own, as `going_on` has them.
+    pub(crate) extras: BTreeSet<BuildId>,
     pub(crate) options: Options,
     pub(crate) budget: Arc<Mutex<Budget>>,
 }
@@ -281,6 +283,7 @@ impl Writer {
             room,
             builds: Default::default(),
             finished: Vec::new(),
+            extras: self.extras.clone(),
             waiting: BTreeMap::new(),
             decided: Default::default(),
             aftermath: Aftermath::default(),
@@ -339,10 +342,11 @@ impl Writer {
         }
         let budget = *self.budget.lock().expect("nothing panics while it is held");
         group.write_sums(&self.marks, budget)?;
-        let Closed { appends, marks, builds, finished, aftermath } = group.close();
+        let Closed { appends, marks, builds, finished, extras, aftermath } = group.close();
         transaction.commit()?;
 
         self.marks = marks;
+        self.extras = extras;
         let shared = self.segments.shared();
         self.segments.confirm(&written);
         self.segments.confirm_work(&aftermath);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::id::{BuildId, Fence, RequestId};
 
+mod resume;
 mod rule;
 
 fn row() -> BuildRow {
@@ -24,6 +25,7 @@ fn row() -> BuildRow {
         started: Timestamp(1),
         complete: None,
         summary: String::new(),
+        plan: None,
     }
 }
 
@@ -68,6 +70,7 @@ impl Play {
                 Persist::Complete { requests, fence, outcome, .. } => {
                     format!("complete {} requests {outcome} under {fence}", requests.len())
                 }
+                Persist::AddSteps { specs, .. } => format!("add {} steps", specs.len()),
                 Persist::Unclaim { requests, .. } => format!("unclaim {} requests", requests.len()),
                 other => panic!("a build persists no {other:?}"),
             };
@@ -173,7 +176,7 @@ fn lost_worker_gives_the_requests_back_and_runs_nothing_more() {
 }
 
 #[test]
-fn stopped_build_is_cancelled_once_and_still_cleans_up() {
+fn stopped_build_is_cancelled_once_and_still_cleans_up_until_it_is_stopped_again() {
     Play::new(&[spec("test"), spec("more"), always("clean")])
         .on(Event::Interrupted { reason: "by ana".to_owned() })
         .on(Event::Interrupted { reason: "by ben".to_owned() })
@@ -189,7 +192,8 @@ fn stopped_build_is_cancelled_once_and_still_cleans_up() {
             "run clean",
             "put clean running",
             "put build",
-            "put clean success",
+            "interrupt step: by cyd",
+            "put clean cancelled",
             "put build cancelled: stopped: by ana",
             "complete 2 requests cancelled under fence-5",
             "end cancelled",

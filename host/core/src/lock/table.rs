@@ -150,13 +150,24 @@ impl Table {
     pub fn take(&mut self, ticket: Ticket, wants: Vec<Want>, now: Timestamp) -> Woken {
         assert!(self.obstacle(Some(ticket), &wants).is_none(), "BUG: a lock was taken that is not free");
         let left = self.stand_aside(ticket);
+        self.give(ticket, wants, now);
+        self.settle(left)
+    }
+
+    fn give(&mut self, ticket: Ticket, wants: Vec<Want>, now: Timestamp) {
         for want in &wants {
             let state = self.states.entry(want.key.clone()).or_default();
             state.held.insert(ticket, want.mode);
         }
         let claimant = self.claimant(ticket);
         (claimant.standing, claimant.wants, claimant.since) = (Standing::Holds, wants, now);
-        self.settle(left)
+    }
+
+    /// Has all of `wants`, whatever else is held: somebody took it before this table began.
+    pub fn hold(&mut self, who: Who, wants: Vec<Want>, now: Timestamp) -> Ticket {
+        let ticket = self.enter(who, now);
+        self.give(ticket, wants, now);
+        ticket
     }
 
     /// Stands in line for `wants`, all at once, instead of where it stood before. It is called, too, when some of

@@ -67,7 +67,7 @@ pub(super) struct Running {
     pub(super) builder: String,
     pub(super) worker: String,
     pub(super) locks: Option<Ticket>,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
 }
 
 impl Running {
@@ -224,11 +224,15 @@ impl Board {
             return;
         };
         self.slots.built(&running.builder, &running.worker, Some((at, outcome)));
+        let opening = self.opening.is_some();
         let lane = self.lane(&running.builder);
         lane.building = lane.building.saturating_sub(1);
         let mut over = Vec::new();
         if outcome != Outcome::Retry {
             over.extend(running.entries.iter().map(|entry| entry.request.id));
+        } else if opening {
+            // What the store is being read for may be older.
+            self.submitted(running.entries.into_iter().map(|e| (Request::clone(&e.request), e.buildset)));
         } else {
             for entry in running.entries {
                 let (id, wait) = (entry.request.id, retry_after(entry.retries + 1));

@@ -56,6 +56,8 @@ pub struct Numbers {
     pub generation: u64,
     /// Its plugins.
     pub plugins: BTreeMap<String, Digest>,
+    /// The digest of its builder.
+    pub plan: Digest,
 }
 
 impl Claim {
@@ -105,6 +107,7 @@ impl Claim {
             started: now,
             complete: None,
             summary: String::new(),
+            plan: Some(numbers.plan),
         }
     }
 

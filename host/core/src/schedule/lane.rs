@@ -65,6 +65,25 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// One of which nothing is known but what it says.
+    fn new(request: Request, buildset: Arc<Buildset>) -> Entry {
+        Entry {
+            request: Arc::new(request),
+            alike: merge::alike(&buildset),
+            buildset,
+            retries: 0,
+            refused: BTreeSet::new(),
+            withdrawn: false,
+            place: Place::Waiting,
+        }
+    }
+
+    /// One that a build serves.
+    pub(super) fn served(request: Request, buildset: Arc<Buildset>) -> Entry {
+        // It waits again if that build has to be made again.
+        Entry::new(Request { claim: None, ..request }, buildset)
+    }
+
     /// Whether nothing is known of it that the store does not know.
     fn is_as_stored(&self) -> bool {
         self.retries == 0 && self.refused.is_empty()
@@ -120,16 +139,7 @@ impl Lane {
             return self.renew(request);
         }
         self.note_arrival(id);
-        let entry = Entry {
-            request: Arc::new(request),
-            alike: merge::alike(&buildset),
-            buildset,
-            retries: 0,
-            refused: BTreeSet::new(),
-            withdrawn: false,
-            place: Place::Waiting,
-        };
-        self.entries.insert(id, entry);
+        self.entries.insert(id, Entry::new(request, buildset));
         self.wait(id);
         true
     }

@@ -19,6 +19,7 @@ mod policies;
 mod quarantine;
 mod reads;
 mod starts;
+mod takeup;
 mod waits;
 
 use late::Late;
@@ -204,6 +205,36 @@ impl Table {
         }
         self.board.build_ended(BuildId(build), outcome, self.now);
         self.running.retain(|(id, _, _)| id.0 != build);
+        self.turn();
+    }
+
+    /// The master is killed, and the next one has taken up the builds: its board has not read the store yet.
+    fn begin_again(&mut self) {
+        self.hear_of_builds();
+        self.board = Board::default();
+        (self.asks, self.claims) = (Vec::new(), Vec::new());
+        self.board.configure(self.rules.clone());
+        let builder = |name: &str| {
+            let known = self.rules.builders.get(name).cloned();
+            known.unwrap_or_else(|| Arc::new(Builder::bare(name, &[])))
+        };
+        let set = |r: &Request| (r.clone(), Arc::new(buildset(r.buildset.0)));
+        let taken_up = self.running.iter().map(|(build, worker, name)| TakenUp {
+            build: *build,
+            builder: builder(name),
+            worker: worker.clone(),
+            requests: self.held[build].iter().map(set).collect(),
+        });
+        self.board.take_up(taken_up.collect(), self.now);
+    }
+
+    /// The same, up to where it has read the store. No worker is there yet.
+    fn restart(&mut self) {
+        self.begin_again();
+        self.board.opening();
+        let heads = counts(&self.stored).into_keys();
+        let heads = heads.map(|name| (name.clone(), pending(&self.stored, &name, None, HEAD))).collect();
+        self.board.opened(heads);
         self.turn();
     }
 

@@ -80,14 +80,18 @@ impl Builds {
                     }
                     return;
                 }
-                Err(WithdrawError::Building { build, .. }) if self.stop(build, reason) => return,
+                Err(WithdrawError::Building { build, .. }) => {
+                    if self.stop(build, reason).await {
+                        return;
+                    }
+                    // Its build is between the claim and its first step.
+                    tokio::time::sleep(AGAIN).await
+                }
                 Err(
                     WithdrawError::Complete(..) | WithdrawError::NotFound(_) | WithdrawError::ShuttingDown,
                 ) => return,
-                // Its claim is on its way, or its build is between the claim and its first step.
-                Err(WithdrawError::Starting(_) | WithdrawError::Building { .. }) => {
-                    tokio::time::sleep(AGAIN).await
-                }
+                // Its claim is on its way.
+                Err(WithdrawError::Starting(_)) => tokio::time::sleep(AGAIN).await,
                 Err(error @ (WithdrawError::Read(_) | WithdrawError::Store(_))) => {
                     return tracing::error!(%request, error = chain(&error), "failed to cancel a request");
                 }

@@ -59,6 +59,7 @@ pub(crate) fn row() -> BuildRow {
         started: Timestamp(1),
         complete: None,
         summary: String::new(),
+        plan: None,
     }
 }
 
@@ -290,14 +291,14 @@ async fn stopped_build_interrupts_its_command_and_is_cancelled() {
     let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
     bench.start(vec![shell("echo"), shell("more")]).await;
     let ToWorker::Start(start) = worker.hear().await else { panic!("a start is due") };
-    assert!(bench.builds.stop(BuildId(1), "by ana"));
+    assert!(bench.builds.stop(BuildId(1), "by ana").await);
     let ToWorker::Interrupt { command, .. } = worker.hear().await else { panic!("an interrupt is due") };
     assert_eq!(command, start.command);
     done(&mut worker, command, 1, "", -1).await;
     assert_eq!(bench.ended().await, Outcome::Cancelled);
     assert_eq!(bench.build().summary, "stopped: by ana");
     assert_eq!(bench.request().complete.unwrap().outcome, Outcome::Cancelled);
-    assert!(!bench.builds.stop(BuildId(1), "again"));
+    assert!(!bench.builds.stop(BuildId(1), "again").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -346,7 +347,7 @@ async fn step_that_does_not_heed_an_interrupt_is_ended_after_a_while() {
     let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
     bench.start(vec![shell("echo"), shell("more")]).await;
     assert!(matches!(worker.hear().await, ToWorker::Start(_)));
-    assert!(bench.builds.stop(BuildId(1), "by ana"));
+    assert!(bench.builds.stop(BuildId(1), "by ana").await);
     // The worker hears of it, and its command goes on for ever: so does the step that waits for it.
     assert!(matches!(worker.hear().await, ToWorker::Interrupt { .. }));
     assert_eq!(bench.ended().await, Outcome::Cancelled);
@@ -450,7 +451,7 @@ async fn second_stop_interrupts_a_step_that_always_runs() {
             }
         };
         let running = started(&mut worker).await;
-        assert!(bench.builds.stop(BuildId(1), reason));
+        assert!(bench.builds.stop(BuildId(1), reason).await);
         let ToWorker::Interrupt { command, .. } = worker.hear().await else { panic!("an interrupt is due") };
         assert_eq!(command, running);
         done(&mut worker, command, 1, "", -1).await;

@@ -23,6 +23,7 @@ use windlass_store::CommitError;
 
 use super::looks::Look;
 use super::pace::Pace;
+use super::plans::Plans;
 use super::policies::broken;
 use super::records::{Commit, Records, persist};
 use super::rules::rules;
@@ -96,6 +97,7 @@ pub(super) struct Actor {
     parts: Parts,
     board: Board,
     records: Records,
+    plans: Plans,
     inbox: mpsc::UnboundedReceiver<(Happened, Event)>,
     status: watch::Sender<Arc<Status>>,
     pace: Arc<Pace>,
@@ -135,6 +137,7 @@ impl Actor {
             parts,
             board: Board::default(),
             records: Records::default(),
+            plans: Plans::default(),
             inbox,
             status,
             pace,
@@ -422,16 +425,19 @@ impl Actor {
     /// Sends the one commit of a start. The order of calls is the order of commits.
     fn claim(&mut self, claim: Claim, now: Timestamp) {
         let (ids, generation) = (self.parts.store.ids(), self.parts.world.generation.clone());
+        let (plan, put_plan) = self.plans.of(&claim.builder);
         let numbers = Numbers {
             build: ids.next_build(),
             number: ids.next_build_number(&claim.builder.name),
             fence: ids.next_fence(),
             generation: generation.number,
             plugins: generation.digests(),
+            plan,
         };
         let (start, row) = (claim.start, claim.row(numbers, now));
         let records = self.records.go_along(&claim.decisions, row.id);
         let mut batch = claim.batch(row.clone(), self.parts.master);
+        batch.extend(put_plan);
         batch.extend(persist(&records));
         let commit = self.parts.store.commit(batch);
         let (fatal, store) = (self.parts.fatal.clone(), self.parts.store.clone());
@@ -452,6 +458,7 @@ impl Actor {
         }
         match result {
             Ok(_) => {
+                self.plans.kept(&claim.builder);
                 self.board.claimed(id, row.id);
                 let requests = claim.claimed(&row, self.parts.master);
                 let buildsets = claim.requests.iter().map(|(_, set)| Buildset::clone(set)).collect();

@@ -64,6 +64,7 @@ async fn a_build_that_was_cut_off_ends_as_retry_and_its_request_waits_again() {
         started: Timestamp(1),
         complete: None,
         summary: String::new(),
+        plan: None,
     };
     let hook = "windlass:shell-command".to_owned();
     let running = StepRow::begun(step, build, 0, "true".to_owned(), hook, Digest::of(b""), Timestamp(1));

@@ -3,9 +3,10 @@
 use std::fs;
 use std::sync::Arc;
 
+use windlass_core::digest::Digest;
 use windlass_core::policy::HookKind;
 use windlass_runtime::plugin::Source;
-use windlass_runtime::registry::{Candidate, Generation, Registry, prepare, scan};
+use windlass_runtime::registry::{Candidate, Generation, Registry, prepare, revive, scan};
 
 use crate::fixtures::{Host, bundled, host, misbehaving};
 
@@ -88,6 +89,33 @@ fn unchanged_plugins_are_taken_over_and_all_errors_collected() {
 }
 
 #[test]
+fn a_generation_comes_back_from_the_digests_that_a_build_keeps() {
+    let host = host();
+    let old = generation(&host, vec![bundle("sticky"), candidate("a", misbehaving())]);
+    let digests = old.digests();
+    let now = prepare(&host.runtime, Some(&old), vec![bundle("sticky"), candidate("a", bundled("sticky"))]);
+    let now = now.unwrap();
+    let kept = |digest: &Digest| {
+        let found = *digest == Digest::of(&misbehaving());
+        Ok::<_, std::io::Error>(found.then(misbehaving))
+    };
+    let back = revive(&host.runtime, &now, old.number, &digests, kept).unwrap();
+    assert_eq!((back.number, back.digests()), (1, digests.clone()));
+    assert_eq!(resolve(&back, "first"), "a:first");
+    assert_eq!(resolve(&back, "sticky"), "windlass:sticky");
+    // What runs already is not loaded again.
+    let sticky = |generation: &Generation| Arc::clone(generation.plugins().next().unwrap());
+    assert!(Arc::ptr_eq(&sticky(&back), &sticky(&now)));
+
+    let gone = |_: &Digest| Ok::<_, std::io::Error>(None);
+    let error = revive(&host.runtime, &now, 1, &digests, gone).unwrap_err().to_string();
+    assert!(error.starts_with("the bytes of plugin `a` (") && error.ends_with(") are gone"), "{error}");
+    let damaged = |_: &Digest| Err(std::io::Error::other("no"));
+    let error = revive(&host.runtime, &now, 1, &digests, damaged).unwrap_err().to_string();
+    assert_eq!(error, "failed to read the bytes of plugin `a`");
+}
+
+#[test]
 fn the_registry_swaps_whole_generations() {
     let host = host();
     let registry = Registry::new(generation(&host, vec![bundle("sticky")]));
@@ -95,7 +123,7 @@ fn the_registry_swaps_whole_generations() {
     let next = Arc::new(prepare(&host.runtime, Some(&held), Vec::new()).unwrap());
     assert_eq!(registry.swap(next).number, 1);
     assert_eq!((held.plugins().count(), registry.current().plugins().count()), (1, 0));
-    assert!(held.by_digest(&windlass_core::digest::Digest::of(&bundled("sticky"))).is_some());
+    assert!(held.by_digest(&Digest::of(&bundled("sticky"))).is_some());
 }
 
 #[test]

@@ -119,6 +119,24 @@ impl Table {
         }
     }
 
+    /// The store knows what becomes of claims and builds of which the board was not told: so the next one begins. What
+    /// was under way never comes.
+    pub(super) fn hear_of_builds(&mut self) {
+        let Some(late) = &mut self.late else { return };
+        late.reads.clear();
+        let mut ended = Vec::new();
+        for news in std::mem::take(&mut late.untold) {
+            match news {
+                News::Claimed(claim, build) => {
+                    self.running.push((build, claim.worker, claim.builder.name.clone()));
+                }
+                News::Ended(build, _) => ended.push(build),
+                News::Submitted(_) | News::Raised(_) | News::Withdrawn(_) | News::Refused(..) => {}
+            }
+        }
+        self.running.retain(|(build, _, _)| !ended.contains(build));
+    }
+
     /// Time goes on in the store.
     pub(super) fn snapshot(&mut self) {
         if let Some(late) = &mut self.late {

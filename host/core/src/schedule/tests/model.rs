@@ -61,6 +61,8 @@ enum Happening {
     },
     /// The board hears of something that was committed.
     News(usize),
+    /// The master is killed, and the next one takes up its builds.
+    Restart,
 }
 
 /// What is configured. Workers stay.
@@ -119,6 +121,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => (any::<usize>(), prop::option::weighted(0.9, any::<usize>()))
             .prop_map(|(which, when)| Happening::Read { which, when }),
         8 => any::<usize>().prop_map(Happening::News),
+        1 => Just(Happening::Restart),
     ]
 }
 
@@ -280,6 +283,7 @@ fn play(happenings: Vec<Happening>, world: World, late: bool) -> Table {
                 table.board.worker_up(WORKERS[which].0, table.now, Vec::new());
                 table.turn();
             }
+            Happening::Restart => table.restart(),
             Happening::Pass(ms) => table.pass(ms),
             Happening::StoreFailed { which } if !table.claims.is_empty() => {
                 let claim = table.claims.remove(which % table.claims.len());

@@ -51,7 +51,7 @@ async fn step_runs_once_it_has_its_locks_and_gives_them_back_at_its_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn build_that_is_stopped_waits_for_locks_no_more() {
     let (mut bench, _worker) = Bench::waiting().await;
-    assert!(bench.builds.stop(BuildId(1), "by ana"));
+    assert!(bench.builds.stop(BuildId(1), "by ana").await);
     assert_eq!(bench.ended().await, Outcome::Cancelled);
     assert!(bench.unlocked.load(Ordering::SeqCst));
     let steps = bench.linked.store.steps(BuildId(1)).unwrap();
@@ -81,9 +81,9 @@ async fn build_that_waits_for_locks_when_the_master_goes_down_is_built_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn step_that_is_stopped_by_itself_waits_for_locks_no_more() {
     let (mut bench, _worker) = Bench::waiting().await;
-    let stop = |step| bench.builds.stop_step(BuildId(1), step, "by ana");
-    assert_eq!(stop("second"), super::super::StopStep::Elsewhere(Some("first".to_owned())));
-    assert_eq!(stop("first"), super::super::StopStep::Asked);
+    let stop = async |step| bench.builds.stop_step(BuildId(1), step, "by ana").await;
+    assert_eq!(stop("second").await, super::super::StopStep::Elsewhere(Some("first".to_owned())));
+    assert_eq!(stop("first").await, super::super::StopStep::Asked);
     assert_eq!(bench.ended().await, Outcome::Cancelled);
     let steps = bench.linked.store.steps(BuildId(1)).unwrap();
     assert_eq!(steps[0].summary, format!("was stopped while it {WAITS}"));

@@ -32,9 +32,9 @@ async fn interrupted(worker: &mut Scripted) -> (CommandUid, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_is_stopped_by_its_name_or_its_place_and_no_other_is() {
     let (mut bench, mut worker, first) = begun(vec![shell("test"), shell("more"), always("clean")]).await;
-    let stop = |bench: &Bench, step: &str| bench.builds.stop_step(BuildId(1), step, "by ana");
-    assert_eq!(stop(&bench, "more"), StopStep::Elsewhere(Some("test".to_owned())));
-    assert_eq!(stop(&bench, "test"), StopStep::Asked);
+    let stop = async |bench: &Bench, step: &str| bench.builds.stop_step(BuildId(1), step, "by ana").await;
+    assert_eq!(stop(&bench, "more").await, StopStep::Elsewhere(Some("test".to_owned())));
+    assert_eq!(stop(&bench, "test").await, StopStep::Asked);
     assert_eq!(interrupted(&mut worker).await, (first.clone(), "by ana".to_owned()));
     done(&mut worker, first, 1, "", -1).await;
     // What always runs does so, and can be stopped in its turn.
@@ -43,15 +43,15 @@ async fn a_step_is_stopped_by_its_name_or_its_place_and_no_other_is() {
             break start.command;
         }
     };
-    assert_eq!(stop(&bench, "0"), StopStep::Elsewhere(Some("clean".to_owned())));
-    assert_eq!(stop(&bench, "1"), StopStep::Asked);
+    assert_eq!(stop(&bench, "0").await, StopStep::Elsewhere(Some("clean".to_owned())));
+    assert_eq!(stop(&bench, "1").await, StopStep::Asked);
     assert_eq!(interrupted(&mut worker).await.0, clean);
     done(&mut worker, clean, 1, "", -1).await;
     assert_eq!(bench.ended().await, Outcome::Cancelled);
     let steps = bench.linked.store.steps(BuildId(1)).unwrap();
     let ends: Vec<_> = steps.iter().map(|s| (s.name.as_str(), s.complete.unwrap().outcome)).collect();
     assert_eq!(ends, [("test", Outcome::Cancelled), ("clean", Outcome::Cancelled)]);
-    assert_eq!(stop(&bench, "test"), StopStep::NoBuild);
+    assert_eq!(stop(&bench, "test").await, StopStep::NoBuild);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,7 +84,7 @@ pub(super) fn older_and_newer_are_built_together() {
 
 fn numbers() -> Numbers {
     let (build, fence) = (BuildId(1), crate::id::Fence(1));
-    Numbers { build, number: 1, fence, generation: 1, plugins: BTreeMap::new() }
+    Numbers { build, number: 1, fence, generation: 1, plugins: BTreeMap::new(), plan: Digest::of(b"") }
 }
 
 pub(super) fn what_another_master_claims_is_left_out() {

@@ -1,0 +1,44 @@
+//! Builds that run already when a board begins: their master was killed, and this one has taken them up.
+//!
+//! They have what they had: a slot of their worker, whether it is connected yet or not, and the locks of their builder and
+//! worker, whatever else is held. What their steps hold or wait for they ask for themselves.
+
+use std::sync::Arc;
+
+use super::Board;
+use super::board::Running;
+use super::lane::Entry;
+use crate::builder::Builder;
+use crate::id::BuildId;
+use crate::lock::Who;
+use crate::request::{Buildset, Request};
+use crate::time::Timestamp;
+
+/// A build that runs already.
+#[derive(Clone, Debug)]
+pub struct TakenUp {
+    /// The build.
+    pub build: BuildId,
+    /// Its builder, as the build goes by it.
+    pub builder: Arc<Builder>,
+    /// Its worker.
+    pub worker: String,
+    /// The requests that it holds: they wait again if it ends as *retry*.
+    pub requests: Vec<(Request, Arc<Buildset>)>,
+}
+
+impl Board {
+    /// Takes in builds that run already; to be called when the rules are in force, before the first decision.
+    pub fn take_up(&mut self, builds: Vec<TakenUp>, now: Timestamp) {
+        for TakenUp { build, builder, worker, requests } in builds {
+            let name = builder.name.clone();
+            self.lane(&name).building += 1;
+            self.slots.retake(&worker, &name);
+            let wants = self.wants(&builder, &worker);
+            let who = Who::Build { build, builder: name.clone() };
+            let locks = (!wants.is_empty()).then(|| self.locks.table.hold(who, wants, now));
+            let entries = requests.into_iter().map(|(request, buildset)| Entry::served(request, buildset));
+            self.running.insert(build, Running { builder: name, worker, locks, entries: entries.collect() });
+        }
+    }
+}
