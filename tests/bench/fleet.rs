@@ -21,7 +21,6 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use windlass_core::digest::Digest;
 use windlass_core::value::Completion;
 use windlass_protocol::codec::{self, Decoder};
 use windlass_protocol::hello::CONTRACT;
@@ -223,7 +222,7 @@ fn done(command: CommandUid) -> ToMaster {
     ToMaster::Update {
         command,
         number: 1,
-        update: Update::Done { how, log_hash: Digest::of(b""), usage: None },
+        update: Update::Done { how, log_hash: windlass_core::journal::begin(), usage: None },
     }
 }
 

@@ -72,6 +72,13 @@ impl Excerpt {
         }
     }
 
+    /// Of a log of which so much was let through, and nothing kept back.
+    #[must_use]
+    pub fn resumed(limit: Limit, passed: u64) -> Excerpt {
+        // Where the limit is smaller by now, what is there stays.
+        Excerpt { passed, ..Excerpt::new(Limit { head: limit.head.max(passed), ..limit }) }
+    }
+
     /// Takes what comes next and returns what of it belongs to the beginning.
     pub fn push(&mut self, origin: Origin, mut data: Bytes) -> Bytes {
         if data.is_empty() {

@@ -8,7 +8,7 @@
 //!   with which values: [`render`], [`secret`]; under which conditions: [`condition`], in [`cel`]
 //! - what was built: [`record`], [`artifact`], [`test_result`], and [`persist`], the one enum of durable effects
 //! - decisions: [`claim`], [`master`] (whose claims are overdue), [`lock`], [`merge`], [`schedule`],
-//!   [`build`], [`step`], [`tree_timer`]; all of scheduling, driven by data: [`simulate`]
+//!   [`build`], [`step`], [`journal`] (what a running step goes on from), [`tree_timer`]; all of scheduling, driven by data: [`simulate`]
 //! - what plugins may do: [`capability`]; what checking their arguments costs: [`schema`]
 //! - what people read: [`text`]
 //! - policies: [`policy`] (questions and answers), [`health`], [`decision`] (the record of one)
@@ -28,6 +28,7 @@ pub mod digest;
 pub mod excerpt;
 pub mod health;
 pub mod id;
+pub mod journal;
 pub mod keeping;
 pub mod lines;
 pub mod lock;

@@ -10,6 +10,7 @@ use crate::change::Change;
 use crate::decision::Decision;
 use crate::digest::Digest;
 use crate::id::{ArtifactId, BuildId, BuildsetId, Fence, LogId, MasterId, RequestId, StepId};
+use crate::journal::{Entry, Mark};
 use crate::master::{Master, Overdue};
 use crate::outcome::Outcome;
 use crate::record::{BuildRow, LogRow, StepRow, StopRow};
@@ -158,6 +159,32 @@ pub enum Persist {
         name: String,
         /// The figure.
         value: f64,
+    },
+    /// Adds a piece to the journal of a running step. The journal is gone once the step's row is complete.
+    AppendJournal {
+        /// The fence of its build.
+        fence: Fence,
+        /// The build.
+        build: BuildId,
+        /// The step.
+        step: StepId,
+        /// How many pieces came before.
+        piece: u32,
+        /// What it adds.
+        entries: Arc<Vec<Entry>>,
+    },
+    /// Puts how far a command of a running step is durable; gone as the journal is.
+    PutMark {
+        /// The fence of its build.
+        fence: Fence,
+        /// The build.
+        build: BuildId,
+        /// The step.
+        step: StepId,
+        /// The command's number within the step.
+        command: u32,
+        /// How far.
+        mark: Mark,
     },
     /// Puts a log's row, new or changed.
     PutLog {

@@ -20,6 +20,11 @@ impl Properties {
         self.0.insert(name.into(), (value, source.to_owned()));
     }
 
+    /// Takes `name` away; one that is not there is no error.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// The value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {

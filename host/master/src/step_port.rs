@@ -13,6 +13,7 @@
 //! - `processes`, `outside`: programs on the master, and other machines; `rights`: who may
 //! - `results`: test results and figures
 //! - `logs`, `lines`, `uid`: logs, whole lines, names of commands
+//! - `replay`: the step's journal, and how a step that is taken up is answered from it
 //! - `transfer`: files to and from the worker, artifacts
 
 mod batch;
@@ -23,6 +24,7 @@ mod lines;
 mod logs;
 mod outside;
 mod processes;
+mod replay;
 mod results;
 pub(crate) mod rights;
 mod transfer;
@@ -38,6 +40,7 @@ use windlass_config::config;
 use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::excerpt::Limit;
 use windlass_core::id::StepId;
+use windlass_core::journal::{Journal, Mark};
 use windlass_core::persist::Persist;
 use windlass_core::properties::Properties;
 use windlass_core::record::{BuildRow, StepRow};
@@ -52,7 +55,7 @@ use crate::build_driver::Builds;
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::secrets::{BuildSecrets, OwnTemplates};
-use crate::worker_link::Links;
+use crate::worker_link::{CommandFeed, Links};
 use batch::Batch;
 use children::Children;
 use commands::Command;
@@ -64,6 +67,7 @@ use transfer::StepFiles;
 
 pub(crate) use commands::{Acked, acknowledge};
 pub(crate) use logs::without_logs;
+pub(crate) use replay::{NotTakenUp, Resumed, read as read_resumed};
 
 /// Why everything stops with the master, as steps are told.
 pub(crate) const SHUTDOWN: &str = "the master shuts down";
@@ -146,6 +150,8 @@ pub(crate) struct StepContext {
     pub(crate) io: tokio::runtime::Handle,
     /// Where buildsets go that the step submits.
     pub(crate) builds: Builds,
+    /// What there is of it, if it ran when the master ended.
+    pub(crate) resumed: Option<Resumed>,
     /// Where the step stands, as meters name it: `builder ci, step 2 (compile)`.
     pub(crate) used: String,
 }
@@ -183,6 +189,12 @@ pub(crate) struct StepState {
     context: StepContext,
     /// The moment that the step sees: it moves on at blocking calls that return.
     now: Timestamp,
+    journal: Journal,
+    /// What there is of commands that the step started before the master's restart, by their numbers.
+    marks: BTreeMap<u32, Mark>,
+    feeds: BTreeMap<u32, CommandFeed>,
+    /// It is taken up, and no live call has ended yet: its present moment lies before the master's end.
+    behind: bool,
     commands: Vec<Command>,
     files: StepFiles,
     /// How many of them have not ended.
@@ -202,6 +214,8 @@ pub(crate) struct StepState {
     children: Children,
     processes: Processes,
     interrupted: Option<String>,
+    /// The same, as the step was told: it hears of it at calls that are in its journal.
+    seen: Option<String>,
     added: Vec<StepSpec>,
     /// The row of the step or the build changed and waits for a commit.
     dirty: bool,
@@ -236,7 +250,7 @@ pub(crate) struct Remains {
 
 impl StepState {
     fn new(context: StepContext) -> StepState {
-        let logs = LogBook::new(
+        let mut logs = LogBook::new(
             context.build.id,
             context.step.id,
             context.build.fence,
@@ -247,8 +261,24 @@ impl StepState {
         );
         let mut context = context;
         let begun = std::mem::take(&mut context.begun);
+        let behind = context.resumed.is_some();
+        let (journal, marks, feeds) = match context.resumed.take() {
+            Some(Resumed { kept, feeds, logs: there }) => {
+                logs.resume(there);
+                let marks = kept.marks.clone();
+                (Journal::resumed(kept), marks, feeds)
+            }
+            None => (Journal::default(), BTreeMap::new(), BTreeMap::new()),
+        };
+        let results = Results::resumed(context.step.tests.total);
         StepState {
-            now: context.clock.now(),
+            // The same whenever the step is run again.
+            now: context.step.started,
+            journal,
+            marks,
+            feeds,
+            behind,
+            seen: None,
             commands: Vec::new(),
             files: StepFiles::new(context.links.transfers().clone()),
             running: 0,
@@ -256,7 +286,7 @@ impl StepState {
             queued: 0,
             told: 0,
             logs,
-            results: Results::default(),
+            results,
             batch: Batch::new(begun),
             // Whoever looks for what hangs finds it, also if it never says anything.
             flush_at: Some(Instant::now() + batch::FLUSH_AFTER),
@@ -315,7 +345,7 @@ impl StepState {
             step: self.context.step,
             added: self.added,
             persist,
-            acks: commands::acks(&mut self.commands),
+            acks: commands::acks(&mut self.commands, true),
             fault: self.fault.or(self.flooded),
             worker_lost: self.worker_lost,
         }

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,15 @@ pub struct LinkParts {
     pub events: Events,
     /// Its deadlines.
     pub limits: LinkLimits,
+}
+
+/// Which start of which worker a link belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The worker's directory, for its whole life.
+    pub instance: String,
+    /// Counts its starts.
+    pub epoch: u64,
 }
 
 /// Deadlines of links.
@@ -112,6 +122,8 @@ pub struct ConnectedWorker {
     pub load: Option<f64>,
     /// It takes no more work.
     pub draining: bool,
+    /// Which start of which worker it is.
+    pub session: Session,
 }
 
 /// The workers' links. Cheap to clone.
@@ -197,6 +209,25 @@ impl Links {
         let (sender, feed) = feed::feed(&seat.shown.ahead, seat.orders.clone(), start.command.clone());
         seat.order(Order::Start { start, feed: sender });
         Ok(feed)
+    }
+
+    /// A command of a step that is taken up after a restart, which may run still: waits for its worker as for one
+    /// whose link was cut. `session` is the one that it was started in, and `seen` the update that is durable.
+    #[must_use]
+    pub fn expect(&self, worker: &str, uid: &CommandUid, session: Session, seen: u64) -> CommandFeed {
+        let Some(seat) = self.handle(worker) else {
+            return feed::lost(seat::lost(&format!("worker `{worker}` is configured no more")));
+        };
+        let (sender, feed) = feed::feed(&seat.shown.ahead, seat.orders.clone(), uid.clone());
+        seat.order(Order::Expect { uid: uid.clone(), session, seen, feed: sender });
+        feed
+    }
+
+    /// What starts a command that is expected, should its worker never have heard of it.
+    pub fn start_expected(&self, worker: &str, start: Start) {
+        if let Some(seat) = self.handle(worker) {
+            seat.order(Order::StartExpected { start });
+        }
     }
 
     /// Asks a command to stop. It still ends with its last update.

@@ -4,7 +4,7 @@
 use crate::message::{Hello, PROTOCOL};
 
 /// The oldest version of the protocol that this program still speaks.
-pub const OLDEST_PROTOCOL: u32 = 1;
+pub const OLDEST_PROTOCOL: u32 = 2;
 
 /// The newest `windlass:worker` contract of this program.
 pub const CONTRACT: &str = "0.1.0";
@@ -124,10 +124,10 @@ mod tests {
         };
         let (code, message) = refused(0, CONTRACT);
         assert_eq!(code, "too-old");
-        assert_eq!(message, "the worker speaks protocol 0, this master needs at least 1; renew the worker");
+        assert_eq!(message, "the worker speaks protocol 0, this master needs at least 2; renew the worker");
         let (code, message) = refused(PROTOCOL + 1, CONTRACT);
         assert_eq!(code, "too-new");
-        assert_eq!(message, "the worker speaks protocol 2, this master at most 1; renew the master");
+        assert_eq!(message, "the worker speaks protocol 3, this master at most 2; renew the master");
         let (code, message) = refused(PROTOCOL, "0.2.0");
         assert_eq!(code, "too-new");
         assert!(message.contains("0.2.0") && message.contains(CONTRACT), "{message}");

@@ -10,7 +10,7 @@ use windlass_core::value::{Completion, Failure, Origin, Pair};
 use crate::transfer::{Part, Sent, TransferId};
 
 /// The version of this protocol. A minor difference is bridged by `features`.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Names one remote command for ever: derived from build, step, attempt and ordinal, so that a
 /// duplicate is recognised. 32 hex digits.
@@ -148,7 +148,7 @@ pub enum Update {
     Done {
         /// The command's answer.
         how: Result<Completion, Failure>,
-        /// BLAKE3 over the data of all `Log` updates of this command but headers, in order.
+        /// `core::journal::chain` over the data of all `Log` updates of this command but headers, in order.
         log_hash: Digest,
         /// What its component cost; none: it never ran, or an older worker ran it.
         #[serde(default)]

@@ -9,6 +9,7 @@
 //! candidates, same arguments, same settings of the engine. The bare loop knows no limits, no meters and no
 //! threads; its arguments are ready before the clock starts.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -140,8 +141,14 @@ impl Way {
         let now = Timestamp(2_000 + self.requests);
         let began = Instant::now();
         self.board.submitted([(request, Arc::new(buildset))]);
-        for effect in self.board.decide(now) {
+        let mut effects = VecDeque::from(self.board.decide(now));
+        while let Some(effect) = effects.pop_front() {
             match effect {
+                // Once for each pair, in a turn that does not count.
+                Effect::History(pairs) => {
+                    self.board.history(pairs.into_iter().map(|pair| (pair, None)).collect());
+                    effects.extend(self.board.decide(now));
+                }
                 Effect::Ask(ask) => {
                     let answer = answer(self.runtime.clone(), Arc::clone(&self.generation), ask);
                     self.tasks.spawn_on(answer, self.runtime.policy_threads());

@@ -7,6 +7,7 @@
 mod transfer;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use windlass_core::change::{Change, SourceStamp};
 use windlass_core::outcome::Outcome;
 pub use windlass_core::test_result::TestResult;
@@ -41,7 +42,7 @@ pub trait BasePort: Send {
 }
 
 /// `windlass:master/model.submission`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields of the record in wit/")]
 pub struct Submission {
     pub builders: Vec<String>,
@@ -67,7 +68,7 @@ pub struct BuildInfo {
 }
 
 /// `windlass:master/step-host.step-event`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the cases of the variant in wit/")]
 pub enum StepEvent {
     /// Whole lines of an observed log.
@@ -114,7 +115,7 @@ pub struct FetchRequest {
 }
 
 /// `windlass:master/fetch.response`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields of the record in wit/")]
 pub struct FetchResponse {
     pub status: u16,

@@ -224,7 +224,9 @@ impl Group<'_> {
                 }
                 staged.tests.insert(*step, there + results.len() as u64);
             }
-            Persist::PutStatistic { fence, build, .. } => self.check_fence(*build, *fence, staged)?,
+            Persist::PutStatistic { fence, build, .. }
+            | Persist::AppendJournal { fence, build, .. }
+            | Persist::PutMark { fence, build, .. } => self.check_fence(*build, *fence, staged)?,
             Persist::PutLog { fence, log } => self.check_fence(log.build, *fence, staged)?,
             Persist::PutArtifact { fence, artifact } => self.check_fence(artifact.build, *fence, staged)?,
             Persist::AppendLog { fence, build, log, offset, data, .. } => {

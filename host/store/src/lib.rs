@@ -41,6 +41,9 @@ mod going_on;
 #[cfg(test)]
 mod going_on_tests;
 mod ids;
+mod journal;
+#[cfg(test)]
+mod journal_tests;
 mod listing;
 #[cfg(test)]
 mod listing_tests;

@@ -88,6 +88,14 @@ impl Group<'_> {
                 self.builds.insert(*build);
                 tables.statistics.write()?.insert((build.0, step.0, name.as_str()), *value)?;
             }
+            Persist::AppendJournal { build, step, piece, entries, .. } => {
+                let row = encode::pack_lean(entries.as_ref());
+                tables.journal.write()?.insert((build.0, step.0, *piece), row.as_slice())?;
+            }
+            Persist::PutMark { build, step, command, mark, .. } => {
+                let row = encode::pack_lean(mark);
+                tables.marks.write()?.insert((build.0, step.0, *command), row.as_slice())?;
+            }
             Persist::PutLog { log, .. } => self.put_log(log)?,
             Persist::PutArtifact { artifact, .. } => committed.dropped.extend(self.put_artifact(artifact)?),
             Persist::DropArtifacts(ids) => committed.dropped.extend(self.drop_artifacts(ids)?),
@@ -144,6 +152,9 @@ impl Group<'_> {
         self.marks.step(step.id);
         self.builds.insert(step.build);
         self.tables.steps.write()?.insert((step.build.0, step.id.0), encode::pack(step).as_slice())?;
+        if step.complete.is_some() {
+            self.drop_journal(step.build, step.id)?;
+        }
         Ok(())
     }
 

@@ -148,6 +148,10 @@ tables! {
     added_steps ADDED_STEPS: (u64, u64) => &'static [u8];
     /// Build id -> packed `StopRow`: a running build that is to stop, or a step of it.
     stops STOPS: u64 => &'static [u8];
+    /// Build, running step, number of the piece -> packed entries of its journal.
+    journal JOURNAL: (u64, u64, u32) => &'static [u8];
+    /// Build, running step, number of a command of it -> packed `Mark`.
+    marks MARKS: (u64, u64, u32) => &'static [u8];
     /// Log id -> packed `LogRow`.
     logs LOGS: u64 => &'static [u8];
     /// Build id, log id.

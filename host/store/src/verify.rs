@@ -36,6 +36,7 @@ impl Store {
         builds(&snapshot, &requests, &mut flaws)?;
         steps(&snapshot, &mut flaws)?;
         going_on::check(&snapshot, &mut flaws)?;
+        journals(&snapshot, &mut flaws)?;
         log_check::logs(&snapshot, &self.0.logs, &mut flaws)?;
         results(&snapshot, &mut flaws)?;
         decisions(&snapshot, &mut flaws)?;
@@ -66,6 +67,24 @@ impl Flaws {
         is.difference(should).for_each(|extra| self.tell(|| format!("{what} has {extra:?} for nothing")));
         should.difference(is).for_each(|lost| self.tell(|| format!("{what} lacks {lost:?}")));
     }
+}
+
+/// Only a running step has a journal and marks.
+fn journals(snapshot: &Snapshot, flaws: &mut Flaws) -> Result<(), ReadError> {
+    let steps = snapshot.steps()?;
+    for (name, table) in [("journal", snapshot.journal()?), ("marks", snapshot.marks()?)] {
+        for row in table.iter()? {
+            let (build, step, place) = row?.0.value();
+            let runs = match steps.get((build, step))? {
+                Some(row) => unpack::<StepRow>("steps", (build, step), row.value())?.complete.is_none(),
+                None => false,
+            };
+            if !runs {
+                flaws.tell(|| format!("{name} has ({build}, {step}, {place}), and that step does not run"));
+            }
+        }
+    }
+    Ok(())
 }
 
 type Requests = BTreeMap<u64, (Place, Request)>;

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use windlass_core::digest::Digest;
+use windlass_core::journal::{begin, chain};
 use windlass_core::policy::Usage;
 use windlass_core::value::{Completion, Failure, Origin};
 use windlass_protocol::codec::{self, Frames};
@@ -100,7 +101,7 @@ impl Spool {
             uid: uid.clone(),
             spool: Arc::clone(self),
             room: Notify::new(),
-            inner: Mutex::new(Inner::default()),
+            inner: Mutex::new(Inner::new()),
         });
         commands.insert(uid.clone(), Arc::clone(&command));
         Some(command)
@@ -165,16 +166,24 @@ pub struct CommandSpool {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     outbox: Outbox<Stored>,
-    hasher: blake3::Hasher,
+    /// Over the log data so far.
+    hash: Digest,
     memory: usize,
     spill: Option<Spill>,
     /// Whether it stands in `Spool::ready`.
     queued: bool,
     forgotten: bool,
     done: bool,
+}
+
+impl Inner {
+    fn new() -> Inner {
+        let (outbox, hash, memory, spill) = (Outbox::default(), begin(), 0, None);
+        Inner { outbox, hash, memory, spill, queued: false, forgotten: false, done: false }
+    }
 }
 
 #[derive(Debug)]
@@ -214,7 +223,7 @@ impl CommandSpool {
             return;
         }
         if let Update::Log { origin: Origin::Stdout | Origin::Stderr, data, .. } = &update {
-            inner.hasher.update(data);
+            inner.hash = chain(inner.hash, data);
         }
         self.push(&mut inner, update);
     }
@@ -223,7 +232,7 @@ impl CommandSpool {
     pub fn done(self: &Arc<Self>, how: Result<Completion, Failure>, usage: Option<Usage>) {
         let mut inner = lock(&self.inner);
         assert!(!inner.done, "BUG: command {} ended twice", self.uid.0);
-        let log_hash = Digest::from_bytes(*inner.hasher.finalize().as_bytes());
+        let log_hash = inner.hash;
         self.push(&mut inner, Update::Done { how, log_hash, usage });
         inner.done = true;
     }
@@ -446,10 +455,11 @@ mod tests {
         let (folder, spool) = small();
         let command = spool.open(&uid(1)).unwrap();
         assert!(spool.open(&uid(1)).is_none(), "a known command is not opened twice");
-        let mut all = Vec::new();
+        let (mut all, mut of_all) = (Vec::new(), begin());
         for n in 0..20u8 {
             let data = vec![n; 1_000];
             all.extend_from_slice(&data);
+            of_all = chain(of_all, &data);
             command.log("stdio", Origin::Stdout, data.into());
         }
         command.done(Ok(Completion::default()), None);
@@ -465,7 +475,7 @@ mod tests {
             }
         }
         assert_eq!(received, all);
-        assert_eq!(hash, Some(Digest::of(&all)));
+        assert_eq!(hash, Some(of_all));
         assert!(!command.ack(20).unwrap());
         assert_eq!(folder.path().join(&uid(1).0).metadata().unwrap().len(), 0, "nothing spilled is held");
         assert!(command.ack(21).unwrap(), "the master has the last update");
@@ -545,7 +555,7 @@ mod tests {
             "three fitted into memory"
         );
         // The hash is that of all that was said: the master sees that something is missing.
-        let all = Digest::of(&[0; 10_000]);
+        let all = (0..10).fold(begin(), |before, _| chain(before, &[0; 1_000]));
         assert!(matches!(&of_bad[10].2, Update::Done { log_hash, .. } if *log_hash == all));
         assert_eq!(sent.len(), 12);
         assert!(folder.path().join(format!("{}.unreadable", uid(1).0)).exists());

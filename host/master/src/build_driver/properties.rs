@@ -171,6 +171,7 @@ mod tests {
             ],
             load: None,
             draining: false,
+            session: Session::default(),
         };
         let mut worker = Worker {
             name: "w1".to_owned(),

@@ -329,6 +329,7 @@ impl Driver<'_> {
             rights: Rights::of(resolved, &self.config),
             io: tokio::runtime::Handle::current(),
             builds: self.builds.clone(),
+            resumed: None,
             used: used.clone(),
         });
         let runtime = parts.runtime.clone();

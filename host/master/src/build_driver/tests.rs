@@ -13,6 +13,7 @@ use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::decision::Budget;
 use windlass_core::id::{BuildId, Fence, RequestId};
 use windlass_core::id::{BuildsetId, MasterId};
+use windlass_core::journal::{begin, chain};
 use windlass_core::lock::Access;
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
@@ -225,12 +226,13 @@ async fn answer(worker: &mut Scripted, text: &'static str, rc: i32) {
     assert!(start.args.contains("unit"), "arguments are rendered: {}", start.args);
     assert_eq!((start.builddir.as_str(), start.plugin.as_str()), ("unit-dir", "windlass"));
     worker.log(&start.command.0, 1, text).await;
-    done(worker, start.command, 2, text, rc).await;
+    done(worker, start.command, 2, &[text], rc).await;
 }
 
-async fn done(worker: &mut Scripted, command: CommandUid, number: u64, text: &str, rc: i32) {
+/// `said`: the data of each update before, of which the worker tells the hash.
+async fn done(worker: &mut Scripted, command: CommandUid, number: u64, said: &[&str], rc: i32) {
     let how = Ok(Completion { rc: Some(rc), values: Vec::new() });
-    let log_hash = windlass_core::digest::Digest::of(text.as_bytes());
+    let log_hash = said.iter().fold(begin(), |before, text| chain(before, text.as_bytes()));
     worker
         .say(ToMaster::Update { command, number, update: Update::Done { how, log_hash, usage: None } })
         .await;
@@ -294,7 +296,7 @@ async fn stopped_build_interrupts_its_command_and_is_cancelled() {
     assert!(bench.builds.stop(BuildId(1), "by ana").await);
     let ToWorker::Interrupt { command, .. } = worker.hear().await else { panic!("an interrupt is due") };
     assert_eq!(command, start.command);
-    done(&mut worker, command, 1, "", -1).await;
+    done(&mut worker, command, 1, &[], -1).await;
     assert_eq!(bench.ended().await, Outcome::Cancelled);
     assert_eq!(bench.build().summary, "stopped: by ana");
     assert_eq!(bench.request().complete.unwrap().outcome, Outcome::Cancelled);
@@ -334,7 +336,7 @@ async fn shutdown_interrupts_builds_so_that_they_are_built_again() {
     assert!(matches!(worker.hear().await, ToWorker::Start(_)));
     let worker = async {
         let ToWorker::Interrupt { command, .. } = worker.hear().await else { panic!("an interrupt is due") };
-        done(&mut worker, command, 1, "", -1).await;
+        done(&mut worker, command, 1, &[], -1).await;
     };
     tokio::join!(bench.builds.shutdown(), worker);
     assert_eq!(bench.ended().await, Outcome::Retry);
@@ -369,7 +371,7 @@ async fn flood_into_a_log_is_stopped_and_the_step_says_which() {
         worker.log(&start.command.0, number, text).await;
     }
     while !matches!(worker.hear().await, ToWorker::Interrupt { .. }) {}
-    let all = text.repeat(usize::try_from(pieces).unwrap());
+    let all = vec![text; usize::try_from(pieces).unwrap()];
     done(&mut worker, start.command, pieces + 1, &all, -1).await;
     assert_eq!(bench.ended().await, Outcome::Exception);
     let steps = bench.linked.store.steps(BuildId(1)).unwrap();
@@ -425,7 +427,7 @@ async fn end_that_cannot_be_written_is_neither_acknowledged_nor_told_and_brings_
     bench.start(vec![shell("echo")]).await;
     let ToWorker::Start(start) = worker.hear().await else { panic!("a start is due") };
     broken.store(true, Ordering::SeqCst);
-    done(&mut worker, start.command, 1, "", 0).await;
+    done(&mut worker, start.command, 1, &[], 0).await;
     tokio::time::timeout(BOUND, bench.fatal.told()).await.expect("it is told in time");
     let why = bench.fatal.why().unwrap();
     assert!(why.contains("the store takes nothing any more"), "{why}");
@@ -454,7 +456,7 @@ async fn second_stop_interrupts_a_step_that_always_runs() {
         assert!(bench.builds.stop(BuildId(1), reason).await);
         let ToWorker::Interrupt { command, .. } = worker.hear().await else { panic!("an interrupt is due") };
         assert_eq!(command, running);
-        done(&mut worker, command, 1, "", -1).await;
+        done(&mut worker, command, 1, &[], -1).await;
     }
     assert_eq!(bench.ended().await, Outcome::Cancelled);
     assert_eq!(bench.build().summary, "stopped: by ana");

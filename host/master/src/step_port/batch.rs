@@ -97,7 +97,8 @@ impl StepState {
         }
         let mut persist = self.batch.take_rows();
         self.drain_results(&mut persist);
-        let acks = commands::acks(&mut self.commands);
+        self.drain_journal(&mut persist);
+        let acks = commands::acks(&mut self.commands, self.journal.is_volatile() || self.fault.is_some());
         let bytes = self.logs.bytes();
         if self.fault.is_some() {
             // Logs are lost already; what comes after them is taken off the link and dropped.

@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 use windlass_config::config::{Master, Scheduler, SchedulerKind};
 use windlass_core::change::SourceStamp;
 use windlass_core::id::{BuildsetId, RequestId};
+use windlass_core::journal::Call;
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::properties::Properties;
@@ -90,7 +91,13 @@ async fn stuck(wait: &mut StepLocks) -> String {
 
 impl StepState {
     /// Submits a buildset of the step, durable once it returns.
-    pub(super) async fn submit(&mut self, submission: Submission, waited_for: bool) -> Result<u64, Failure> {
+    /// `args` is the call's, for the journal.
+    pub(super) async fn submit(
+        &mut self,
+        submission: Submission,
+        waited_for: bool,
+        args: u64,
+    ) -> Result<u64, Failure> {
         if self.children.submitted >= MAX_BUILDSETS {
             return Err(Failure::new("quota", format!("a step may submit {MAX_BUILDSETS} buildsets")));
         }
@@ -119,22 +126,57 @@ impl StepState {
         // What the step said before is durable before it; and the build's row refuses it if the build is somebody
         // else's by now.
         self.make_durable().await;
-        let row = Persist::PutBuild(self.context.build.clone());
-        if let Err(error) = self.context.builds.submit(vec![row], submission).await {
+        let mut rows = vec![Persist::PutBuild(self.context.build.clone())];
+        self.now = self.context.clock.now();
+        // The journal has it if it exists, and only then.
+        self.record(Call::Submit, args, &Ok::<u64, Failure>(id.0));
+        rows.extend(self.drain_entries(self.context.build.id, self.context.step.id));
+        if let Err(error) = self.context.builds.submit(rows, submission).await {
             self.forget_child(id.0).await;
             if is_gone(&error) {
                 self.break_off(&chain(&error));
             }
             return Err(Failure::new("io", chain(&error)));
         }
-        self.now = self.context.clock.now();
         Ok(id.0)
+    }
+
+    /// The step submitted a buildset before the master's restart: if it waits for it, it does so again.
+    pub(super) async fn submitted_before(&mut self, id: u64, waited_for: bool) -> Result<(), Failure> {
+        self.children.submitted += 1;
+        if !waited_for {
+            return Ok(());
+        }
+        let store = self.context.store.clone();
+        let io = |error: windlass_store::ReadError| Failure::new("io", chain(&error));
+        let buildset = store.buildset(BuildsetId(id)).map_err(io)?;
+        let requests = buildset.map(|buildset| store.requests(&buildset.requests)).transpose().map_err(io)?;
+        let requests = requests.into_iter().flatten().map(|request| (request.id, request.builder));
+        let mut end = store.watch_buildset(BuildsetId(id)).map_err(io)?;
+        self.children.awaited.insert(id, requests.collect());
+        self.children.ends.spawn(async move {
+            let outcome = *end.wait_for(Option::is_some).await.ok()?;
+            outcome.map(|outcome| (id, outcome))
+        });
+        self.may_wait().await.map_err(|circle| {
+            let message = format!("build {} would wait for ever: {circle}", self.context.build.id.0);
+            Failure::new("deadlock", message)
+        })
+    }
+
+    /// The step heard of its end before the master's restart.
+    pub(super) fn child_ended_before(&mut self, id: u64) {
+        self.children.over(id);
     }
 
     /// Something came of what the step waits for.
     pub(super) fn on_child(&mut self, news: News) {
         match news {
             News::Ended(id, outcome) => {
+                if !self.children.awaited.contains_key(&id) {
+                    // Heard of before the master's restart.
+                    return;
+                }
                 self.children.over(id);
                 self.queue(windlass_runtime::port::StepEvent::BuildsetDone { id, outcome });
             }

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use windlass_core::build::record;
 use windlass_core::digest::Digest;
+use windlass_core::journal::{Call, Mark, chain};
 use windlass_core::policy::HookKind;
 use windlass_core::record::Component;
 use windlass_core::render::{Scope, render};
@@ -13,7 +14,8 @@ use windlass_protocol::codec::MAX_MESSAGE;
 use windlass_protocol::message::{CommandUid, Start, Update};
 use windlass_runtime::port::StepEvent;
 
-use super::lines::Lines;
+use super::lines::{Lines, Whole};
+use super::replay::{self, Started};
 use super::{End, StepContext, StepState, uid};
 use crate::secrets::{MAX_FORMER, MAX_VALUES};
 use crate::worker_link::{CommandEvent, CommandFeed, Links, size};
@@ -52,17 +54,83 @@ pub(super) struct Command {
     /// The last update that was taken in, and the last that was acknowledged.
     taken: u64,
     acked: u64,
+    /// The logs have what the updates up to this one said: those that come again bring nothing new.
+    logged: u64,
     /// Over all data of its logs but headers, compared with the worker's at the end.
-    hash: blake3::Hasher,
+    hash: Digest,
     observed: BTreeMap<String, Lines>,
+    /// Its events that wait to be taken by the step.
+    waiting: u64,
+    /// Events that the step took before the master's restart, and that come again.
+    again: u64,
+    /// The last update of which the step took all events, with the hash and the begun lines there; and how many
+    /// events of later ones it took.
+    at: Mark,
+    /// What of that was put into a commit last.
+    kept: Mark,
     /// That output was dropped has been said once.
     dropped: bool,
     pub(super) end: Option<End>,
 }
 
 impl Command {
+    fn new(start: &Start, observe: Vec<String>, mark: Mark) -> Command {
+        let mut lines: BTreeMap<_, _> = mark.lines.iter().cloned().collect();
+        let observed = observe.into_iter().map(|log| {
+            let begun = lines.remove(&log).unwrap_or_default();
+            (log, Lines::resumed(begun))
+        });
+        Command {
+            uid: start.command.clone(),
+            digest: start.digest,
+            hook: start.hook.clone(),
+            feed: None,
+            taken: mark.number,
+            acked: mark.number,
+            logged: mark.logged,
+            hash: mark.hash,
+            observed: observed.collect(),
+            waiting: 0,
+            again: mark.taken,
+            kept: mark.clone(),
+            at: mark,
+            dropped: false,
+            end: None,
+        }
+    }
+
     pub(super) fn stop_observing(&mut self) {
         self.observed.clear();
+    }
+
+    /// The step took so many of its events, or will never take them.
+    pub(super) fn took(&mut self, events: u64) {
+        self.waiting -= events;
+        self.at.taken += events;
+        self.advance();
+    }
+
+    /// Where the step took all there was, nothing before is needed again.
+    fn advance(&mut self) {
+        if self.waiting == 0 && self.again == 0 && self.taken > self.at.number {
+            let lines = self.observed.iter().map(|(log, lines)| (log.clone(), lines.begun().clone()));
+            let (number, hash, lines) = (self.taken, self.hash, lines.collect());
+            self.at = Mark { number, logged: 0, taken: 0, hash, lines };
+        }
+    }
+
+    /// How far it is, for a commit that has all that it said; none: as far as the last one knows.
+    pub(super) fn progress(&mut self) -> Option<Mark> {
+        let logged = self.taken.max(self.logged);
+        if self.kept.number == self.at.number
+            && self.kept.taken == self.at.taken
+            && self.kept.logged == logged
+        {
+            return None;
+        }
+        let mark = Mark { logged, ..self.at.clone() };
+        self.kept.clone_from(&mark);
+        Some(mark)
     }
 }
 
@@ -73,14 +141,17 @@ pub(crate) struct Acked {
     number: u64,
 }
 
-/// What can be acknowledged after the next commit.
-pub(super) fn acks(commands: &mut [Command]) -> Vec<Acked> {
+/// What can be acknowledged after the next commit: where the step may be taken up, what it needs no more; else all
+/// that the commit has.
+pub(super) fn acks(commands: &mut [Command], is_over: bool) -> Vec<Acked> {
     commands
         .iter_mut()
-        .filter(|command| command.taken > command.acked)
-        .map(|command| {
-            command.acked = command.taken;
-            Acked { uid: command.uid.clone(), number: command.taken }
+        .filter_map(|command| {
+            let number = if is_over { command.taken } else { command.at.number };
+            (number > command.acked).then(|| {
+                command.acked = number;
+                Acked { uid: command.uid.clone(), number }
+            })
         })
         .collect()
 }
@@ -112,13 +183,8 @@ pub(super) fn poll(commands: &mut [Command], cx: &mut Context<'_>) -> Poll<(usiz
 }
 
 impl StepState {
-    /// Starts a command: durable first, sent after.
-    pub(super) async fn start(
-        &mut self,
-        command: &str,
-        args: &str,
-        observe: Vec<String>,
-    ) -> Result<u32, Failure> {
+    /// Whether the step may start one more.
+    fn may_start(&self) -> Result<(), Failure> {
         if let Some(reason) = &self.interrupted {
             // A step of a build that is being stopped cleans up by steps that always run, not by
             // commands of its own.
@@ -131,6 +197,11 @@ impl StepState {
             let message = format!("{MAX_AT_ONCE} commands of a step may run at once; wait for one of them");
             return Err(Failure::new("quota", message));
         }
+        Ok(())
+    }
+
+    /// What starts a command, and its number within the step.
+    async fn prepare(&mut self, command: &str, args: &str) -> Result<(u32, Start), Failure> {
         let resolved = self
             .context
             .generation
@@ -142,7 +213,7 @@ impl StepState {
         let env = self.environment()?;
         let secrets = self.context.secrets.beside(&self.context.config).await?;
         let start = Start {
-            command: uid.clone(),
+            command: uid,
             hook: resolved.hook,
             plugin: resolved.plugin.qualifier().to_owned(),
             digest: resolved.plugin.digest,
@@ -176,36 +247,93 @@ impl StepState {
             (self.dirty, self.rows_due) = (true, true);
         }
 
-        let (digest, hook) = (start.digest, start.hook.clone());
+        Ok((ordinal, start))
+    }
+
+    /// Starts a command: durable first, sent after.
+    pub(super) async fn start(
+        &mut self,
+        command: &str,
+        args: &str,
+        observe: Vec<String>,
+    ) -> Result<u32, Failure> {
+        let call = replay::args_of(&(command, args, &observe));
+        let before = self.replayed(Call::StartCommand, call)?;
+        if let Some(Started::Refused(failure)) = before {
+            return Err(failure);
+        }
+        if let Some(Started::Command { number, .. }) = before {
+            let prepared = self.prepare(command, args).await;
+            return self.start_again(number, prepared, observe);
+        }
+        let prepared = match self.may_start() {
+            Ok(()) => self.prepare(command, args).await,
+            Err(refused) => Err(refused),
+        };
+        let (ordinal, start) = match prepared {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                self.record(Call::StartCommand, call, &Started::Refused(failure.clone()));
+                return Err(failure);
+            }
+        };
+        let worker = self.context.build.worker.clone();
+        let session = self.context.links.of(&worker).map(|worker| worker.session).unwrap_or_default();
+        let uid = start.command.clone();
+        self.record(Call::StartCommand, call, &Started::Command { number: ordinal, uid, session });
         self.make_durable().await;
         if let Some(fault) = &self.fault {
             return Err(Failure::new("io", fault.clone()));
         }
-        let feed = self.context.links.start_command(&self.context.build.worker, start);
-        let (feed, end) = match feed {
-            Ok(feed) => (Some(feed), None),
+        let mut command = Command::new(&start, observe, Mark::default());
+        match self.context.links.start_command(&worker, start) {
+            Ok(feed) => {
+                command.feed = Some(feed);
+                self.running += 1;
+            }
             Err(lost) => {
                 self.worker_lost.get_or_insert_with(|| lost.message.clone());
-                (None, Some(Err(lost)))
+                command.end = Some(Err(lost.clone()));
+                command.waiting = 1;
+                self.events.push_back(StepEvent::Done { command: ordinal, how: Err(lost) });
             }
-        };
-        match &end {
-            Some(how) => self.events.push_back(StepEvent::Done { command: ordinal, how: how.clone() }),
-            None => self.running += 1,
         }
-        self.commands.push(Command {
-            uid,
-            digest,
-            hook,
-            feed,
-            taken: 0,
-            acked: 0,
-            hash: blake3::Hasher::new(),
-            observed: observe.into_iter().map(|log| (log, Lines::default())).collect(),
-            dropped: false,
-            end,
-        });
+        self.commands.push(command);
         Ok(ordinal)
+    }
+
+    /// Comes to a command again that was started before the master's restart.
+    fn start_again(
+        &mut self,
+        number: u32,
+        prepared: Result<(u32, Start), Failure>,
+        observe: Vec<String>,
+    ) -> Result<u32, Failure> {
+        let (ordinal, start) = prepared.map_err(|failure| {
+            self.diverged(&format!("command {number} was started, and cannot be prepared again: {failure}"))
+        })?;
+        if ordinal != number {
+            return Err(self.diverged(&format!("command {number} comes as number {ordinal}")));
+        }
+        let mut command = Command::new(&start, observe, self.mark_of(number));
+        command.feed = self.feeds.remove(&number);
+        self.context.links.start_expected(&self.context.build.worker, start);
+        self.running += 1;
+        self.commands.push(command);
+        Ok(number)
+    }
+
+    /// A command's end, as the journal has it.
+    pub(super) fn has_ended(&mut self, number: u32, how: End) {
+        let Some(command) = self.commands.get_mut(number as usize).filter(|command| command.end.is_none())
+        else {
+            return;
+        };
+        command.feed = None;
+        command.observed = BTreeMap::new();
+        self.answered += how.as_ref().map_or(0, |completion| size(&completion.values));
+        command.end = Some(how);
+        self.running -= 1;
     }
 
     fn environment(&self) -> Result<Vec<(String, String)>, Failure> {
@@ -239,8 +367,8 @@ impl StepState {
         let number = u32::try_from(index).expect("numbers of commands are u32");
         match event {
             Some(CommandEvent::Update { number: update_number, update }) => {
-                self.commands[index].taken = update_number;
-                self.on_update(number, index, update);
+                self.on_update(number, index, update_number, update);
+                self.commands[index].advance();
             }
             Some(CommandEvent::Lost(failure)) => self.on_end(number, index, Err(failure)),
             None => {
@@ -250,45 +378,40 @@ impl StepState {
         }
     }
 
-    fn on_update(&mut self, number: u32, index: usize, update: Update) {
+    fn on_update(&mut self, number: u32, index: usize, update_number: u64, update: Update) {
+        let command = &mut self.commands[index];
+        let is_new = update_number > command.logged;
+        command.taken = update_number;
         match update {
             Update::Log { log, origin, data } => {
-                let command = &mut self.commands[index];
                 if origin != Origin::Header {
-                    command.hash.update(&data);
+                    command.hash = chain(command.hash, &data);
                 }
                 let whole = command.observed.get_mut(&log).map(|lines| lines.push(origin, &data));
-                if let Err(failure) = self.append(&log, origin, data)
+                // First the events: what is appended may be on its way into a commit at once.
+                for whole in whole.into_iter().flatten() {
+                    self.queue_lines(index, number, &log, whole);
+                }
+                if is_new
+                    && let Err(failure) = self.append(&log, origin, data)
                     && !std::mem::replace(&mut self.commands[index].dropped, true)
                 {
-                    tracing::warn!(build = %self.context.build.id, %failure, "output of a command was dropped");
-                }
-                for whole in whole.into_iter().flatten() {
-                    let (origin, first_line, text) = (whole.origin, whole.first_line, whole.text);
-                    self.queue(StepEvent::Lines {
-                        command: number,
-                        log: log.clone(),
-                        origin,
-                        first_line,
-                        text,
-                    });
+                    self.tell("error", &format!("output of a command was dropped: {failure}"));
                 }
             }
             Update::Values { values } => {
-                self.queue(StepEvent::Update { command: number, values });
+                self.queue_of(index, StepEvent::Update { command: number, values });
                 self.flush_soon();
             }
-            Update::Diagnostic { level, message } => {
-                self.tell(&level, &message);
-            }
+            Update::Diagnostic { level, message } if is_new => self.tell(&level, &message),
+            Update::Diagnostic { .. } => self.told += 1,
             Update::Done { how, log_hash, usage } => {
                 if let Some(usage) = usage {
                     let StepContext { runtime, used, .. } = &self.context;
                     let Command { digest, hook, .. } = &self.commands[index];
                     runtime.count_elsewhere(*digest, &format!("{used}: {hook}"), usage);
                 }
-                let arrived = Digest::from_bytes(*self.commands[index].hash.finalize().as_bytes());
-                let how = if arrived == log_hash {
+                let how = if self.commands[index].hash == log_hash {
                     how
                 } else {
                     let message = "the output that arrived is not the output that the worker sent";
@@ -317,8 +440,7 @@ impl StepState {
         }
         for (log, whole) in last {
             for whole in whole {
-                let (origin, first_line, text) = (whole.origin, whole.first_line, whole.text);
-                self.queue(StepEvent::Lines { command: number, log: log.clone(), origin, first_line, text });
+                self.queue_lines(index, number, &log, whole);
             }
         }
         if let Err(failure) = &how
@@ -326,7 +448,23 @@ impl StepState {
         {
             self.worker_lost.get_or_insert_with(|| failure.message.clone());
         }
-        self.queue(StepEvent::Done { command: number, how });
+        self.queue_of(index, StepEvent::Done { command: number, how });
+    }
+
+    fn queue_lines(&mut self, index: usize, command: u32, log: &str, whole: Whole) {
+        let Whole { origin, first_line, text } = whole;
+        self.queue_of(index, StepEvent::Lines { command, log: log.to_owned(), origin, first_line, text });
+    }
+
+    /// Puts an event of a command behind the others, unless the step took it before the master's restart.
+    fn queue_of(&mut self, index: usize, event: StepEvent) {
+        let command = &mut self.commands[index];
+        if command.again > 0 {
+            command.again -= 1;
+            return;
+        }
+        command.waiting += 1;
+        self.queue(event);
     }
 
     /// Puts an event behind the others.
@@ -346,6 +484,20 @@ fn said(start: &Start) -> usize {
     let env = start.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     let scopes = start.grants.iter().flat_map(|(_, scope)| scope).map(String::len).sum::<usize>();
     start.args.len() + env + scopes
+}
+
+/// The command that an event is of.
+pub(super) fn of(event: &StepEvent) -> Option<u32> {
+    match event {
+        StepEvent::Lines { command, .. }
+        | StepEvent::Update { command, .. }
+        | StepEvent::Done { command, .. } => Some(*command),
+        StepEvent::BuildsetDone { .. }
+        | StepEvent::ProcessDone { .. }
+        | StepEvent::Timer(_)
+        | StepEvent::Interrupt(_)
+        | StepEvent::Idle => None,
+    }
 }
 
 /// What an event counts for while it waits. An end waits, too, and is never refused.

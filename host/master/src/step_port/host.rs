@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::time::{Duration, Instant};
 use windlass_core::build::MAX_STEPS;
 use windlass_core::builder::StepSpec;
 use windlass_core::change::{Change, SourceStamp};
 use windlass_core::id::LogId;
+use windlass_core::journal::{Call, Message};
 use windlass_core::policy::HookKind;
 use windlass_core::render::{Problem, RenderError, Scope, render};
 use windlass_core::time::Timestamp;
@@ -18,7 +18,7 @@ use windlass_runtime::port::{
 use super::commands::cost;
 use super::logs::Appended;
 use super::turn::Turn;
-use super::{End, Port, StepState};
+use super::{End, Port, StepState, commands, replay};
 use crate::plugins::Pinned;
 use crate::view;
 
@@ -74,9 +74,9 @@ impl BasePort for Port {
         match level {
             // Kept out of the build: a chatty plugin would fill its logs.
             Level::Debug => tracing::debug!(build = %state.context.build.id, "a step says: {message}"),
-            Level::Info => state.tell("info", message),
-            Level::Warn => state.tell("warn", message),
-            Level::Error => state.tell("error", message),
+            Level::Info => state.tells("info", message),
+            Level::Warn => state.tells("warn", message),
+            Level::Error => state.tells("error", message),
         }
     }
 
@@ -85,7 +85,7 @@ impl BasePort for Port {
     }
 
     fn interrupted(&mut self) -> Option<String> {
-        self.state().interrupted.clone()
+        self.state().seen.clone()
     }
 
     async fn load_state(&mut self, _key: &str) -> Option<Vec<u8>> {
@@ -111,7 +111,7 @@ impl StepPort for Port {
     fn set_property(&mut self, name: &str, value: Value) -> Result<(), Failure> {
         let state = self.state();
         check_property(name, &value)?;
-        let properties = &mut state.context.build.properties;
+        let properties = &state.context.build.properties;
         let old = properties.get(name);
         if old.is_none() && properties.len() >= MAX_PROPERTIES {
             return Err(Failure::new("quota", format!("a build may have {MAX_PROPERTIES} properties")));
@@ -122,7 +122,12 @@ impl StepPort for Port {
             let message = format!("the properties of a build may have {MAX_PROPERTIES_BYTES} bytes in all");
             return Err(Failure::new("quota", message));
         }
-        properties.set(name, value, &state.context.step.name);
+        let args = replay::args_of(&(name, &value));
+        let before = old.cloned().zip(properties.source(name).map(str::to_owned));
+        if let Err(diverged) = state.journal.sets(args, name, before) {
+            return Err(state.diverged(&diverged.to_string()));
+        }
+        state.context.build.properties.set(name, value, &state.context.step.name);
         state.dirty = true;
         state.flush_soon();
         Ok(())
@@ -208,7 +213,20 @@ impl StepPort for Port {
     }
 
     async fn submit(&mut self, submission: Submission, waited_for: bool) -> Result<u64, Failure> {
-        self.state().submit(submission, waited_for).await
+        let state = self.state();
+        let args = replay::args_of(&(&submission, waited_for));
+        if let Some(before) = state.replayed::<Result<u64, Failure>>(Call::Submit, args)? {
+            if let Ok(id) = before {
+                state.submitted_before(id, waited_for).await?;
+            }
+            return before;
+        }
+        let submitted = state.submit(submission, waited_for, args).await;
+        if submitted.is_err() {
+            // One that went well went down with its buildset.
+            state.record(Call::Submit, args, &submitted);
+        }
+        submitted
     }
 
     fn summary(&mut self, text: &str) {
@@ -223,7 +241,7 @@ impl StepPort for Port {
         let urls = &mut state.context.step.urls;
         if urls.len() == MAX_URLS {
             return state
-                .tell("warn", &format!("`add-url` was passed over: a step may have {MAX_URLS} links"));
+                .tells("warn", &format!("`add-url` was passed over: a step may have {MAX_URLS} links"));
         }
         urls.push((name.to_owned(), url.to_owned()));
         state.dirty = true;
@@ -232,10 +250,29 @@ impl StepPort for Port {
 
     async fn log(&mut self, log: &str, origin: Origin, data: Bytes) -> Result<(), Failure> {
         let state = self.state();
+        state.logs.takes(log)?;
+        let args = replay::args(&[log.as_bytes(), &[origin as u8], &data]);
+        match state.journal.logs(args) {
+            Ok(Message::New) => {}
+            Ok(Message::There(after)) => {
+                if let Some(after) = after {
+                    state.see(after);
+                }
+                return Ok(());
+            }
+            Err(diverged) => return Err(state.diverged(&diverged.to_string())),
+        }
         state.append(log, origin, data)?;
+        let mut moved = false;
         while !state.has_room() {
             state.flush();
             state.turn(None).await;
+            moved = true;
+        }
+        if moved && state.seen != state.interrupted {
+            state.record(Call::Log, args, &());
+        } else {
+            state.journal.logged(args);
         }
         match state.fault.as_ref().or(state.flooded.as_ref()) {
             Some(fault) => Err(Failure::new("quota", fault.clone())),
@@ -259,16 +296,13 @@ impl StepPort for Port {
         max_lines: u32,
     ) -> Result<String, Failure> {
         let state = self.state();
-        state.make_durable().await;
-        let id = state.find_log(step, log)?;
-        let pieces = state
-            .context
-            .store
-            .read_log_lines(id, first_line, u64::from(max_lines), MAX_READ)
-            .map_err(|error| Failure::new("io", error.to_string()))?;
-        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.data.iter().copied()).collect();
-        state.now = state.context.clock.now();
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let args = replay::args_of(&(step, log, first_line, max_lines));
+        if let Some(before) = state.replayed(Call::ReadLog, args)? {
+            return before;
+        }
+        let read = state.read_log(step, log, first_line, max_lines).await;
+        state.record(Call::ReadLog, args, &read);
+        read
     }
 
     async fn worker_supports(&mut self, command: &str) -> Option<String> {
@@ -300,10 +334,16 @@ impl StepPort for Port {
         if command as usize >= state.commands.len() {
             return Err(no_such_command(command));
         }
+        let args = replay::args_of(&command);
+        if let Some(end) = state.replayed::<End>(Call::Wait, args)? {
+            state.has_ended(command, end.clone());
+            return end;
+        }
         let mut asked = false;
         loop {
             if let Some(end) = state.ended(command) {
                 state.now = state.context.clock.now();
+                state.record(Call::Wait, args, &end);
                 return end;
             }
             if let (false, Some(reason)) = (asked, state.interrupted.clone()) {
@@ -317,7 +357,16 @@ impl StepPort for Port {
 
     async fn next_event(&mut self, timeout_ms: Option<u32>) -> StepEvent {
         let state = self.state();
-        let deadline = timeout_ms.map(|ms| Instant::now() + Duration::from_millis(u64::from(ms)));
+        let args = replay::args_of(&timeout_ms);
+        match state.replayed::<StepEvent>(Call::NextEvent, args) {
+            Ok(None) => {}
+            Ok(Some(event)) => {
+                state.took_before(&event);
+                return event;
+            }
+            Err(diverged) => return StepEvent::Interrupt(diverged.message),
+        }
+        let deadline = timeout_ms.map(|ms| state.after(ms));
         let event = loop {
             if let Some(event) = state.events.pop_front() {
                 break event;
@@ -328,12 +377,20 @@ impl StepPort for Port {
         };
         state.now = state.context.clock.now();
         state.queued -= cost(&event);
+        if let Some(command) = commands::of(&event) {
+            state.commands[command as usize].took(1);
+        }
+        state.record(Call::NextEvent, args, &event);
         event
     }
 
     async fn sleep(&mut self, ms: u32) -> Result<(), Failure> {
         let state = self.state();
-        let deadline = Instant::now() + Duration::from_millis(u64::from(ms));
+        let args = replay::args_of(&ms);
+        if let Some(before) = state.replayed(Call::Sleep, args)? {
+            return before;
+        }
+        let deadline = state.after(ms);
         let slept = loop {
             if let Some(reason) = &state.interrupted {
                 break Err(Failure::new("interrupted", reason.clone()));
@@ -343,6 +400,7 @@ impl StepPort for Port {
             }
         };
         state.now = state.context.clock.now();
+        state.record(Call::Sleep, args, &slept);
         slept
     }
 
@@ -353,13 +411,21 @@ impl StepPort for Port {
         }
         let number = state.next_timer;
         state.next_timer = state.next_timer.wrapping_add(1);
-        state.timers.insert(number, Instant::now() + Duration::from_millis(u64::from(after_ms)));
+        let at = state.after(after_ms);
+        state.timers.insert(number, at);
         Ok(number)
     }
 
     async fn fetch(&mut self, request: FetchRequest) -> Result<FetchResponse, Failure> {
-        let fetched = self.state().fetch(request).await;
-        fetched.map_err(|failure| self.told(failure))
+        let state = self.state();
+        let args = replay::args_of(&(&request.method, &request.url, &request.headers, &request.body));
+        if let Some(before) = state.replayed(Call::Fetch, args)? {
+            return before;
+        }
+        let fetched = state.fetch(request).await;
+        let fetched = fetched.map_err(|failure| self.told(failure));
+        self.state().record(Call::Fetch, args, &fetched);
+        fetched
     }
 
     async fn start_process(
@@ -369,7 +435,10 @@ impl StepPort for Port {
         timeout_ms: Option<u32>,
         log: &str,
     ) -> Result<u32, Failure> {
-        let started = self.state().start_process(&argv, &env, timeout_ms, log);
+        let state = self.state();
+        state.give_up_journal("it ran a program on the master, which ended with it");
+        state.make_durable().await;
+        let started = state.start_process(&argv, &env, timeout_ms, log);
         started.map_err(|failure| self.told(failure))
     }
 
@@ -390,6 +459,54 @@ impl StepPort for Port {
 }
 
 impl StepState {
+    /// Reads lines of a log of the build.
+    async fn read_log(
+        &mut self,
+        step: &str,
+        log: &str,
+        first_line: u64,
+        max_lines: u32,
+    ) -> Result<String, Failure> {
+        self.make_durable().await;
+        let id = self.find_log(step, log)?;
+        let pieces = self
+            .context
+            .store
+            .read_log_lines(id, first_line, u64::from(max_lines), MAX_READ)
+            .map_err(|error| Failure::new("io", error.to_string()))?;
+        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.data.iter().copied()).collect();
+        self.now = self.context.clock.now();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The step took this event before the master's restart.
+    fn took_before(&mut self, event: &StepEvent) {
+        match event {
+            StepEvent::Done { command, how } => self.has_ended(*command, how.clone()),
+            StepEvent::BuildsetDone { id, .. } => self.child_ended_before(*id),
+            StepEvent::Timer(timer) => drop(self.timers.remove(timer)),
+            StepEvent::Lines { .. }
+            | StepEvent::Update { .. }
+            | StepEvent::ProcessDone { .. }
+            | StepEvent::Interrupt(_)
+            | StepEvent::Idle => {}
+        }
+    }
+
+    /// A message that the component makes by a call of its own, unless the log has it from before the master's
+    /// restart.
+    fn tells(&mut self, level: &str, message: &str) {
+        let args = replay::args(&[level.as_bytes(), message.as_bytes()]);
+        match self.journal.logs(args) {
+            Ok(Message::New) => {
+                self.journal.logged(args);
+                self.tell(level, message);
+            }
+            Ok(Message::There(_)) => self.told += 1,
+            Err(diverged) => drop(self.diverged(&diverged.to_string())),
+        }
+    }
+
     /// Appends to a log and sees to it that it goes down soon.
     pub(super) fn append(&mut self, log: &str, origin: Origin, data: Bytes) -> Result<(), Failure> {
         let store = &self.context.store;
@@ -397,6 +514,12 @@ impl StepState {
             let (build, position) = (self.context.build.id.0, self.context.step.position);
             let log = log.to_owned();
             self.context.events.tell(|| view::Event::LogStarted { build, position, log });
+        }
+        if !self.journal.is_volatile()
+            && let Some(log) = self.logs.beyond_limit()
+        {
+            let why = format!("its log `{log}` is longer than a log may have, and its end is kept in memory");
+            self.give_up_journal(&why);
         }
         if let Some(why) = self.logs.flood().filter(|_| self.flooded.is_none()).map(str::to_owned) {
             self.stop_flood(why);
@@ -429,6 +552,7 @@ impl StepState {
 
     fn forget_events(&mut self, command: u32) {
         let queued = &mut self.queued;
+        let mut forgotten = 0;
         self.events.retain(|event| match event {
             StepEvent::Lines { command: of, .. }
             | StepEvent::Update { command: of, .. }
@@ -436,6 +560,7 @@ impl StepState {
                 if *of == command =>
             {
                 *queued -= cost(event);
+                forgotten += 1;
                 false
             }
             StepEvent::Lines { .. }
@@ -447,6 +572,7 @@ impl StepState {
             | StepEvent::Interrupt(_)
             | StepEvent::Idle => true,
         });
+        self.commands[command as usize].took(forgotten);
     }
 
     fn find_log(&self, step: &str, log: &str) -> Result<LogId, Failure> {

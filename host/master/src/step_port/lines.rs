@@ -1,6 +1,7 @@
 //! Whole lines out of pieces of output, for those who observe a log: as Buildbot's observers get them, each on a line
 //! of its own, whatever ended it.
 
+use windlass_core::journal::Begun;
 use windlass_core::lines;
 use windlass_core::value::Origin;
 
@@ -8,11 +9,8 @@ use windlass_core::value::Origin;
 const MAX_TEXT: usize = 64 * 1024;
 
 /// The lines of one log of one command. Lines count over all streams; a line belongs to one.
-#[derive(Debug, Default)]
-pub(super) struct Lines {
-    partial: [Vec<u8>; 3],
-    next: u64,
-}
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lines(Begun);
 
 /// Some whole lines with their ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,10 +21,20 @@ pub(super) struct Whole {
 }
 
 impl Lines {
+    /// Of a log that goes on from here.
+    pub(super) fn resumed(begun: Begun) -> Lines {
+        Lines(begun)
+    }
+
+    /// Where the log stands.
+    pub(super) fn begun(&self) -> &Begun {
+        &self.0
+    }
+
     /// Takes a piece of output; the lines that it completes, in few and large texts.
     pub(super) fn push(&mut self, origin: Origin, data: &[u8]) -> Vec<Whole> {
         let mut whole = Vec::new();
-        let mut group = std::mem::take(&mut self.partial[slot(origin)]);
+        let mut group = std::mem::take(&mut self.0.partial[slot(origin)]);
         let mut complete = 0;
         for line in data.split_inclusive(|byte| *byte == b'\n') {
             let mut rest = line;
@@ -54,7 +62,7 @@ impl Lines {
         if complete > 0 {
             whole.push(self.take(origin, &group));
         }
-        self.partial[slot(origin)] = begun;
+        self.0.partial[slot(origin)] = begun;
         whole
     }
 
@@ -62,7 +70,7 @@ impl Lines {
     pub(super) fn finish(&mut self) -> Vec<Whole> {
         let mut whole = Vec::new();
         for origin in [Origin::Stdout, Origin::Stderr, Origin::Header] {
-            let rest = std::mem::take(&mut self.partial[slot(origin)]);
+            let rest = std::mem::take(&mut self.0.partial[slot(origin)]);
             if !rest.is_empty() {
                 whole.push(self.take(origin, &rest));
             }
@@ -71,9 +79,9 @@ impl Lines {
     }
 
     fn take(&mut self, origin: Origin, bytes: &[u8]) -> Whole {
-        let first_line = self.next;
+        let first_line = self.0.next;
         let (mut text, lines) = lines::text(bytes);
-        self.next += lines;
+        self.0.next += lines;
         if text.len() > MAX_TEXT {
             // Replacement characters are longer than what they replace.
             let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);

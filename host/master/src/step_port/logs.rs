@@ -60,6 +60,16 @@ struct Piece {
     data: Bytes,
 }
 
+/// A log of a step that is taken up.
+#[derive(Debug)]
+pub(super) struct Resumed {
+    pub(super) id: LogId,
+    pub(super) name: String,
+    pub(super) length: u64,
+    /// Over what it has, without headers.
+    pub(super) hash: blake3::Hasher,
+}
+
 /// Whether a log is new.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Appended {
@@ -83,6 +93,31 @@ impl LogBook {
         }
     }
 
+    /// Goes on with the logs of a step that is taken up.
+    pub(super) fn resume(&mut self, logs: Vec<Resumed>) {
+        for Resumed { id, name, length, hash } in logs {
+            let excerpt = Excerpt::resumed(self.limit, length);
+            self.logs.insert(name, Log { id, length, recorded: true, excerpt, hash });
+        }
+    }
+
+    /// Whether a log of this name may be appended to.
+    pub(super) fn takes(&self, name: &str) -> Result<(), Failure> {
+        if self.logs.contains_key(name) {
+            return Ok(());
+        }
+        check_name(name)?;
+        if self.logs.len() == MAX_LOGS {
+            return Err(Failure::new("quota", format!("a step may have {MAX_LOGS} logs")));
+        }
+        Ok(())
+    }
+
+    /// Which log has bytes that are neither written nor dropped yet.
+    pub(super) fn beyond_limit(&self) -> Option<&str> {
+        self.logs.iter().find(|(_, log)| !log.excerpt.is_whole()).map(|(name, _)| name.as_str())
+    }
+
     /// Appends to a log, which is made at its first use. What is beyond its limit is counted, hashed and dropped,
     /// but for its end, which comes when the log is finished.
     pub(super) fn append(
@@ -92,13 +127,10 @@ impl LogBook {
         data: Bytes,
         next_id: impl FnOnce() -> LogId,
     ) -> Result<Appended, Failure> {
+        self.takes(name)?;
         let appended = if self.logs.contains_key(name) {
             Appended::More
         } else {
-            check_name(name)?;
-            if self.logs.len() == MAX_LOGS {
-                return Err(Failure::new("quota", format!("a step may have {MAX_LOGS} logs")));
-            }
             let (excerpt, hash) = (Excerpt::new(self.limit), blake3::Hasher::new());
             let log = Log { id: next_id(), length: 0, recorded: false, excerpt, hash };
             self.logs.insert(name.to_owned(), log);

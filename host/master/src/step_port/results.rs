@@ -22,6 +22,9 @@ const MAX_STATISTICS: usize = 100;
 /// Those of one step.
 #[derive(Debug, Default)]
 pub(super) struct Results {
+    /// How many the step reported, and how many of them were durable before the master's restart.
+    reported: u64,
+    durable: u64,
     /// What all of them take up.
     bytes: usize,
     waiting: Vec<Persist>,
@@ -31,11 +34,18 @@ pub(super) struct Results {
     statistics: BTreeMap<String, Option<f64>>,
 }
 
+impl Results {
+    /// Of a step of which so many are durable: what it reports again is not added again.
+    pub(super) fn resumed(durable: u64) -> Results {
+        Results { durable, ..Results::default() }
+    }
+}
+
 impl StepState {
     /// Takes test results; waits while many of them are on their way.
     pub(super) async fn report(&mut self, results: Vec<TestResult>) -> Result<(), Failure> {
         check(&results)?;
-        let there = self.context.step.tests.total;
+        let there = self.results.reported;
         if there + results.len() as u64 > MAX_RESULTS {
             return Err(Failure::new("quota", format!("a step may report {MAX_RESULTS} test results")));
         }
@@ -45,8 +55,10 @@ impl StepState {
             return Err(Failure::new("quota", message));
         }
         self.results.bytes += bytes;
+        self.results.reported += results.len() as u64;
+        let again = usize::try_from(self.results.durable.saturating_sub(there)).unwrap_or(usize::MAX);
         let (mut row, mut size) = (Vec::new(), 0);
-        for result in results {
+        for result in results.into_iter().skip(again) {
             size += result.bytes();
             row.push(result);
             if size >= ROW {

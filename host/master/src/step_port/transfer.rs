@@ -147,12 +147,14 @@ fn io(error: &keep::OpenFailed) -> Failure {
 #[async_trait]
 impl StepTransfer for Port {
     async fn accept(&mut self, name: &str, max_bytes: u64) -> Result<String, Failure> {
+        self.state().give_up_journal("it received files");
         let StepState { context, files, .. } = self.state();
         let accept = Arc::new(context.accept(&files.transfers, name, max_bytes)?);
         files.grant(&context.build.worker, Grant::Accept { accept, used: None })
     }
 
     async fn offer_file(&mut self, path: &str) -> Result<String, Failure> {
+        self.state().give_up_journal("it offered files");
         let state = self.state();
         let Some(folder) = state.files.transfers.public().cloned() else {
             return Err(not_found(path));
@@ -168,6 +170,7 @@ impl StepTransfer for Port {
     }
 
     async fn offer_bytes(&mut self, name: &str, data: Vec<u8>) -> Result<String, Failure> {
+        self.state().give_up_journal("it offered bytes");
         let StepState { context, files, .. } = self.state();
         if files.offered_bytes + data.len() > MAX_OFFERED {
             let message = format!("a step may offer {MAX_OFFERED} bytes of its own");
@@ -186,6 +189,7 @@ impl StepTransfer for Port {
     }
 
     async fn append(&mut self, name: &str, data: Vec<u8>) -> Result<(), Failure> {
+        self.state().give_up_journal("it wrote an artifact");
         let state = self.state();
         let mut making = state.appending(name).await?;
         let written;
@@ -200,6 +204,7 @@ impl StepTransfer for Port {
     }
 
     async fn read_artifact(&mut self, name: &str, offset: u64, max_bytes: u32) -> Result<Vec<u8>, Failure> {
+        self.state().give_up_journal("it read an artifact");
         let state = self.state();
         let writing = state.files.appended.get(name).map(Making::path);
         let (store, build, wanted) = (state.context.store.clone(), state.context.build.id, name.to_owned());

@@ -117,6 +117,15 @@ pub(super) fn feed(
     )
 }
 
+/// The feed of a command whose worker is gone for good.
+pub(super) fn lost(failure: Failure) -> CommandFeed {
+    let (ahead, (sender, events)) = (Arc::<Ahead>::default(), mpsc::unbounded_channel());
+    let sender = FeedSender { events: sender, ahead: Arc::clone(&ahead) };
+    // The other end is here.
+    sender.send(CommandEvent::Lost(failure));
+    CommandFeed { events, ahead, seat: None }
+}
+
 /// How far the link of one worker is ahead of those who take its updates.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {

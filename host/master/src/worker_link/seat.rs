@@ -19,7 +19,7 @@ use windlass_protocol::session::{Inbox, Seen};
 
 use super::feed::{Ahead, CommandEvent, FeedSender, NOBODY_WAITS};
 use super::wire::{Bulk, Incoming, Outgoing, Wire};
-use super::{ConnectedWorker, LinkLimits, Links};
+use super::{ConnectedWorker, LinkLimits, Links, Session};
 use crate::transfer::{Broken, Line};
 use crate::view;
 use claim::name_taken;
@@ -30,6 +30,10 @@ mod claim;
 pub(super) enum Order {
     /// Run a command.
     Start { start: Start, feed: FeedSender },
+    /// A command that may run still, from before the master's restart.
+    Expect { uid: CommandUid, session: Session, seen: u64, feed: FeedSender },
+    /// What starts it, should it not run.
+    StartExpected { start: Start },
     /// Ask a command to stop.
     Interrupt { uid: CommandUid, reason: String },
     /// Updates are durable.
@@ -111,19 +115,13 @@ struct Seat {
     shown: Arc<Shown>,
     link: Option<Link>,
     /// Who sits here, or sat here last.
-    identity: Option<Identity>,
+    identity: Option<Session>,
     /// Until when commands wait for a worker whose link was cut.
     expected_until: Option<Instant>,
     commands: HashMap<CommandUid, Command>,
     /// Somebody else who claims the name while the present worker is asked for a sign of life.
     probe: Option<Probe>,
     nonce: u64,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct Identity {
-    instance: String,
-    epoch: u64,
 }
 
 struct Link {
@@ -134,7 +132,10 @@ struct Link {
 }
 
 struct Command {
-    start: Start,
+    /// None: it is expected, and its step has not come to it again.
+    start: Option<Start>,
+    /// The session that it was started in before the master's restart; none: it is this run's.
+    session: Option<Session>,
     /// It was put on a link; whether it arrived shows at its first update or the next hello.
     sent: bool,
     inbox: Inbox,
@@ -213,6 +214,8 @@ impl Seat {
     fn on_order(&mut self, order: Order) {
         match order {
             Order::Start { start, feed } => self.start(start, feed),
+            Order::Expect { uid, session, seen, feed } => self.expect(uid, session, seen, feed),
+            Order::StartExpected { start } => self.start_expected(start),
             Order::Interrupt { uid, reason } => {
                 if let Some(command) = self.commands.get_mut(&uid)
                     && command.done.is_none()
@@ -236,7 +239,8 @@ impl Seat {
         let uid = start.command.clone();
         let sent = self.send(ToWorker::Start(start.clone()));
         let command = Command {
-            start,
+            start: Some(start),
+            session: None,
             sent,
             inbox: Inbox::default(),
             acked: 0,
@@ -245,6 +249,36 @@ impl Seat {
             feed: Some(feed),
         };
         self.commands.insert(uid, command);
+    }
+
+    fn expect(&mut self, uid: CommandUid, session: Session, seen: u64, feed: FeedSender) {
+        if self.link.is_none() && self.expected_until.is_none() {
+            self.expected_until = Some(Instant::now() + self.limits.grace);
+            self.shown.reachable.store(true, Ordering::Release);
+        }
+        let command = Command {
+            start: None,
+            session: Some(session),
+            sent: true,
+            inbox: Inbox::resumed(seen),
+            acked: seen,
+            done: None,
+            interrupt: None,
+            feed: Some(feed),
+        };
+        self.commands.insert(uid, command);
+    }
+
+    fn start_expected(&mut self, start: Start) {
+        let link = self.link.as_ref();
+        let Some(command) = self.commands.get_mut(&start.command) else { return };
+        if !command.sent
+            && let Some(link) = link
+        {
+            // Its worker came, and knew nothing of it.
+            command.sent = link.wire.send(ToWorker::Start(start.clone()));
+        }
+        command.start = Some(start);
     }
 
     fn ack(&mut self, uid: CommandUid, number: u64) {
@@ -399,7 +433,7 @@ impl Seat {
             }
             self.cut("it did not answer while another worker claimed its name");
             let hello = &probe.candidate.hello;
-            let identity = Identity { instance: hello.instance.clone(), epoch: hello.epoch };
+            let identity = Session { instance: hello.instance.clone(), epoch: hello.epoch };
             self.seat(probe.candidate, identity);
         }
         if self.expected_until.is_some_and(|until| until <= now) {

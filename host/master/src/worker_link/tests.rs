@@ -177,7 +177,11 @@ impl Scripted {
     }
 
     async fn done(&mut self, uid: &str, number: u64) {
-        let update = Update::Done { how: Ok(Completion::default()), log_hash: Digest::of(b""), usage: None };
+        let update = Update::Done {
+            how: Ok(Completion::default()),
+            log_hash: windlass_core::journal::begin(),
+            usage: None,
+        };
         self.say(ToMaster::Update { command: CommandUid(uid.to_owned()), number, update }).await;
     }
 }

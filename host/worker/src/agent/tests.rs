@@ -11,6 +11,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 use windlass_core::digest::Digest;
+use windlass_core::journal::{begin, chain};
 use windlass_core::policy::Usage;
 use windlass_core::value::{Completion, Failure, Origin};
 use windlass_protocol::codec::{self, Decoder};
@@ -126,9 +127,14 @@ impl Master {
 
     /// All updates from `first` on to the last: the log, its hash as told, how it ended.
     async fn rest_of(&mut self, uid: &CommandUid, first: u64) -> Ended {
+        self.rest_behind(uid, first, begin()).await
+    }
+
+    /// The same of a command of which something came before, with that hash.
+    async fn rest_behind(&mut self, uid: &CommandUid, first: u64, before: Digest) -> Ended {
         let mut ended = Ended {
             log: Vec::new(),
-            output: Vec::new(),
+            of_output: before,
             diagnostics: String::new(),
             last: 0,
             hash: None,
@@ -142,7 +148,7 @@ impl Master {
                 Update::Log { data, origin, .. } => {
                     ended.log.extend_from_slice(&data);
                     if origin != Origin::Header {
-                        ended.output.extend_from_slice(&data);
+                        ended.of_output = chain(ended.of_output, &data);
                     }
                 }
                 Update::Diagnostic { message, .. } => ended.diagnostics += &message,
@@ -160,8 +166,8 @@ impl Master {
 
 struct Ended {
     log: Vec<u8>,
-    /// Without headers: what is hashed.
-    output: Vec<u8>,
+    /// Of what came, without headers.
+    of_output: Digest,
     diagnostics: String,
     last: u64,
     hash: Option<Digest>,
@@ -212,7 +218,7 @@ async fn a_command_runs_and_its_log_has_the_hash_that_is_told() {
     let ended = master.rest_of(&uid(1), 1).await;
     assert_eq!(ended.rc(), Some(3));
     assert!(String::from_utf8_lossy(&ended.log).contains("hello\n"));
-    assert_eq!(ended.hash, Some(Digest::of(&ended.output)));
+    assert_eq!(ended.hash, Some(ended.of_output));
     master.say(ToWorker::Ping { nonce: 7 }).await;
     assert_eq!(master.hear().await, ToMaster::Pong { nonce: 7 });
     master.say(ToWorker::Ack { command: uid(1), number: ended.last }).await;
@@ -235,7 +241,7 @@ async fn a_command_outlives_its_link_and_nothing_is_lost_or_done_twice() {
         go_on.display()
     );
     master.say(ToWorker::Start(shell(1, &script))).await;
-    let (mut log, mut output) = (Vec::new(), Vec::new());
+    let (mut log, mut output) = (Vec::new(), begin());
     let mut last = 0;
     while !log.ends_with(b"begin\n") {
         let (number, update) = master.update(&uid(1)).await;
@@ -243,7 +249,7 @@ async fn a_command_outlives_its_link_and_nothing_is_lost_or_done_twice() {
         if let Update::Log { data, origin, .. } = update {
             log.extend_from_slice(&data);
             if origin != Origin::Header {
-                output.extend_from_slice(&data);
+                output = chain(output, &data);
             }
         }
     }
@@ -255,11 +261,10 @@ async fn a_command_outlives_its_link_and_nothing_is_lost_or_done_twice() {
     assert_eq!(again.commands.len(), 1);
     // The master is not sure that the worker got it.
     master.say(ToWorker::Start(shell(1, &script))).await;
-    let rest = master.rest_of(&uid(1), last + 1).await;
+    let rest = master.rest_behind(&uid(1), last + 1, output).await;
     log.extend_from_slice(&rest.log);
-    output.extend_from_slice(&rest.output);
     assert_eq!(rest.rc(), Some(0));
-    assert_eq!(rest.hash, Some(Digest::of(&output)), "what was received over two links is what was said");
+    assert_eq!(rest.hash, Some(rest.of_output), "what was received over two links is what was said");
 
     // Not acknowledged: a third link gets all of it again.
     drop(master);

@@ -10,7 +10,7 @@ use windlass_protocol::message::{CommandUid, PROTOCOL, ToWorker};
 use super::super::ConnectedWorker;
 use super::super::accept::refuse;
 use super::super::wire::Wire;
-use super::{Candidate, Identity, Link, Probe, Seat};
+use super::{Candidate, Link, Probe, Seat, Session};
 use crate::dispatcher::WorkerUp;
 use crate::view;
 
@@ -23,7 +23,7 @@ impl Seat {
     }
 
     pub(super) fn on_candidate(&mut self, candidate: Box<Candidate>) {
-        let claims = Identity { instance: candidate.hello.instance.clone(), epoch: candidate.hello.epoch };
+        let claims = Session { instance: candidate.hello.instance.clone(), epoch: candidate.hello.epoch };
         match (&self.link, &self.identity) {
             (_, Some(seated)) if seated.instance == claims.instance => {
                 if claims.epoch < seated.epoch {
@@ -54,7 +54,7 @@ impl Seat {
     }
 
     /// Gives the seat to a connection: the commands that it knows go on, the others are lost.
-    pub(super) fn seat(&mut self, candidate: Box<Candidate>, identity: Identity) {
+    pub(super) fn seat(&mut self, candidate: Box<Candidate>, identity: Session) {
         let Candidate { outgoing, incoming, hello, features, peer } = *candidate;
         let was_up = self.link.is_some();
         if let Some(old) = self.link.take() {
@@ -69,15 +69,20 @@ impl Seat {
         self.commands.retain(|_, command| command.done.is_some() || command.is_wanted());
         let (mut resumed, mut again, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for (uid, command) in &mut self.commands {
+            let before = command.session.as_ref();
+            let same = before.map_or(same, |before| before.instance == identity.instance);
+            let same_start = before.map_or(same_start, |before| *before == identity);
             let known = same && known.contains_key(uid);
             let never_ran = !command.sent || (same_start && command.inbox.seen() == 0);
             if known {
+                command.session = None;
                 resumed.push((uid.clone(), command.inbox.seen()));
             } else if command.done.is_some() {
                 // All of it is here; what is left is its owner's commit.
             } else if never_ran {
-                command.sent = true;
-                again.push(command.start.clone());
+                // One that is expected is sent when its step has come to it.
+                (command.sent, command.session) = (command.start.is_some(), None);
+                again.extend(command.start.clone());
             } else {
                 gone.push(uid.clone());
             }
@@ -125,6 +130,7 @@ impl Seat {
                 facts: hello.facts.clone(),
                 load: None,
                 draining: false,
+                session: Session { instance: hello.instance.clone(), epoch: hello.epoch },
             });
         });
         self.shown.reachable.store(true, Ordering::Release);

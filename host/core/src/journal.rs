@@ -1,0 +1,400 @@
+//! The journal of a running step: what its component was answered, so that after the end of the master the
+//! same component, run again from its beginning, stands where it stood.
+//!
+//! A step is ordinary blocking code. Each call of it whose answer does not follow from what is durable anyway is
+//! an [`Entry`]. Run again, it gets the recorded answers in the same order; the first call without one is live. A
+//! component that calls something else then is not deterministic, and is told so ([`Diverged`]).
+//!
+//! Entries wait in memory until something is about to leave the master, and go down together; they are gone with
+//! the step's result. What its commands said is durable up to their [`Mark`]s: workers keep the rest.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// A journal has so many entries at most.
+pub const MAX_ENTRIES: usize = 10_000;
+
+/// And so many bytes of answers.
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// A step is taken up so often. One that ends the master each time would do so for ever.
+pub const MAX_REPLAYS: usize = 3;
+
+/// The calls of a step that have entries. Their names stand in stores: one that means something else gets another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the calls of `windlass:master`")]
+pub enum Call {
+    SetProperty,
+    Submit,
+    ReadLog,
+    StartCommand,
+    Wait,
+    NextEvent,
+    Sleep,
+    Fetch,
+    Log,
+}
+
+impl Call {
+    /// As authors of plugins know it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Call::SetProperty => "set-property",
+            Call::Submit => "submit",
+            Call::ReadLog => "read-log",
+            Call::StartCommand => "start-command",
+            Call::Wait => "wait",
+            Call::NextEvent => "next-event",
+            Call::Sleep => "sleep",
+            Call::Fetch => "fetch",
+            Call::Log => "a message to a log",
+        }
+    }
+}
+
+/// Something that a replay goes by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entry {
+    /// A call and its answer.
+    Called {
+        /// Which.
+        call: Call,
+        /// Of its arguments.
+        args: u64,
+        /// What was answered, as the port writes it.
+        answer: Vec<u8>,
+        /// What the step saw of the world afterwards.
+        after: After,
+    },
+    /// So many messages to logs in a row. They stand in the logs.
+    Logged {
+        /// How many.
+        calls: u64,
+        /// Of all their arguments, each over the one before.
+        args: u64,
+    },
+    /// A property was set: what it was before, with its source, so that the build's row can be rolled back.
+    Set {
+        /// Of name and value.
+        args: u64,
+        /// The property.
+        name: String,
+        /// None: it was not there.
+        before: Option<(Value, String)>,
+    },
+    /// The step cannot be taken up, and why.
+    Volatile(String),
+    /// It is being taken up.
+    Replayed,
+}
+
+/// What a step sees of the world: it moves on only at a call that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct After {
+    /// The moment.
+    pub now: Timestamp,
+    /// Why the step is to stop, if it is.
+    pub interrupted: Option<String>,
+}
+
+/// How far a command of the step is durable: its log bytes, and what the step took of its events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The update up to which nothing is needed any more: its worker may forget those.
+    pub number: u64,
+    /// The update up to which the logs have the bytes.
+    pub logged: u64,
+    /// How many events of later updates the step took.
+    pub taken: u64,
+    /// Over the log data of all updates up to `number`, as [`chain`] makes it.
+    pub hash: Digest,
+    /// The begun lines of observed logs after `number`.
+    pub lines: Vec<(String, Begun)>,
+}
+
+impl Default for Mark {
+    /// Of a command of which nothing came yet.
+    fn default() -> Mark {
+        Mark { number: 0, logged: 0, taken: 0, hash: begin(), lines: Vec::new() }
+    }
+}
+
+/// Lines that have begun and not ended, and how many came before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Of standard output, standard error and headers.
+    pub partial: [Vec<u8>; 3],
+    /// How many lines came before.
+    pub next: u64,
+}
+
+/// What [`chain`] begins with.
+#[must_use]
+pub fn begin() -> Digest {
+    Digest::from_bytes([0; 32])
+}
+
+/// The hash of a command's log data, piece by piece: it can be gone on with from its value alone.
+#[must_use]
+pub fn chain(before: Digest, data: &[u8]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(before.as_bytes());
+    hasher.update(data);
+    Digest::from_bytes(*hasher.finalize().as_bytes())
+}
+
+/// The component did something else than before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the step is not deterministic: run again after a restart of the master, its call {call} was {was}, and is now {is}"
+)]
+pub struct Diverged {
+    /// Which call that has an entry, from 1.
+    pub call: usize,
+    /// What it was.
+    pub was: String,
+    /// What it is.
+    pub is: String,
+}
+
+/// An answer that was given before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// As the port wrote it.
+    pub answer: Vec<u8>,
+    /// What the step saw afterwards.
+    pub after: After,
+}
+
+/// What there is of a message to a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Nothing: it is live.
+    New,
+    /// The log has it; and what the step saw after it, if that was something new.
+    There(Option<After>),
+}
+
+/// What a store has of a step that ran.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kept {
+    /// In order.
+    pub entries: Vec<Entry>,
+    /// By number of the command within the step.
+    pub marks: BTreeMap<u32, Mark>,
+    /// How many pieces `entries` lie in: the number of the next.
+    pub pieces: u32,
+}
+
+impl Kept {
+    /// Why the step cannot be taken up; none: it can.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let volatile = self.entries.iter().find_map(|entry| match entry {
+            Entry::Volatile(why) => Some(why.clone()),
+            Entry::Called { .. } | Entry::Logged { .. } | Entry::Set { .. } | Entry::Replayed => None,
+        });
+        let replays = self.entries.iter().filter(|entry| **entry == Entry::Replayed).count();
+        let often = (replays >= MAX_REPLAYS)
+            .then(|| format!("it was taken up {replays} times, and the master ended each time"));
+        volatile.or(often)
+    }
+
+    /// The properties that the step set, each with what it was before the step began.
+    pub fn before(&self) -> impl Iterator<Item = (&str, Option<&(Value, String)>)> {
+        self.entries.iter().rev().filter_map(|entry| match entry {
+            Entry::Set { name, before, .. } => Some((name.as_str(), before.as_ref())),
+            Entry::Called { .. } | Entry::Logged { .. } | Entry::Volatile(_) | Entry::Replayed => None,
+        })
+    }
+}
+
+/// The journal of one run of a step: what it replays first, and what it adds then.
+#[derive(Debug, Default)]
+pub struct Journal {
+    replay: VecDeque<Entry>,
+    /// Of the run of messages that is being replayed: how many came, and their hash so far.
+    run: (u64, u64),
+    /// Calls with entries so far.
+    calls: usize,
+    fresh: Vec<Entry>,
+    /// The number of the next piece.
+    piece: u32,
+    entries: usize,
+    bytes: usize,
+    volatile: bool,
+}
+
+impl Journal {
+    /// Of a step that is taken up.
+    #[must_use]
+    pub fn resumed(kept: Kept) -> Journal {
+        let replay: VecDeque<Entry> =
+            kept.entries.into_iter().filter(|entry| *entry != Entry::Replayed).collect();
+        let (entries, bytes) = (replay.len(), replay.iter().map(cost).sum());
+        Journal { replay, piece: kept.pieces, entries, bytes, ..Journal::default() }
+    }
+
+    /// Whether the next call with an entry is answered from it.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        !self.replay.is_empty()
+    }
+
+    /// The recorded answer of the call that the component makes; none: it is live.
+    pub fn called(&mut self, call: Call, args: u64) -> Result<Option<Recorded>, Diverged> {
+        self.calls += 1;
+        match self.replay.front() {
+            None => Ok(None),
+            Some(Entry::Called { call: was, args: with, .. })
+                if (*was, *with) == (call, args) && self.run.0 == 0 =>
+            {
+                let Some(Entry::Called { answer, after, .. }) = self.replay.pop_front() else {
+                    unreachable!("BUG: it was looked at just now")
+                };
+                Ok(Some(Recorded { answer, after }))
+            }
+            Some(_) => Err(self.diverged(call, args)),
+        }
+    }
+
+    /// Keeps the answer of a live call.
+    pub fn record(&mut self, call: Call, args: u64, answer: Vec<u8>, after: After) {
+        self.add(Entry::Called { call, args, answer, after });
+    }
+
+    /// A message to a log: what there is of it.
+    pub fn logs(&mut self, args: u64) -> Result<Message, Diverged> {
+        self.calls += 1;
+        match self.replay.front() {
+            None => Ok(Message::New),
+            Some(Entry::Called { call: Call::Log, args: was, .. }) if *was == args && self.run.0 == 0 => {
+                let Some(Entry::Called { after, .. }) = self.replay.pop_front() else {
+                    unreachable!("BUG: it was looked at just now")
+                };
+                Ok(Message::There(Some(after)))
+            }
+            Some(Entry::Logged { calls, args: all }) => {
+                let (calls, all) = (*calls, *all);
+                self.run = (self.run.0 + 1, over(self.run.1, args));
+                if self.run.0 == calls {
+                    if self.run.1 != all {
+                        return Err(self.diverged(Call::Log, args));
+                    }
+                    self.run = (0, 0);
+                    self.replay.pop_front();
+                }
+                Ok(Message::There(None))
+            }
+            Some(_) => Err(self.diverged(Call::Log, args)),
+        }
+    }
+
+    /// Keeps that a live message went to a log, in the run of those before it.
+    pub fn logged(&mut self, args: u64) {
+        match self.fresh.last_mut() {
+            Some(Entry::Logged { calls, args: all }) => {
+                *calls += 1;
+                *all = over(*all, args);
+            }
+            _ => self.add(Entry::Logged { calls: 1, args: over(0, args) }),
+        }
+    }
+
+    /// A property is set, which was `before`.
+    pub fn sets(&mut self, args: u64, name: &str, before: Option<(Value, String)>) -> Result<(), Diverged> {
+        self.calls += 1;
+        match self.replay.front() {
+            None => {
+                self.add(Entry::Set { args, name: name.to_owned(), before });
+                Ok(())
+            }
+            Some(Entry::Set { args: was, .. }) if *was == args && self.run.0 == 0 => {
+                self.replay.pop_front();
+                Ok(())
+            }
+            Some(_) => Err(self.diverged(Call::SetProperty, args)),
+        }
+    }
+
+    /// The step does what no replay can make undone or do again. The first reason counts; nothing more is kept.
+    pub fn give_up(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.volatile, true) {
+            self.fresh.clear();
+            self.fresh.push(Entry::Volatile(why.to_owned()));
+        }
+    }
+
+    /// Whether it was given up.
+    #[must_use]
+    pub fn is_volatile(&self) -> bool {
+        self.volatile
+    }
+
+    /// Whether something waits to be written.
+    #[must_use]
+    pub fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// What waits to be written, with the number of the piece that it becomes.
+    pub fn take(&mut self) -> Option<(u32, Vec<Entry>)> {
+        if self.fresh.is_empty() {
+            return None;
+        }
+        let piece = self.piece;
+        self.piece += 1;
+        Some((piece, std::mem::take(&mut self.fresh)))
+    }
+
+    fn add(&mut self, entry: Entry) {
+        if self.volatile {
+            return;
+        }
+        self.entries += 1;
+        self.bytes += cost(&entry);
+        self.fresh.push(entry);
+        if self.entries > MAX_ENTRIES {
+            self.give_up(&format!("it made more than {MAX_ENTRIES} calls whose answers have to be kept"));
+        } else if self.bytes > MAX_BYTES {
+            self.give_up(&format!("the answers that it got take up more than {} MiB", MAX_BYTES >> 20));
+        }
+    }
+
+    fn diverged(&self, call: Call, args: u64) -> Diverged {
+        let say = |call: Call, args: u64| format!("`{}` with arguments {args:016x}", call.as_str());
+        let was = match self.replay.front() {
+            Some(Entry::Called { call, args, .. }) => say(*call, *args),
+            Some(Entry::Logged { calls, args }) => format!("{} ({calls} in a row)", say(Call::Log, *args)),
+            Some(Entry::Set { args, name, .. }) => format!("{} (`{name}`)", say(Call::SetProperty, *args)),
+            Some(Entry::Volatile(_) | Entry::Replayed) | None => "none".to_owned(),
+        };
+        Diverged { call: self.calls, was, is: say(call, args) }
+    }
+}
+
+fn over(before: u64, args: u64) -> u64 {
+    // FNV's step over words: what counts is that no order or omission goes unseen.
+    (before ^ args).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
+}
+
+fn cost(entry: &Entry) -> usize {
+    32 + match entry {
+        Entry::Called { answer, .. } => answer.len(),
+        Entry::Set { name, before, .. } => {
+            name.len() + before.as_ref().map_or(0, |(value, source)| value.bytes() + source.len())
+        }
+        Entry::Logged { .. } | Entry::Volatile(_) | Entry::Replayed => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;
