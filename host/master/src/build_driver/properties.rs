@@ -171,7 +171,7 @@ mod tests {
             ],
             load: None,
             draining: false,
-            session: Session::default(),
+            session: crate::worker_link::Session::default(),
         };
         let mut worker = Worker {
             name: "w1".to_owned(),

@@ -37,14 +37,14 @@ async fn step_runs_once_it_has_its_locks_and_gives_them_back_at_its_end() {
     let step = bench.linked.store.steps(BuildId(1)).unwrap().remove(0);
     assert_eq!(step.summary, "", "it waits no more");
     assert!(!bench.unlocked.load(Ordering::SeqCst), "it has them while it runs");
-    done(&mut worker, start.command, 1, "", 0).await;
+    done(&mut worker, start.command, 1, &[], 0).await;
     let second = loop {
         if let ToWorker::Start(start) = worker.hear().await {
             break start;
         }
     };
     assert!(bench.unlocked.load(Ordering::SeqCst));
-    done(&mut worker, second.command, 1, "", 0).await;
+    done(&mut worker, second.command, 1, &[], 0).await;
     assert_eq!(bench.ended().await, Outcome::Success);
 }
 

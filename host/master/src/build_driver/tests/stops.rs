@@ -36,7 +36,7 @@ async fn a_step_is_stopped_by_its_name_or_its_place_and_no_other_is() {
     assert_eq!(stop(&bench, "more").await, StopStep::Elsewhere(Some("test".to_owned())));
     assert_eq!(stop(&bench, "test").await, StopStep::Asked);
     assert_eq!(interrupted(&mut worker).await, (first.clone(), "by ana".to_owned()));
-    done(&mut worker, first, 1, "", -1).await;
+    done(&mut worker, first, 1, &[], -1).await;
     // What always runs does so, and can be stopped in its turn.
     let clean = loop {
         if let ToWorker::Start(start) = worker.hear().await {
@@ -46,7 +46,7 @@ async fn a_step_is_stopped_by_its_name_or_its_place_and_no_other_is() {
     assert_eq!(stop(&bench, "0").await, StopStep::Elsewhere(Some("clean".to_owned())));
     assert_eq!(stop(&bench, "1").await, StopStep::Asked);
     assert_eq!(interrupted(&mut worker).await.0, clean);
-    done(&mut worker, clean, 1, "", -1).await;
+    done(&mut worker, clean, 1, &[], -1).await;
     assert_eq!(bench.ended().await, Outcome::Cancelled);
     let steps = bench.linked.store.steps(BuildId(1)).unwrap();
     let ends: Vec<_> = steps.iter().map(|s| (s.name.as_str(), s.complete.unwrap().outcome)).collect();
@@ -59,13 +59,13 @@ async fn a_step_whose_deadline_passes_is_told_and_has_failed_and_its_build_goes_
     let (mut bench, mut worker, first) = begun(vec![brief("test"), shell("more")]).await;
     let (command, reason) = interrupted(&mut worker).await;
     assert_eq!((command, reason.as_str()), (first.clone(), "its deadline of 0.05 s has passed"));
-    done(&mut worker, first, 1, "", -1).await;
+    done(&mut worker, first, 1, &[], -1).await;
     let more = loop {
         if let ToWorker::Start(start) = worker.hear().await {
             break start.command;
         }
     };
-    done(&mut worker, more, 1, "", 0).await;
+    done(&mut worker, more, 1, &[], 0).await;
     assert_eq!(bench.ended().await, Outcome::Failure);
     assert_eq!(bench.build().summary, "test: failure: its deadline of 0.05 s has passed");
 }
