@@ -318,13 +318,13 @@ async fn policies_that_fail_are_counted_suspended_and_builds_go_on() {
     assert_eq!(status.policies[0].faults, 3);
     assert_eq!(status.policies[0].fallbacks, 4);
     let decisions = bench.decisions().await;
-    assert_eq!(decisions.len(), 3);
+    assert_eq!(decisions.len(), 4);
     assert!(decisions.iter().all(|d| d.build.is_some() && d.fallback.is_some()));
     // A reload, even of the same bytes: it is asked again.
     bench.dispatcher.configure(world(1, &[("w", 1)], vec![choosy]));
     bench.submit("b").await;
     bench.started().await;
-    assert_eq!(bench.decisions().await.len(), 4);
+    assert_eq!(bench.decisions().await.len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
