@@ -117,7 +117,12 @@ fn walk(directory: &Path, prefix: &str, entries: &mut Vec<view::TreeEntry>) -> i
 
 /// Drops what is not kept any longer, as long as the master runs.
 pub(crate) async fn mind(running: Weak<Running>) {
-    let Some(stored) = running.upgrade().map(|running| running.links.transfers().stored()) else { return };
+    let Some((stored, store)) =
+        running.upgrade().map(|running| (running.links.transfers().stored(), running.store.clone()))
+    else {
+        return;
+    };
+    keep::sweep(store).await;
     loop {
         // Either is a reason to look.
         drop(tokio::time::timeout(LOOK, stored.notified()).await);

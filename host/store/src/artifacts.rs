@@ -2,9 +2,10 @@
 //!
 //! A file is made in `artifacts/unfinished`, synced, moved to its place, and then its row is committed: so a
 //! row never speaks of half a file, and what has no row is nobody's. What a crash left of such is removed at
-//! open. The commit that takes a row away says which file has to go with it; whoever committed removes it.
+//! open, as far as builds ran then. The commit that takes a row away says which file has to go with it; whoever
+//! committed removes it, and what a crash left of those is found by [`Store::sweep_artifacts`], which looks at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,12 +20,16 @@ use crate::Store;
 use crate::batch::Group;
 use crate::encode::{self, unpack};
 use crate::fault::{ReadError, missing};
+use crate::tables::Snapshot;
 
 /// The row of `sums` with the bytes of all artifacts.
 pub(crate) const BYTES: &str = "artifacts";
 
 /// Where files lie that are being made.
 const UNFINISHED: &str = "unfinished";
+
+/// The artifacts of builds.
+type Running = BTreeMap<u64, BTreeSet<u64>>;
 
 /// The folder with the bytes of artifacts. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -35,26 +40,53 @@ pub struct ArtifactFiles {
 }
 
 impl ArtifactFiles {
-    /// Takes over the folder: what `known` does not name is what a crash left.
-    pub(crate) fn open(folder: PathBuf, known: &BTreeSet<(u64, u64)>) -> io::Result<ArtifactFiles> {
+    /// Takes over the folder. Of the builds that ran, with the artifacts of each, what is not named is what a crash
+    /// left; the others may be many.
+    pub(crate) fn open(folder: PathBuf, running: &Running) -> io::Result<ArtifactFiles> {
         let unfinished = folder.join(UNFINISHED);
         if unfinished.exists() {
             fs::remove_dir_all(&unfinished)?;
         }
         fs::create_dir_all(&unfinished)?;
-        for build in fs::read_dir(&folder)? {
-            let build = build?;
-            let Some(number) = number_of(&build.path()) else { continue };
-            for file in fs::read_dir(build.path())? {
-                let path = file?.path();
-                if number_of(&path).is_none_or(|id| !known.contains(&(number, id))) {
-                    tracing::info!(path = %path.display(), "removed an artifact that nobody speaks of");
-                    remove(&path)?;
-                }
-            }
-            remove_if_empty(&build.path())?;
+        let files = ArtifactFiles { folder, shelves: Arc::default() };
+        for (build, known) in running {
+            files.clear(*build, |id| known.contains(&id))?;
         }
-        Ok(ArtifactFiles { folder, shelves: Arc::default() })
+        Ok(files)
+    }
+
+    /// Removes what is not kept of a build; says how much that was.
+    fn clear(&self, build: u64, keeps: impl Fn(u64) -> bool) -> io::Result<u64> {
+        let shelf = self.folder.join(build.to_string());
+        let found = match fs::read_dir(&shelf) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            found => found?,
+        };
+        let mut removed = 0;
+        for file in found {
+            let path = file?.path();
+            if number_of(&path).is_none_or(|id| !keeps(id)) {
+                tracing::info!(path = %path.display(), "removed an artifact that nobody speaks of");
+                remove(&path)?;
+                removed += 1;
+            }
+        }
+        if removed > 0 {
+            self.remove_if_empty(&shelf)?;
+        }
+        Ok(removed)
+    }
+
+    fn remove_if_empty(&self, shelf: &Path) -> io::Result<()> {
+        let _guard = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        match fs::remove_dir(shelf) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Where a file or tree is made that is to be an artifact. Nothing is there.
@@ -90,8 +122,7 @@ impl ArtifactFiles {
     /// Removes the bytes of an artifact whose row is gone; nothing there is no error.
     pub fn remove(&self, build: BuildId, id: ArtifactId) -> io::Result<()> {
         remove(&self.path(build, id))?;
-        let _guard = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        remove_if_empty(&self.folder.join(build.0.to_string()))
+        self.remove_if_empty(&self.folder.join(build.0.to_string()))
     }
 }
 
@@ -111,13 +142,21 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn remove_if_empty(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir(folder) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => {
-            Ok(())
-        }
-        other => other,
-    }
+/// Why bytes of artifacts that nobody speaks of stay.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// The rows could not be read.
+    #[error("failed to read which artifacts there are")]
+    Read(#[from] ReadError),
+    /// The folder could not be read or changed.
+    #[error("failed to tidy the artifacts in `{folder}`")]
+    Io {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl Store {
@@ -125,6 +164,24 @@ impl Store {
     #[must_use]
     pub fn artifact_files(&self) -> &ArtifactFiles {
         &self.0.artifacts
+    }
+
+    /// Removes bytes of artifacts that had a row before the store was opened and have none any more; says how many.
+    /// Blocking, and long where there are many builds: once after a start, in the background. It ends early with the
+    /// store.
+    pub fn sweep_artifacts(&self) -> Result<u64, SweepError> {
+        let (files, mut removed) = (&self.0.artifacts, 0);
+        let failed = |source| SweepError::Io { folder: files.folder.clone(), source };
+        for shelf in fs::read_dir(&files.folder).map_err(failed)? {
+            if self.0.queue.is_closed() {
+                break;
+            }
+            let Some(build) = number_of(&shelf.map_err(failed)?.path()) else { continue };
+            // What has a number from later is just being put.
+            let (known, last) = (of_build(&self.snapshot()?, build)?, self.0.last_artifact);
+            removed += files.clear(build, |id| id > last.0 || known.contains(&id)).map_err(failed)?;
+        }
+        Ok(removed)
     }
 
     /// Returns the artifacts of a build, by name.
@@ -232,12 +289,25 @@ impl Group<'_> {
     }
 }
 
-/// Which artifacts have a row: build and number.
-pub(crate) fn known(snapshot: &crate::tables::Snapshot) -> Result<BTreeSet<(u64, u64)>, ReadError> {
+/// Running builds with the numbers of their artifacts.
+pub(crate) fn running(snapshot: &Snapshot) -> Result<Running, ReadError> {
+    let mut running = Running::new();
+    for row in snapshot.live()?.iter()? {
+        let build = row?.0.value();
+        running.insert(build, of_build(snapshot, build)?);
+    }
+    Ok(running)
+}
+
+fn of_build(snapshot: &Snapshot, build: u64) -> Result<BTreeSet<u64>, ReadError> {
     let mut known = BTreeSet::new();
-    for row in snapshot.artifacts_by_id()?.iter()? {
-        let (id, key) = row?;
-        known.insert((key.value().0, id.value()));
+    for row in snapshot.artifacts()?.range((build, "")..)? {
+        let (key, row) = row?;
+        if key.value().0 != build {
+            break;
+        }
+        let row: ArtifactRow = unpack("artifacts", key.value(), row.value())?;
+        known.insert(row.id.0);
     }
     Ok(known)
 }

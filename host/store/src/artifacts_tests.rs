@@ -79,6 +79,34 @@ async fn what_has_no_row_is_gone_after_a_start_and_what_has_one_is_there() {
     assert_eq!(store.ids().next_artifact(), ArtifactId(2), "a number without a row is free again");
 }
 
+/// A start looks at the builds that ran, and a sweep at all: it finds what lost its row before a crash, and leaves alone
+/// what is on its way to one.
+#[tokio::test]
+async fn what_lost_its_row_is_gone_after_a_sweep() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_two_builds(folder.path()).await;
+    put(&store, 1, 1, "kept", "kept").await;
+    put(&store, 2, 2, "dropped", "dropped").await;
+    put(&store, 3, 1, "dropped", "dropped").await;
+    for build in [1, 2] {
+        let end = Outcome::Success;
+        store.commit(vec![ended(build, &[build], build, end), complete(&[build], build, end)]).await.unwrap();
+    }
+    store.commit(vec![Persist::DropArtifacts(vec![ArtifactId(2), ArtifactId(3)])]).await.unwrap();
+    drop(store);
+    let store = Store::open(folder.path(), Options::default()).unwrap();
+    let files = store.artifact_files();
+    let is_there = |build, id| files.path(BuildId(build), ArtifactId(id)).exists();
+    assert!(is_there(2, 2) && is_there(1, 3), "nobody looked yet");
+    let coming = store.ids().next_artifact();
+    fs::write(files.unfinished(coming), "x").unwrap();
+    files.put(BuildId(2), coming).unwrap();
+    assert_eq!(store.sweep_artifacts().unwrap(), 2);
+    assert!(is_there(1, 1) && is_there(2, coming.0));
+    assert!(!is_there(2, 2) && !is_there(1, 3));
+    assert_eq!(store.sweep_artifacts().unwrap(), 0);
+}
+
 #[tokio::test]
 async fn the_oldest_go_first_and_those_of_running_builds_stay() {
     let folder = tempfile::tempdir().unwrap();

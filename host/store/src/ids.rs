@@ -111,6 +111,11 @@ impl Ids {
         }
     }
 
+    /// The last artifact that any row had when the store was opened, if nobody asked for a number yet.
+    pub(crate) fn last_artifact(&self) -> ArtifactId {
+        ArtifactId(self.artifact.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn read(snapshot: &Snapshot) -> Result<(Ids, Marks), ReadError> {
         let marks = Marks::read(snapshot)?;
         let mut numbers = HashMap::new();

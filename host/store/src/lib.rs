@@ -80,12 +80,12 @@ use std::thread::JoinHandle;
 use redb::{Database, ReadableDatabase};
 use tokio::sync::{broadcast, watch};
 use windlass_core::decision::Budget;
-use windlass_core::id::{BuildId, BuildsetId, LogId};
+use windlass_core::id::{ArtifactId, BuildId, BuildsetId, LogId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::{Committed, Persist};
 
 pub use archive::{TendError, Tended};
-pub use artifacts::ArtifactFiles;
+pub use artifacts::{ArtifactFiles, SweepError};
 pub use cas::{Cas, CasError};
 pub use fault::ReadError;
 pub use ids::Ids;
@@ -112,6 +112,8 @@ struct Shared {
     ids: Ids,
     cas: Cas,
     artifacts: ArtifactFiles,
+    /// The last one that had a row when the store was opened.
+    last_artifact: ArtifactId,
     /// The folder of the log segments.
     logs: std::path::PathBuf,
     archive: Mutex<archive::Archive>,

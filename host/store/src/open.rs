@@ -1,6 +1,6 @@
 //! Opening a store: its directory, its format, and what can be wrong with them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -192,6 +192,7 @@ fn open(
     let queue = Arc::new(Queue::default());
     let watches = Arc::new(Watches::default());
     let budget = Arc::new(Mutex::new(options.decisions));
+    let last_artifact = ids.last_artifact();
     let log_room = options.max_log_bytes_total;
     let writer = Writer {
         database: database.clone(),
@@ -219,6 +220,7 @@ fn open(
         ids,
         cas,
         artifacts,
+        last_artifact,
         logs,
         archive: Mutex::new(archive),
         log_room,
@@ -265,8 +267,8 @@ struct Seeds {
     segments: HashMap<u64, (u64, u64)>,
     /// Committed ends of archives.
     archives: HashMap<u64, u64>,
-    /// Builds and numbers of artifacts.
-    artifacts: BTreeSet<(u64, u64)>,
+    /// The artifacts of builds that ran.
+    artifacts: BTreeMap<u64, BTreeSet<u64>>,
     /// Builds with rows beyond their own.
     extras: BTreeSet<BuildId>,
 }
@@ -284,7 +286,7 @@ fn seeds(database: &Database) -> Result<Seeds, ReadError> {
         let (number, row) = row?;
         archives.insert(number.value(), row.value().0);
     }
-    let artifacts = artifacts::known(&snapshot)?;
+    let artifacts = artifacts::running(&snapshot)?;
     let extras = going_on::known(&snapshot)?;
     Ok(Seeds { ids, marks, segments, archives, artifacts, extras })
 }

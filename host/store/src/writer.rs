@@ -177,6 +177,10 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.waiting.lock().expect("nothing panics in here").closed
+    }
+
     /// Waits for jobs and takes all of them; none once the queue is closed and empty.
     fn take(&self) -> Option<Vec<Job>> {
         let mut waiting = self.waiting.lock().expect("nothing panics in here");

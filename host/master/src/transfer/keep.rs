@@ -312,6 +312,20 @@ pub(crate) async fn remove_dropped(store: &Store, dropped: Vec<(BuildId, Artifac
     .await;
 }
 
+/// Removes what a crash left of artifacts whose rows were gone by then.
+pub(crate) async fn sweep(store: Store) {
+    match blocking(move || store.sweep_artifacts()).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "removed artifacts that a crash had left"),
+        Err(error) => {
+            tracing::warn!(
+                error = crate::build_driver::chain(&error),
+                "artifacts that a crash left stay until the next start"
+            );
+        }
+    }
+}
+
 /// Drops what is not kept any longer, rows first; says how many that were.
 pub(crate) async fn drop_overdue(store: &Store, keep: Keep, now: Timestamp) -> Result<usize, String> {
     let mut count = 0;
