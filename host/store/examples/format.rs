@@ -3,21 +3,31 @@
 //! `cargo run -p windlass-store --example format FOLDER`. What the rows are stands in
 //! `src/format_tests.rs`, which opens the store of every format and finds them all.
 
+#[allow(dead_code, reason = "the tests need more of them")]
+#[path = "../src/test_rows.rs"]
+mod rows;
+
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use redb::Database;
+use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::change::{Change, SourceStamp};
+use windlass_core::condition::Condition;
 use windlass_core::digest::Digest;
-use windlass_core::id::{BuildId, BuildsetId, ChangeId, Fence, LogId, MasterId, RequestId, StepId};
+use windlass_core::excerpt::Cut;
+use windlass_core::id::{
+    ArtifactId, BuildId, BuildsetId, ChangeId, Fence, LogId, MasterId, RequestId, StepId,
+};
 use windlass_core::keeping::Keeping;
 use windlass_core::master::Master;
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
-use windlass_core::record::{BuildRow, LogRow, StepRow};
+use windlass_core::record::{BuildRow, Computed, LogRow, StepRow, StopRow};
 use windlass_core::request::{Buildset, Completed, Parent, Request};
 use windlass_core::time::Timestamp;
-use windlass_core::value::Origin;
+use windlass_core::value::{Origin, Value};
 use windlass_store::{Options, Store};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,6 +35,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = Path::new(&folder);
     let store = Store::open(folder, Options::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    std::fs::write(store.artifact_files().unfinished(ArtifactId(1)), "abc")?;
+    store.artifact_files().put(BuildId(1), ArtifactId(1))?;
     for batch in batches() {
         runtime.block_on(store.commit(batch))?;
     }
@@ -39,6 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Database::open(folder.join("store.redb"))?.compact()?;
     std::fs::remove_file(folder.join("store.lock"))?;
     std::fs::remove_dir_all(folder.join("cas"))?;
+    std::fs::remove_dir_all(folder.join("artifacts/unfinished"))?;
     Ok(())
 }
 
@@ -55,9 +68,17 @@ fn batches() -> Vec<Vec<Persist>> {
         vec![buildset(1, &[(1, "check", 0), (2, "docs", 5)]), buildset(2, &[(3, "check", -3)])],
         vec![claim(1, 1), Persist::PutBuild(build(1, 1, None)), step(1, 1, None), log(1, 1, false)],
         vec![append(1, 1, 0, Origin::Header, "make\n"), append(1, 1, 5, Origin::Stdout, "one\ntwo\n")],
+        vec![tests(), rows::artifact(1, 1, "report", 3, 1), rows::decided(rows::decision(1, 2, 5_000))],
+        vec![Persist::PutStatistic {
+            fence: Fence(1),
+            build: BuildId(1),
+            step: StepId(1),
+            name: "lines".into(),
+            value: 2.5,
+        }],
         vec![
-            step(1, 1, ended(Outcome::Failure)),
-            log(1, 1, true),
+            tested(step(1, 1, ended(Outcome::Failure))),
+            whole(log(1, 1, true)),
             Persist::PutBuild(build(1, 1, ended(Outcome::Failure))),
             Persist::Complete {
                 requests: vec![RequestId(1)],
@@ -71,10 +92,70 @@ fn batches() -> Vec<Vec<Persist>> {
             Persist::PutBuild(build(2, 2, ended(Outcome::Retry))),
             Persist::Unclaim { requests: vec![RequestId(2)], fence: Fence(2) },
         ],
-        vec![claim(3, 3), Persist::PutBuild(build(3, 3, None)), step(2, 3, None), log(2, 3, false)],
+        vec![
+            Persist::PutPlan { digest: plan().digest(), builder: Arc::new(plan()) },
+            claim(3, 3),
+            Persist::PutBuild(BuildRow { plan: Some(plan().digest()), ..build(3, 3, None) }),
+            Persist::AddSteps {
+                fence: Fence(3),
+                build: BuildId(3),
+                step: StepId(2),
+                specs: vec![StepSpec {
+                    do_step_if: Some(Condition::Renderer { hook: "p:h".into(), args: "{}".into() }),
+                    ..StepSpec::new("more", "windlass:shell-command")
+                }],
+            },
+            Persist::PutStop {
+                fence: Fence(3),
+                stop: StopRow {
+                    build: BuildId(3),
+                    whole: true,
+                    step: Some(StepId(2)),
+                    reason: "enough".into(),
+                },
+            },
+        ],
+        vec![step(2, 3, None), log(2, 3, false)],
         vec![append(2, 3, 0, Origin::Stderr, "still going\n")],
         vec![buildset(3, &[(4, "check", 10), (5, "check", 0), (6, "docs", 0)]), buildset(4, &[])],
     ]
+}
+
+/// What a running build goes on with.
+fn plan() -> Builder {
+    Builder {
+        steps: vec![StepSpec::new("make", "windlass:shell-command")],
+        ..Builder::bare("check", &["w1"])
+    }
+}
+
+/// Three test results of the first step.
+fn tests() -> Persist {
+    rows::tests(1, 1, 0, 1).swap_remove(0)
+}
+
+/// A step's row with the counts of them, and with what a component computed for it.
+fn tested(step: Persist) -> Persist {
+    let (Persist::PutStep { fence, mut step }, Persist::AddTests { results, .. }) = (step, tests()) else {
+        unreachable!("these are what they are called")
+    };
+    results.iter().for_each(|result| step.tests.add(result));
+    step.computed.push(Computed {
+        place: "do_step_if".into(),
+        hook: "p:h".into(),
+        digest: Digest::of(b"p"),
+        args: "{}".into(),
+        value: Value::Boolean(true),
+    });
+    Persist::PutStep { fence, step }
+}
+
+/// The row of a finished log that says all that there is to say.
+fn whole(log: Persist) -> Persist {
+    let Persist::PutLog { fence, log } = log else { unreachable!("it is what it is called") };
+    let cut = Some(Cut { at: 5, bytes: 7, hash: Digest::of(b"dropped") });
+    let hash = Some(Digest::of(b"one\ntwo\n"));
+    Persist::PutLog { fence, log: LogRow { ended: Some(Timestamp(9_000)), hash, cut, ..log } }
 }
 
 fn ended(outcome: Outcome) -> Option<Completed> {

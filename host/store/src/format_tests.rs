@@ -6,13 +6,19 @@
 use std::fs;
 use std::path::Path;
 
-use windlass_core::id::{BuildId, BuildsetId, ChangeId, LogId, RequestId};
+use redb::ReadableTable;
+use windlass_core::condition::Condition;
+use windlass_core::digest::Digest;
+use windlass_core::excerpt::Cut;
+use windlass_core::id::{ArtifactId, BuildId, BuildsetId, ChangeId, LogId, RequestId, StepId};
 use windlass_core::outcome::Outcome;
+use windlass_core::persist::Persist;
 use windlass_core::request::Parent;
 use windlass_core::request_record::Wanted;
+use windlass_core::time::Timestamp;
 
 use crate::test_rows::*;
-use crate::{Options, Store};
+use crate::{Options, Store, TestFilter};
 
 /// A copy of the store of this format, which may be written.
 fn copy_of(format: u64) -> tempfile::TempDir {
@@ -23,7 +29,10 @@ fn copy_of(format: u64) -> tempfile::TempDir {
         fs::copy(kept.join(file), copy.path().join(file)).unwrap();
     }
     if format >= 3 {
-        fs::copy(kept.join("logs/arc-000001.log"), copy.path().join("logs/arc-000001.log")).unwrap();
+        fs::create_dir_all(copy.path().join("artifacts/1")).unwrap();
+        for file in ["logs/arc-000001.log", "artifacts/1/1"] {
+            fs::copy(kept.join(file), copy.path().join(file)).unwrap();
+        }
     }
     copy
 }
@@ -93,7 +102,43 @@ fn finds_all(store: &Store, format: u64) {
         assert_eq!(buildset(3).parent, Some(parent));
         assert_eq!(store.masters().unwrap()[0].name, "a");
     }
+    if format >= 3 {
+        finds_what_came_with_3(store);
+    }
     assert_eq!((store.ids().next_fence().0, store.ids().next_build_number("check")), (4, 4));
+}
+
+fn finds_what_came_with_3(store: &Store) {
+    let log = store.log(LogId(1)).unwrap().unwrap();
+    assert_eq!((log.ended, log.hash), (Some(Timestamp(9_000)), Some(Digest::of(b"one\ntwo\n"))));
+    assert_eq!(log.cut, Some(Cut { at: 5, bytes: 7, hash: Digest::of(b"dropped") }));
+    let snapshot = store.snapshot().unwrap();
+    let logs = |rows: Vec<(u64, u64)>| rows.into_iter().map(|(log, _)| log).collect::<Vec<_>>();
+    let frames = snapshot.log_frames().unwrap();
+    let frames = frames.iter().unwrap().map(|row| row.unwrap().0.value()).collect();
+    let pieces = snapshot.log_pieces().unwrap();
+    let pieces = pieces.iter().unwrap().map(|row| row.unwrap().0.value()).collect();
+    assert_eq!((logs(frames), logs(pieces)), (vec![1], vec![2]), "the first log is in the archive");
+
+    let [Persist::AddTests { results, .. }, _] = &tests(1, 1, 0, 1)[..] else { panic!() };
+    let all = TestFilter { step: None, failed: false, after: None, limit: 9, max_bytes: 9_999 };
+    let (found, _) = store.test_results(BuildId(1), &all).unwrap();
+    assert_eq!(&found.into_iter().map(|(_, result)| result).collect::<Vec<_>>(), &**results);
+    let row = &store.steps(BuildId(1)).unwrap()[0];
+    assert_eq!((row.tests.total, row.computed[0].place.as_str()), (3, "do_step_if"));
+    assert_eq!(store.statistics(BuildId(1)).unwrap(), [(StepId(1), "lines".to_owned(), 2.5)]);
+    let Persist::PutArtifact { artifact, .. } = artifact(1, 1, "report", 3, 1) else { panic!() };
+    assert_eq!(store.artifacts(BuildId(1)).unwrap(), [artifact]);
+    let path = store.artifact_files().path(BuildId(1), ArtifactId(1));
+    assert_eq!(fs::read_to_string(path).unwrap(), "abc");
+    assert_eq!(store.decisions_of_request(RequestId(2), 9).unwrap(), [decision(1, 2, 5_000)]);
+
+    let plan = store.build(BuildId(3)).unwrap().unwrap().plan.unwrap();
+    assert_eq!(store.plan(&plan).unwrap().unwrap().steps[0].name, "make");
+    let added = store.added_steps(BuildId(3)).unwrap();
+    let renderer = Condition::Renderer { hook: "p:h".into(), args: "{}".into() };
+    assert_eq!(added[&StepId(2)][0].do_step_if, Some(renderer));
+    assert_eq!(store.stop_order(BuildId(3)).unwrap().unwrap().reason, "enough");
 }
 
 #[tokio::test]

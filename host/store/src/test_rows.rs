@@ -136,7 +136,7 @@ pub(crate) fn plan(name: &str) -> Arc<Builder> {
         deadline_ms: Some(7),
         locks: locks.clone(),
         summary_policy: SummaryPolicy::Only(vec![Outcome::Failure]),
-        do_step_if: Some(Condition::Cel(Expression::parse("1 < 2", &[]).unwrap())),
+        do_step_if: Some(Condition::Cel(Expression::parse("1 < 2", &[]).expect("it is right"))),
         hide_step_if: Some(renderer),
         ..StepSpec::new("compile", "windlass:compile")
     };
