@@ -305,8 +305,10 @@ impl Writer {
                 Ok(committed) => Ok(committed),
                 Err(Stop::Refused(refusal)) => Err(CommitError::Refused(refusal)),
                 Err(Stop::Full(why)) => {
-                    // Something may be old enough to go.
-                    self.watches.to_tend.notify_one();
+                    if !matches!(why, Full::Log { .. }) {
+                        // Something may be old enough to go.
+                        self.watches.to_tend.notify_one();
+                    }
                     let Room { folder, used, .. } = group.room.clone();
                     Err(CommitError::LogsFull { folder, used, why })
                 }
