@@ -179,6 +179,7 @@ impl Driver {
         self.seen.claims += 1;
         let ids = self.store.ids();
         let numbers = Numbers {
+            plan: Digest::of(b"plan"),
             build: ids.next_build(),
             number: ids.next_build_number(&claim.builder.name),
             fence: ids.next_fence(),

@@ -419,13 +419,16 @@ impl StepPort for Port {
     async fn fetch(&mut self, request: FetchRequest) -> Result<FetchResponse, Failure> {
         let state = self.state();
         let args = replay::args_of(&(&request.method, &request.url, &request.headers, &request.body));
-        if let Some(before) = state.replayed(Call::Fetch, args)? {
-            return before;
-        }
-        let fetched = state.fetch(request).await;
-        let fetched = fetched.map_err(|failure| self.told(failure));
-        self.state().record(Call::Fetch, args, &fetched);
-        fetched
+        let fetched = match state.replayed(Call::Fetch, args)? {
+            Some(before) => before,
+            None => {
+                let fetched = state.fetch(request).await;
+                state.record(Call::Fetch, args, &fetched);
+                fetched
+            }
+        };
+        // What it is told of stands behind the call in the journal.
+        fetched.map_err(|failure| self.told(failure))
     }
 
     async fn start_process(

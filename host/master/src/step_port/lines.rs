@@ -42,14 +42,15 @@ impl Lines {
                 if complete > 0 {
                     // What is complete goes out; the begun line stays.
                     let begun = group.split_off(complete);
-                    whole.push(self.take(origin, &group));
+                    self.take(origin, &group, &mut whole);
                     group = begun;
                     complete = 0;
                 } else {
                     let (fits, more) = rest.split_at(MAX_TEXT - group.len());
                     group.extend_from_slice(fits);
-                    whole.push(self.take(origin, &group));
-                    group.clear();
+                    let begun = group.split_off(boundary(&group));
+                    self.take(origin, &group, &mut whole);
+                    group = begun;
                     rest = more;
                 }
             }
@@ -60,7 +61,7 @@ impl Lines {
         }
         let begun = group.split_off(complete);
         if complete > 0 {
-            whole.push(self.take(origin, &group));
+            self.take(origin, &group, &mut whole);
         }
         self.0.partial[slot(origin)] = begun;
         whole
@@ -72,23 +73,38 @@ impl Lines {
         for origin in [Origin::Stdout, Origin::Stderr, Origin::Header] {
             let rest = std::mem::take(&mut self.0.partial[slot(origin)]);
             if !rest.is_empty() {
-                whole.push(self.take(origin, &rest));
+                self.take(origin, &rest, &mut whole);
             }
         }
         whole
     }
 
-    fn take(&mut self, origin: Origin, bytes: &[u8]) -> Whole {
-        let first_line = self.0.next;
-        let (mut text, lines) = lines::text(bytes);
-        self.0.next += lines;
+    fn take(&mut self, origin: Origin, bytes: &[u8], whole: &mut Vec<Whole>) {
+        let (text, lines) = lines::text(bytes);
         if text.len() > MAX_TEXT {
             // Replacement characters are longer than what they replace.
-            let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-            text.truncate(end);
+            let half = &bytes[..bytes.len() / 2];
+            let at =
+                half.iter().rposition(|byte| *byte == b'\n').map_or_else(|| boundary(half), |end| end + 1);
+            self.take(origin, &bytes[..at], whole);
+            return self.take(origin, &bytes[at..], whole);
         }
-        Whole { origin, first_line, text }
+        whole.push(Whole { origin, first_line: self.0.next, text });
+        self.0.next += lines;
     }
+}
+
+/// Where the last character ends that is whole, or is none.
+fn boundary(bytes: &[u8]) -> usize {
+    let begun = bytes.iter().rev().take(3).position(|byte| byte & 0xc0 != 0x80);
+    let Some(back) = begun else { return bytes.len() };
+    let length = match bytes[bytes.len() - 1 - back] {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    };
+    if length > back + 1 { bytes.len() - 1 - back } else { bytes.len() }
 }
 
 fn slot(origin: Origin) -> usize {
@@ -144,6 +160,29 @@ mod tests {
         for whole in &texts {
             assert_eq!(whole.first_line, next);
             next += whole.text.lines().count() as u64;
+        }
+    }
+
+    /// Symptom: names in XML of one long line differed from run to run. Cause: a line was cut at 64 KiB wherever that
+    /// was, and what became longer by replacement characters lost its end. Cure: it is cut between characters, and
+    /// into as many texts as it takes.
+    #[test]
+    fn a_long_line_is_cut_between_characters_and_loses_none() {
+        for (unit, shown) in [("aäß€🦀".as_bytes(), "aäß€🦀"), (&b"\xfc"[..], "\u{fffd}")] {
+            for shift in 0..4 {
+                let mut bytes = b"x".repeat(shift);
+                bytes.extend(unit.repeat(3 * MAX_TEXT / unit.len()));
+                let expected = "x".repeat(shift) + &shown.repeat(3 * MAX_TEXT / unit.len());
+                for piece in [1_000, MAX_TEXT, bytes.len()] {
+                    let mut lines = Lines::default();
+                    let mut texts: Vec<Whole> =
+                        bytes.chunks(piece).flat_map(|piece| lines.push(Origin::Stdout, piece)).collect();
+                    texts.extend(lines.finish());
+                    assert!(texts.iter().all(|whole| whole.text.len() <= MAX_TEXT));
+                    let all: String = texts.into_iter().map(|whole| whole.text).collect();
+                    assert!(all == expected, "{shown} in pieces of {piece}, shifted by {shift}");
+                }
+            }
         }
     }
 
