@@ -17,6 +17,7 @@ use crate::appends::{Appends, Known, ROW};
 use crate::decisions::Added;
 use crate::encode::{self, BuildsetState, Live};
 use crate::fault::ReadError;
+use crate::going_on::Extras;
 use crate::ids::Marks;
 use crate::log_work::Aftermath;
 use crate::tables::Tables;
@@ -77,7 +78,7 @@ pub(crate) struct Group<'t> {
     pub(crate) builds: BTreeSet<BuildId>,
     pub(crate) finished: Vec<LogId>,
     /// Builds with rows beyond their own, as `going_on` has them.
-    pub(crate) extras: BTreeSet<BuildId>,
+    pub(crate) extras: Extras,
     /// How many more of a builder's requests wait than before.
     pub(crate) waiting: BTreeMap<String, i64>,
     /// What it adds to the records of decisions.
@@ -92,7 +93,7 @@ pub(crate) struct Closed {
     pub(crate) marks: Marks,
     pub(crate) builds: BTreeSet<BuildId>,
     pub(crate) finished: Vec<LogId>,
-    pub(crate) extras: BTreeSet<BuildId>,
+    pub(crate) extras: Extras,
     pub(crate) aftermath: Aftermath,
 }
 

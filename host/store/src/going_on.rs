@@ -74,7 +74,7 @@ impl Group<'_> {
         specs: &Vec<StepSpec>,
     ) -> Result<(), ReadError> {
         if self.runs(build)? {
-            self.extras.insert(build);
+            self.extras.builds.insert(build);
             self.tables.added_steps.write()?.insert((build.0, step.0), encode::pack(specs).as_slice())?;
         }
         Ok(())
@@ -89,7 +89,7 @@ impl Group<'_> {
                 Some(before) => stop.clone().after(before),
                 None => stop.clone(),
             };
-            self.extras.insert(stop.build);
+            self.extras.builds.insert(stop.build);
             stops.insert(stop.build.0, encode::pack(&stop).as_slice())?;
         }
         Ok(())
@@ -97,7 +97,7 @@ impl Group<'_> {
 
     /// Takes away what a build has no use for any more that has ended.
     pub(crate) fn forget_extras(&mut self, build: BuildId) -> Result<(), ReadError> {
-        if self.extras.remove(&build) {
+        if self.extras.builds.remove(&build) {
             let of_build = (build.0, 0)..=(build.0, u64::MAX);
             self.tables.added_steps.write()?.retain_in(of_build, |_, _| false)?;
             self.tables.stops.write()?.remove(build.0)?;
@@ -110,16 +110,36 @@ impl Group<'_> {
     }
 }
 
-/// The builds that have such rows.
-pub(crate) fn known(snapshot: &Snapshot) -> Result<BTreeSet<BuildId>, ReadError> {
-    let mut known = BTreeSet::new();
-    for row in snapshot.added_steps()?.iter()? {
-        known.insert(BuildId(row?.0.value().0));
+/// Who has rows that few have: a commit that opened their tables for all that end would cost more for each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extras {
+    /// Builds with added steps, or with an order to stop.
+    builds: BTreeSet<BuildId>,
+    /// Running steps with a journal.
+    pub(crate) journals: BTreeSet<(BuildId, StepId)>,
+    /// Running steps with marks of their commands.
+    pub(crate) marks: BTreeSet<(BuildId, StepId)>,
+}
+
+impl Extras {
+    pub(crate) fn read(snapshot: &Snapshot) -> Result<Extras, ReadError> {
+        let mut extras = Extras::default();
+        for row in snapshot.added_steps()?.iter()? {
+            extras.builds.insert(BuildId(row?.0.value().0));
+        }
+        for row in snapshot.stops()?.iter()? {
+            extras.builds.insert(BuildId(row?.0.value()));
+        }
+        for (steps, table) in
+            [(&mut extras.journals, snapshot.journal()?), (&mut extras.marks, snapshot.marks()?)]
+        {
+            for row in table.iter()? {
+                let (build, step, _) = row?.0.value();
+                steps.insert((BuildId(build), StepId(step)));
+            }
+        }
+        Ok(extras)
     }
-    for row in snapshot.stops()?.iter()? {
-        known.insert(BuildId(row?.0.value()));
-    }
-    Ok(known)
 }
 
 /// Each running build has the plan that it names, and no other build has anything.

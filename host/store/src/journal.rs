@@ -1,6 +1,5 @@
 //! The journals of running steps, and how far their commands are durable. Both are gone with the steps' results.
 
-use redb::ReadableTable;
 use windlass_core::id::{BuildId, StepId};
 use windlass_core::journal::{Entry, Kept, Mark};
 
@@ -19,11 +18,10 @@ fn of(build: BuildId, step: StepId) -> std::ops::RangeInclusive<(u64, u64, u32)>
 
 impl Group<'_> {
     pub(crate) fn drop_journal(&mut self, build: BuildId, step: StepId) -> Result<(), ReadError> {
-        // Most steps that end have none, and to look is cheaper than to write.
-        if self.tables.journal.read()?.range(of(build, step))?.next().is_some() {
+        if self.extras.journals.remove(&(build, step)) {
             self.tables.journal.write()?.retain_in(of(build, step), |_, _| false)?;
         }
-        if self.tables.marks.read()?.range(of(build, step))?.next().is_some() {
+        if self.extras.marks.remove(&(build, step)) {
             self.tables.marks.write()?.retain_in(of(build, step), |_, _| false)?;
         }
         Ok(())

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
 use windlass_core::decision::Budget;
-use windlass_core::id::BuildId;
 
 use crate::appends::Known;
 use crate::archive::Archive;
@@ -17,7 +16,7 @@ use crate::artifacts::{self, ArtifactFiles};
 use crate::cas::Cas;
 use crate::counting::Counting;
 use crate::fault::ReadError;
-use crate::going_on;
+use crate::going_on::Extras;
 use crate::ids::{Ids, Marks};
 use crate::lock::{Lock, NotLocked};
 use crate::segments::{MakeDurable, Segments};
@@ -270,7 +269,7 @@ struct Seeds {
     /// The artifacts of builds that ran.
     artifacts: BTreeMap<u64, BTreeSet<u64>>,
     /// Builds with rows beyond their own.
-    extras: BTreeSet<BuildId>,
+    extras: Extras,
 }
 
 fn seeds(database: &Database) -> Result<Seeds, ReadError> {
@@ -287,6 +286,6 @@ fn seeds(database: &Database) -> Result<Seeds, ReadError> {
         archives.insert(number.value(), row.value().0);
     }
     let artifacts = artifacts::running(&snapshot)?;
-    let extras = going_on::known(&snapshot)?;
+    let extras = Extras::read(&snapshot)?;
     Ok(Seeds { ids, marks, segments, archives, artifacts, extras })
 }

@@ -89,10 +89,12 @@ impl Group<'_> {
                 tables.statistics.write()?.insert((build.0, step.0, name.as_str()), *value)?;
             }
             Persist::AppendJournal { build, step, piece, entries, .. } => {
+                self.extras.journals.insert((*build, *step));
                 let row = encode::pack_lean(entries.as_ref());
                 tables.journal.write()?.insert((build.0, step.0, *piece), row.as_slice())?;
             }
             Persist::PutMark { build, step, command, mark, .. } => {
+                self.extras.marks.insert((*build, *step));
                 let row = encode::pack_lean(mark);
                 tables.marks.write()?.insert((build.0, step.0, *command), row.as_slice())?;
             }

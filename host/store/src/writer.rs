@@ -1,7 +1,7 @@
 //! The writer thread: a group is all that waited while the last one was committed; each batch of it
 //! goes in whole or not at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -9,12 +9,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use redb::{Database, Durability, WriteTransaction};
 use tokio::sync::oneshot;
 use windlass_core::decision::Budget;
-use windlass_core::id::{BuildId, LogId};
+use windlass_core::id::LogId;
 use windlass_core::persist::{Committed, Persist, Refusal};
 
 use crate::appends::{Appends, Known};
 use crate::batch::{Closed, Group, Room, Stop};
 use crate::fault::ReadError;
+use crate::going_on::Extras;
 use crate::ids::Marks;
 use crate::log_work::{Aftermath, Work};
 use crate::open::Options;
@@ -204,7 +205,7 @@ pub(crate) struct Writer {
     pub(crate) known: Known,
     pub(crate) marks: Marks,
     /// Builds with rows beyond their own, as `going_on` has them.
-    pub(crate) extras: BTreeSet<BuildId>,
+    pub(crate) extras: Extras,
     pub(crate) options: Options,
     pub(crate) budget: Arc<Mutex<Budget>>,
 }
