@@ -1,6 +1,6 @@
-//! Restarts: what is known survives, and what was running is built again.
+//! Restarts: what is known survives, and what was running goes on.
 
-use windlass_tests::site::Site;
+use windlass_tests::site::{Site, eventually};
 
 #[test]
 fn a_master_restarted_while_idle_knows_everything_and_goes_on() {
@@ -34,18 +34,108 @@ fn a_worker_restarted_while_idle_takes_work_again() {
     assert_eq!(site.outcome(waiting), "success");
 }
 
+/// A command that says when it runs, and ends when it may.
+fn once(name: &str) -> String {
+    format!("echo once >> @/ran-{name}; until test -e @/go; do sleep 0.05; done; echo done")
+}
+
+/// A site with its directory for each `@` of the configuration.
+fn site(workers: &[&str], builders: &str) -> Site {
+    let mut site = Site::new(workers, "");
+    let here = site.path("");
+    site.configure(&builders.replace('@', here.to_str().unwrap().trim_end_matches('/')));
+    site.start()
+}
+
+/// The lines that a command left.
+fn ran(site: &Site, name: &str) -> usize {
+    std::fs::read_to_string(site.path(&format!("ran-{name}"))).unwrap_or_default().lines().count()
+}
+
+fn steps(site: &Site, build: u64) -> Vec<(String, String)> {
+    let build = site.ok(&["build", &build.to_string(), "--json"]);
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or("running").to_owned();
+    let steps = build["steps"].as_array().unwrap();
+    steps.iter().map(|step| (text(&step["name"]), text(&step["outcome"]))).collect()
+}
+
 #[test]
-fn a_build_under_a_killed_master_is_built_again_and_counted_as_retry() {
-    let mut site =
-        Site::with_command("if test -e ../../../second; then exit 0; fi; touch ../../../first; sleep 600")
-            .start();
+fn a_build_under_a_killed_master_goes_on_and_its_command_runs_once() {
+    let mut site = site(&["w1", "w2"], &Site::builder("b", &once("b"), ""));
     let buildset = site.submit("b");
-    let first = site.running("b").to_string();
+    let build = site.running("b");
+    eventually("its command runs", || (ran(&site, "b") == 1).then_some(()));
     site.end("master", false);
-    for worker in ["w1", "w2"] {
-        std::fs::write(site.path(&format!("{worker}/second")), "").unwrap();
-    }
     site.start_master();
+    std::fs::write(site.path("go"), "").unwrap();
     assert_eq!(site.outcome(buildset), "success");
-    assert_eq!(site.ok(&["build", &first, "--json"])["outcome"], "retry");
+    assert_eq!((site.newest("b")["id"].as_u64(), ran(&site, "b")), (Some(build), 1));
+    let log = site.windlass(&["logs", &build.to_string()]);
+    assert!(String::from_utf8_lossy(&log.stdout).contains("done\n"), "{log:?}");
+}
+
+#[test]
+fn a_build_whose_command_is_lost_with_its_worker_is_built_again_and_says_so() {
+    let mut site = site(&["w1"], &Site::builder("b", &once("b"), "").replace(", \"w2\"", ""));
+    let buildset = site.submit("b");
+    let first = site.running("b");
+    eventually("its command runs", || (ran(&site, "b") == 1).then_some(()));
+    site.end("master", false);
+    site.end("w1", false);
+    std::fs::write(site.path("go"), "").unwrap();
+    site.start_master();
+    site.start_worker("w1");
+    assert_eq!(site.outcome(buildset), "success");
+    assert_eq!(ran(&site, "b"), 2);
+    assert_eq!(site.ok(&["build", &first.to_string(), "--json"])["outcome"], "retry");
+}
+
+/// Two builds with two steps each; the second steps share a lock. The master is killed while one has the lock and the
+/// other waits for it, and once more.
+#[test]
+fn steps_that_hold_and_await_a_lock_when_the_master_is_killed_go_on_in_their_order() {
+    let builder = |name: &str| {
+        let command = serde_json::Value::from(once(name));
+        Site::builder(name, &format!("echo first >> @/ran-first-{name}"), "")
+            + &format!(
+                "[[builders.steps]]\nname = \"locked\"\nuse = \"shell-command\"\nlocks = \"db\"\nargs = {{ command = {command} }}\n"
+            )
+    };
+    let mut site = site(&["w1", "w2"], &("[locks]\ndb = {}\n".to_owned() + &builder("a") + &builder("b")));
+    let one = site.submit("a");
+    eventually("the first has the lock", || (ran(&site, "a") == 1).then_some(()));
+    let (other, builds) = (site.submit("b"), [site.running("a"), site.running("b")]);
+    let waits = |s: &serde_json::Value| s["locks"][0]["waiters"].as_array().unwrap().len() == 1;
+    site.until("the second waits", waits);
+    for _ in 0..2 {
+        site.end("master", false);
+        site.start_master();
+        site.until("the second waits again", waits);
+        assert_eq!(site.ok(&["locks", "--json"])[0]["holders"][0]["build"], builds[0]);
+        assert_eq!((ran(&site, "a"), ran(&site, "b")), (1, 0));
+    }
+    std::fs::write(site.path("go"), "").unwrap();
+    assert_eq!([site.outcome(one), site.outcome(other)], ["success", "success"]);
+    for (name, build) in ["a", "b"].iter().zip(builds) {
+        assert_eq!((ran(&site, name), ran(&site, &format!("first-{name}"))), (1, 1));
+        let ends = steps(&site, build);
+        assert!(ends.len() == 2 && ends.iter().all(|(_, outcome)| outcome == "success"), "{ends:?}");
+    }
+}
+
+#[test]
+fn an_order_to_stop_that_was_heard_by_a_master_that_is_killed_is_followed_by_the_next() {
+    // The command heeds nothing, so that the build runs on for a while.
+    let mut site =
+        site(&["w1", "w2"], &Site::builder("b", &("trap '' INT TERM; ".to_owned() + &once("b")), ""));
+    let buildset = site.submit("b");
+    let build = site.running("b").to_string();
+    eventually("its command runs", || (ran(&site, "b") == 1).then_some(()));
+    assert!(site.windlass(&["stop", &build, "--reason", "enough"]).status.success());
+    site.end("master", false);
+    site.start_master();
+    std::fs::write(site.path("go"), "").unwrap();
+    assert_eq!(site.outcome(buildset), "cancelled");
+    let build = site.ok(&["build", &build, "--json"]);
+    assert_eq!((&build["outcome"], &build["summary"]), (&"cancelled".into(), &"stopped: enough".into()));
 }

@@ -228,12 +228,17 @@ impl Build {
         }
     }
 
+    /// Whether a step runs that is to stop.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self.state, State::Running { interrupted: true, .. })
+    }
+
     /// What the end of the running step counts as: who was interrupted or lost the worker cannot know how it would
     /// have ended, whatever it says.
     #[must_use]
     pub fn outcome_of(&self, said: Outcome) -> Outcome {
-        let interrupted = matches!(self.state, State::Running { interrupted: true, .. });
-        match (said, interrupted, &self.worker_lost) {
+        match (said, self.is_interrupted(), &self.worker_lost) {
             (Outcome::Retry, _, _) => Outcome::Retry,
             (_, true, _) => Outcome::Cancelled,
             (said, false, Some(_)) => said.worst(Outcome::Retry),

@@ -108,6 +108,9 @@ pub struct StepRow {
     pub digest: Digest,
     /// When it started.
     pub started: Timestamp,
+    /// So long it waited for its locks then, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waited_ms: u64,
     /// How and when it ended; none: it runs.
     pub complete: Option<Completed>,
     /// One line about it.
@@ -125,6 +128,11 @@ pub struct StepRow {
     /// What components answered while its arguments were rendered and its conditions decided, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub computed: Vec<Computed>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(ms: &u64) -> bool {
+    *ms == 0
 }
 
 /// What a component answered to the hook `renderer`. The same bytes with the same arguments and properties answer
@@ -163,6 +171,7 @@ impl StepRow {
             hook,
             digest,
             started,
+            waited_ms: 0,
             complete: None,
             summary: String::new(),
             urls: Vec::new(),

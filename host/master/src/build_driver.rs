@@ -4,13 +4,14 @@
 //! first, then the next step. A step is a component of the generation that was live when the build
 //! started; the build keeps that generation for its whole life.
 //!
-//! - `run`: the task
+//! - `run`: the task; `again`: how it begins with a build of the last run
 //! - `locks`: what a step waits for before it runs
 //! - `properties`: what a build begins with
 //! - `rendering`: what a step is given, and whether it runs
 //! - `retries`: how often a request was tried
 //! - `children`: buildsets that its steps submit
 
+mod again;
 mod children;
 mod locks;
 mod pace;
@@ -42,6 +43,7 @@ use crate::clock::Clock;
 use crate::dispatcher::{BuildEnded, BuildStart, Dispatcher, StartBuild, StepLocks};
 use crate::events::Events;
 use crate::fatal::Fatal;
+use crate::recovery::TakeUp;
 use crate::step_port::Stop;
 use crate::worker_link::Links;
 use crate::world::World;
@@ -279,15 +281,43 @@ impl Builds {
 
 impl StartBuild for Builds {
     fn start(&self, build: BuildStart) {
-        let (stop, stopped) = watch::channel(Stop::No);
-        self.lock().insert(build.row.id, InProgress { fence: build.row.fence, stop, step: None });
+        self.begin(run::Begin::New(build), watch::channel(Stop::No), None);
+    }
+}
+
+impl Builds {
+    /// Goes on with builds of the last run. To be called before workers can connect.
+    pub(crate) fn take_up(&self, builds: Vec<TakeUp>) {
+        for mut taken in builds {
+            let row = taken.build.row();
+            if let Some(resumed) = &mut taken.resumed {
+                resumed.expect(&self.0.parts.links, &row.worker);
+            }
+            let running = taken.build.step();
+            let step = running.map(|step| RunningStep {
+                id: step.id,
+                position: step.position,
+                name: step.name.clone(),
+            });
+            let stop = stop_again(taken.stop.as_ref(), taken.build.is_interrupted());
+            self.begin(run::Begin::of(taken), stop, step);
+        }
+    }
+
+    fn begin(
+        &self,
+        build: run::Begin,
+        (stop, stopped): (watch::Sender<Stop>, watch::Receiver<Stop>),
+        step: Option<RunningStep>,
+    ) {
+        let (id, fence) = (build.row().id, build.row().fence);
+        self.lock().insert(id, InProgress { fence, stop, step });
         // A build that is claimed while the master goes down ends before its first step.
         if self.0.tasks.is_closed() {
-            self.tell(build.row.id, |stop| *stop = Stop::Shutdown);
+            self.tell(id, |stop| *stop = Stop::Shutdown);
         }
         let builds = self.clone();
         self.0.tasks.spawn(async move {
-            let id = build.row.id;
             let ended = run::build(&builds, build, stopped).await;
             builds.lock().remove(&id);
             if let Some(ended) = &ended {
@@ -298,6 +328,21 @@ impl StartBuild for Builds {
             }
         });
     }
+}
+
+/// Where a build that goes on hears that it is to stop. Its running step has not heard of it yet if it is to heed that.
+fn stop_again(order: Option<&StopRow>, unheard: bool) -> (watch::Sender<Stop>, watch::Receiver<Stop>) {
+    let stop = match order {
+        None => Stop::No,
+        Some(StopRow { whole: true, reason, .. }) => Stop::Cancel(reason.clone()),
+        Some(StopRow { step: Some(step), reason, .. }) => Stop::Step { step: *step, reason: reason.clone() },
+        Some(StopRow { step: None, .. }) => Stop::No,
+    };
+    let (sender, mut receiver) = watch::channel(stop);
+    if unheard {
+        receiver.mark_changed();
+    }
+    (sender, receiver)
 }
 
 /// The changes of a build's source stamps, oldest first, at most the newest `limit`.

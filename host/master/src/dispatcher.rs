@@ -27,7 +27,7 @@ use windlass_core::lock::Access;
 use windlass_core::outcome::Outcome;
 use windlass_core::record::BuildRow;
 use windlass_core::request::{Buildset, Request};
-use windlass_core::schedule::Status;
+use windlass_core::schedule::{Status, TakenUp};
 use windlass_core::time::Timestamp;
 use windlass_core::value::Pair;
 use windlass_runtime::registry::Generation;
@@ -112,6 +112,8 @@ pub struct Parts {
     pub fatal: Fatal,
     /// What it goes by at first.
     pub world: Arc<World>,
+    /// Builds that run already: those of the last run that go on.
+    pub taken_up: Vec<TakenUp>,
 }
 
 /// The handle to the dispatcher's task. Its methods never block; what they say is seen in order, and

@@ -1,14 +1,31 @@
-//! After a restart: builds that were cut off are closed, and their requests wait again.
+//! After a restart: builds whose master was killed go on where they stood. Those that cannot are closed, and their
+//! requests wait again.
+//!
+//! What each left is read first; [`decide`] says what becomes of it; then all is committed, each build by itself, before
+//! any goes on.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use windlass_core::build::{Build, Durable, ResumeError, Stands};
+use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::claim::holder;
-use windlass_core::id::MasterId;
+use windlass_core::digest::Digest;
+use windlass_core::id::{Fence, MasterId, RequestId, StepId};
 use windlass_core::persist::Persist;
-use windlass_core::record::{BuildRow, CutOff, LogRow, StepRow};
-use windlass_core::request::Request;
+use windlass_core::record::{BuildRow, CutOff, LogRow, StepRow, StopRow};
+use windlass_core::request::{Buildset, Request};
+use windlass_core::schedule::TakenUp;
+use windlass_core::text::chain;
 use windlass_core::time::Timestamp;
+use windlass_runtime::Runtime;
+use windlass_runtime::registry::{Generation, revive};
 use windlass_store::{CommitError, ReadError, Store};
 
-/// What a build that was cut off says.
+use crate::start::blocking;
+use crate::step_port::{Resumed, read_resumed};
+
+/// What a build that was cut off says, before the reason.
 const SUMMARY: &str = "the master restarted while this ran; it is built again";
 
 /// Why what a former run left could not be put in order.
@@ -18,7 +35,7 @@ pub enum RecoveryError {
     #[error("failed to read what the last run left")]
     Read(#[from] ReadError),
     /// It cannot be written.
-    #[error("failed to close {what} of the last run")]
+    #[error("failed to put {what} of the last run in order")]
     Commit {
         /// A build, or requests.
         what: String,
@@ -28,29 +45,99 @@ pub enum RecoveryError {
     },
 }
 
-/// Closes the builds that `master` left running and gives its requests back. Answers how many builds
-/// and requests there were. Each build is put in order by a commit of its own; all are grouped.
-pub async fn recover(
-    store: &Store,
-    master: MasterId,
-    now: Timestamp,
-) -> Result<(usize, usize), RecoveryError> {
-    let mut builds = Vec::new();
-    for row in store.running_builds()? {
-        if is_ours(store, &row, master)? {
-            builds.push(row);
+/// What became of what the last run left.
+pub(crate) struct Recovered {
+    /// Builds that go on.
+    pub(crate) taken_up: Vec<TakeUp>,
+    /// How many builds were closed.
+    pub(crate) closed: usize,
+    /// How many requests wait again.
+    pub(crate) freed: usize,
+}
+
+/// A build that goes on.
+pub(crate) struct TakeUp {
+    pub(crate) build: Build,
+    pub(crate) stands: Stands,
+    /// Its plan.
+    pub(crate) builder: Arc<Builder>,
+    pub(crate) generation: Arc<Generation>,
+    /// The order to stop it, or a step of it.
+    pub(crate) stop: Option<StopRow>,
+    /// What its running step did so far.
+    pub(crate) resumed: Option<Resumed>,
+    /// Those that it serves, each with its buildset, in the order of its row.
+    pub(crate) requests: Vec<(Request, Buildset)>,
+}
+
+impl TakeUp {
+    /// What it has of workers and locks.
+    pub(crate) fn on_board(&self) -> TakenUp {
+        let began = self.resumed.as_ref().is_some_and(Resumed::has_begun);
+        let step = match &self.stands {
+            Stands::Running(spec) if began && !spec.locks.is_empty() => {
+                Some((spec.name.clone(), spec.locks.clone()))
+            }
+            Stands::New | Stands::Between | Stands::Running(_) => None,
+        };
+        let row = self.build.row();
+        let requests = self.requests.iter().cloned().map(|(request, set)| (request, Arc::new(set)));
+        TakenUp {
+            build: row.id,
+            builder: Arc::clone(&self.builder),
+            worker: row.worker.clone(),
+            requests: requests.collect(),
+            step,
         }
     }
-    let claimed = store.claimed_requests(master)?;
+}
+
+/// Puts in order what `master` left: builds that can go on are handed out, others are closed and their requests given
+/// back. `present` are the plugins of now.
+pub(crate) async fn recover(
+    store: &Store,
+    runtime: &Runtime,
+    present: &Arc<Generation>,
+    master: MasterId,
+    now: Timestamp,
+) -> Result<Recovered, RecoveryError> {
+    let found = {
+        let (store, runtime, present) = (store.clone(), runtime.clone(), Arc::clone(present));
+        blocking(move || find(&store, &runtime, &present, master)).await?
+    };
+    let Found { left, claimed } = found;
+    let fences: Vec<_> = left.iter().map(|left| left.row.fence).collect();
+    let (mut taken_up, mut closed, mut freed) = (Vec::new(), 0, 0);
     let mut commits = Vec::new();
-    for row in &builds {
-        let (steps, logs) = (store.steps(row.id)?, store.logs(row.id)?);
-        commits.push((row.id.to_string(), store.commit(close(row, steps, logs, &claimed, now))));
+    for left in left {
+        let (row, steps, logs) = (left.row.clone(), left.steps.clone(), left.logs.clone());
+        match decide(left) {
+            Ok(mut build) => {
+                let (row, step) = (build.build.row(), build.build.step().map(|step| step.id));
+                tracing::info!(build = %row.id, builder = row.builder, "takes up a build of the last run");
+                // Counted before it goes on: one that ends the master each time is given up.
+                let count =
+                    build.resumed.as_mut().zip(step).map(|(resumed, step)| resumed.counted(row, step));
+                if let Some(count) = count {
+                    commits.push((row.id.to_string(), store.commit(vec![count])));
+                }
+                taken_up.push(build);
+            }
+            Err(why) => {
+                let why = format!("{SUMMARY}: {}", chain(&why));
+                tracing::warn!(build = %row.id, builder = row.builder, why, "closes a build of the last run");
+                let held = held(&row, &claimed);
+                (closed, freed) = (closed + 1, freed + held.len());
+                commits.push((row.id.to_string(), store.commit(close(&row, steps, logs, &held, now, &why))));
+            }
+        }
     }
-    let orphans = orphans(&claimed, &builds);
+    let orphans: Vec<_> = orphans(&claimed, &fences).collect();
+    freed += orphans.len();
     if !orphans.is_empty() {
         commits.push(("requests without a build".to_owned(), store.commit(orphans)));
     }
+    commits.push(("plans".to_owned(), store.commit(vec![Persist::TrimPlans])));
     for (what, commit) in commits {
         match commit.await {
             Ok(_) => {}
@@ -59,7 +146,138 @@ pub async fn recover(
             Err(source) => return Err(RecoveryError::Commit { what, source }),
         }
     }
-    Ok((builds.len(), claimed.len()))
+    Ok(Recovered { taken_up, closed, freed })
+}
+
+/// What the last run left.
+struct Found {
+    left: Vec<Left>,
+    /// Requests that it held.
+    claimed: Vec<Request>,
+}
+
+/// What it left of one build.
+struct Left {
+    row: BuildRow,
+    steps: Vec<StepRow>,
+    logs: Vec<LogRow>,
+    added: BTreeMap<StepId, Vec<StepSpec>>,
+    stop: Option<StopRow>,
+    plan: Option<Builder>,
+    /// Its requests, as far as they are held under its fence, each with its buildset.
+    requests: Vec<(Request, Buildset)>,
+    /// Its plugins; or why they cannot be had.
+    generation: Result<Arc<Generation>, String>,
+    /// What its running step did, if one runs; or why that cannot be gone on with.
+    resumed: Result<Option<Resumed>, String>,
+}
+
+/// Why a build cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum Why {
+    #[error("the version that began it kept no plan of it")]
+    NoPlan,
+    #[error("its plan is gone")]
+    PlanGone,
+    #[error("it does not hold its requests any more")]
+    ClaimLost,
+    #[error("{0}")]
+    Plugins(String),
+    #[error("{0}")]
+    Step(String),
+    #[error(transparent)]
+    Rows(#[from] ResumeError),
+}
+
+/// Reads what `master` left. Blocks.
+fn find(
+    store: &Store,
+    runtime: &Runtime,
+    present: &Arc<Generation>,
+    master: MasterId,
+) -> Result<Found, ReadError> {
+    let claimed = store.claimed_requests(master)?;
+    let mut plugins = Plugins { store, runtime, present, known: BTreeMap::new() };
+    let mut left = Vec::new();
+    for row in store.running_builds()? {
+        if is_ours(store, &row, master)? {
+            left.push(look(store, row, &claimed, &mut plugins)?);
+        }
+    }
+    Ok(Found { left, claimed })
+}
+
+fn look(
+    store: &Store,
+    mut row: BuildRow,
+    claimed: &[Request],
+    plugins: &mut Plugins<'_>,
+) -> Result<Left, ReadError> {
+    let (mut steps, logs) = (store.steps(row.id)?, store.logs(row.id)?);
+    let plan = match &row.plan {
+        Some(plan) => store.plan(plan)?,
+        None => None,
+    };
+    let mut requests = Vec::new();
+    for id in &row.requests {
+        let request = claimed.iter().find(|request| request.id == *id && is_under(request, &row));
+        if let Some(request) = request
+            && let Some(buildset) = store.buildset(request.buildset)?
+        {
+            requests.push((request.clone(), buildset));
+        }
+    }
+    // Without a plan nothing goes on, and nothing has to be loaded for it.
+    let generation = match plan {
+        Some(_) => plugins.of(&row),
+        None => Err(String::new()),
+    };
+    let resumed = match steps.iter_mut().find(|step| step.complete.is_none()) {
+        Some(step) => read_resumed(store, &mut row, step, &logs).map(Some).map_err(|error| chain(&error)),
+        None => Ok(None),
+    };
+    let (added, stop) = (store.added_steps(row.id)?, store.stop_order(row.id)?);
+    Ok(Left { row, steps, logs, added, stop, plan, requests, generation, resumed })
+}
+
+/// What becomes of a build.
+fn decide(left: Left) -> Result<TakeUp, Why> {
+    let Left { row, steps, logs: _, added, stop, plan, requests, generation, resumed } = left;
+    let plan = plan.ok_or(if row.plan.is_some() { Why::PlanGone } else { Why::NoPlan })?;
+    if requests.len() != row.requests.len() {
+        return Err(Why::ClaimLost);
+    }
+    let generation = generation.map_err(Why::Plugins)?;
+    let resumed = resumed.map_err(Why::Step)?;
+    let durable = Durable { row, steps, added, stop: stop.clone() };
+    let (build, stands) = Build::resume(durable, &plan.steps)?;
+    Ok(TakeUp { build, stands, builder: Arc::new(plan), generation, stop, resumed, requests })
+}
+
+/// The generations of builds, each made once.
+struct Plugins<'a> {
+    store: &'a Store,
+    runtime: &'a Runtime,
+    present: &'a Arc<Generation>,
+    known: BTreeMap<BTreeMap<String, Digest>, Result<Arc<Generation>, String>>,
+}
+
+impl Plugins<'_> {
+    fn of(&mut self, row: &BuildRow) -> Result<Arc<Generation>, String> {
+        if let Some(known) = self.known.get(&row.plugins) {
+            return known.clone();
+        }
+        let made = if row.plugins == self.present.digests() {
+            Ok(Arc::clone(self.present))
+        } else {
+            let bytes = |digest: &Digest| self.store.cas().get(digest);
+            revive(self.runtime, self.present, row.generation, &row.plugins, bytes)
+                .map(Arc::new)
+                .map_err(|error| chain(&error))
+        };
+        self.known.insert(row.plugins.clone(), made.clone());
+        made
+    }
 }
 
 /// Whether no other master holds a request of this build under its fence.
@@ -69,29 +287,123 @@ fn is_ours(store: &Store, row: &BuildRow, master: MasterId) -> Result<bool, Read
     Ok(holders.all(|claim| claim.master == master || claim.fence != row.fence))
 }
 
+fn is_under(request: &Request, row: &BuildRow) -> bool {
+    request.claim.is_some_and(|claim| claim.fence == row.fence)
+}
+
+/// The requests that a build holds.
+fn held(row: &BuildRow, claimed: &[Request]) -> Vec<RequestId> {
+    claimed.iter().filter(|request| is_under(request, row)).map(|request| request.id).collect()
+}
+
 /// The commit that closes a build: its logs, its running steps, itself; then its requests are given
 /// back, as far as they are still held under its fence.
 fn close(
     row: &BuildRow,
     steps: Vec<StepRow>,
     logs: Vec<LogRow>,
-    claimed: &[Request],
+    held: &[RequestId],
     now: Timestamp,
+    why: &str,
 ) -> Vec<Persist> {
     let fence = row.fence;
-    let CutOff { build, steps, logs } = CutOff::new(row.clone(), steps, logs, now, SUMMARY);
+    let CutOff { build, steps, logs } = CutOff::new(row.clone(), steps, logs, now, why);
     let logs = logs.into_iter().map(|log| Persist::PutLog { fence, log });
     let steps = steps.into_iter().map(|step| Persist::PutStep { fence, step });
-    let held = |request: &&Request| request.claim.is_some_and(|claim| claim.fence == fence);
-    let requests = claimed.iter().filter(held).map(|request| request.id).collect();
-    logs.chain(steps).chain([Persist::PutBuild(build), Persist::Unclaim { requests, fence }]).collect()
+    let free = Persist::Unclaim { requests: held.to_vec(), fence };
+    logs.chain(steps).chain([Persist::PutBuild(build), free]).collect()
 }
 
 /// Gives back requests that are held under a fence that no running build has.
-fn orphans(claimed: &[Request], builds: &[BuildRow]) -> Vec<Persist> {
-    let lone = claimed.iter().filter_map(|request| {
-        let fence = request.claim?.fence;
-        builds.iter().all(|row| row.fence != fence).then_some((request.id, fence))
-    });
-    lone.map(|(id, fence)| Persist::Unclaim { requests: vec![id], fence }).collect()
+fn orphans<'a>(claimed: &'a [Request], fences: &'a [Fence]) -> impl Iterator<Item = Persist> + 'a {
+    let lone = claimed.iter().filter_map(|request| Some((request.id, request.claim?.fence)));
+    let lone = lone.filter(|(_, fence)| !fences.contains(fence));
+    lone.map(|(id, fence)| Persist::Unclaim { requests: vec![id], fence })
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::id::{BuildId, BuildsetId};
+    use windlass_core::outcome::Outcome;
+    use windlass_core::request::{Claim, Completed};
+
+    use super::*;
+    use crate::build_driver::tests::row;
+
+    /// A build of two steps, of which the first has ended.
+    fn left() -> Left {
+        let steps = ["first", "second"].map(|name| StepSpec::new(name, "windlass:shell-command"));
+        let plan = Builder { steps: steps.to_vec(), ..Builder::bare("unit", &["w1"]) };
+        let row = BuildRow { plan: Some(plan.digest()), ..row() };
+        let hook = "windlass:shell-command".to_owned();
+        let done = StepRow {
+            complete: Some(Completed { outcome: Outcome::Success, at: Timestamp(2) }),
+            ..StepRow::begun(
+                StepId(1),
+                BuildId(1),
+                0,
+                "first".to_owned(),
+                hook,
+                Digest::of(b""),
+                Timestamp(1),
+            )
+        };
+        let claim = Claim { master: MasterId(1), fence: Fence(1), at: Timestamp(1) };
+        let request = Request::new(RequestId(1), BuildsetId(1), "unit".to_owned(), Timestamp(0));
+        let buildset = Buildset {
+            id: BuildsetId(1),
+            reason: String::new(),
+            submitter: String::new(),
+            stamps: Vec::new(),
+            properties: windlass_core::properties::Properties::default(),
+            submitted: Timestamp(0),
+            requests: vec![RequestId(1)],
+            complete: None,
+            parent: None,
+        };
+        Left {
+            row,
+            steps: vec![done],
+            logs: Vec::new(),
+            added: BTreeMap::new(),
+            stop: None,
+            plan: Some(plan),
+            requests: vec![(Request { claim: Some(claim), ..request }, buildset)],
+            generation: Ok(Arc::new(Generation::new(1, Vec::new()))),
+            resumed: Ok(None),
+        }
+    }
+
+    #[test]
+    fn a_build_goes_on_only_with_its_plan_its_requests_its_plugins_and_its_step() {
+        let why = |change: fn(&mut Left)| {
+            let mut left = left();
+            change(&mut left);
+            decide(left).map(|taken| taken.stands).map_err(|why| why.to_string())
+        };
+        let refused = |text: &str| Err(text.to_owned());
+        let cases: [(fn(&mut Left), Result<Stands, String>); 9] = [
+            (|_| {}, Ok(Stands::Between)),
+            (|left| left.steps.clear(), Ok(Stands::New)),
+            (
+                |left| left.steps[0].complete = None,
+                Ok(Stands::Running(StepSpec::new("first", "windlass:shell-command"))),
+            ),
+            (
+                |left| (left.plan, left.row.plan) = (None, None),
+                refused("the version that began it kept no plan of it"),
+            ),
+            (|left| left.plan = None, refused("its plan is gone")),
+            (|left| left.requests.clear(), refused("it does not hold its requests any more")),
+            (|left| left.generation = Err("`p` is gone".to_owned()), refused("`p` is gone")),
+            (|left| left.resumed = Err("it reached out".to_owned()), refused("it reached out")),
+            (
+                |left| left.steps[0].name = "third".to_owned(),
+                refused("its plan has no step `third` at that place"),
+            ),
+        ];
+        for (change, expected) in cases {
+            assert_eq!(why(change), expected);
+        }
+    }
 }

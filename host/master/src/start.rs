@@ -28,7 +28,7 @@ use crate::masters::{self, MastersError};
 use crate::plugins;
 use crate::reading::{Faults, Good, Reading};
 use crate::reconfig::Gate;
-use crate::recovery::{self, RecoveryError};
+use crate::recovery::{self, Recovered, RecoveryError, TakeUp};
 use crate::running::Running;
 use crate::secrets;
 use crate::stats::Names;
@@ -185,12 +185,13 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     let generation = number(&store, generation).await?;
     let seal = secrets::seal(&store).await?;
     masters::register(&store, MASTER, clock.now()).await?;
-    let (builds, requests) = recovery::recover(&store, MASTER, clock.now()).await?;
-    if builds + requests > 0 {
-        tracing::info!(builds, requests, "closed what the last run left; its requests wait again");
+    let world = Arc::new(World { config: Arc::new(config), generation: Arc::new(generation) });
+    let Recovered { taken_up, closed, freed } =
+        recovery::recover(&store, &runtime, &world.generation, MASTER, clock.now()).await?;
+    if closed + freed > 0 {
+        tracing::info!(builds = closed, requests = freed, "closed what the last run left; it is built again");
     }
 
-    let world = Arc::new(World { config: Arc::new(config), generation: Arc::new(generation) });
     let links = Links::new(LinkParts {
         cas: store.cas().clone(),
         clock: Arc::clone(&clock),
@@ -217,9 +218,13 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         master: MASTER,
         fatal: fatal.clone(),
         world: Arc::clone(&world),
+        taken_up: taken_up.iter().map(TakeUp::on_board).collect(),
     });
     builds.report_to(Arc::new(dispatcher.clone()));
     links.report_to(Arc::new(dispatcher.clone()));
+    links.configure(&world.config.workers);
+    // What runs on workers is expected before any of them can connect.
+    builds.take_up(taken_up);
     let intake = Intake::spawn(intake::Parts {
         store: store.clone(),
         runtime: runtime.clone(),
@@ -235,7 +240,6 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         clock: Arc::clone(&clock),
         folder: folders.state.join("pollers"),
     });
-    links.configure(&world.config.workers);
     links.listen(listener);
     pollers.configure(&world.config.git_pollers);
     let running = Running {

@@ -67,7 +67,7 @@ use transfer::StepFiles;
 
 pub(crate) use commands::{Acked, acknowledge};
 pub(crate) use logs::without_logs;
-pub(crate) use replay::{NotTakenUp, Resumed, read as read_resumed};
+pub(crate) use replay::{Resumed, read as read_resumed};
 
 /// Why everything stops with the master, as steps are told.
 pub(crate) const SHUTDOWN: &str = "the master shuts down";

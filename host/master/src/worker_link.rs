@@ -250,6 +250,17 @@ impl Links {
         self.handle(worker).and_then(|seat| seat.shown.connected())
     }
 
+    /// Waits for a worker as long as commands wait for one whose link was cut. The error says, for people, that it did
+    /// not come.
+    pub(crate) async fn arrival(&self, worker: &str) -> Result<(), String> {
+        let Some(seat) = self.handle(worker) else {
+            return Err(format!("worker `{worker}` is configured no more"));
+        };
+        let grace = self.0.parts.limits.grace;
+        let arrived = tokio::time::timeout(grace, seat.shown.arrival()).await;
+        arrived.map_err(|_| format!("worker `{worker}` did not come back within {} s", grace.as_secs_f64()))
+    }
+
     /// Files under way to and from the workers.
     pub(crate) fn transfers(&self) -> &Transfers {
         &self.0.transfers

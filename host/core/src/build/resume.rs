@@ -33,7 +33,7 @@ pub enum Stands {
     New,
     /// Between two steps: it goes on with [`super::Event::Started`].
     Between,
-    /// This step runs. Its row is as it was when the step began, with what was computed for it.
+    /// This step runs. Its row says nothing any more of what the step said: it is to say it again.
     Running(StepSpec),
 }
 
@@ -96,12 +96,10 @@ impl Build {
 
     /// The state in which this step runs.
     fn running(&self, spec: &StepSpec, row: StepRow, stop: Option<&StopRow>) -> State {
-        let StepRow { id, build, position, name, hook, digest, started, computed, .. } = row;
-        let begun = StepRow::begun(id, build, position, name, hook, digest, started);
         // A build that is being stopped begins no step but those that always run: the others were there before.
         let stopped = self.stopped.is_some() && !spec.flags.always_run;
-        let interrupted = stopped || stop.is_some_and(|stop| stop.step == Some(id));
-        let step = StepRow { computed, ..begun };
+        let interrupted = stopped || stop.is_some_and(|stop| stop.step == Some(row.id));
+        let step = StepRow { summary: String::new(), urls: Vec::new(), ..row };
         State::Running { step, flags: spec.flags, policy: spec.summary_policy.clone(), interrupted }
     }
 }

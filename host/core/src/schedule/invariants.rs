@@ -32,6 +32,7 @@ impl Board {
             assert!(self.running.contains_key(build), "a step of no build has locks");
             holders.insert(*ticket);
         }
+        assert!(self.locks.kept.iter().all(|build| self.locks.steps.contains_key(build)), "kept for nobody");
         for (name, line) in &self.locks.lines {
             holders.insert(line.ticket);
             let waits = self.locks.table.is_waiting(line.ticket);

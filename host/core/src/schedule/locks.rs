@@ -27,6 +27,8 @@ pub(super) struct Locks {
     aiming: BTreeMap<String, BTreeSet<String>>,
     /// What the running step of a build holds or waits for.
     pub(super) steps: BTreeMap<BuildId, Ticket>,
+    /// Those among them whose step was taken up with its locks, and has not asked for them again yet.
+    pub(super) kept: BTreeSet<BuildId>,
     /// The requests that a build's step waits for, with their builders.
     pub(super) parents: BTreeMap<BuildId, BTreeMap<RequestId, String>>,
     /// Whether one of them may wait for ever since it was looked last.
@@ -172,6 +174,9 @@ impl Board {
     pub fn lock_step(&mut self, build: BuildId, step: &str, uses: &[Access], now: Timestamp) -> StepLocks {
         // Builds are told of in order: their claim, their steps, their end.
         let Some(running) = self.running.get(&build) else { return StepLocks::Held };
+        if self.locks.kept.remove(&build) {
+            return StepLocks::Held;
+        }
         let wants = self.locks.table.wants(uses, &running.worker);
         if wants.is_empty() {
             return StepLocks::Held;
@@ -203,6 +208,7 @@ impl Board {
     /// A step gives back its locks, or waits no more: for them, or for requests.
     pub fn unlock_step(&mut self, build: BuildId) {
         self.locks.parents.remove(&build);
+        self.locks.kept.remove(&build);
         // An answer that is not handed out yet is for this step; the build's next one must not take it for its own.
         let is_its = |effect: &Effect| matches!(effect, Effect::StepLocks { build: of, .. } if *of == build);
         self.effects.retain(|effect| !is_its(effect));

@@ -1,7 +1,8 @@
 //! Builds that run already when a board begins: their master was killed, and this one has taken them up.
 //!
 //! They have what they had: a slot of their worker, whether it is connected yet or not, and the locks of their builder and
-//! worker, whatever else is held. What their steps hold or wait for they ask for themselves.
+//! worker, whatever else is held. A step that had its own has them still, though it asks for them again; one that stood in
+//! line for them, or waited for requests, asks as if for the first time.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use super::board::Running;
 use super::lane::Entry;
 use crate::builder::Builder;
 use crate::id::BuildId;
-use crate::lock::Who;
+use crate::lock::{Access, Who};
 use crate::request::{Buildset, Request};
 use crate::time::Timestamp;
 
@@ -25,18 +26,27 @@ pub struct TakenUp {
     pub worker: String,
     /// The requests that it holds: they wait again if it ends as *retry*.
     pub requests: Vec<(Request, Arc<Buildset>)>,
+    /// Its step that had its locks: the name, and what it uses.
+    pub step: Option<(String, Vec<Access>)>,
 }
 
 impl Board {
     /// Takes in builds that run already; to be called when the rules are in force, before the first decision.
     pub fn take_up(&mut self, builds: Vec<TakenUp>, now: Timestamp) {
-        for TakenUp { build, builder, worker, requests } in builds {
+        for TakenUp { build, builder, worker, requests, step } in builds {
             let name = builder.name.clone();
             self.lane(&name).building += 1;
             self.slots.retake(&worker, &name);
             let wants = self.wants(&builder, &worker);
             let who = Who::Build { build, builder: name.clone() };
             let locks = (!wants.is_empty()).then(|| self.locks.table.hold(who, wants, now));
+            if let Some((step, uses)) = step {
+                let wants = self.locks.table.wants(&uses, &worker);
+                let who = Who::Step { build, builder: name.clone(), step };
+                let ticket = self.locks.table.hold(who, wants, now);
+                self.locks.steps.insert(build, ticket);
+                self.locks.kept.insert(build);
+            }
             let entries = requests.into_iter().map(|(request, buildset)| Entry::served(request, buildset));
             self.running.insert(build, Running { builder: name, worker, locks, entries: entries.collect() });
         }

@@ -211,6 +211,7 @@ impl Table {
     /// The master is killed, and the next one has taken up the builds: its board has not read the store yet.
     fn begin_again(&mut self) {
         self.hear_of_builds();
+        let steps = self.board.steps_with_locks();
         self.board = Board::default();
         (self.asks, self.claims) = (Vec::new(), Vec::new());
         self.board.configure(self.rules.clone());
@@ -224,6 +225,7 @@ impl Table {
             builder: builder(name),
             worker: worker.clone(),
             requests: self.held[build].iter().map(set).collect(),
+            step: steps.get(build).cloned(),
         });
         self.board.take_up(taken_up.collect(), self.now);
     }

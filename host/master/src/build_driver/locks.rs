@@ -18,13 +18,14 @@ impl Driver<'_> {
     pub(super) async fn lock(
         &mut self,
         spec: &StepSpec,
-        step: &StepRow,
+        step: &mut StepRow,
         begun: &mut Vec<Persist>,
     ) -> Result<Result<Option<StepLocks>, Ended>, Unrecorded> {
         let Some(report) = self.builds.0.report.get().filter(|_| !spec.locks.is_empty()) else {
             return Ok(Ok(None));
         };
         let mut locks = report.lock_step(step.build, &step.name, &spec.locks);
+        let asked = self.builds.0.parts.clock.now();
         let mut what = "asked for its locks".to_owned();
         let mut answers = true;
         loop {
@@ -45,7 +46,10 @@ impl Driver<'_> {
             };
             match standing {
                 Some(Standing::Asked) => {}
-                Some(Standing::Held) => return Ok(Ok(Some(locks))),
+                Some(Standing::Held) => {
+                    self.note_wait(step, self.builds.0.parts.clock.now().ms_since(asked), begun);
+                    return Ok(Ok(Some(locks)));
+                }
                 Some(Standing::Refused(circle)) => {
                     let fault = format!("step `{}` would wait for ever: {circle}", step.name);
                     return Ok(Err(exception(fault)));
@@ -58,6 +62,16 @@ impl Driver<'_> {
                 None => answers = false,
             }
         }
+    }
+
+    /// Notes in the step's row how long it waited: its time begins now, also for a master that takes it up.
+    fn note_wait(&self, step: &mut StepRow, ms: u64, begun: &mut Vec<Persist>) {
+        if ms == 0 {
+            return;
+        }
+        step.waited_ms += ms;
+        begun.retain(|row| !matches!(row, Persist::PutStep { step: old, .. } if old.id == step.id));
+        begun.push(Persist::PutStep { fence: self.build.row().fence, step: step.clone() });
     }
 
     /// Records what the step waits for. Its next row, which comes with the first that it does, has no such line.

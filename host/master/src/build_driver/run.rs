@@ -1,5 +1,6 @@
 //! The task of one build.
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use windlass_runtime::StepResult;
 use windlass_runtime::registry::{Generation, Resolved};
 use windlass_store::CommitError;
 
+use super::again::{self, Again};
 use super::pace::Pace;
 use super::properties::{self, Sources};
 use super::rendering::{Given, component};
@@ -30,7 +32,9 @@ use crate::dispatcher::{BuildEnded, BuildStart};
 use crate::fatal::is_gone;
 use crate::secrets::{BuildSecrets, OwnTemplates};
 use crate::step_port::rights::Rights;
-use crate::step_port::{self, Deadline, Remains, SHUTDOWN, StepContext, Stop, acknowledge, without_logs};
+use crate::step_port::{
+    self, Deadline, Remains, Resumed, SHUTDOWN, StepContext, Stop, acknowledge, without_logs,
+};
 use crate::view;
 
 /// The most changes whose properties a build takes over.
@@ -43,13 +47,9 @@ pub(super) struct Unrecorded {
 
 /// Runs a build to its end. A panic ends that build as an exception, and nothing else. None: the store
 /// is gone, and with it whatever could be said of the end; the next start gives the requests back.
-pub(super) async fn build(
-    builds: &Builds,
-    start: BuildStart,
-    stop: watch::Receiver<Stop>,
-) -> Option<BuildEnded> {
-    let row = start.row.clone();
-    let ended = match AssertUnwindSafe(drive(builds, start, stop)).catch_unwind().await {
+pub(super) async fn build(builds: &Builds, begin: Begin, stop: watch::Receiver<Stop>) -> Option<BuildEnded> {
+    let row = begin.row().clone();
+    let ended = match AssertUnwindSafe(drive(builds, begin, stop)).catch_unwind().await {
         Ok(ended) => ended,
         Err(panic) => {
             let what = panic
@@ -86,48 +86,40 @@ pub(super) async fn build(
     })
 }
 
+/// What a build begins with.
+pub(super) enum Begin {
+    /// Its claim.
+    New(BuildStart),
+    /// Its claim, which is of the last run: its worker may have to come yet.
+    Anew(BuildStart),
+    /// What was durable of it when the master was killed, after its first step began.
+    Again(Box<Again>),
+}
+
+impl Begin {
+    pub(super) fn row(&self) -> &BuildRow {
+        match self {
+            Begin::New(start) | Begin::Anew(start) => &start.row,
+            Begin::Again(again) => again.build.row(),
+        }
+    }
+}
+
 /// Answers how the build ended, and whether its worker was lost at once.
 async fn drive(
     builds: &Builds,
-    start: BuildStart,
+    begin: Begin,
     stop: watch::Receiver<Stop>,
 ) -> Result<(Outcome, bool), Unrecorded> {
-    let BuildStart { mut row, builder, requests: _, buildsets, generation } = start;
-    let parts = &builds.0.parts;
-    let config = Arc::clone(&builds.0.world.load().config);
-    let worker = config.workers.iter().find(|worker| worker.name == row.worker);
-    row.properties = properties::of(&Sources {
-        config: &config.properties,
-        changes: &changes(&parts.store, &row, MAX_CHANGES),
-        buildsets: &buildsets,
-        builder: &builder,
-        worker,
-        row: &row,
-    });
-    parts.events.tell(|| view::Event::BuildStarted(view::Build::of(&row)));
-    let retries = builds.0.retries.of(&row.requests);
-    let mut build = Build::new(row, &builder.steps);
-    build.set_last_try((retries >= builder.max_retries).then_some(retries + 1));
-    let secrets = Placeholders::new(&parts.seal, build.row().id, &builder.secrets);
-    let secrets = Arc::new(BuildSecrets::new(secrets));
-    let worker = Arc::new(properties::of_worker(
-        &build.row().worker,
-        worker,
-        parts.links.of(&build.row().worker).as_ref(),
-    ));
-    let hooks = Known::default();
-    let computed = Vec::new();
-    let mut driver =
-        Driver { builds, config, builder, generation, hooks, worker, secrets, computed, stop, build };
-    driver.heed_stop();
-    let mut pace = Pace::new(std::time::Instant::now());
-    let mut effects = match driver.do_build().await {
-        Ok(true) => driver.on(Event::Started),
-        Ok(false) => {
-            driver.on(Event::Skipped { reason: "skipped by the condition `do_build_if`".to_owned() })
+    let (mut driver, mut effects) = match begin {
+        Begin::New(start) => begin_new(builds, start, Ok(()), stop).await,
+        Begin::Anew(start) => {
+            let arrived = again::arrival(builds, &start.row.worker, &stop).await;
+            begin_new(builds, start, arrived, stop).await
         }
-        Err(reason) => driver.on(Event::Broke { reason }),
+        Begin::Again(again) => again::begin(builds, *again, stop).await?,
     };
+    let mut pace = Pace::new(std::time::Instant::now());
     loop {
         let Effects { persist, send } = effects;
         effects = match send.into_iter().next() {
@@ -148,6 +140,44 @@ async fn drive(
             }
         };
     }
+}
+
+/// Begins a build up to what follows first. `arrived` says whether its worker is there.
+async fn begin_new(
+    builds: &Builds,
+    start: BuildStart,
+    arrived: Result<(), String>,
+    stop: watch::Receiver<Stop>,
+) -> (Driver<'_>, Effects) {
+    let BuildStart { mut row, builder, requests: _, buildsets, generation } = start;
+    let parts = &builds.0.parts;
+    let config = Arc::clone(&builds.0.world.load().config);
+    let worker = config.workers.iter().find(|worker| worker.name == row.worker);
+    row.properties = properties::of(&Sources {
+        config: &config.properties,
+        changes: &changes(&parts.store, &row, MAX_CHANGES),
+        buildsets: &buildsets,
+        builder: &builder,
+        worker,
+        row: &row,
+    });
+    parts.events.tell(|| view::Event::BuildStarted(view::Build::of(&row)));
+    let build = Build::new(row, &builder.steps);
+    let mut driver = Driver::new(builds, config, builder, generation, build, stop);
+    driver.heed_news();
+    if let Err(reason) = arrived {
+        driver.lose(reason);
+        let effects = driver.on(Event::Started);
+        return (driver, effects);
+    }
+    let effects = match driver.do_build().await {
+        Ok(true) => driver.on(Event::Started),
+        Ok(false) => {
+            driver.on(Event::Skipped { reason: "skipped by the condition `do_build_if`".to_owned() })
+        }
+        Err(reason) => driver.on(Event::Broke { reason }),
+    };
+    (driver, effects)
 }
 
 /// Ends a build whose task is gone.
@@ -195,6 +225,8 @@ pub(super) struct Driver<'a> {
     pub(super) secrets: Arc<BuildSecrets>,
     /// What components computed for the step that runs.
     pub(super) computed: Vec<Computed>,
+    /// What they computed for it before the master was killed: it is asked for again in this order.
+    pub(super) recorded: VecDeque<Computed>,
     pub(super) stop: watch::Receiver<Stop>,
     pub(super) build: Build,
 }
@@ -206,8 +238,38 @@ pub(super) struct Ended {
     pub(super) fault: Option<String>,
 }
 
-impl Driver<'_> {
-    fn on(&mut self, event: Event) -> Effects {
+impl<'a> Driver<'a> {
+    /// Of a build whose worker is there.
+    pub(super) fn new(
+        builds: &'a Builds,
+        config: Arc<config::Master>,
+        builder: Arc<Builder>,
+        generation: Arc<Generation>,
+        mut build: Build,
+        stop: watch::Receiver<Stop>,
+    ) -> Driver<'a> {
+        let (parts, row) = (&builds.0.parts, build.row());
+        let retries = builds.0.retries.of(&row.requests);
+        let secrets = Placeholders::new(&parts.seal, row.id, &builder.secrets);
+        let worker = config.workers.iter().find(|worker| worker.name == row.worker);
+        let worker = properties::of_worker(&row.worker, worker, parts.links.of(&row.worker).as_ref());
+        build.set_last_try((retries >= builder.max_retries).then_some(retries + 1));
+        Driver {
+            builds,
+            config,
+            builder,
+            generation,
+            hooks: Known::default(),
+            worker: Arc::new(worker),
+            secrets: Arc::new(BuildSecrets::new(secrets)),
+            computed: Vec::new(),
+            recorded: VecDeque::new(),
+            stop,
+            build,
+        }
+    }
+
+    pub(super) fn on(&mut self, event: Event) -> Effects {
         let mut effects = self.build.on(event, self.builds.0.parts.clock.now());
         let end = effects.send.iter().find_map(|action| match action {
             Action::End { outcome } => Some(*outcome),
@@ -220,6 +282,13 @@ impl Driver<'_> {
             effects.persist.extend(self.builds.0.retries.rows(&self.build.row().requests, outcome));
         }
         effects
+    }
+
+    /// Tells the build that it is to stop, if somebody has said so since it was told last.
+    pub(super) fn heed_news(&mut self) {
+        if self.stop.has_changed().unwrap_or(false) {
+            self.heed_stop();
+        }
     }
 
     /// Tells the build that it is to stop, if it is.
@@ -260,14 +329,25 @@ impl Driver<'_> {
         self.builds.now_runs(step.build, Some(now));
         let build = step.build.0;
         parts.events.tell(|| view::Event::StepStarted { build, step: view::Step::of(&step, Vec::new()) });
+        self.go_through(spec, begun, step, None).await
+    }
 
+    /// Brings the step that runs to its end, and records that. `resumed` is what it did before the master was killed.
+    pub(super) async fn go_through(
+        &mut self,
+        spec: StepSpec,
+        mut begun: Vec<Persist>,
+        mut step: StepRow,
+        resumed: Option<Resumed>,
+    ) -> Result<Effects, Unrecorded> {
+        let resolved = self.generation.resolve(HookKind::BuildStep, &spec.hook);
         let mut locks = None;
         let (ended, remains) = match resolved {
             Ok(resolved) => match self.do_step(spec.do_step_if.as_ref(), &step).await {
-                Ok(true) => match self.lock(&spec, &step, &mut begun).await? {
+                Ok(true) => match self.lock(&spec, &mut step, &mut begun).await? {
                     Ok(held) => {
                         locks = held;
-                        self.run(&resolved, &spec, begun, step).await
+                        self.run(&resolved, &spec, begun, step, resumed).await
                     }
                     Err(ended) => (ended, self.nothing_ran(begun, step)),
                 },
@@ -291,6 +371,7 @@ impl Driver<'_> {
         spec: &StepSpec,
         mut begun: Vec<Persist>,
         mut step: StepRow,
+        resumed: Option<Resumed>,
     ) -> (Ended, Remains) {
         let Given { args, env } = match self.give(resolved, spec).await {
             Ok(given) => given,
@@ -302,8 +383,12 @@ impl Driver<'_> {
             begun.push(Persist::PutStep { fence: self.build.row().fence, step: step.clone() });
         }
         let parts = &self.builds.0.parts;
-        let (deadline, step_id) =
-            (deadline(spec.deadline_ms.unwrap_or(self.config.step_deadline_ms)), step.id);
+        let gone = match &resumed {
+            Some(_) => parts.clock.now().ms_since(step.started.plus_ms(step.waited_ms)),
+            None => 0,
+        };
+        let ms = spec.deadline_ms.unwrap_or(self.config.step_deadline_ms);
+        let (deadline, step_id) = (deadline(ms, gone), step.id);
         let used = format!("builder {}, step {} ({})", self.builder.name, step.position + 1, step.name);
         let (port, came_home) = step_port::port(StepContext {
             store: parts.store.clone(),
@@ -329,7 +414,7 @@ impl Driver<'_> {
             rights: Rights::of(resolved, &self.config),
             io: tokio::runtime::Handle::current(),
             builds: self.builds.clone(),
-            resumed: None,
+            resumed,
             used: used.clone(),
         });
         let runtime = parts.runtime.clone();
@@ -381,7 +466,7 @@ impl Driver<'_> {
         (ended, state.finish(Instant::now() + grace).await)
     }
 
-    fn nothing_ran(&self, begun: Vec<Persist>, step: StepRow) -> Remains {
+    pub(super) fn nothing_ran(&self, begun: Vec<Persist>, step: StepRow) -> Remains {
         Remains {
             build: self.build.row().clone(),
             step,
@@ -394,18 +479,17 @@ impl Driver<'_> {
     }
 
     /// One commit with what is left of the step's logs, its row, and (after the last) the build's end.
-    async fn record_end(
+    pub(super) async fn record_end(
         &mut self,
         spec: &StepSpec,
         ended: Ended,
         remains: Remains,
     ) -> Result<Effects, Unrecorded> {
         let Remains { build: mut row, mut step, added, mut persist, acks, fault, worker_lost } = remains;
-        self.heed_stop();
+        self.heed_news();
         if let Some(reason) = worker_lost {
             // Without effects: the step's end, right below, has them.
-            let Effects { persist, send } = self.on(Event::WorkerLost { reason });
-            debug_assert!(persist.is_empty() && send.is_empty(), "BUG: a loss that writes");
+            self.lose(reason);
         }
         let mut outcome = if fault.is_some() { Outcome::Exception } else { ended.outcome };
         let mut fault = fault.or(ended.fault);
@@ -497,10 +581,10 @@ fn skipped() -> Ended {
     Ended { outcome: Outcome::Skipped, summary, fault: None }
 }
 
-/// When a step that begins now has had its time.
-fn deadline(ms: u64) -> Deadline {
+/// When a step has had its time, of which so much is gone.
+fn deadline(ms: u64, gone: u64) -> Deadline {
     let reason = format!("its deadline of {} s has passed", Duration::from_millis(ms).as_secs_f64());
-    Deadline { at: Instant::now().checked_add(Duration::from_millis(ms)), reason }
+    Deadline { at: Instant::now().checked_add(Duration::from_millis(ms.saturating_sub(gone))), reason }
 }
 
 /// What the end of a step means whose deadline had passed: one that stopped, as it was asked to, has failed.

@@ -36,6 +36,7 @@ use crate::fatal::Fatal;
 use crate::worker_link::LinkLimits;
 use crate::worker_link::tests::{Scripted, World as Linked, hello, limits, world_over, world_with};
 
+mod again;
 mod locks;
 mod stops;
 

@@ -162,6 +162,7 @@ impl Actor {
 
     pub(super) async fn run(mut self) {
         self.board.configure(rules(&self.parts.world, &*self.parts.policies));
+        self.board.take_up(std::mem::take(&mut self.parts.taken_up), self.parts.clock.now());
         // What has no record yet is the first number that is free.
         let next = self.parts.store.ids().next_decision();
         self.board.decided_before(DecisionId(next.0.saturating_sub(1)));

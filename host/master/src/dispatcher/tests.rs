@@ -150,6 +150,7 @@ fn parts(
         master: MASTER,
         fatal: Fatal::default(),
         world,
+        taken_up: Vec::new(),
     };
     (parts, folder)
 }

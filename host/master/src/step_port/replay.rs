@@ -93,6 +93,11 @@ impl Resumed {
         Persist::AppendJournal { fence: build.fence, build: build.id, step, piece, entries }
     }
 
+    /// Whether the step did anything: it had its locks by then.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.kept.entries.iter().any(|entry| *entry != Entry::Replayed)
+    }
+
     /// Waits for the step's commands. To be called before workers can connect: what no step waits for is stopped.
     pub(crate) fn expect(&mut self, links: &Links, worker: &str) {
         for entry in &self.kept.entries {

@@ -6,11 +6,11 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use windlass_core::digest::Digest;
 use windlass_core::value::Failure;
@@ -59,7 +59,7 @@ pub(super) struct Shown {
     /// Connected, or expected back.
     reachable: AtomicBool,
     /// Written at connects, losses and load reports only.
-    connected: Mutex<Option<ConnectedWorker>>,
+    connected: watch::Sender<Option<ConnectedWorker>>,
     pub(super) ahead: Arc<Ahead>,
 }
 
@@ -69,11 +69,17 @@ impl Shown {
     }
 
     pub(super) fn connected(&self) -> Option<ConnectedWorker> {
-        self.connected.lock().expect("no holder of this lock panics").clone()
+        self.connected.borrow().clone()
+    }
+
+    /// Resolves once it is connected.
+    pub(super) async fn arrival(&self) {
+        // The sender is here: an error cannot be.
+        drop(self.connected.subscribe().wait_for(Option::is_some).await);
     }
 
     fn update(&self, change: impl FnOnce(&mut Option<ConnectedWorker>)) {
-        change(&mut self.connected.lock().expect("no holder of this lock panics"));
+        self.connected.send_modify(change);
     }
 }
 

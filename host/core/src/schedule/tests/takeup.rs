@@ -1,7 +1,7 @@
 //! Boards that begin with builds that run already.
 
 use super::*;
-use crate::lock::{Access, Kind, Lock, Mode};
+use crate::lock::{Access, Kind, Lock, Mode, Who};
 
 /// Two builders for one worker with so many slots, which is not connected yet; each needs the lock, of which there
 /// is so much.
@@ -16,6 +16,21 @@ fn table(slots: Option<u32>, max: u32) -> Table {
     table.configure(vec![locked("a"), locked("b")], None, "one");
     table.board.worker_down("w");
     table
+}
+
+impl Board {
+    /// The steps that hold locks, with what they use.
+    pub(super) fn steps_with_locks(&self) -> BTreeMap<BuildId, (String, Vec<Access>)> {
+        let mut steps = BTreeMap::new();
+        for lock in self.locks() {
+            for holder in lock.holders {
+                let Who::Step { build, step, .. } = holder.who else { continue };
+                let (_, uses) = steps.entry(build).or_insert_with(|| (step, Vec::new()));
+                uses.push(Access { lock: lock.name.clone(), mode: holder.mode });
+            }
+        }
+        steps
+    }
 }
 
 impl Table {
@@ -86,4 +101,28 @@ fn builds_that_were_taken_up_keep_what_they_hold_of_a_lock_of_which_there_is_les
     assert!(table.claims.is_empty());
     table.end(2, Outcome::Success);
     assert_eq!(table.commit(), started(&[("w", &[3])]));
+}
+
+/// A step that waited must not get the lock of one whose command runs still, only because it asks first.
+#[test]
+fn a_step_that_had_its_locks_has_them_still_whoever_asks_first() {
+    let mut table = table(Some(9), 9);
+    let db = [Access { lock: "db".to_owned(), mode: Mode::Exclusive }];
+    table.rules.locks.get_mut("db").unwrap().max = 1;
+    table.configure(vec![builder("a", &["w"]), builder("b", &["w"])], None, "one");
+    table.submit([request(1, "a"), request(2, "b")]);
+    table.up();
+    assert_eq!(table.commit().len(), 2);
+    let ask = |table: &mut Table, build| table.board.lock_step(BuildId(build), "s", &db, table.now);
+    assert_eq!(ask(&mut table, 2), StepLocks::Held);
+    assert!(matches!(ask(&mut table, 1), StepLocks::Waits(_)));
+    table.restart();
+    assert_eq!(
+        ask(&mut table, 1),
+        StepLocks::Waits("waits for lock `db`, held by step `s` of build 2 of `b`".to_owned())
+    );
+    assert_eq!(ask(&mut table, 2), StepLocks::Held);
+    table.board.unlock_step(BuildId(2));
+    table.turn();
+    assert_eq!(table.step_locks, [(1, Ok(()))]);
 }

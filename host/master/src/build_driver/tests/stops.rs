@@ -80,3 +80,23 @@ async fn a_step_that_does_not_heed_its_deadline_is_ended_by_the_host() {
     let fault = steps[0].fault.clone().unwrap();
     assert!(steps.len() == 1 && fault.contains("did not stop at its deadline"), "{fault}");
 }
+
+/// Symptom: of a build that was stopped, the steps that always run were cancelled, too, however they ended. Cause: the
+/// order was told to the build again at the end of each step. Cure: it is told once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_always_runs_is_let_alone_by_the_stop_before_it() {
+    let (mut bench, mut worker, first) = begun(vec![shell("test"), always("clean")]).await;
+    assert!(bench.builds.stop(BuildId(1), "by ana").await);
+    assert_eq!(interrupted(&mut worker).await.0, first);
+    done(&mut worker, first, 1, &[], -1).await;
+    let clean = loop {
+        if let ToWorker::Start(start) = worker.hear().await {
+            break start.command;
+        }
+    };
+    done(&mut worker, clean, 1, &[], 0).await;
+    assert_eq!(bench.ended().await, Outcome::Cancelled);
+    let steps = bench.linked.store.steps(BuildId(1)).unwrap();
+    let ends: Vec<_> = steps.iter().map(|s| (s.name.as_str(), s.complete.unwrap().outcome)).collect();
+    assert_eq!(ends, [("test", Outcome::Cancelled), ("clean", Outcome::Success)]);
+}

@@ -121,6 +121,7 @@ impl Seat {
         self.expected_until = None;
         let since = self.links.0.parts.clock.now();
         tracing::info!(worker = self.name, peer, version = hello.version, "worker connected");
+        self.shown.reachable.store(true, Ordering::Release);
         self.shown.update(|shown| {
             *shown = Some(ConnectedWorker {
                 name: self.name.clone(),
@@ -133,7 +134,6 @@ impl Seat {
                 session: Session { instance: hello.instance.clone(), epoch: hello.epoch },
             });
         });
-        self.shown.reachable.store(true, Ordering::Release);
         if let Some(report) = self.links.report() {
             if was_up {
                 report.worker_down(&self.name);
