@@ -21,6 +21,7 @@ use crate::node::{Node, Tree};
 use crate::secrets::{self, Listed};
 use crate::section::{Field, Section};
 use crate::templates;
+use crate::triggers::Triggers;
 
 /// Policies of the whole master, and those that builders have unless they say otherwise.
 #[derive(Default)]
@@ -84,6 +85,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) builders: &'a mut Names,
     pub(crate) builddirs: &'a mut Names,
     pub(crate) secrets: &'a mut Names,
+    pub(crate) triggers: &'a mut Triggers,
 }
 
 /// Reads one of `[[builders]]`.
@@ -174,7 +176,7 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
 
     let mut steps = Vec::new();
     for section in list_of(section.take(&["steps"], report), report) {
-        let read = read_step(section, hooks, around.locks, Some(&mut listed), report);
+        let read = read_step(section, hooks, around.locks, Some(&mut listed), around.triggers, report);
         let Some((step, step_uses)) = read else { continue };
         around.locks.check_counts(&step_uses, on.iter().copied(), report);
         locks::check_held(&step_uses, &uses, "its builder", report);
@@ -233,12 +235,14 @@ fn list_of<'a>(field: Option<Field<'a>>, report: &mut Report) -> Vec<Section<'a>
     field.map(|f| f.sections("a step", report)).unwrap_or_default()
 }
 
-/// Reads one of `[[builders.steps]]`; the uses of locks come with their places.
+/// Reads one of `[[builders.steps]]`; the uses of locks come with their places, and schedulers that it names are
+/// noted.
 pub(crate) fn read_step(
     mut section: Section<'_>,
     hooks: &Hooks<'_>,
     locks: &mut Locks,
     listed: Option<&mut Listed<'_>>,
+    triggers: &mut Triggers,
     report: &mut Report,
 ) -> Option<(StepSpec, Vec<Use>)> {
     let named = section.need(&["use"], report);
@@ -264,6 +268,7 @@ pub(crate) fn read_step(
     let facts = &found.facts;
     if let Some(args) = args {
         secrets::check(args.node, facts.schema.as_ref(), listed, report);
+        triggers.note(args.node, facts.schema.as_ref());
     }
     let args = read_args(hook, named?, &found, args, Templates::Rendered(hooks), report);
     let usual = default_flags(facts);

@@ -24,6 +24,7 @@ mod schedule;
 mod secrets;
 mod section;
 mod templates;
+mod triggers;
 mod unit;
 mod worker;
 
@@ -38,6 +39,7 @@ use diagnostic::Report;
 use locks::Locks;
 use node::{Node, Tree};
 use section::Section;
+use triggers::Triggers;
 
 pub use args::check_args;
 pub use catalog::{Catalog, HookFacts, Known, Unusable};
@@ -106,7 +108,8 @@ pub fn step_from_json(
     let mut report = Report::default();
     let (hooks, mut locks) = (Hooks::new(catalog), Locks::known(locks));
     let section = Section::new("a step", &(0..0), &node);
-    let step = builder::read_step(section, &hooks, &mut locks, None, &mut report);
+    let mut triggers = Triggers::default();
+    let step = builder::read_step(section, &hooks, &mut locks, None, &mut triggers, &mut report);
     secrets::check_step(&node, &mut report);
     match step {
         Some((step, _)) if !report.failed() => Ok(step),

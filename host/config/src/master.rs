@@ -22,6 +22,7 @@ use crate::schedule::{read_interval, read_poller, read_schedulers};
 use crate::secrets;
 use crate::section::{Field, Section};
 use crate::token;
+use crate::triggers::Triggers;
 
 /// How long a step may run unless the file says otherwise.
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -67,6 +68,7 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
 
     let mut builder_names = Names::new("builder");
     let mut builddirs = Names::new("builder's directory");
+    let mut triggers = Triggers::default();
     let mut around = Surroundings {
         hooks,
         policies: &policies,
@@ -77,6 +79,7 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         builders: &mut builder_names,
         builddirs: &mut builddirs,
         secrets: &mut secret_names,
+        triggers: &mut triggers,
     };
     let mut builders = Vec::new();
     for section in list(&mut section, &["builders"], "a builder", report) {
@@ -90,6 +93,7 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
     }
     let sections = list(&mut section, &["schedulers"], "a scheduler", report);
     let schedulers = read_schedulers(sections, &mut builder_names, report);
+    triggers.check(&schedulers, report);
 
     let db_poll_interval_ms =
         section.take(&["db_poll_interval"], report).and_then(|f| read_interval(f, report)).unwrap_or(60_000);

@@ -1,5 +1,6 @@
 //! The examples in `docs/configuration.md` and `docs/rendering.md` are files that load.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use windlass_config::{check_master, check_worker};
@@ -35,6 +36,27 @@ fn every_example_loads() {
         let checked = check_worker(Path::new("example"), example);
         assert!(checked.config.is_ok(), "line {line}: {}", checked.config.unwrap_err().render());
     }
+}
+
+/// Symptom: the list lacked three commands. Cause: nobody compared it. Cure: this does.
+#[test]
+fn the_page_lists_what_the_bundled_commands_are_granted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("../../docs/configuration.md")).unwrap();
+    let (_, section) = page.split_once("\n## `[grants]`").unwrap();
+    let (_, list) = blocks(section, "toml")[0];
+    let mut listed: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
+    let mut hook = "";
+    for line in list.lines().filter(|line| !line.is_empty()) {
+        if let Some(named) = line.strip_prefix("[grants.\"") {
+            hook = named.trim_end_matches("\"]");
+        } else {
+            let capability = line.strip_suffix(" = [\"*\"]").unwrap().to_owned();
+            listed.entry(hook.to_owned()).or_default().insert(capability, vec!["*".to_owned()]);
+        }
+    }
+    let bundled = check_master(Path::new("empty"), "", &Hooks).config.unwrap().grants;
+    assert_eq!(listed, bundled);
 }
 
 /// Every diagnostic that a recorded file shows is in the table of codes, and no other.

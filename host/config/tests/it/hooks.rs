@@ -10,7 +10,7 @@ use windlass_core::value::{Pair, Value};
 
 pub struct Hooks;
 
-const KNOWN: [(HookKind, &str, &str); 29] = [
+const KNOWN: [(HookKind, &str, &str); 30] = [
     (HookKind::SlaveCommand, "windlass", "shell"),
     (HookKind::SlaveCommand, "windlass", "mkdir"),
     (HookKind::SlaveCommand, "windlass", "rmdir"),
@@ -27,6 +27,7 @@ const KNOWN: [(HookKind, &str, &str); 29] = [
     (HookKind::BuildStep, "windlass", "compile"),
     (HookKind::BuildStep, "windlass", "test"),
     (HookKind::BuildStep, "windlass", "mkdir"),
+    (HookKind::BuildStep, "windlass", "trigger"),
     (HookKind::NextSlave, "windlass", "least-loaded"),
     (HookKind::NextSlave, "windlass", "sticky"),
     (HookKind::NextSlave, "mine", "sticky"),
@@ -87,6 +88,7 @@ fn schema(hook: &str) -> Option<Json> {
         "windlass:shell-command" => runs_a_program(json!(["command"])),
         "windlass:compile" | "windlass:test" => runs_a_program(json!([])),
         "windlass:git" => bundled("steps/src/git.schema.json"),
+        "windlass:trigger" => bundled("steps/src/trigger.schema.json"),
         "windlass:working-hours" => bundled("working-hours/src/working-hours.schema.json"),
         "windlass:by-repository" => json!({
             "type": "object", "additionalProperties": false,
