@@ -207,3 +207,35 @@ fn python_tests_are_run_and_read() {
     );
     assert!(found["results"][1]["text"].as_str().unwrap().contains("AssertionError"), "{found}");
 }
+
+/// Symptom: of a thousand reports the last six hundred were read, and a failure among the others was a success.
+/// Cause: the paths of a long list come in parts, of which `wait` answers the last one.
+/// Cure: the step reads them all.
+#[test]
+fn results_of_many_files_are_all_read() {
+    let name = "x".repeat(200);
+    let steps = [
+        file("ok", "<testsuite><testcase name='a'/></testsuite>"),
+        file("bad", "<testsuite><testcase name='a'><failure/></testcase></testsuite>"),
+        format!(
+            "[[builders.steps]]\nuse = \"shell-command\"\nname = \"write all\"\nargs = {{ command = \
+             \"mkdir -p r; for n in $(seq 1001 1180); do cp ok r/$n-{name}.xml; done; cp bad r/1001-{name}.xml\" }}\n"
+        ),
+        junit("\"r/*.xml\"", ", workdir = \"./build\""),
+    ];
+    let site = Site::new(&["w1"], &builder(&steps.concat())).start();
+    assert_eq!(ends(&site.build("b")), [("junit", "failure", "180 tests, 1 failed")]);
+}
+
+#[test]
+fn old_results_that_cannot_be_removed_are_no_results() {
+    let name = "x".repeat(300);
+    let pytest = format!(
+        "[[builders.steps]]\nuse = \"pytest\"\nargs = {{ command = [\"true\"], junit_file = \"{name}\" }}\n"
+    );
+    let site = Site::new(&["w1"], &builder(&(file("a", "so that there is a directory") + &pytest))).start();
+    let build = site.build("b");
+    let (_, outcome, summary) = ends(&build)[0];
+    assert_eq!(outcome, "failure");
+    assert!(summary.starts_with("removal of build/xxx") && summary.contains("too long"), "{summary}");
+}

@@ -7,7 +7,7 @@ use windlass_sdk::{BuildStep, Failure, Hook, Origin};
 use crate::judge::worst;
 use crate::libtest::Reader;
 use crate::remote::{Ending, Line, STDIO};
-use crate::shell::{self, command_property, shell_schema};
+use crate::shell::{self, args_property, command_property, needs_a_list, shell_schema};
 use crate::tally::Tally;
 
 /// What cargo ends with when tests failed, and when nothing could be compiled.
@@ -20,9 +20,9 @@ impl Hook for CargoTest {
     const NAME: &'static str = "cargo-test";
     const SUMMARY: &'static str = "runs `cargo test` and reads its results; a test that failed is a failure";
     const ARGS_SCHEMA: Option<&'static str> = Some(shell_schema!(
-        "",
+        needs_a_list!(),
         command_property!(r#""default": ["cargo", "test"], "#),
-        r#""args": {"x-no-secrets": "every process can read a command line; put it into `env`", "type": "array", "items": {"type": ["string", "number", "boolean"]}, "default": [], "description": "What follows on the command line; `command` must be a list then."}"#,
+        args_property!(),
         r#""allow_empty": {"type": "boolean", "default": false, "description": "No tests are a success."}"#,
     ));
     const OPTIONS: &'static [(&'static str, bool)] = &[("flunk-on-failure", true), ("warn-on-failure", true)];

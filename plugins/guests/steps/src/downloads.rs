@@ -7,7 +7,8 @@ use serde_json::{Value as Json, json};
 use windlass_sdk::step::{self, StepResult};
 use windlass_sdk::{BuildStep, Failure, Hook, Pair, Value, transfer};
 
-use crate::transfer::{below, ended, run};
+use crate::paths::below;
+use crate::transfer::{ended, run};
 
 /// A transfer that fails ends the build, as Buildbot has it.
 const HALTS: &[(&str, bool)] = &[("halt-on-failure", true), ("flunk-on-failure", true)];

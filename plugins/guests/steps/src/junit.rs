@@ -1,12 +1,12 @@
 //! `junit`: reads JUnit's XML from the worker into the build's test results.
 
 use serde::Deserialize;
-use windlass_sdk::step::{self, StepResult};
-use windlass_sdk::{BuildStep, Completion, Failure, Hook, Outcome, Value};
+use windlass_sdk::step::StepResult;
+use windlass_sdk::{BuildStep, Failure, Hook, Outcome};
 
 use crate::junit_xml;
-use crate::remote::{Ending, Line, Shell, ended, ending};
-use crate::shell::below;
+use crate::paths::{self, OneOrSeveral, below};
+use crate::remote::{Ending, Line, Shell, Stop, ended};
 use crate::tally::Tally;
 
 /// The log that has the files as they are.
@@ -15,8 +15,8 @@ const LOG: &str = "junit";
 /// The largest file.
 const MAX_FILE: usize = 32 * 1024 * 1024;
 
-/// The most files.
-const MAX_FILES: usize = 10_000;
+/// The most files: each is a command, of which a step has 10,000.
+const MAX_FILES: usize = 9_000;
 
 /// The hook.
 pub struct Junit;
@@ -43,25 +43,14 @@ fn build() -> String {
     "build".to_owned()
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrSeveral {
-    One(String),
-    Several(Vec<String>),
-}
-
 impl BuildStep for Junit {
     fn run(args: Args) -> Result<StepResult, Failure> {
-        let patterns = match &args.files {
-            OneOrSeveral::One(one) => std::slice::from_ref(one),
-            OneOrSeveral::Several(several) => several,
-        };
-        let mut files = Vec::new();
-        for pattern in patterns {
-            match find(&below(&args.workdir, pattern))? {
-                Ok(found) => files.extend(found),
-                Err((outcome, why)) => return Ok(ended(pattern, outcome, &why)),
-            }
+        let paths = args.files.all().iter().map(|path| below(&args.workdir, path));
+        // One without wildcards is itself, there or not.
+        let (patterns, mut files): (Vec<_>, Vec<_>) = paths.partition(|path| path.contains(['*', '?', '[']));
+        match paths::glob(patterns)? {
+            Ok(found) => files.extend(found),
+            Err((outcome, why)) => return Ok(StepResult::new(outcome, why)),
         }
         files.sort();
         files.dedup();
@@ -78,33 +67,12 @@ impl BuildStep for Junit {
         }
         tally.finish()?;
         if files.is_empty() && !args.allow_empty {
-            return Ok(StepResult::new(Outcome::Failure, format!("no files: {}", patterns.join(", "))));
+            return Ok(StepResult::new(
+                Outcome::Failure,
+                format!("no files: {}", args.files.all().join(", ")),
+            ));
         }
         Ok(tally.judge(args.allow_empty))
-    }
-}
-
-/// How the step ends that could not go on.
-type Stop = (Outcome, String);
-
-/// The files of a pattern; one without wildcards is itself, there or not.
-fn find(pattern: &str) -> Result<Result<Vec<String>, Stop>, Failure> {
-    if !pattern.contains(['*', '?', '[']) {
-        return Ok(Ok(vec![pattern.to_owned()]));
-    }
-    let answer = step::run_command("glob", &serde_json::json!({ "path": pattern }));
-    let files = answer.as_ref().map(files).unwrap_or_default();
-    Ok(match ending(answer)? {
-        Ending::Code(0) => Ok(files),
-        Ending::Code(code) => Err((Outcome::Failure, format!("rc {code}"))),
-        Ending::Other(outcome, why) => Err((outcome, why)),
-    })
-}
-
-fn files(answer: &Completion) -> Vec<String> {
-    match answer.get("files") {
-        Some(Value::Json(files)) => serde_json::from_str(files).unwrap_or_default(),
-        _ => Vec::new(),
     }
 }
 
@@ -120,6 +88,6 @@ pub fn read(path: &str, tally: &mut Tally) -> Result<Result<(), Stop>, Failure> 
     };
     match junit_xml::read(&text) {
         Ok(results) => results.into_iter().try_for_each(|result| tally.add(result)).map(Ok),
-        Err(wrong) => Ok(Err((Outcome::Failure, format!("line {} is no XML: {}", wrong.line, wrong.what)))),
+        Err(wrong) => Ok(Err((Outcome::Failure, wrong))),
     }
 }

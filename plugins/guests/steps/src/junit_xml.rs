@@ -14,18 +14,20 @@ const MAX_NAME: usize = 1024;
 /// The most results of one file.
 const MAX_RESULTS: usize = 100_000;
 
-/// Reads a file.
-pub fn read(text: &str) -> Result<Vec<TestResult>, Wrong> {
+/// Reads a file. The error says what is wrong with it.
+pub fn read(text: &str) -> Result<Vec<TestResult>, String> {
     let mut reader = Reader::new(text);
     let mut file = File::default();
-    while let Some(event) = reader.next()? {
+    let no_xml = |wrong: Wrong| format!("line {} is no XML: {}", wrong.line, wrong.what);
+    while let Some(event) = reader.next().map_err(no_xml)? {
         match event {
             Event::Start { name, attributes } => file.start(name, &attributes),
             Event::Text(text) => file.text(&text),
             Event::End => file.end(),
         }
-        if file.results.len() == MAX_RESULTS {
-            break;
+        // Those that came before would pass for all of them.
+        if file.results.len() > MAX_RESULTS {
+            return Err(format!("it has more than {MAX_RESULTS} results"));
         }
     }
     Ok(file.results)
@@ -271,9 +273,18 @@ mod tests {
 
     #[test]
     fn a_file_that_is_cut_off_is_an_error() {
-        assert_eq!(
-            read("<testsuite><testcase name='a'/>").expect_err("it is cut off").what,
-            "it ends within <testsuite>"
-        );
+        let wrong = read("<testsuite><testcase name='a'/>").expect_err("it is cut off");
+        assert_eq!(wrong, "line 1 is no XML: it ends within <testsuite>");
+    }
+
+    /// Symptom: a file of 150,000 cases, the 120,000th of which failed, was a success of 100,000 tests.
+    /// Cause: what came behind the most that is taken was not read, and nothing was said.
+    /// Cure: a file with more than that is an error.
+    #[test]
+    fn a_file_of_more_cases_than_are_taken_is_an_error() {
+        let file = |cases: usize| format!("<testsuite>{}</testsuite>", "<testcase name='a'/>".repeat(cases));
+        assert_eq!(read(&file(MAX_RESULTS)).expect("they are taken").len(), MAX_RESULTS);
+        let wrong = read(&file(MAX_RESULTS + 1)).expect_err("that is too many");
+        assert_eq!(wrong, "it has more than 100000 results");
     }
 }

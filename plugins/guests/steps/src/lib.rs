@@ -4,7 +4,7 @@
 //!   arguments), `remote` (the command) and `warnings`; `set_property_from_command`
 //! - test results: `junit` (on `junit_xml` and `xml`), `pytest`, `cargo_test` (on `libtest`), all on `tally`
 //! - source: `git`
-//! - files on the worker: `file_exists`, `make_directory`, `remove_directory`, `copy_directory`
+//! - files on the worker: `file_exists`, `make_directory`, `remove_directory`, `copy_directory`; `paths` for all steps
 //! - files to the master and from it: `uploads`, `downloads`, on `transfer`
 //! - other builds: `trigger`
 //! - on the master alone: `set_property`, `assert`, `log_renderable`
@@ -25,6 +25,7 @@ mod libtest;
 mod log_renderable;
 mod make_directory;
 mod master_shell_command;
+mod paths;
 mod pytest;
 mod remote;
 mod remove_directory;

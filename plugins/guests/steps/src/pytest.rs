@@ -1,13 +1,13 @@
 //! `pytest`: runs pytest, and reads what it writes for JUnit.
 
 use serde::Deserialize;
-use windlass_sdk::step::{self, StepResult};
+use windlass_sdk::step::StepResult;
 use windlass_sdk::{BuildStep, Failure, Hook, Outcome};
 
 use crate::judge::worst;
 use crate::junit;
-use crate::remote::{Ending, Line};
-use crate::shell::{self, command_property, shell_schema};
+use crate::remote::{Ending, Line, ended, remove};
+use crate::shell::{self, args_property, command_property, needs_a_list, shell_schema};
 use crate::tally::Tally;
 
 /// What pytest ends with when it found no tests.
@@ -23,9 +23,9 @@ impl Hook for Pytest {
     const NAME: &'static str = "pytest";
     const SUMMARY: &'static str = "runs pytest and reads its results; a test that failed is a failure";
     const ARGS_SCHEMA: Option<&'static str> = Some(shell_schema!(
-        "",
+        needs_a_list!(),
         command_property!(r#""default": ["python3", "-m", "pytest"], "#),
-        r#""args": {"x-no-secrets": "every process can read a command line; put it into `env`", "type": "array", "items": {"type": ["string", "number", "boolean"]}, "default": [], "description": "What follows on the command line; `command` must be a list then."}"#,
+        args_property!(),
         r#""junit_file": {"x-no-secrets": "it is a path", "type": "string", "minLength": 1, "default": ".windlass-pytest.xml", "description": "Where the results go, relative to `workdir`; removed before and after."}"#,
         r#""allow_empty": {"type": "boolean", "default": false, "description": "No tests are a success."}"#,
     ));
@@ -54,7 +54,9 @@ impl BuildStep for Pytest {
     fn run(args: Args) -> Result<StepResult, Failure> {
         let path = args.shell.below(&args.junit_file);
         // What an earlier build left is not what this one tested.
-        remove(&path)?;
+        if let Err((outcome, why)) = remove(&path)? {
+            return Ok(ended(&format!("removal of {path}"), outcome, &why));
+        }
         let command = args.line();
         let title = command.title();
         let shell = args.shell.shell(command)?;
@@ -65,13 +67,13 @@ impl BuildStep for Pytest {
             Ending::Other(..) => return Ok(args.shell.judge(&title, ending)),
         };
         if code == NOTHING_FOUND && args.allow_empty {
-            remove(&path)?;
+            tidy(&path)?;
             return Ok(StepResult::new(Outcome::Success, "no tests"));
         }
         let mut tally = Tally::default();
         let read = junit::read(&path, &mut tally)?;
         tally.finish()?;
-        remove(&path)?;
+        tidy(&path)?;
         let ran = args.shell.judge(&title, Ending::Code(code));
         Ok(match read {
             // It did not come to writing them.
@@ -93,8 +95,9 @@ fn both(tests: &StepResult, ran: &StepResult, code: i32) -> StepResult {
     }
 }
 
-fn remove(path: &str) -> Result<(), Failure> {
-    step::run_command("rmdir", &serde_json::json!({ "paths": path })).map(drop)
+/// If it stays, the next build will say so.
+fn tidy(path: &str) -> Result<(), Failure> {
+    remove(path).map(drop)
 }
 
 impl Args {

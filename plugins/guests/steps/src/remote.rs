@@ -135,6 +135,9 @@ fn is_true(value: &bool) -> bool {
     *value
 }
 
+/// How a step ends that cannot go on, and why.
+pub type Stop = (Outcome, String);
+
 /// How a program on the worker ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -247,16 +250,28 @@ pub fn ended(title: &str, outcome: Outcome, why: &str) -> StepResult {
     StepResult::new(outcome, format!("{title}: {why}"))
 }
 
-/// A step that runs one command other than `shell`: a success if that answers `rc` 0.
-pub fn simple(title: &str, command: &str, args: &impl Serialize) -> Result<StepResult, Failure> {
-    let answer = step::run_command(command, args);
+/// Runs a command other than `shell`, which went well if it answers `rc` 0.
+pub fn command(name: &str, args: &impl Serialize) -> Result<Result<(), Stop>, Failure> {
+    let answer = step::run_command(name, args);
     let message = answer.as_ref().ok().and_then(|answer| answer.get("message")?.as_text()).map(str::to_owned);
     Ok(match ending(answer)? {
-        Ending::Code(0) => StepResult::new(Outcome::Success, title),
-        Ending::Code(code) => {
-            ended(title, Outcome::Failure, &message.unwrap_or_else(|| format!("rc {code}")))
-        }
-        Ending::Other(outcome, why) => ended(title, outcome, &why),
+        Ending::Code(0) => Ok(()),
+        Ending::Code(code) => Err((Outcome::Failure, message.unwrap_or_else(|| format!("rc {code}")))),
+        Ending::Other(outcome, why) => Err((outcome, why)),
+    })
+}
+
+/// Removes what stands at a path below the builder's directory, if anything does. What stays would pass for something
+/// that this build made, so that nobody may go on after it.
+pub fn remove(path: &str) -> Result<Result<(), Stop>, Failure> {
+    command("rmdir", &serde_json::json!({ "paths": path }))
+}
+
+/// A step that runs one command other than `shell`.
+pub fn simple(title: &str, name: &str, args: &impl Serialize) -> Result<StepResult, Failure> {
+    Ok(match command(name, args)? {
+        Ok(()) => StepResult::new(Outcome::Success, title),
+        Err((outcome, why)) => ended(title, outcome, &why),
     })
 }
 

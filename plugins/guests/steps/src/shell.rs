@@ -6,12 +6,13 @@ use serde::Deserialize;
 use windlass_sdk::step::{self, StepResult};
 use windlass_sdk::{Failure, Origin, Outcome, bad_argument};
 
+use crate::paths;
 use crate::remote::{Ending, Env, Line, Shell, ended};
 
 /// The schema of a step that runs a program: what stands beside `properties`, its own properties, and those that all
 /// of them have.
 macro_rules! shell_schema {
-    ($beside:literal, $($own:expr),* $(,)?) => {
+    ($beside:expr, $($own:expr),* $(,)?) => {
         concat!(
             "{\n  \"type\": \"object\",\n  \"additionalProperties\": false,\n  ", $beside, "\"properties\": {\n",
             $("    ", $own, ",\n",)*
@@ -31,7 +32,21 @@ macro_rules! command_property {
     };
 }
 
-pub(crate) use {command_property, shell_schema};
+/// The property `args` of those that add to their command.
+macro_rules! args_property {
+    () => {
+        r#""args": {"x-no-secrets": "every process can read a command line; put it into `env`", "type": "array", "items": {"type": ["string", "number", "boolean"]}, "default": [], "description": "What follows on the command line; `command` must be a list then."}"#
+    };
+}
+
+/// What stands beside the properties of those that have `args`: a text is for a shell, which would not see them.
+macro_rules! needs_a_list {
+    () => {
+        r#""dependentSchemas": {"args": {"properties": {"command": {"type": "array"}}}}, "#
+    };
+}
+
+pub(crate) use {args_property, command_property, needs_a_list, shell_schema};
 
 /// As `shell.properties` says.
 #[derive(Clone, Deserialize)]
@@ -152,15 +167,7 @@ impl Args {
 
     /// A path below the directory where the program runs.
     pub fn below(&self, path: &str) -> String {
-        below(&self.workdir, path)
-    }
-}
-
-/// A path below a directory, both relative to the builder's.
-pub fn below(directory: &str, path: &str) -> String {
-    match directory.trim_end_matches('/') {
-        "" | "." => path.to_owned(),
-        directory => format!("{directory}/{path}"),
+        paths::below(&self.workdir, path)
     }
 }
 
@@ -189,12 +196,5 @@ mod tests {
         let refused = |line| args("{}").shell(line).err().expect("it is refused").code;
         assert_eq!(refused(Line::Argv(vec![])), "bad-argument");
         assert_eq!(refused(Line::argv([""])), "bad-argument");
-    }
-
-    #[test]
-    fn paths_are_joined_without_the_places_that_mean_here() {
-        assert_eq!(below("build", "a.xml"), "build/a.xml");
-        assert_eq!(below("", "a.xml"), "a.xml");
-        assert_eq!(below("./", "a.xml"), "a.xml");
     }
 }

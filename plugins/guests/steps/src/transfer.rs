@@ -1,24 +1,9 @@
-//! What the steps that move files have in common: paths below a working directory, and what the end of a
-//! command means.
+//! What the steps that move files have in common: what the end of a command means.
 
 use serde::Serialize;
 use serde_json::json;
 use windlass_sdk::step::{self, StepResult};
 use windlass_sdk::{Completion, Failure, Outcome, Value, transfer};
-
-/// A path below a working directory, itself below the builder's.
-pub fn below(workdir: &str, path: &str) -> String {
-    match workdir {
-        "" | "." => path.to_owned(),
-        workdir => format!("{}/{path}", workdir.trim_end_matches('/')),
-    }
-}
-
-/// The last part of a path.
-pub fn base_name(path: &str) -> &str {
-    let path = path.trim_end_matches('/');
-    path.rsplit('/').next().unwrap_or(path)
-}
 
 /// How one file went.
 pub enum Went {
@@ -111,15 +96,6 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_lie_below_the_working_directory() {
-        assert_eq!(below("build", "a/b"), "build/a/b");
-        assert_eq!(below("build/", "a"), "build/a");
-        assert_eq!(below(".", "a"), "a");
-        assert_eq!(base_name("a/b/"), "b");
-        assert_eq!(base_name("b"), "b");
-    }
 
     #[test]
     fn a_missing_file_fails_and_a_lost_worker_is_a_retry() {

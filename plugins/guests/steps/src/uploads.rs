@@ -1,11 +1,15 @@
 //! `file-upload`, `directory-upload` and `multiple-file-upload`: from the worker into artifacts of the build.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use serde_json::json;
 use windlass_sdk::step::{self, StepResult};
 use windlass_sdk::{BuildStep, Completion, Failure, Hook, Outcome, Value};
 
-use crate::transfer::{Upload, Went, base_name, below, ended, size};
+use crate::paths::{self, OneOrSeveral, base_name, below};
+use crate::remote::Stop;
+use crate::transfer::{Upload, Went, ended, size};
 
 /// A transfer that fails ends the build, as Buildbot has it.
 const HALTS: &[(&str, bool)] = &[("halt-on-failure", true), ("flunk-on-failure", true)];
@@ -116,13 +120,6 @@ pub struct Several {
     how: How,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrSeveral {
-    One(String),
-    Several(Vec<String>),
-}
-
 impl Hook for MultipleFileUpload {
     const NAME: &'static str = "multiple-file-upload";
     const SUMMARY: &'static str =
@@ -138,33 +135,28 @@ impl BuildStep for MultipleFileUpload {
     }
 }
 
-/// Files are told from directories, and patterns become paths, by commands whose ends are these.
-enum Found {
-    Paths(Vec<String>),
-    Ended(StepResult),
-}
-
 impl Several {
     fn run(&self) -> Result<StepResult, Failure> {
         let sources = match self.sources()? {
-            Found::Paths(sources) => sources,
-            Found::Ended(result) => return Ok(result),
+            Ok(sources) => sources,
+            Err((outcome, why)) => return Ok(StepResult::new(outcome, why)),
         };
         if sources.is_empty() {
             return Ok(StepResult::new(Outcome::Skipped, "nothing to upload"));
         }
+        if let Some((one, other)) = same_name(&sources) {
+            let why = format!("{one} and {other} would be one artifact, `{}`", self.name(one));
+            return Ok(StepResult::new(Outcome::Failure, why));
+        }
         let mut bytes = 0;
         for source in &sources {
-            let name = match self.master_dest.trim_end_matches('/') {
-                "" => base_name(source).to_owned(),
-                folder => format!("{folder}/{}", base_name(source)),
-            };
+            // Files are told from directories.
             let stat = step::run_command("stat", &json!({ "path": below(&self.how.workdir, source) }))?;
             let command = match kind(&stat) {
                 Some("directory") => "upload-directory",
                 _ => "upload-file",
             };
-            match self.how.upload(command, source, &name)? {
+            match self.how.upload(command, source, &self.name(source))? {
                 Went::Well(more) => bytes += more,
                 went @ Went::Otherwise(..) => return Ok(ended(went, &format!("uploading {source}"))),
             }
@@ -174,43 +166,37 @@ impl Several {
         Ok(StepResult::new(Outcome::Success, format!("{} {noun}: {}", sources.len(), size(bytes))))
     }
 
-    fn sources(&self) -> Result<Found, Failure> {
-        let named = match &self.worker_srcs {
-            OneOrSeveral::One(source) => std::slice::from_ref(source),
-            OneOrSeveral::Several(sources) => sources,
-        };
-        if !self.glob {
-            return Ok(Found::Paths(named.to_vec()));
+    /// The artifact that a source becomes.
+    fn name(&self, source: &str) -> String {
+        match self.master_dest.trim_end_matches('/') {
+            "" => base_name(source).to_owned(),
+            folder => format!("{folder}/{}", base_name(source)),
         }
-        let mut paths = Vec::new();
-        for pattern in named {
-            let found = step::run_command("glob", &json!({ "path": below(&self.how.workdir, pattern) }))?;
-            if found.rc != Some(0) {
-                let why = format!("`{pattern}` cannot be looked for; see the log");
-                return Ok(Found::Ended(StepResult::new(Outcome::Failure, why)));
-            }
-            let prefix = below(&self.how.workdir, "");
-            let relative = |path: &String| path.strip_prefix(&prefix).unwrap_or(path).to_owned();
-            for path in files(&found).iter().map(relative) {
-                if !paths.contains(&path) {
-                    paths.push(path);
-                }
-            }
-        }
-        Ok(Found::Paths(paths))
     }
+
+    /// Relative to the working directory.
+    fn sources(&self) -> Result<Result<Vec<String>, Stop>, Failure> {
+        let named = self.worker_srcs.all();
+        if !self.glob {
+            return Ok(Ok(named.to_vec()));
+        }
+        let found = paths::glob(named.iter().map(|pattern| below(&self.how.workdir, pattern)))?;
+        let prefix = below(&self.how.workdir, "");
+        let relative = |path: String| path.strip_prefix(&prefix).map(str::to_owned).unwrap_or(path);
+        Ok(found.map(|paths| paths.into_iter().map(relative).collect()))
+    }
+}
+
+/// Two sources of one name, the second of which would take the place of the first.
+fn same_name(sources: &[String]) -> Option<(&str, &str)> {
+    let mut named = HashMap::new();
+    sources
+        .iter()
+        .find_map(|source| Some((named.insert(base_name(source), source.as_str())?, source.as_str())))
 }
 
 fn kind(stat: &Completion) -> Option<&str> {
     stat.get("kind").and_then(Value::as_text)
-}
-
-/// The paths in an answer of `glob`.
-fn files(found: &Completion) -> Vec<String> {
-    match found.get("files") {
-        Some(Value::Json(json)) => serde_json::from_str(json).unwrap_or_default(),
-        _ => Vec::new(),
-    }
 }
 
 #[cfg(test)]
@@ -225,13 +211,23 @@ mod tests {
         assert_eq!((one.how.max_size, one.how.workdir.as_str()), (Some(5), "build"));
         let several: Several = serde_json::from_str(r#"{"worker_srcs":["a","b"],"glob":true,"workdir":"."}"#)
             .expect("the arguments fit");
-        assert!(several.glob && matches!(several.worker_srcs, OneOrSeveral::Several(s) if s.len() == 2));
+        assert!(several.glob && several.worker_srcs.all().len() == 2);
     }
 
+    /// Symptom: of `a/report.xml` and `b/report.xml` only the second one was kept, and both were counted.
+    /// Cause: each was uploaded as the artifact `report.xml`.
+    /// Cure: equal names are found before the first upload.
     #[test]
-    fn paths_of_a_glob_are_read() {
-        let found = Completion::rc(0).with("files", Value::Json(r#"["build/a","build/b"]"#.into()));
-        assert_eq!(files(&found), ["build/a", "build/b"]);
-        assert_eq!(files(&Completion::rc(0)), [""; 0]);
+    fn sources_of_one_name_are_found() {
+        let same = |sources: &[&str]| {
+            let sources: Vec<String> = sources.iter().map(|&source| source.to_owned()).collect();
+            same_name(&sources).map(|(one, other)| format!("{one} {other}"))
+        };
+        assert_eq!(same(&["a/report.xml", "b/report.html", "c"]), None);
+        assert_eq!(
+            same(&["a/report.xml", "c", "b/report.xml"]).as_deref(),
+            Some("a/report.xml b/report.xml")
+        );
+        assert_eq!(same(&["a/out", "b/out/"]).as_deref(), Some("a/out b/out/"));
     }
 }
