@@ -173,3 +173,101 @@ fn submodules_tags_and_settings_come_along_where_they_are_wanted() {
     let listed = site.build("b");
     assert_eq!(listed["outcome"], "success");
 }
+
+/// Objects in the packs of the checkout on `w1`, each copy counted.
+fn packed(site: &Site) -> usize {
+    let checkout = site.path("w1/builds/b/build");
+    let git =
+        std::process::Command::new("git").arg("-C").arg(checkout).args(["count-objects", "-v"]).output();
+    let said = String::from_utf8(git.unwrap().stdout).unwrap();
+    said.lines().find_map(|line| line.strip_prefix("in-pack: ")).unwrap().parse().unwrap()
+}
+
+/// Symptom: a build for each commit cost the whole history each time, on the network and on the disk, for ever.
+/// Cause: nothing but FETCH_HEAD held what was fetched, and git offers what refs lead to; and what packs it ran
+/// behind the back of a fetch, with which it was ended.
+/// Cure: a ref for each branch keeps what was fetched.
+#[test]
+fn a_new_commit_costs_its_own_objects_alone() {
+    let repository = Repository::new();
+    for n in 0..20 {
+        repository.commit("a", &format!("{n}\n"), "one more");
+    }
+    let site = site(&repository, ", config = { \"fetch.unpackLimit\" = \"1\" }", "cat a");
+    assert_eq!(site.build("b")["outcome"], "success");
+    let before = packed(&site);
+    assert_eq!(before, 60, "a commit, a tree and a blob of each");
+    repository.commit("a", "new\n", "new");
+    // Another branch, which names its own.
+    repository.git(&["branch", "topic/one"]);
+    let build = site.build("b");
+    assert!(shown(&site, &build).contains("new\n"), "{build}");
+    assert!(packed(&site) < before + 10, "{}", packed(&site));
+    let forced =
+        site.ok(&["force", "b", "--json", "--branch", "topic/one", "--repository", repository.url()]);
+    assert_eq!(site.outcome(forced["buildset"].as_u64().unwrap()), "success");
+    assert!(packed(&site) < before + 10, "{}", packed(&site));
+}
+
+/// Symptom: `git describe` found no tag on some workers, long after `shallow` was taken out of the configuration.
+/// Cause: a fetch without a depth leaves a shallow checkout as it is.
+/// Cure: it is asked for the rest, even where the revision is there already.
+#[test]
+fn a_checkout_that_was_shallow_gets_its_history_when_it_is_wanted() {
+    let repository = Repository::new();
+    let revision = (0..5).map(|n| repository.commit("a", &format!("{n}\n"), "one more")).last().unwrap();
+    // A path is copied as it is, whatever depth is asked for.
+    let url = format!("file://{}", repository.url());
+    let config =
+        |args| config(&repository, args, "git rev-list --count HEAD").replace(repository.url(), &url);
+    let mut site = Site::new(&["w1"], "");
+    site.configure(&config(", shallow = 2"));
+    let site = site.start();
+    let forced = |site: &Site| {
+        let forced = site.ok(&["force", "b", "--json", "--repository", &url, "--revision", &revision]);
+        assert_eq!(site.outcome(forced["buildset"].as_u64().unwrap()), "success", "{}", site.newest("b"));
+        shown(site, &site.newest("b"))
+    };
+    let said = forced(&site);
+    assert!(said.lines().any(|line| line == "2"), "{said}");
+    let mut site = site;
+    site.configure(&config(""));
+    site.ok(&["reconfig", "--json"]);
+    for _ in 0..2 {
+        let said = forced(&site);
+        assert!(said.lines().any(|line| line == "5"), "{said}");
+    }
+}
+
+/// Symptom: a build with `clobber` succeeded on top of files of an earlier one. Cause: what `rmdir` answered was
+/// thrown away. Cure: the step fails, and says why.
+#[test]
+fn what_cannot_be_removed_fails_the_checkout() {
+    let repository = Repository::new();
+    repository.commit("a", "1\n", "first");
+    let args = format!(", mode = \"full\", method = \"clobber\", workdir = \"{}\"", "x".repeat(300));
+    let site = site(&repository, &args, "true");
+    let build = site.build("b");
+    assert_eq!(build["outcome"], "failure", "{build}");
+    let summary = build["steps"][0]["summary"].as_str().unwrap();
+    assert!(summary.starts_with("removal of xxx") && summary.contains("too long"), "{summary}");
+}
+
+#[test]
+fn a_submodule_that_cannot_be_fetched_is_tried_again() {
+    let (inner, outer) = (Repository::new(), Repository::new());
+    inner.commit("inside", "inner\n", "first");
+    outer.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.url(), "sub"]);
+    outer.git(&["commit", "--quiet", "--message", "with a submodule"]);
+    let away = format!("{}-away", inner.url());
+    std::fs::rename(inner.url(), &away).unwrap();
+    let site = site(&outer, ", submodules = true, retry = { delay = 0.1, count = 600 }", "cat sub/inside");
+    let buildset = site.submit("b");
+    let id = site.running("b").to_string();
+    eventually("it says that it tries again", || {
+        let build = site.ok(&["build", &id, "--json"]);
+        build["steps"][0]["summary"].as_str()?.starts_with("git submodule update: ").then_some(())
+    });
+    std::fs::rename(&away, inner.url()).unwrap();
+    assert_eq!(site.outcome(buildset), "success");
+}

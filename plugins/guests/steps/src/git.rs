@@ -123,12 +123,25 @@ struct Retry {
 impl Args {
     /// What is done with what the last build left; none: nothing.
     fn method(&self) -> Result<Option<Method>, Failure> {
-        match (self.mode, self.method) {
-            (Mode::Incremental, None) => Ok(None),
-            (Mode::Incremental, Some(_)) => Err(bad_argument("`method` is for `mode = \"full\"` only")),
-            (Mode::Full, method) => Ok(Some(method.unwrap_or(Method::Fresh))),
+        let method = match (self.mode, self.method) {
+            (Mode::Incremental, None) => return Ok(None),
+            (Mode::Incremental, Some(_)) => {
+                return Err(bad_argument("`method` is for `mode = \"full\"` only"));
+            }
+            (Mode::Full, method) => method.unwrap_or(Method::Fresh),
+        };
+        match method {
+            Method::Clobber | Method::Copy if is_whole(&self.workdir) => Err(bad_argument(
+                "`clobber` and `copy` remove `workdir`, which must be a directory below the builder's",
+            )),
+            method => Ok(Some(method)),
         }
     }
+}
+
+/// Whether a path means the builder's whole directory, which nobody may remove.
+fn is_whole(path: &str) -> bool {
+    path.split('/').all(|part| matches!(part, "" | "."))
 }
 
 impl BuildStep for Git {
@@ -179,6 +192,9 @@ mod tests {
         assert_eq!(method(r#"{"mode":"full"}"#), Ok(Some(Method::Fresh)));
         assert_eq!(method(r#"{"mode":"full","method":"copy"}"#), Ok(Some(Method::Copy)));
         assert_eq!(method(r#"{"method":"copy"}"#).expect_err("no such thing").code, "bad-argument");
+        assert_eq!(method(r#"{"mode":"full","workdir":"."}"#), Ok(Some(Method::Fresh)));
+        let whole = method(r#"{"mode":"full","method":"clobber","workdir":"./"}"#);
+        assert_eq!(whole.expect_err("nobody removes that").code, "bad-argument");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use windlass_sdk::step;
 use windlass_sdk::{Failure, Outcome};
 
 use super::source::Source;
-use super::{Args, Method};
-use crate::remote::{Ending, Line, Shell, milliseconds};
+use super::{Args, Method, is_whole};
+use crate::remote::{self, Ending, Line, Shell, milliseconds};
 
 /// Where the checkout stands that is copied, in the builder's directory.
 const COPIED: &str = "source";
@@ -16,6 +16,12 @@ pub(super) enum Stop {
     Ended(String, Outcome, String),
     /// The step cannot say.
     Failed(Failure),
+}
+
+impl Stop {
+    pub(super) fn of(what: impl Into<String>, (outcome, why): remote::Stop) -> Stop {
+        Stop::Ended(what.into(), outcome, why)
+    }
 }
 
 impl From<Failure> for Stop {
@@ -38,7 +44,7 @@ impl Checkout {
             remove(self.dir())?;
         }
         let revision = match self.check_out() {
-            Err(Broken::Here(_)) => {
+            Err(Broken::Here(_)) if !is_whole(self.dir()) => {
                 remove(self.dir())?;
                 self.check_out().map_err(Broken::stop)?
             }
@@ -48,11 +54,7 @@ impl Checkout {
         if self.method == Some(Method::Copy) {
             remove(&self.args.workdir)?;
             let copy = serde_json::json!({ "from_path": COPIED, "to_path": self.args.workdir });
-            let rc = step::run_command("cpdir", &copy)?.rc;
-            if rc != Some(0) {
-                let why = format!("cpdir answered {}", rc.map_or("nothing".to_owned(), |rc| rc.to_string()));
-                return Err(Stop::Ended("copy of the checkout".to_owned(), Outcome::Failure, why));
-            }
+            remote::command("cpdir", &copy)?.map_err(|stop| Stop::of("copy of the checkout", stop))?;
         }
         Ok(revision)
     }
@@ -66,7 +68,9 @@ impl Checkout {
         self.here(&["init", "--quiet"])?;
         let revision = match &self.source.revision {
             // The short form of an id may name another commit once more of them are known.
-            Some(revision) if is_object_id(revision) && self.has(revision)? => revision.clone(),
+            Some(revision) if is_object_id(revision) && self.has(revision)? && !self.lacks_history()? => {
+                revision.clone()
+            }
             Some(revision) => self.fetch_revision(revision)?,
             None => {
                 self.fetch(self.source.branch.as_deref().unwrap_or("HEAD"), self.args.shallow.depth())?;
@@ -117,33 +121,61 @@ impl Checkout {
 
     /// Fetches, and again as often as the arguments say.
     fn fetch(&self, what: &str, depth: Option<u32>) -> Result<(), Broken> {
+        self.again(|| self.fetch_once(what, depth))
+    }
+
+    /// Does what needs another machine, and again as often as the arguments say.
+    fn again(&self, once: impl Fn() -> Result<(), Broken>) -> Result<(), Broken> {
         let mut left = self.args.retry.map_or(0, |retry| retry.count);
         loop {
-            match self.fetch_once(what, depth) {
+            match once() {
                 Err(Broken::There(Stop::Ended(title, Outcome::Failure, why))) if left > 0 => {
                     let delay = self.args.retry.map_or(0.0, |retry| retry.delay);
                     step::summary(&format!("{title}: {why}; again in {delay} s, {left} more"));
                     step::sleep(milliseconds(delay))?;
                     left -= 1;
                 }
-                fetched => return fetched,
+                done => return done,
             }
         }
     }
 
     fn fetch_once(&self, what: &str, depth: Option<u32>) -> Result<(), Broken> {
-        let depth = depth.map(|depth| format!("--depth={depth}"));
+        let history = match depth {
+            Some(depth) => Some(format!("--depth={depth}")),
+            None => self.lacks_history()?.then(|| "--unshallow".to_owned()),
+        };
         let tags = if self.args.tags { "--tags" } else { "--no-tags" };
         let mut words = vec!["fetch", "--quiet", "--force", tags];
-        words.extend(depth.as_deref());
+        words.extend(history.as_deref());
         if self.source.is_local() {
             // A repository of another user on this machine: whoever configured its address trusts it. Git hands
             // no configuration on to the program that reads it, so that program is told itself.
             words.extend(["--upload-pack", "git -c 'safe.directory=*' upload-pack"]);
         }
-        words.extend(["--", &self.source.repository, what]);
+        let kept = format!("{what}:{}", kept_as(self.source.branch.as_deref().unwrap_or("HEAD")));
+        words.extend(["--", &self.source.repository, &kept]);
         let title = format!("git fetch of {what} from {}", self.source.repository);
         self.there(&words, title)
+    }
+
+    /// Whether an earlier `shallow` left a checkout that begins in the middle, although all is wanted by now.
+    fn lacks_history(&self) -> Result<bool, Broken> {
+        if self.args.shallow.depth().is_some() {
+            return Ok(false);
+        }
+        let (ending, text) = self.git(&["rev-parse", "--is-shallow-repository"]).read(1 << 16)?;
+        match ending {
+            Ending::Code(0) => Ok(text.trim() == "true"),
+            Ending::Code(code) => Err(Broken::Here(Stop::Ended(
+                "git rev-parse".into(),
+                Outcome::Failure,
+                format!("exit code {code}"),
+            ))),
+            Ending::Other(outcome, why) => {
+                Err(Broken::There(Stop::Ended("git rev-parse".into(), outcome, why)))
+            }
+        }
     }
 
     /// Whether the commit is here. A branch or tag of that name does not count: it may have moved.
@@ -169,7 +201,7 @@ impl Checkout {
             words.extend(["-c", "protocol.file.allow=always"]);
         }
         words.extend(["submodule", "--quiet", "update", "--init", "--recursive", "--force"]);
-        self.there(&words, "git submodule update".to_owned())
+        self.again(|| self.there(&words, "git submodule update".to_owned()))
     }
 
     /// Puts the contents of large files in the place of their pointers.
@@ -177,7 +209,7 @@ impl Checkout {
         self.there(&["lfs", "version"], "git lfs, which this worker may lack".to_owned())?;
         self.here(&["lfs", "install", "--local", "--skip-smudge"])?;
         self.here(&["config", "remote.origin.url", &self.source.repository])?;
-        self.there(&["lfs", "fetch", "origin", "HEAD"], "git lfs fetch".to_owned())?;
+        self.again(|| self.there(&["lfs", "fetch", "origin", "HEAD"], "git lfs fetch".to_owned()))?;
         self.there(&["lfs", "checkout"], "git lfs checkout".to_owned())
     }
 
@@ -221,7 +253,10 @@ impl Checkout {
     }
 
     pub(super) fn git(&self, words: &[&str]) -> Shell {
-        let mut argv = vec!["git".to_owned()];
+        // What git packs and prunes after a fetch is part of that fetch: behind its back, it would be ended with it.
+        let mut argv = ["git", "-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false"]
+            .map(str::to_owned)
+            .to_vec();
         for (name, value) in &self.args.config {
             argv.extend(["-c".to_owned(), format!("{name}={value}")]);
         }
@@ -264,9 +299,15 @@ impl From<Failure> for Broken {
     }
 }
 
-/// Removes a tree below the builder's directory.
-fn remove(path: &str) -> Result<(), Failure> {
-    step::run_command("rmdir", &serde_json::json!({ "paths": [path] })).map(drop)
+/// Removes a checkout.
+fn remove(path: &str) -> Result<(), Stop> {
+    remote::remove(path)?.map_err(|stop| Stop::of(format!("removal of {path}"), stop))
+}
+
+/// The ref that keeps what was fetched of a branch. A fetch asks for what no ref leads to: with none at all, each one
+/// would bring all of the history again. A branch `a` does not keep `a/b` from having one, too.
+fn kept_as(branch: &str) -> String {
+    format!("refs/windlass/{}", branch.replace('%', "%25").replace('/', "%2F"))
 }
 
 fn is_object_id(text: &str) -> bool {
@@ -288,5 +329,12 @@ mod tests {
         assert!(!is_object_id("main"));
         assert!(!is_object_id("abc1234") && is_commit_id("abc1234"));
         assert!(!is_commit_id("v1.0") && !is_commit_id("main"));
+    }
+
+    #[test]
+    fn each_branch_is_kept_by_a_ref_that_stands_in_nobodys_way() {
+        assert_eq!(kept_as("main"), "refs/windlass/main");
+        assert_ne!(kept_as("a/b"), kept_as("a%2Fb"));
+        assert!(!kept_as("refs/pull/1/head")["refs/windlass/".len()..].contains('/'));
     }
 }

@@ -1,10 +1,11 @@
 //! The patch of a source stamp, applied on top of the checkout.
 
 use windlass_sdk::step::{self, PatchInfo};
-use windlass_sdk::{Failure, Outcome, transfer};
+use windlass_sdk::{Outcome, transfer};
 
 use super::checkout::{Broken, Checkout, Stop};
-use crate::remote::Ending;
+use crate::remote::{self, Ending};
+use crate::transfer::{Went, run};
 
 /// Where it stands on the worker while it is applied, in the builder's directory.
 const FILE: &str = ".windlass-patch";
@@ -26,7 +27,8 @@ impl Checkout {
         }
         words.push(&file);
         let applied = self.git(&words).run();
-        step::run_command("rmdir", &serde_json::json!({ "paths": [FILE] }))?;
+        // Whatever stays of it is replaced by the next one.
+        remote::remove(FILE)?.ok();
         let why = match applied? {
             Ending::Code(0) => return Ok(()),
             Ending::Code(code) => (Outcome::Failure, format!("it does not apply, exit code {code}")),
@@ -36,7 +38,7 @@ impl Checkout {
     }
 
     /// Brings it to the worker.
-    fn bring(&self, info: &PatchInfo) -> Result<(), Failure> {
+    fn bring(&self, info: &PatchInfo) -> Result<(), Broken> {
         let mut offset = 0;
         let token = loop {
             let part = step::read_patch(&self.args.codebase, offset, PART)?;
@@ -46,7 +48,11 @@ impl Checkout {
                 break token;
             }
         };
-        step::run_command("download-file", &serde_json::json!({ "token": token, "path": FILE }))?;
-        Ok(())
+        match run("download-file", &serde_json::json!({ "token": token, "path": FILE }))? {
+            Went::Well(_) => Ok(()),
+            Went::Otherwise(outcome, why) => {
+                Err(Broken::There(Stop::of("download of the patch", (outcome, why))))
+            }
+        }
     }
 }
