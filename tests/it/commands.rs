@@ -17,7 +17,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use windlass_tests::fixtures::component;
-use windlass_tests::site::{Site, eventually};
+use windlass_tests::site::{Site, until_ended};
 
 use row::{Given, Left, Row, Then};
 
@@ -205,10 +205,7 @@ fn is_left(top: &Path, left: Left) -> Result<(), String> {
         Left::Ended(path) => {
             let pid =
                 std::fs::read_to_string(top.join(path)).map_err(|error| format!("`{path}`: {error}"))?;
-            eventually(&format!("the process of `{path}` has ended"), || {
-                let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-                stat.map_or(Some(()), |stat| stat.contains(") Z").then_some(()))
-            });
+            until_ended(pid.trim().parse().map_err(|error| format!("`{path}`: {error}"))?);
             Ok(())
         }
     }

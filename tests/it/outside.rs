@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc;
 
 use serde_json::Value;
-use windlass_tests::site::Site;
+use windlass_tests::site::{Site, eventually, until_ended};
 
-/// A server that answers each request with its headers, and tells them here; `/missing` is not there.
+/// A server that answers each request with its headers, and tells them here; `/missing` is not there, and `/large`
+/// is more than a property takes.
 fn server() -> (u16, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -21,9 +22,10 @@ fn server() -> (u16, mpsc::Receiver<String>) {
                 lines.by_ref().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
             let head = head.join("\n");
             let status = if head.contains(" /missing ") { "404 Not Found" } else { "200 OK" };
+            let body = if head.contains(" /large ") { "x".repeat(70_000) } else { head.clone() };
             let answer = format!(
-                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{head}",
-                head.len()
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
             );
             stream.write_all(answer.as_bytes()).unwrap();
             // Nobody listens any more once the test is over.
@@ -65,7 +67,8 @@ fn a_request_goes_to_a_granted_host_with_a_secret_that_no_step_sees() {
            headers = { authorization = \"Bearer %(secret:token)s\" }";
     let site = site(
         &(step("ok", "http-request", &authorized)
-            + &step("missing", "http-request", &url("/missing"))
+            + &step("missing", "http-request", &(url("/missing") + ", property = \"said\""))
+            + &step("large", "http-request", &(url("/large") + ", property = \"said\""))
             + &step("elsewhere", "http-request", "url = \"http://localhost:1/\"")),
         "[grants.\"windlass:http-request\"]\nfetch = [\"127.0.0.1\"]\nsecret = [\"token\"]\n",
     );
@@ -82,6 +85,17 @@ fn a_request_goes_to_a_granted_host_with_a_secret_that_no_step_sees() {
     let missing = site.build("missing");
     assert_eq!(missing["outcome"], "failure");
     assert!(missing["steps"][0]["summary"].as_str().unwrap().ends_with("status 404"), "{missing}");
+    let is_set = |build: &Value| {
+        build["properties"].as_array().unwrap().iter().any(|property| property["name"] == "said")
+    };
+    assert!(is_set(&build) && !is_set(&missing), "what an error says is nobody's property");
+
+    // Symptom: a request that had done its work was an exception. Cause: its body fitted no property, which was found
+    // before the status was judged. Cure: that is a failure, and says so.
+    let large = site.build("large");
+    assert_eq!(large["outcome"], "failure");
+    let summary = large["steps"][0]["summary"].as_str().unwrap();
+    assert!(summary.contains("status 200; its body of 70000 bytes is kept by no property"), "{summary}");
 
     let denied = site.build("elsewhere");
     assert_eq!(denied["outcome"], "exception");
@@ -94,8 +108,12 @@ fn a_program_runs_on_the_master_if_it_is_granted_and_ends_with_its_step() {
     let args = |script: &str| format!("command = [\"sh\", \"-c\", {}]", Value::from(script));
     let site = site(
         &(step("fails", "master-shell-command", &args("echo out; echo err >&2; exit 3"))
-            + &step("sleeps", "master-shell-command", &args("sleep 600 & wait"))
-            + &step("late", "master-shell-command", &(args("sleep 600") + ", max_time = 0.2"))
+            + &step("sleeps", "master-shell-command", &args("sleep 600 & echo $!; wait"))
+            + &step(
+                "late",
+                "master-shell-command",
+                &(args("sleep 600 & echo $!; wait") + ", max_time = 0.2"),
+            )
             + &step("other", "master-shell-command", "command = [\"id\"]")),
         "[grants.\"windlass:master-shell-command\"]\nmaster-process = [\"sh\"]\n",
     );
@@ -107,12 +125,14 @@ fn a_program_runs_on_the_master_if_it_is_granted_and_ends_with_its_step() {
 
     let buildset = site.submit("sleeps");
     let id = site.running("sleeps").to_string();
-    windlass_tests::site::eventually("its step runs", || {
-        let build = site.ok(&["build", &id, "--json"]);
-        (build["steps"].as_array()?.len() == 1).then_some(())
-    });
+    let process = |id: &str| {
+        let output = site.windlass(&["logs", id]).stdout;
+        String::from_utf8_lossy(&output).lines().find_map(|line| line.parse::<u32>().ok())
+    };
+    let sleeps = eventually("its program runs", || process(&id));
     assert!(site.windlass(&["stop", &id]).status.success());
     assert_eq!(site.outcome(buildset), "cancelled");
+    until_ended(sleeps);
 
     let late = site.build("late");
     assert_eq!(late["outcome"], "failure");
@@ -120,6 +140,7 @@ fn a_program_runs_on_the_master_if_it_is_granted_and_ends_with_its_step() {
         late["steps"][0]["summary"].as_str().unwrap().ends_with("stopped at its limit: max-time"),
         "{late}"
     );
+    until_ended(process(&late["id"].to_string()).expect("it said which"));
 
     let denied = site.build("other");
     assert_eq!(denied["outcome"], "exception");

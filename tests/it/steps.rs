@@ -228,3 +228,39 @@ fn steps_work_where_their_builder_says_unless_they_say_otherwise() {
     assert!(log(&site, &build, "home", "stdio").contains("/b/src\n"));
     assert!(log(&site, &build, "own", "stdio").contains("/b/out\n"));
 }
+
+/// Symptom: a step succeeded without any output, or with half of its command line, or left a buildset behind.
+/// Cause: schemas took names that the master does not, and pairs of arguments that do not go together.
+/// Cure: they say so when the file is read.
+#[test]
+fn arguments_that_would_be_dropped_are_refused_when_the_file_is_read() {
+    let mut site = Site::new(&["w1"], "");
+    for (hook, args, said) in [
+        ("shell-sequence", "commands = [{ command = \"make\", logname = \"unit tests\" }]", "does not match"),
+        ("shell-command", "command = \"make\", logfiles = { \"my log\" = \"f\" }", "does not match"),
+        ("log-renderable", "content = 1, log = \".hidden\"", "does not match"),
+        ("pytest", "command = \"tox -e py --\", args = [\"-k\", \"smoke\"]", "is not of type \"array\""),
+        ("cargo-test", "command = \"cargo test\", args = [\"--workspace\"]", "is not of type \"array\""),
+        ("trigger", "schedulers = [\"docs\"]", "there is no triggerable scheduler `docs`"),
+    ] {
+        site.configure(&builder(&format!("[[builders.steps]]\nuse = \"{hook}\"\nargs = {{ {args} }}\n")));
+        let checked = site.windlass(&["check"]);
+        let stderr = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert!(!checked.status.success() && stderr.contains(said), "{hook}: {stderr}");
+    }
+    site.configure(&builder(
+        "[[builders.steps]]\nuse = \"pytest\"\nargs = { command = \"tox\", logfiles = { \"a-1_b+c.log\" = \"f\" } }\n",
+    ));
+    site.windlass(&["check"]).status.success().then_some(()).expect("what is right is taken");
+}
+
+#[test]
+fn suppressions_that_cannot_be_read_fail_before_anything_is_compiled() {
+    let steps =
+        "[[builders.steps]]\nuse = \"compile\"\nargs = { command = \"true\", suppression_file = \"none\" }\n";
+    let site = Site::new(&["w1"], &builder(steps)).start();
+    let build = site.build("b");
+    assert_eq!(ends(&build), [("compile", "failure", "true: the suppressions, build/none, cannot be read")]);
+    let logs = step(&build, "compile")["logs"].as_array().unwrap();
+    assert_eq!(logs.iter().map(|log| of(log, "name")).collect::<Vec<_>>(), ["suppressions"]);
+}

@@ -69,12 +69,15 @@ fn a_child_that_fails_fails_its_parent_if_that_waits_and_only_then() {
 }
 
 #[test]
-fn what_cannot_be_triggered_is_named() {
-    let site = site("schedulers = [\"goood\"]", &child("good", "true"));
+fn what_cannot_be_triggered_is_named_with_what_was_triggered_before_it() {
+    // A name that stands there as it is would be refused when the file is read.
+    let site = site("schedulers = [\"good\", \"go%(prop:flavour:+ood)s\"]", &child("good", "true"));
     let build = site.build("parent");
     assert_eq!(build["outcome"], "exception");
     let fault = build["steps"][0]["fault"].as_str().unwrap();
     assert!(fault.contains("there is no triggerable scheduler `goood`; there are `good`"), "{fault}");
+    assert!(fault.contains("submitted before that: good: buildset 2"), "{fault}");
+    assert_eq!(site.outcome(2), "success");
 }
 
 #[test]

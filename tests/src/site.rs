@@ -324,6 +324,14 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Waits until a process of this machine has ended; one that nobody has buried yet has ended, too.
+pub fn until_ended(pid: u32) {
+    eventually(&format!("process {pid} has ended"), || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.map_or(Some(()), |stat| stat.contains(") Z").then_some(()))
+    });
+}
+
 /// A port that nobody listens at just now.
 #[must_use]
 pub fn free_port() -> u16 {

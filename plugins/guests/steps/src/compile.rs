@@ -4,7 +4,7 @@ use serde::Deserialize;
 use windlass_sdk::step::{self, StepResult};
 use windlass_sdk::{BuildStep, Failure, Hook, Origin, Outcome, Value};
 
-use crate::remote::{Line, STDIO, Shell, ended};
+use crate::remote::{Ending, Line, STDIO, Shell, Stop, ended};
 use crate::shell::{self, command_property, shell_schema};
 use crate::warnings::{Finder, Suppression};
 
@@ -27,12 +27,12 @@ impl Hook for Compile {
     const ARGS_SCHEMA: Option<&'static str> = Some(shell_schema!(
         "",
         command_property!(r#""default": ["make", "all"], "#),
-        r#""warning_pattern": {"type": ["string", "null"], "minLength": 1, "default": "(?i)warning[: ]", "description": "A regular expression that finds something in each line that is a warning; null: none is."}"#,
-        r#""warning_extractor": {"type": "string", "minLength": 1, "description": "A regular expression with groups `file`, `line` and `text`, or three of them in this order; unless given, it reads `FILE:LINE: TEXT` and `FILE:LINE:COLUMN: TEXT`."}"#,
-        r#""directory_enter_pattern": {"type": "string", "minLength": 1, "description": "A regular expression for lines that say which directory is entered, in its first group; unless given, as `make` says it."}"#,
-        r#""directory_leave_pattern": {"type": "string", "minLength": 1, "description": "The same for lines that say that it is left."}"#,
+        r#""warning_pattern": {"x-no-secrets": "it is an expression", "type": ["string", "null"], "minLength": 1, "default": "(?i)warning[: ]", "description": "A regular expression that finds something in each line that is a warning; null: none is."}"#,
+        r#""warning_extractor": {"x-no-secrets": "it is an expression", "type": "string", "minLength": 1, "description": "A regular expression with groups `file`, `line` and `text`, or three of them in this order; unless given, it reads `FILE:LINE: TEXT` and `FILE:LINE:COLUMN: TEXT`."}"#,
+        r#""directory_enter_pattern": {"x-no-secrets": "it is an expression", "type": "string", "minLength": 1, "description": "A regular expression for lines that say which directory is entered, in its first group; unless given, as `make` says it."}"#,
+        r#""directory_leave_pattern": {"x-no-secrets": "it is an expression", "type": "string", "minLength": 1, "description": "The same for lines that say that it is left."}"#,
         r#""suppression_file": {"x-no-secrets": "it is a path", "type": "string", "minLength": 1, "description": "A file on the worker, relative to `workdir`, of warnings that do not count: `FILE : TEXT` or `FILE : TEXT : START-END` on each line, regular expressions both; `#` begins a comment."}"#,
-        r#""suppression_list": {"type": "array", "items": {"type": "object", "additionalProperties": false, "properties": {"file": {"type": "string"}, "text": {"type": "string"}, "start": {"type": "integer", "minimum": 0}, "end": {"type": "integer", "minimum": 0}}}, "default": [], "description": "The same as a list of `{file, text, start, end}`, each as far as it matters."}"#,
+        r#""suppression_list": {"x-no-secrets": "they are expressions", "type": "array", "items": {"type": "object", "additionalProperties": false, "properties": {"file": {"type": "string"}, "text": {"type": "string"}, "start": {"type": "integer", "minimum": 0}, "end": {"type": "integer", "minimum": 0}}}, "default": [], "description": "The same as a list of `{file, text, start, end}`, each as far as it matters."}"#,
         r#""max_warn_count": {"type": ["integer", "null"], "minimum": 0, "default": null, "description": "More warnings than that are a failure."}"#,
     ));
     const OPTIONS: &'static [(&'static str, bool)] = &[("halt-on-failure", true), ("flunk-on-failure", true)];
@@ -83,11 +83,12 @@ impl BuildStep for Compile {
         let command = args.command.clone().unwrap_or_else(|| Line::argv(["make", "all"]));
         let title = command.title();
         let shell = args.shell.shell(command)?;
-        let mut finder = match args.finder()? {
-            Some(finder) => finder,
-            None => return Ok(args.shell.judge(&title, shell.run()?)),
+        let finder = match args.finder()? {
+            Ok(finder) => finder,
+            Err((outcome, why)) => return Ok(ended(&title, outcome, &why)),
         };
         args.shell.make_logs()?;
+        let Some(mut finder) = finder else { return Ok(args.shell.judge(&title, shell.run()?)) };
         let mut found = Found::default();
         let ending = shell.watch(&[STDIO], |lines| {
             if lines.from_stream != Origin::Header {
@@ -105,9 +106,9 @@ impl BuildStep for Compile {
 
 impl Args {
     /// None: warnings are not counted.
-    fn finder(&self) -> Result<Option<Finder>, Failure> {
+    fn finder(&self) -> Result<Result<Option<Finder>, Stop>, Failure> {
         let pattern = match &self.warning_pattern {
-            Pattern::None => return Ok(None),
+            Pattern::None => return Ok(Ok(None)),
             Pattern::Usual => None,
             Pattern::Own(pattern) => Some(pattern.as_str()),
         };
@@ -116,21 +117,26 @@ impl Args {
             suppressions.push(Suppression::new(file.as_deref(), text.as_deref(), *start, *end)?);
         }
         if let Some(path) = &self.suppression_file {
-            suppressions.extend(Suppression::read(&read(&self.shell.below(path))?)?);
+            match read(&self.shell.below(path))? {
+                Ok(text) => suppressions.extend(Suppression::read(&text)?),
+                Err(stop) => return Ok(Err(stop)),
+            }
         }
         let (enter, leave) = (&self.directory_enter_pattern, &self.directory_leave_pattern);
         let extractor = self.warning_extractor.as_deref();
-        Finder::new(pattern, extractor, enter.as_deref(), leave.as_deref(), suppressions).map(Some)
+        let finder = Finder::new(pattern, extractor, enter.as_deref(), leave.as_deref(), suppressions)?;
+        Ok(Ok(Some(finder)))
     }
 }
 
-/// A file on the worker.
-fn read(path: &str) -> Result<String, Failure> {
+/// A file of suppressions on the worker.
+fn read(path: &str) -> Result<Result<String, Stop>, Failure> {
     let shell = Shell { log: "suppressions".to_owned(), ..Shell::new(Line::argv(["cat", "--", path])) };
-    match shell.read(MAX_SUPPRESSIONS)? {
-        (crate::remote::Ending::Code(0), text) => Ok(text),
-        _ => Err(Failure::new("not-found", format!("the file of suppressions, `{path}`, could not be read"))),
-    }
+    Ok(match shell.read(MAX_SUPPRESSIONS)? {
+        (Ending::Code(0), text) => Ok(text),
+        (Ending::Code(_), _) => Err((Outcome::Failure, format!("the suppressions, {path}, cannot be read"))),
+        (Ending::Other(outcome, why), _) => Err((outcome, format!("the suppressions, {path}: {why}"))),
+    })
 }
 
 /// The warnings so far.

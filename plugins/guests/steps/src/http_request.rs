@@ -88,14 +88,33 @@ impl BuildStep for HttpRequest {
                 step::log_chunk("stdio", Origin::Stdout, part)?;
             }
         }
-        if let Some(name) = &args.property {
-            let text = String::from_utf8_lossy(&response.body);
-            let parsed = text.parse::<Json>().ok().filter(|json| json.is_object() || json.is_array());
-            let value = parsed
-                .map_or_else(|| Value::Text(text.trim().to_owned()), |json| Value::Json(json.to_string()));
-            step::set_property(name, &value)?;
+        let judged = judged(&title, response.status, &args.expect);
+        match &args.property {
+            // What an error page says is nobody's property.
+            Some(name) if judged.outcome == Outcome::Success => keep(name, &response.body, judged),
+            Some(_) | None => Ok(judged),
         }
-        Ok(judged(&title, response.status, &args.expect))
+    }
+}
+
+/// Sets the property that gets the body. The request had its effect by now, whether the body fits or not.
+fn keep(name: &str, body: &[u8], judged: StepResult) -> Result<StepResult, Failure> {
+    let text = String::from_utf8_lossy(body);
+    let parsed = text.parse::<Json>().ok().filter(|json| json.is_object() || json.is_array());
+    let value =
+        parsed.map_or_else(|| Value::Text(text.trim().to_owned()), |json| Value::Json(json.to_string()));
+    match step::set_property(name, &value) {
+        Ok(()) => Ok(judged),
+        Err(failure) if matches!(failure.code.as_str(), "too-large" | "quota") => {
+            let line = judged.summary.unwrap_or_default();
+            let why = format!(
+                "{line}; its body of {} bytes is kept by no property: {}",
+                body.len(),
+                failure.message
+            );
+            Ok(StepResult::new(Outcome::Failure, why))
+        }
+        Err(failure) => Err(failure),
     }
 }
 

@@ -24,7 +24,7 @@ impl Hook for SetPropertyFromCommand {
         command_property!(""),
         r#""property": {"x-no-secrets": "it is a name", "type": "string", "minLength": 1, "description": "The property that becomes all of the output."}"#,
         r#""strip": {"type": "boolean", "default": true, "description": "White space at both ends does not belong to it."}"#,
-        r#""extract": {"type": "object", "propertyNames": {"minLength": 1}, "additionalProperties": {"type": "string", "minLength": 1}, "default": {}, "description": "Properties and the regular expressions that find them: the first group is the value, or all that is found if there is none; `(?m)` makes `^` and `$` those of lines. One that finds nothing fails the step."}"#,
+        r#""extract": {"x-no-secrets": "they are expressions", "type": "object", "propertyNames": {"minLength": 1}, "additionalProperties": {"type": "string", "minLength": 1}, "default": {}, "description": "Properties and the regular expressions that find them: the first group is the value, or all that is found if there is none; `(?m)` makes `^` and `$` those of lines. One that finds nothing fails the step."}"#,
         r#""include_stdout": {"type": "boolean", "default": true, "description": "Read its standard output."}"#,
         r#""include_stderr": {"type": "boolean", "default": false, "description": "Read its standard error."}"#,
     ));

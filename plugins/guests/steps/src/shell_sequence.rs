@@ -19,7 +19,7 @@ impl Hook for ShellSequence {
         concat!(
             r#""commands": {"type": "array", "minItems": 1, "maxItems": 1000, "items": {"type": "object", "additionalProperties": false, "required": ["command"], "properties": {"#,
             command_property!(""),
-            r#", "logname": {"type": "string", "minLength": 1, "description": "The log of its output."}, "halt_on_failure": {"type": "boolean"}, "flunk_on_failure": {"type": "boolean"}, "flunk_on_warnings": {"type": "boolean"}, "warn_on_failure": {"type": "boolean"}, "warn_on_warnings": {"type": "boolean"}}}, "description": "Each with `command`, `logname` (`stdio` unless given), and the flags that steps have: `halt_on_failure`, `flunk_on_failure`, `flunk_on_warnings`, `warn_on_failure`, `warn_on_warnings`."}"#
+            r#", "logname": {"type": "string", "pattern": "^[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,99}$", "description": "The log of its output."}, "halt_on_failure": {"type": "boolean"}, "flunk_on_failure": {"type": "boolean"}, "flunk_on_warnings": {"type": "boolean"}, "warn_on_failure": {"type": "boolean"}, "warn_on_warnings": {"type": "boolean"}}}, "description": "Each with `command`, `logname` (`stdio` unless given), and the flags that steps have: `halt_on_failure`, `flunk_on_failure`, `flunk_on_warnings`, `warn_on_failure`, `warn_on_warnings`."}"#
         ),
     ));
     const OPTIONS: &'static [(&'static str, bool)] = &[("flunk-on-failure", true)];

@@ -72,7 +72,8 @@ impl BuildStep for Trigger {
         let mut children = Vec::with_capacity(args.schedulers.len());
         for scheduler in &args.schedulers {
             let submission = Submission { schedulers: vec![scheduler.clone()], ..submission.clone() };
-            let id = step::submit(&submission, args.wait_for_finish)?;
+            let submitted = step::submit(&submission, args.wait_for_finish);
+            let id = submitted.map_err(|failure| beside(failure, &children))?;
             let counts = !args.unimportant_schedulers.contains(scheduler);
             children.push(Child { scheduler: scheduler.clone(), id, counts, outcome: None });
             step::summary(&told(&children));
@@ -185,6 +186,17 @@ fn worst_of(children: &[Child]) -> Outcome {
     counted.reduce(worst).unwrap_or(Outcome::Success)
 }
 
+/// A scheduler whose buildset could not be submitted; those before it were.
+fn beside(failure: Failure, children: &[Child]) -> Failure {
+    match children {
+        [] => failure,
+        children => {
+            let message = format!("{}; submitted before that: {}", failure.message, told(children));
+            Failure { message, ..failure }
+        }
+    }
+}
+
 /// `docs: buildset 7 success, packages: buildset 8`.
 fn told(children: &[Child]) -> String {
     let one = |child: &Child| {
@@ -252,6 +264,14 @@ mod tests {
         assert_eq!(revision(stamp(""), false, None).as_deref(), Some("old"));
         let latest = handed_on(stamp(""), true, Some(&one));
         assert_eq!((latest.revision, latest.changes, latest.has_patch), (None, vec![], false));
+    }
+
+    #[test]
+    fn a_failure_names_what_was_submitted_before_it() {
+        let failure = || Failure::new("not-found", "there is no `typo`");
+        assert_eq!(beside(failure(), &[]), failure());
+        let told = beside(failure(), &[child("docs", true, None)]).message;
+        assert_eq!(told, "there is no `typo`; submitted before that: docs: buildset 7");
     }
 
     #[test]

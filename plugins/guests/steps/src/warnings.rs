@@ -40,14 +40,18 @@ pub struct Suppression {
 }
 
 impl Suppression {
-    /// Of files and texts that these expressions find, on the lines from `start` to `end`. None: on all.
+    /// Of files and texts that these expressions find, on the lines from `start` to `end`. Without `end` on that line
+    /// alone, without `start` from the first one on, without both on all.
     pub fn new(
         file: Option<&str>,
         text: Option<&str>,
         start: Option<u64>,
         end: Option<u64>,
     ) -> Result<Suppression, Failure> {
-        let lines = start.map(|start| (start, end.unwrap_or(start)));
+        let lines = match (start, end) {
+            (None, None) => None,
+            (start, end) => Some((start.unwrap_or(0), end.or(start).unwrap_or(0))),
+        };
         Ok(Suppression {
             file: file.map(|file| regex("file", file)).transpose()?,
             text: text.map(|text| regex("text", text)).transpose()?,
@@ -250,6 +254,22 @@ mod tests {
         assert_eq!(count(".* : no file"), 2);
         let wrong = Suppression::read("nothing of that").expect_err("it is not one");
         assert!(wrong.message.starts_with("line 1 of the suppressions"), "{}", wrong.message);
+    }
+
+    /// Symptom: `{ file = "a\.c", end = 2 }` suppressed the warnings of all lines of the file.
+    /// Cause: an `end` without a `start` was dropped.
+    /// Cure: the first line is the start that is not given.
+    #[test]
+    fn either_end_of_the_lines_may_be_left_out() {
+        let count = |start, end| {
+            let suppression = Suppression::new(Some("a\\.c"), None, start, end).expect("it is one");
+            let mut finder = Finder::new(None, None, None, None, vec![suppression]).expect("usual ones");
+            all(&mut finder, "a.c:1: warning: a\na.c:2: warning: b\na.c:3: warning: c\n").len()
+        };
+        assert_eq!(count(None, None), 0);
+        assert_eq!(count(None, Some(2)), 1);
+        assert_eq!(count(Some(2), None), 2);
+        assert_eq!(count(Some(2), Some(3)), 1);
     }
 
     #[test]
