@@ -14,6 +14,7 @@ import pathlib
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -146,7 +147,9 @@ def run(binary: pathlib.Path, folder: pathlib.Path, lines: int) -> None:
                 block = bytes_out.read(min(1 << 20, left))
                 have.update(block)
                 left -= len(block)
-        print(f"read back in {took:.1f} s; {'every byte is there' if want.digest() == have.digest() else 'BYTES DIFFER'}; BLAKE3 in its row: {log()['hash']}")
+        if want.digest() != have.digest():
+            sys.exit(f"read back in {took:.1f} s: the bytes differ from those that the command wrote")
+        print(f"read back in {took:.1f} s; every byte is there; BLAKE3 in its row: {log()['hash']}")
         if shutil.which("b3sum"):
             said = subprocess.run(["b3sum", "--no-names", data], check=True, capture_output=True, text=True)
             print(f"b3sum of the file: {said.stdout.strip()}")
