@@ -162,13 +162,13 @@ impl From<model::SourceStamp> for SourceStamp {
     }
 }
 
-impl From<Patch> for step_host::PatchInfo {
-    fn from(patch: Patch) -> step_host::PatchInfo {
+impl From<&Patch> for step_host::PatchInfo {
+    fn from(patch: &Patch) -> step_host::PatchInfo {
         step_host::PatchInfo {
             level: patch.level,
-            directory: patch.directory,
-            author: patch.author,
-            comment: patch.comment,
+            directory: patch.directory.clone(),
+            author: patch.author.clone(),
+            comment: patch.comment.clone(),
             size: u32::try_from(patch.body.len()).unwrap_or(u32::MAX),
         }
     }

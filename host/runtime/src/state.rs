@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wasmtime::component::{HasSelf, ResourceTable};
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use windlass_core::change::Patch;
 use windlass_core::policy::{FaultKind, Lookup, Lookups};
 
 use crate::charge::{Budget, Counters};
@@ -30,6 +31,8 @@ pub(crate) struct State {
     pub(crate) counters: Arc<Counters>,
     /// Children that are being put together; see `imports::process`.
     pub(crate) drafts: usize,
+    /// The patch that a step reads, with its codebase.
+    pub(crate) patch: Option<(String, Patch)>,
     /// Messages that went to the host's own log.
     pub(crate) messages: usize,
     /// What it wrote to its standard output and error.
@@ -104,6 +107,7 @@ impl State {
             limiter: Limiter::new(memory, Arc::clone(counters)),
             counters: Arc::clone(counters),
             drafts: 0,
+            patch: None,
             messages: 0,
             said: Said::default(),
             alarms: BTreeMap::new(),

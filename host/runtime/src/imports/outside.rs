@@ -26,8 +26,8 @@ impl fetch::Host for State {
             Ok(()) => port.fetch(request.into()).await,
             Err(failure) => Err(failure),
         };
-        let received = fetched.as_ref().map_or(0, |response| response.body.len());
-        self.counters.moved(sent + received);
+        // Of a request that was refused nothing left, and nothing came.
+        self.counters.moved(fetched.as_ref().map_or(0, |response| sent + response.body.len()));
         self.answer(fetched)
     }
 }

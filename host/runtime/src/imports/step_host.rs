@@ -1,5 +1,6 @@
 //! `windlass:master/step-host`: what a running step may do.
 
+use windlass_core::change::Patch;
 use windlass_core::value::{Failure, Value};
 
 use crate::bindings::master::windlass::base::types as wit;
@@ -18,6 +19,18 @@ const MAX_LINES: u32 = 65_536;
 impl State {
     fn host(&mut self) -> wasmtime::Result<&mut dyn StepPort> {
         self.step(NAME)
+    }
+
+    /// The patch on the source stamp of a codebase. Kept, since it is read piece by piece and all stamps with all
+    /// their patches are copied to find it; those of a build do not change.
+    fn patch_on(&mut self, codebase: &str) -> wasmtime::Result<Option<&Patch>> {
+        let is_kept = self.patch.as_ref().is_some_and(|(of, _)| of == codebase);
+        let port = self.host()?;
+        if !is_kept {
+            let stamp = port.source_stamps().into_iter().find(|stamp| stamp.codebase == codebase);
+            self.patch = stamp.and_then(|stamp| Some((stamp.codebase, stamp.patch?)));
+        }
+        Ok(self.patch.as_ref().map(|(_, patch)| patch))
     }
 }
 
@@ -57,14 +70,12 @@ impl step_host::Host for State {
     }
 
     async fn patch(&mut self, codebase: String) -> Answer<Option<step_host::PatchInfo>> {
-        let stamps = self.host()?.source_stamps();
-        let patch = stamps.into_iter().find(|stamp| stamp.codebase == codebase).and_then(|stamp| stamp.patch);
+        let patch = self.patch_on(&codebase)?;
         answer(Ok(patch.map(step_host::PatchInfo::from)))
     }
 
     async fn read_patch(&mut self, codebase: String, offset: u32, max_bytes: u32) -> Answer<Vec<u8>> {
-        let stamps = self.host()?.source_stamps();
-        let patch = stamps.into_iter().find(|stamp| stamp.codebase == codebase).and_then(|stamp| stamp.patch);
+        let patch = self.patch_on(&codebase)?;
         answer(patch.map(|patch| part(&patch.body, offset, max_bytes)).ok_or_else(|| {
             Failure::new("not-found", format!("the source stamp of codebase `{codebase}` has no patch"))
         }))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Notify;
-use windlass_core::change::{Change, SourceStamp};
+use windlass_core::change::{Change, Patch, SourceStamp};
 use windlass_core::outcome::Outcome;
 use windlass_core::policy::FaultKind;
 use windlass_core::time::Timestamp;
@@ -22,6 +22,8 @@ struct Script {
     events: VecDeque<StepEvent>,
     commands: u32,
     did: Arc<Mutex<Vec<String>>>,
+    /// On the one source stamp.
+    patch: Option<&'static str>,
     /// Set: `next_event` never comes back, and says so here when it is dropped.
     stuck: Option<Arc<Notify>>,
 }
@@ -78,7 +80,10 @@ impl StepPort for Script {
         Ok(template.to_owned())
     }
     fn source_stamps(&mut self) -> Vec<SourceStamp> {
-        Vec::new()
+        self.did("source stamps");
+        let patch = |text: &str| Patch { body: text.into(), ..Patch::default() };
+        let stamp = |text| SourceStamp { patch: Some(patch(text)), ..SourceStamp::default() };
+        self.patch.map(stamp).into_iter().collect()
     }
     async fn changes(&mut self) -> Vec<Change> {
         Vec::new()
@@ -209,6 +214,29 @@ async fn calls_that_wait_for_nothing_renew_no_budget() {
         assert_eq!(end.result.unwrap_err().kind, FaultKind::Cpu(30), "{hook}");
         assert!(end.usage.host_calls > 1_000, "{hook} made {} calls", end.usage.host_calls);
     }
+}
+
+/// Symptom: a step without any grant computed for a day. Cause: the body of a request that was refused counted as
+/// data that was moved, and gave CPU back. Cure: only what went out counts.
+#[tokio::test]
+async fn a_request_that_was_refused_renews_no_budget() {
+    let host = host_with(|options| options.limits.step_cpu_ms = 30);
+    let plugin = host.misbehaving();
+    let end = host.runtime.run_step(&plugin, "calls-home", "{}", "a test", Box::<Script>::default()).await;
+    assert_eq!(end.result.unwrap_err().kind, FaultKind::Cpu(30));
+}
+
+/// Symptom: a step that read a patch of 10 MiB used seconds of CPU. Cause: each piece copied all stamps with all their
+/// patches. Cure: they are looked at once.
+#[tokio::test]
+async fn a_patch_is_read_piece_by_piece_and_copied_once() {
+    let host = host();
+    let plugin = host.misbehaving();
+    let script = Script { patch: Some("+one\n-two\n"), ..Script::default() };
+    let did = Arc::clone(&script.did);
+    let end = host.runtime.run_step(&plugin, "reads-patch", "{}", "a test", Box::new(script)).await;
+    assert_eq!(end.result.unwrap().summary.as_deref(), Some("+one -two "));
+    assert_eq!(*did.lock().unwrap(), ["source stamps"]);
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use windlass_sdk::step::{self, StepResult};
 use windlass_sdk::{
-    BuildStep, Failure, Hook, NoArgs, Origin, Outcome, Value, clock, interruption, log, master_process,
-    transfer,
+    BuildStep, Failure, Hook, NoArgs, Origin, Outcome, Value, clock, fetch, interruption, log,
+    master_process, transfer,
 };
 
 macro_rules! step {
@@ -55,6 +55,35 @@ step!(
         log::write(log::Level::Info, "still here");
     }
 );
+
+step!(
+    CallsHome,
+    "calls-home",
+    loop {
+        black_box(fetch::send(&large_request()).is_err());
+    }
+);
+step!(ReadsPatch, "reads-patch", reads_patch());
+
+/// Refused by the host, since nobody granted it.
+fn large_request() -> fetch::Request {
+    fetch::Request {
+        method: "POST".to_owned(),
+        url: "http://127.0.0.1:1/".to_owned(),
+        headers: Vec::new(),
+        body: vec![0; 1_000_000],
+        timeout_ms: None,
+        max_response: 0,
+    }
+}
+
+/// All of a patch, byte by byte.
+fn reads_patch() -> Result<StepResult, Failure> {
+    let size = step::patch("")?.map_or(0, |patch| patch.size);
+    let parts: Result<Vec<Vec<u8>>, Failure> = (0..size).map(|at| step::read_patch("", at, 1)).collect();
+    let text = String::from_utf8_lossy(&parts?.concat()).into_owned();
+    Ok(StepResult::new(Outcome::Success, text))
+}
 
 /// Two commands, their events in the order in which the host says them, and a log.
 fn script() -> Result<StepResult, Failure> {
