@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,11 +42,21 @@ pub struct Tail {
     root: Arc<Root>,
     log: String,
     path: String,
-    before: Option<Stat>,
+    before: Option<Before>,
     from_end: bool,
     open: Option<Open>,
-    /// Where to stop: how long the file was when the child had ended.
-    end: Option<u64>,
+    /// What stood there at the end, if something of the one before was not read yet.
+    last: Option<Open>,
+    /// The child has ended: there is nothing more to look for.
+    finished: bool,
+}
+
+/// What stood there before the child.
+#[derive(Debug)]
+struct Before {
+    stat: Stat,
+    /// Held where the file is told by its number: it is not given to another one meanwhile.
+    _held: Option<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -53,75 +64,116 @@ struct Open {
     file: File,
     which: (u64, u64),
     at: u64,
+    /// Where to stop: how long it was when the child had ended.
+    end: Option<u64>,
+}
+
+impl Open {
+    fn new(file: File, stat: &Stat) -> Open {
+        Open { file, which: which(stat), at: 0, end: None }
+    }
+
+    fn len(&self) -> u64 {
+        self.file.metadata().map_or(self.at, |metadata| metadata.len())
+    }
+
+    fn read(&mut self) -> Option<Bytes> {
+        let most = self.end.map_or(READ, |end| end.saturating_sub(self.at).min(READ));
+        let mut data = Vec::new();
+        (&mut self.file).take(most).read_to_end(&mut data).ok()?;
+        self.at += data.len() as u64;
+        (!data.is_empty()).then(|| data.into())
+    }
 }
 
 impl Tail {
     /// Remembers what stands at `path` now. `from_end`: of that only what comes behind it is wanted.
     pub fn new(root: Arc<Root>, log: String, path: String, from_end: bool) -> Result<Tail, Failure> {
         let before = match root.open_at(&path, OFlags::PATH, Mode::empty()) {
-            Ok(found) => rustix::fs::fstat(found).ok(),
+            Ok(found) => {
+                let stat = rustix::fs::fstat(&found).ok();
+                stat.map(|stat| Before { stat, _held: from_end.then_some(found) })
+            }
             Err(failure) if failure.code == "bad-argument" => return Err(failure),
             // It may come, or be mended, while the child runs.
             Err(_) => None,
         };
-        Ok(Tail { root, log, path, before, from_end, open: None, end: None })
+        Ok(Tail { root, log, path, before, from_end, open: None, last: None, finished: false })
     }
 
     /// The next piece; none: there is nothing new just now.
     fn read(&mut self) -> Option<Bytes> {
-        if self.end.is_none() || self.open.is_none() {
+        if !self.finished {
             self.look();
         }
-        let open = self.open.as_mut()?;
-        let most = self.end.map_or(READ, |end| end.saturating_sub(open.at).min(READ));
-        let mut data = Vec::new();
-        (&mut open.file).take(most).read_to_end(&mut data).ok()?;
-        open.at += data.len() as u64;
-        (!data.is_empty()).then(|| data.into())
+        match self.open.as_mut()?.read() {
+            None if self.last.is_some() => {
+                self.open = self.last.take();
+                self.open.as_mut()?.read()
+            }
+            read => read,
+        }
+    }
+
+    /// The file that stands there now.
+    fn standing(&self) -> Option<(File, Stat)> {
+        // Not blocked by a pipe that stands there, and no terminal becomes the worker's.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = self.root.open_at(&self.path, flags, Mode::empty()).ok()?;
+        let stat = rustix::fs::fstat(&file).ok()?;
+        FileType::from_raw_mode(stat.st_mode).is_file().then(|| (file.into(), stat))
     }
 
     /// Finds out whether there is another file by now, or the same one was cut.
     fn look(&mut self) {
-        // Not blocked by a pipe that stands there, and no terminal becomes the worker's.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let Ok(file) = self.root.open_at(&self.path, flags, Mode::empty()) else { return };
-        let Ok(stat) = rustix::fs::fstat(&file) else { return };
-        if !FileType::from_raw_mode(stat.st_mode).is_file() {
-            return;
-        }
-        let which = (stat.st_dev, stat.st_ino);
-        let size = u64::try_from(stat.st_size).unwrap_or_default();
+        let Some((file, stat)) = self.standing() else { return };
+        let size = length(&stat);
         match &mut self.open {
-            Some(open) if open.which == which => {
+            Some(open) if open.which == which(&stat) => {
                 if size < open.at && open.file.seek(SeekFrom::Start(0)).is_ok() {
                     open.at = 0;
                 }
             }
             // What is left of the one before is read first.
-            Some(open) if open.file.metadata().is_ok_and(|old| old.len() > open.at) => {}
-            Some(_) => self.open = Some(Open { file: file.into(), which, at: 0 }),
+            Some(open) if open.len() > open.at => {}
+            Some(_) => self.open = Some(Open::new(file, &stat)),
             None => {
-                let same = self.before.as_ref().filter(|before| (before.st_dev, before.st_ino) == which);
+                let before = self.before.as_ref().map(|before| &before.stat);
+                let same = before.filter(|before| which(before) == which(&stat));
                 if same.is_some_and(|before| seen(before) == seen(&stat)) {
                     return;
                 }
-                let skipped = same.filter(|_| self.from_end).map_or(0, |before| before.st_size);
-                let skipped = u64::try_from(skipped).unwrap_or_default();
-                let mut file = File::from(file);
                 // One that was cut meanwhile is new from its beginning.
-                let at = if skipped <= size { skipped } else { 0 };
-                if file.seek(SeekFrom::Start(at)).is_ok() {
-                    self.open = Some(Open { file, which, at });
+                let skipped = same.filter(|_| self.from_end).map(length).filter(|skipped| *skipped <= size);
+                let mut open = Open::new(file, &stat);
+                open.at = skipped.unwrap_or_default();
+                if open.file.seek(SeekFrom::Start(open.at)).is_ok() {
+                    self.open = Some(open);
+                    self.before = None;
                 }
             }
         }
     }
 
-    /// The child has ended: what stands there now is all.
+    /// The child has ended: what stands there now is all, and what is left of the one before.
     fn finish(&mut self) {
         self.look();
-        self.end = self.open.as_ref().and_then(|open| Some(open.file.metadata().ok()?.len()));
+        self.finished = true;
+        let standing = self.standing();
+        let Some(open) = &mut self.open else { return };
+        open.end = Some(open.len());
+        let another = standing.filter(|(_, stat)| which(stat) != open.which);
+        self.last = another.map(|(file, stat)| Open { end: Some(length(&stat)), ..Open::new(file, &stat) });
     }
+}
+
+/// Tells files apart as long as they are there.
+fn which(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+fn length(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or_default()
 }
 
 /// What changes when somebody writes to a file.
@@ -292,6 +344,48 @@ mod tests {
         tail.finish();
         world.add("f", "too late\n");
         assert_eq!(all(&mut tail), "in time\n");
+    }
+
+    /// Symptom: the last lines of a log that was rotated at the end never came. Cause: what was left of the old file
+    /// was read, and nothing after it. Cure: what stands there at the end is read then.
+    #[test]
+    fn a_file_that_was_replaced_just_before_the_end_is_read_after_the_one_before_it() {
+        let world = world();
+        let mut tail = world.tail(false);
+        world.add("f", "one\n");
+        assert_eq!(all(&mut tail), "one\n");
+        world.add("f", "two\n");
+        std::fs::rename(world.root.path().join("f"), world.root.path().join("f.1")).unwrap();
+        world.add("f", "three\n");
+        tail.finish();
+        world.add("f", "too late\n");
+        world.add("f.1", "too late\n");
+        assert_eq!(all(&mut tail), "two\nthree\n");
+    }
+
+    /// Symptom: a command did not end. Cause: a file that was not there when its program ended, and came later, was
+    /// followed without an end. Cure: it is looked for no more.
+    #[test]
+    fn a_file_that_comes_after_the_end_is_not_followed() {
+        let world = world();
+        let mut tail = world.tail(false);
+        tail.finish();
+        world.add("f", "too late\n");
+        assert_eq!(all(&mut tail), "");
+    }
+
+    /// Symptom: the beginning of a file was missing in its log. Cause: it stood in the place of one from before, and
+    /// had got its number. Cure: the one from before is held until it is known which is which.
+    #[test]
+    fn a_new_file_is_never_taken_for_the_one_from_before() {
+        for _ in 0..100 {
+            let world = world();
+            world.add("f", "old\n");
+            let mut tail = world.tail(true);
+            std::fs::remove_file(world.root.path().join("f")).unwrap();
+            world.add("f", "new\nand longer\n");
+            assert_eq!(all(&mut tail), "new\nand longer\n");
+        }
     }
 
     #[test]
