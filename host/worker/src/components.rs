@@ -101,7 +101,7 @@ impl Components {
     }
 
     fn look_at(&mut self, digest: Digest, name: &str, now: Instant) -> Look {
-        self.forget_unused(now);
+        self.forget_unused(digest, now);
         match self.states.get_mut(&digest) {
             Some(State::Ready { plugin, used }) => {
                 *used = now;
@@ -224,10 +224,10 @@ impl Components {
         (digest, change)
     }
 
-    /// Lets go of what no command has used for long. Those that run have their own.
-    fn forget_unused(&mut self, now: Instant) {
-        self.states.retain(|_, state| match state {
-            State::Ready { used, .. } => now.saturating_duration_since(*used) < UNUSED,
+    /// Lets go of what no command has used for long, save the one that is wanted now. Those that run have their own.
+    fn forget_unused(&mut self, wanted: Digest, now: Instant) {
+        self.states.retain(|digest, state| match state {
+            State::Ready { used, .. } => *digest == wanted || now.saturating_duration_since(*used) < UNUSED,
             State::Working { .. } | State::Wanted { .. } => true,
         });
     }
@@ -314,9 +314,11 @@ mod tests {
         let began = Instant::now();
         assert!(matches!(components.look_at(digest, "one", began + UNUSED / 2), Look::Ready(_)));
         assert!(matches!(components.look_at(digest, "one", began + UNUSED), Look::Ready(_)));
+        let later = began + 3 * UNUSED;
+        assert!(matches!(components.look_at(digest, "one", later), Look::Ready(_)), "it is still there");
         // A look for another one is enough.
         let other = Digest::of(b"other");
-        assert!(matches!(components.look_at(other, "other", began + 2 * UNUSED), Look::Later));
+        assert!(matches!(components.look_at(other, "other", later + UNUSED), Look::Later));
         assert!(!components.states.contains_key(&digest));
     }
 
