@@ -141,8 +141,10 @@ pub fn failure(error: Errno, path: &str) -> Failure {
 
 /// The same of an error in reading or writing.
 pub fn io_failure(error: &std::io::Error, path: &str) -> Failure {
-    let detail = error.raw_os_error().map(number);
-    Failure { detail, ..Failure::new("io", format!("`{path}`: {error}")) }
+    match Errno::from_io_error(error) {
+        Some(errno) => failure(errno, path),
+        None => Failure::new("io", format!("`{path}`: {error}")),
+    }
 }
 
 /// How the number of an error is written.
@@ -218,5 +220,16 @@ mod tests {
         assert_eq!(root.make_directory("file").unwrap_err().code, "io");
         assert_eq!(root.make_directory("file/x").unwrap_err().code, "io");
         assert_eq!(root.parent(".").unwrap_err().code, "bad-argument");
+    }
+
+    /// Symptom: a build on a worker whose disk was full failed, and was not run again elsewhere. Cause: what was met
+    /// while contents were written was one error like another. Cure: there is one judge of errors.
+    #[test]
+    fn a_full_disk_is_worth_another_try_whoever_meets_it() {
+        let error = std::io::Error::from_raw_os_error(Errno::NOSPC.raw_os_error());
+        let failure = io_failure(&error, "a");
+        assert_eq!((failure.code.as_str(), failure.retryable), ("io", true));
+        assert_eq!(failure.detail, Some(number(Errno::NOSPC.raw_os_error())));
+        assert!(!io_failure(&std::io::Error::other("no number"), "a").retryable);
     }
 }

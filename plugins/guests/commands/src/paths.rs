@@ -64,8 +64,12 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Tells what was refused of an error of the machine. Everything else is a failure of the command.
+    /// Tells what was refused of an error of the machine. Everything else is a failure of the command, and so is what
+    /// may go well at another try: the step is run again for that, whatever it makes of an `rc`.
     pub fn told(command: &str, failure: Failure) -> Result<Refused, Failure> {
+        if failure.retryable {
+            return Err(failure);
+        }
         let number = failure.detail.as_deref().and_then(|detail| detail.strip_prefix("errno "));
         let number = number.and_then(|number| number.parse().ok());
         let rc = match (failure.code.as_str(), number) {
@@ -117,6 +121,16 @@ pub fn ended(command: &str, done: Result<Completion, Failure>) -> Result<Complet
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    /// Symptom: a `mkdir` on a full worker failed its build. Cause: it was one error of the machine like another. Cure:
+    /// what is worth another try stays a failure that says so.
+    #[test]
+    fn a_full_disk_is_no_answer_to_the_step() {
+        let mut full = Failure::retryable("io", "no space left for `a`");
+        full.detail = Some("errno 28".to_owned());
+        assert!(Refused::told("mkdir", full).is_err_and(|failure| failure.retryable));
+    }
 
     #[test]
     fn paths_that_cannot_be_meant_are_refused_before_anything_is_done() {
