@@ -2,13 +2,14 @@
 //! since its number may belong to somebody else then.
 
 use std::process::{Child, ExitStatus};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, getpriority_pgrp, getpriority_process, kill_process_group, setpriority_pgrp,
-    setpriority_process,
+    Pid, Resource, Signal, getpriority_pgrp, getpriority_process, getrlimit, kill_process_group,
+    setpriority_pgrp, setpriority_process,
 };
+use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::machine::Machine;
 
@@ -33,33 +34,48 @@ impl Group {
 
     /// Signals every process of the group. One that is gone is no error.
     pub fn signal(&self, signal: Signal) {
-        let reaped = self.reaped.lock().expect("nobody panics while holding the lock of a group");
+        let reaped = self.lock();
         if !*reaped {
             self.send(signal);
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.reaped.lock().expect("nobody panics while holding the lock of a group")
+    }
+
     /// Lowers the priority of every process of the group, and of all that they start from now on. One that gives
-    /// way more already stays as it is.
+    /// way more already stays as it is. Looks at each process of the machine, if it must: not where others wait.
     pub fn give_way(&self, nice: i32) {
-        let reaped = self.reaped.lock().expect("nobody panics while holding the lock of a group");
-        // The least nice of them; where that is nice enough, there is nobody to look for.
-        if *reaped || getpriority_pgrp(Some(self.leader)).is_ok_and(|now| now >= nice) {
+        let is_done = |reaped: &bool| {
+            // The least nice of them; where that is nice enough, there is nobody to look for.
+            *reaped || getpriority_pgrp(Some(self.leader)).is_ok_and(|now| now >= nice)
+        };
+        if is_done(&self.lock()) {
+            return;
+        }
+        // Who may not make a process less nice cannot hit one that gives way more. Found before the lock is taken:
+        // who signals the group waits for nobody.
+        let members = if may_raise() { self.members() } else { Vec::new() };
+        let reaped = self.lock();
+        if is_done(&reaped) {
             return;
         }
         let gives_way = |member: &Pid| getpriority_process(Some(*member)).is_ok_and(|now| now >= nice);
-        let members = self.members();
         let lowered = if members.iter().any(gives_way) {
-            // The call for the whole group would make these less nice, if it may.
+            // The call for the whole group would make these less nice. A number may be another's by now.
             let others = members.into_iter().filter(|member| !gives_way(member));
+            let others = others.filter(|member| group_of(*member) == Some(self.leader));
             let failed: Vec<Errno> =
                 others.filter_map(|member| setpriority_process(Some(member), nice).err()).collect();
             failed.last().map_or(Ok(()), |error| Err(*error))
         } else {
             setpriority_pgrp(Some(self.leader), nice)
         };
+        drop(reaped);
         match lowered {
-            Ok(()) | Err(Errno::SRCH) => {}
+            // Denied for those that give way more: that is what is wanted.
+            Ok(()) | Err(Errno::SRCH | Errno::ACCESS | Errno::PERM) => {}
             Err(error) => {
                 tracing::debug!(leader = ?self.leader, %error, "a process group keeps its priority")
             }
@@ -77,7 +93,7 @@ impl Group {
 
     /// Kills what is left of the group, then reaps the leader. Blocks until the leader has ended.
     pub fn reap(&self, child: &mut Child) -> std::io::Result<ExitStatus> {
-        let mut reaped = self.reaped.lock().expect("nobody panics while holding the lock of a group");
+        let mut reaped = self.lock();
         if !*reaped {
             self.send(Signal::KILL);
         }
@@ -85,6 +101,12 @@ impl Group {
         *reaped = true;
         self.machine.orphans.reaped(self.leader);
         Ok(status)
+    }
+
+    /// For tests: no signal reaches it, as if the kernel held it.
+    #[cfg(test)]
+    pub fn hold(&self) {
+        *self.lock() = true;
     }
 
     fn send(&self, signal: Signal) {
@@ -97,6 +119,12 @@ impl Group {
             Err(error) => tracing::warn!(leader = ?self.leader, %error, "failed to signal a process group"),
         }
     }
+}
+
+/// Whether this process may make others less nice. One that cannot tell may.
+fn may_raise() -> bool {
+    let limited = getrlimit(Resource::Nice).current == Some(0);
+    !limited || capabilities(None).map_or(true, |sets| sets.effective.contains(CapabilitySet::SYS_NICE))
 }
 
 /// The group of a process; none: it is gone, or it is a thread of the kernel, which has none.
