@@ -32,6 +32,7 @@ pub mod journal;
 pub mod keeping;
 pub mod lines;
 pub mod lock;
+pub mod log_name;
 pub mod master;
 pub mod merge;
 pub mod outcome;

@@ -33,6 +33,9 @@ mod watcher;
 
 pub use watcher::Watcher;
 
+/// How long a child that was killed may take to end: only the kernel can hold it then.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Events on their way to the guest. What it does not take holds the child back: 8 reads of 32 KiB.
 const EVENTS: usize = 8;
 
@@ -82,6 +85,25 @@ pub struct Ladder {
     pub grace: Duration,
     /// The next one. If that is no kill, a kill follows as well.
     pub second: Signal,
+}
+
+/// From the second signal of a ladder, if that is no kill, to the kill.
+const LAST: Duration = Duration::from_secs(5);
+
+/// The most that a child may take for its first signal at an interrupt: its build is waited for no longer. Together
+/// with what may follow it is less than a master gives a step that was stopped, and its commands thereafter.
+const MAX_GRACE: Duration = Duration::from_secs(30);
+
+impl Ladder {
+    /// As it is at an interrupt.
+    pub fn hurried(self) -> Ladder {
+        Ladder { grace: self.grace.min(MAX_GRACE), ..self }
+    }
+
+    /// From the first signal to the kill.
+    pub fn length(self) -> Duration {
+        if self.second == Signal::KILL { self.grace } else { self.grace + LAST }
+    }
 }
 
 /// What the guest's side tells the task.
@@ -194,7 +216,9 @@ pub fn start(
         idle_time: plan.idle_time,
         last_output: now,
         max_lines: plan.max_lines,
-        kill_at: None,
+        next_rung: None,
+        patience: PATIENCE,
+        lost: false,
         leftover: None,
         pace: Pace::new(now.into_std()),
         ladder: plan.ladder,
@@ -253,5 +277,63 @@ impl Drop for Guard {
         if let Some(Err(error)) = self.reap() {
             tracing::warn!(%error, "failed to reap a child");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::beneath::Root;
+    use crate::orphans::Orphans;
+    use crate::spool::{Limits, Spool};
+    use windlass_protocol::message::CommandUid;
+    use windlass_runtime::port::{Exit, Limit};
+
+    /// Symptom: a step stood until its deadline, a day later. Cause: its program hung in the kernel, on a file system
+    /// that was gone, and was waited for after it was killed. Cure: nobody waits for it any more, and the log says so.
+    #[tokio::test]
+    async fn a_child_that_does_not_end_though_it_was_killed_is_given_up() {
+        let (base, root) = Root::beside_a_precious_file();
+        let orphans = Orphans::new("a", false);
+        let machine = Arc::new(Machine::new(Variables::new(), "/nowhere".into(), orphans));
+        let said = Spool::new(base.path(), Limits::default());
+        let spool = said.open(&CommandUid("c0".into())).unwrap();
+        let plan = Plan {
+            program: "/bin/sleep".into(),
+            argv: ["sleep", "1000"].map(str::to_owned).to_vec(),
+            directory: root.directory(".").unwrap(),
+            variables: Variables::new(),
+            input: Some(Vec::new()),
+            max_time: Some(Duration::from_millis(1)),
+            idle_time: None,
+            max_lines: None,
+            ladder: Ladder { first: Signal::TERM, grace: Duration::ZERO, second: Signal::KILL },
+            terminal: false,
+            follow: Vec::new(),
+            log: Some("stdio".into()),
+            log_stdout: true,
+            log_stderr: true,
+            deliver: Delivery::None,
+            mask: None,
+        };
+        let (_interrupt, heard) = watch::channel(None);
+        let (mut started, mut watcher) =
+            start(plan, machine, spool, heard, CancellationToken::new()).unwrap();
+        // As the kernel would have it.
+        started.group.hold();
+        watcher.patience = Duration::ZERO;
+        watcher.watch().await;
+        let told = started.events.recv().await;
+        assert_eq!(told, Some(ChildEvent::Exited(Exit::TimedOut(Limit::MaxTime))));
+        assert!(said.next().is_some(), "the log says it");
+        let pid = started.group.leader();
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
+        // It is reaped when it ends after all.
+        let gone = async {
+            while rustix::process::test_kill_process(pid).is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
     }
 }

@@ -405,6 +405,7 @@ impl Owner {
             spool: Arc::clone(&entry.spool),
             interrupt: entry.interrupt.subscribe(),
             children: TaskTracker::new(),
+            living: Arc::default(),
             over: CancellationToken::new(),
             denials: AtomicU64::default(),
             log: Mutex::default(),
@@ -495,10 +496,10 @@ fn is_uid(uid: &CommandUid) -> bool {
     (1..=64).contains(&uid.0.len()) && uid.0.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// How long after an interrupt a guest may go on: its children were killed after [`GRACE`] at the latest.
-const INTERRUPTED: Duration = GRACE.saturating_add(Duration::from_secs(5));
+/// How long a guest may go on after an interrupt, once its children were killed: those that lived at that moment.
+const INTERRUPTED: Duration = Duration::from_secs(5);
 
-/// What a guest has left to answer once its children are gone.
+/// What a guest has left to answer once its command is over.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long the end of a command waits for its children and for its operations on files: both were
@@ -509,11 +510,12 @@ const STOPPED: Duration = Duration::from_secs(30);
 async fn run(runtime: Runtime, plugin: Arc<Plugin>, start: Start, context: Arc<Context>) -> Ended {
     let port = Port::new(Arc::clone(&context));
     let over_time = {
-        let mut interrupt = context.interrupt.clone();
+        let (mut interrupt, living) = (context.interrupt.clone(), Arc::clone(&context.living));
         async move {
             let interrupted = interrupt.wait_for(Option::is_some).await.is_ok();
             if interrupted {
-                tokio::time::sleep(INTERRUPTED).await;
+                // Each as its ladder says, and no sooner than a guest may expect that has a child without one.
+                tokio::time::sleep(living.stopping().max(GRACE) + INTERRUPTED).await;
             } else {
                 std::future::pending::<()>().await;
             }

@@ -52,15 +52,20 @@ pub fn of_child(
 /// The most bytes of one value after its expansion: Linux takes no longer one.
 const MAX_EXPANDED: usize = 128 * 1024;
 
+/// The most bytes of all values of a child: Linux takes no more.
+pub const MAX_VARIABLES: usize = 2 * 1024 * 1024;
+
 /// A value with `${NAME}` replaced by what the worker's own environment has; what it has not is nothing.
-/// `PYTHONPATH` is put before the worker's, if that has one. None: it would be longer than any may be.
-pub fn expanded(name: &str, value: &str, base: &Variables) -> Option<OsString> {
+/// `PYTHONPATH` is put before the worker's, if that has one. `room` is what is left for all values of the child.
+/// None: it would be longer than any may be, or than there is room for.
+pub fn expanded(name: &str, value: &str, base: &Variables, room: &mut usize) -> Option<OsString> {
+    let most = MAX_EXPANDED.min(*room);
     let mut out = OsString::new();
     let mut rest = value;
     while let Some((before, variable, after)) = reference(rest) {
         out.push(before);
         out.push(base.get(OsStr::new(variable)).map_or(OsStr::new(""), OsString::as_os_str));
-        if out.len() > MAX_EXPANDED {
+        if out.len() > most {
             return None;
         }
         rest = after;
@@ -72,6 +77,7 @@ pub fn expanded(name: &str, value: &str, base: &Variables) -> Option<OsString> {
         out.push(":");
         out.push(own);
     }
+    *room = room.checked_sub(out.len())?;
     (out.len() <= MAX_EXPANDED).then_some(out)
 }
 
@@ -193,18 +199,30 @@ mod tests {
             ("", ""),
         ];
         for (value, expected) in cases {
-            assert_eq!(expanded("X", value, &base), Some(expected.into()), "{value}");
+            assert_eq!(expanded("X", value, &base, &mut 100), Some(expected.into()), "{value}");
         }
         let long = variables(&[("A", &"x".repeat(MAX_EXPANDED))]);
-        assert_eq!(expanded("X", "${A}", &long).map(|value| value.len()), Some(MAX_EXPANDED));
-        assert_eq!(expanded("X", &"${A}".repeat(1_000), &long), None);
+        let expanded = |value: &str| expanded("X", value, &long, &mut MAX_VARIABLES.clone());
+        assert_eq!(expanded("${A}").map(|value| value.len()), Some(MAX_EXPANDED));
+        assert_eq!(expanded(&"${A}".repeat(1_000)), None);
+    }
+
+    /// Symptom: one spawn took half a gigabyte of the worker's memory. Cause: each value was bounded, and 4,096 of
+    /// them were made. Cure: they share their room, which is what a program can be given.
+    #[test]
+    fn all_values_together_have_no_more_room_than_a_program_can_be_given() {
+        let base = variables(&[("A", &"x".repeat(MAX_EXPANDED / 2))]);
+        let mut room = MAX_VARIABLES;
+        let made = std::iter::repeat_with(|| expanded("X", "${A}", &base, &mut room)).take(4_096);
+        assert_eq!(made.flatten().count(), 2 * MAX_VARIABLES / MAX_EXPANDED);
+        assert_eq!(room, 0);
     }
 
     /// Symptom elsewhere: a worker without a `PYTHONPATH` got one with an empty part, which Python takes for the
     /// present directory. Cure: there is only something to append if there is something.
     #[test]
     fn a_python_path_is_put_before_the_workers_if_that_has_one() {
-        let expanded = |base: &[(&str, &str)]| expanded("PYTHONPATH", "/mine", &variables(base));
+        let expanded = |base: &[(&str, &str)]| expanded("PYTHONPATH", "/mine", &variables(base), &mut 100);
         assert_eq!(expanded(&[("PYTHONPATH", "/own")]), Some("/mine:/own".into()));
         assert_eq!(expanded(&[]), Some("/mine".into()));
         assert_eq!(expanded(&[("PYTHONPATH", "")]), Some("/mine".into()));

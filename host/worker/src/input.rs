@@ -23,20 +23,28 @@ pub struct Input {
     pipe: OwnedFd,
     terminal: bool,
     context: Arc<Context>,
+    /// The last byte that was taken.
+    last: Option<u8>,
     behind: Option<JoinHandle<()>>,
 }
 
 impl Input {
     /// Over a pipe, or the terminal that stands for one, that does not block.
     pub fn new(pipe: OwnedFd, terminal: bool, context: Arc<Context>) -> Input {
-        Input { pipe, terminal, context, behind: None }
+        Input { pipe, terminal, context, last: None, behind: None }
     }
 
-    /// The child reads the end next. A terminal stays open, so that is typed.
+    /// The child reads the end next. A terminal stays open, so that is typed, behind all that was taken.
     pub fn close(self) {
-        if self.terminal {
-            // A terminal that takes nothing more has a child that does not read.
-            let _full = try_write(&self.pipe, &terminal::typed(Vec::new()));
+        let Input { pipe, terminal, context, last, behind } = self;
+        if terminal {
+            drop(context.runtime.spawn(async move {
+                if let Some(behind) = behind {
+                    // One that broke off has written what it could.
+                    let _broken = behind.await;
+                }
+                write_rest(pipe, terminal::end_after(last).to_vec(), 0).await;
+            }));
         }
     }
 
@@ -46,7 +54,11 @@ impl Input {
             return Ok(0);
         }
         let secrets = self.context.secrets.as_ref().filter(|secrets| secrets.occur_in(data));
-        let Some(secrets) = secrets else { return try_write(&self.pipe, data) };
+        let Some(secrets) = secrets else {
+            let written = try_write(&self.pipe, data)?;
+            self.last = data[..written].last().copied().or(self.last);
+            return Ok(written);
+        };
         let put = secrets.put(data, &self.context.grants, MAX_PIECE).map_err(|failure| {
             match failure.code.as_str() {
                 "denied" => self.context.denied("write-input", failure),
@@ -54,6 +66,7 @@ impl Input {
             }
         })?;
         let written = try_write(&self.pipe, &put)?;
+        self.last = put.last().copied().or(self.last);
         if written < put.len() {
             let pipe = self.pipe.try_clone().map_err(|error| closed(&error))?;
             self.behind = Some(self.context.runtime.spawn(write_rest(pipe, put, written)));

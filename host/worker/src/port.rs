@@ -1,7 +1,7 @@
 //! What a running command may do on this machine: the runtime's [`CommandPort`] over real processes and
 //! files. Each power is checked against the command's [`Grants`] here, and nowhere else.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use windlass_core::log_name;
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Failure, Origin, Pair};
 use windlass_protocol::message::Update;
@@ -29,7 +30,10 @@ use crate::work::Work;
 
 use handle::Child;
 
+pub use living::Living;
+
 mod handle;
+mod living;
 mod plan;
 mod transfer;
 
@@ -70,6 +74,8 @@ pub struct Context {
     pub interrupt: watch::Receiver<Option<String>>,
     /// The watchers of its children.
     pub children: TaskTracker,
+    /// Those that live.
+    pub living: Arc<Living>,
     /// Cancelled when the command is over: its children end.
     pub over: CancellationToken,
     /// What it was denied, counted.
@@ -83,7 +89,6 @@ pub struct Port {
     context: Arc<Context>,
     interrupt: watch::Receiver<Option<String>>,
     diagnostics: usize,
-    running: Arc<AtomicUsize>,
     /// Room for one child, whatever others have.
     own: Arc<Semaphore>,
 }
@@ -93,7 +98,7 @@ impl Port {
     pub fn new(context: Arc<Context>) -> Port {
         let interrupt = context.interrupt.clone();
         let own = Arc::new(Semaphore::new(1));
-        Port { context, interrupt, diagnostics: 0, running: Arc::default(), own }
+        Port { context, interrupt, diagnostics: 0, own }
     }
 
     /// Runs a blocking function of files where it delays nobody. It is one of the command's children:
@@ -117,8 +122,9 @@ impl Port {
             operation(&root, &mut work)
         };
         let task = context.children.spawn_blocking_on(run, &context.runtime);
-        task.await
-            .unwrap_or_else(|error| Err(Failure::new("io", format!("a file operation broke off: {error}"))))
+        let done = task.await;
+        done.unwrap_or_else(|error| Err(Failure::new("io", format!("a file operation broke off: {error}"))))
+            .map_err(|failure| context.masked_failure(failure))
     }
 }
 
@@ -155,6 +161,14 @@ impl Context {
         match &self.secrets {
             Some(secrets) => secrets.mask().bytes(&data).into(),
             None => data,
+        }
+    }
+
+    /// A failure that a component learns of, without secrets: it may name what a build named.
+    fn masked_failure(&self, failure: Failure) -> Failure {
+        match &self.secrets {
+            Some(secrets) => secrets.mask_failure(failure),
+            None => failure,
         }
     }
 
@@ -238,7 +252,7 @@ impl CommandPort for Port {
                 context.grants.env(name).map_err(denied)?;
             }
         }
-        if self.running.load(Ordering::Relaxed) >= MAX_CHILDREN {
+        if context.living.count() >= MAX_CHILDREN {
             return Err(Failure::new("quota", format!("a command has at most {MAX_CHILDREN} children")));
         }
         let shared = || Arc::clone(&context.machine.processes).try_acquire_owned();
@@ -246,28 +260,32 @@ impl CommandPort for Port {
             let message = format!("the commands of this worker have {MAX_PROCESSES} children already");
             return Err(Failure::retryable("quota", message));
         };
-        let mut plan = self.plan(options, exec)?;
+        let (mut plan, header) = self.plan(options, exec)?;
         if let Some(secrets) = &context.secrets {
             secrets.put_into(&mut plan, &context.grants).map_err(|failure| match failure.code.as_str() {
                 "denied" => context.denied("spawn", failure),
                 _ => failure,
             })?;
         }
+        if let Some((log, text)) = plan.log.as_ref().zip(header) {
+            // Written by each attempt, by one that fails too: those may be many.
+            context.spool.room().await;
+            context.spool.log(log, Origin::Header, context.masked(text.into()));
+        }
         if let Some(log) = &plan.log {
             *context.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(log.clone());
         }
+        let stopping = plan.ladder.hurried().length();
         let started = {
             let _entered = context.runtime.enter();
             let (machine, spool) = (Arc::clone(&context.machine), Arc::clone(&context.spool));
             child::start(plan, machine, spool, context.interrupt.clone(), context.over.clone())
         };
         let (started, watcher) = started?;
-        self.running.fetch_add(1, Ordering::Relaxed);
-        let running = Arc::clone(&self.running);
+        let lives = context.living.enter(stopping);
         let watch = async move {
             watcher.watch().await;
-            drop(room);
-            running.fetch_sub(1, Ordering::Relaxed);
+            drop((room, lives));
         };
         // Looked at by the child itself: its events end without an exit if this task breaks off.
         drop(context.children.spawn_on(watch, &context.runtime));
@@ -283,8 +301,10 @@ impl CommandPort for Port {
     }
 
     async fn log(&mut self, log: &str, origin: Origin, data: Bytes) -> Result<(), Failure> {
+        let log = self.context.masked_text(log.to_owned());
+        log_name::check(&log)?;
         self.context.spool.room().await;
-        self.context.spool.log(&self.context.masked_text(log.to_owned()), origin, self.context.masked(data));
+        self.context.spool.log(&log, origin, self.context.masked(data));
         Ok(())
     }
 

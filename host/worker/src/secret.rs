@@ -14,14 +14,12 @@ use windlass_protocol::message::Secret;
 use windlass_runtime::port::SpawnOptions;
 
 use crate::child::Plan;
+use crate::environment::MAX_VARIABLES;
 use crate::grant::Grants;
 use crate::mask::Mask;
 
 /// The most bytes of the input of a child with its secrets.
 const MAX_INPUT: usize = 1024 * 1024;
-
-/// The most bytes of all its variables with secrets: Linux takes no more.
-const MAX_VARIABLES: usize = 2 * 1024 * 1024;
 
 /// The secrets of commands that run. Those of one build have the same ones, and share what finds them.
 #[derive(Debug, Default)]
@@ -187,12 +185,18 @@ impl Secrets {
     pub fn mask_end(&self, how: Result<Completion, Failure>) -> Result<Completion, Failure> {
         match how {
             Ok(Completion { rc, values }) => Ok(Completion { rc, values: self.mask_values(values) }),
-            Err(Failure { code, message, detail, retryable }) => Err(Failure {
-                code: self.mask.text(&code),
-                message: self.mask.text(&message),
-                detail: detail.map(|detail| self.mask.text(&detail)),
-                retryable,
-            }),
+            Err(failure) => Err(self.mask_failure(failure)),
+        }
+    }
+
+    /// A failure without them: it may name what a build named.
+    pub fn mask_failure(&self, failure: Failure) -> Failure {
+        let Failure { code, message, detail, retryable } = failure;
+        Failure {
+            code: self.mask.text(&code),
+            message: self.mask.text(&message),
+            detail: detail.map(|detail| self.mask.text(&detail)),
+            retryable,
         }
     }
 }

@@ -67,12 +67,17 @@ impl Terminal {
 
 /// Input and its end, as somebody would type them.
 pub fn typed(mut input: Vec<u8>) -> Vec<u8> {
-    if input.last().is_some_and(|last| *last != b'\n') {
-        // Within a line the first one only hands the line over.
-        input.push(END);
-    }
-    input.push(END);
+    input.extend(end_after(input.last().copied()));
     input
+}
+
+/// The end of the input, after what was typed last.
+pub fn end_after(last: Option<u8>) -> &'static [u8] {
+    match last {
+        // Within a line the first one only hands the line over.
+        Some(last) if last != b'\n' => &[END, END],
+        Some(_) | None => &[END],
+    }
 }
 
 /// Becomes a program at the head of a session whose terminal is the standard input. `arguments`: its file, its

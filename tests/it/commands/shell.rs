@@ -26,6 +26,9 @@ pub const ROWS: &[Row] = &[
     shell("no limit of silence is 0", r#"{"command": "true", "timeout": 0}"#, &[Fails("bad-argument", "timeout")]),
     shell("no limit of lines is 0", r#"{"command": "true", "max_lines": 0}"#, &[Fails("bad-argument", "max_lines")]),
     shell("a signal has a name that exists", r#"{"command": "true", "interrupt_signal": "HOP"}"#, &[Fails("bad-argument", "signal")]),
+    shell("a log has a name that the master takes", r#"{"command": "true", "log": "my log"}"#, &[Fails("bad-argument", "log")]),
+    shell("and so has one that gets a file", r#"{"command": "true", "logfiles": {"my log": "f"}}"#, &[Fails("bad-argument", "log")]),
+    shell("no limit is longer than the host can wait", r#"{"command": "true", "timeout": 4294968}"#, &[Fails("bad-argument", "timeout")]),
     shell("a log has a name", r#"{"command": "true", "log": ""}"#, &[Fails("bad-argument", "log")]),
     shell("one log is not of two things", r#"{"command": "true", "logfiles": {"stdio": "f"}}"#, &[Fails("bad-argument", "stdio")]),
     // Where it runs.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::value::Origin;
 use windlass_runtime::port::{ChildEvent, Exit, Limit};
 
-use super::{Control, Guard, Ladder};
+use super::{Control, Guard, LAST, Ladder};
 use crate::follow::{Followed, Piece};
 use crate::group::name_of;
 use crate::mask::Masker;
@@ -33,9 +33,6 @@ const LINGER: Duration = Duration::from_secs(5);
 /// After the kill: a process that left the group may hold the pipes for ever.
 const ABANDON: Duration = Duration::from_secs(1);
 
-/// From the second signal of a ladder, if that is no kill, to the kill.
-const LAST: Duration = Duration::from_secs(5);
-
 const READ: usize = 32 * 1024;
 
 /// Why the host stopped a child.
@@ -43,6 +40,14 @@ const READ: usize = 32 * 1024;
 pub(super) enum Stopped {
     Limit(Limit),
     Interrupted,
+}
+
+/// What comes next for a child that is being stopped.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rung {
+    Signal(Signal),
+    /// It was killed, and does not end.
+    GiveUp,
 }
 
 /// What to do about pipes that stay open after the child has ended.
@@ -93,8 +98,12 @@ pub struct Watcher {
     pub(super) idle_time: Option<Duration>,
     pub(super) last_output: Instant,
     pub(super) max_lines: Option<u64>,
-    /// The next signal of the ladder.
-    pub(super) kill_at: Option<(Instant, Signal)>,
+    /// When the next rung of the ladder is reached.
+    pub(super) next_rung: Option<(Instant, Rung)>,
+    /// How long it may take to end after the last one.
+    pub(super) patience: Duration,
+    /// It was given up: whatever becomes of it, nobody waits for it.
+    pub(super) lost: bool,
     pub(super) leftover: Option<(Instant, Leftover)>,
     pub(super) pace: Pace,
     pub(super) ladder: Ladder,
@@ -142,7 +151,7 @@ impl Watcher {
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Turn::Timer,
             };
             self.on(turn);
-            if self.ended && self.stdout.is_none() && self.stderr.is_none() {
+            if (self.ended || self.lost) && self.stdout.is_none() && self.stderr.is_none() {
                 // Nothing more is written to them by the child: what stands there now is all. And nobody holds a
                 // pipe any more.
                 self.followed.iter().for_each(Followed::finish);
@@ -153,6 +162,14 @@ impl Watcher {
         self.flush(Instant::now());
         self.delivered.finish();
         let exit = self.exit();
+        if self.lost {
+            let (guard, exited) = (self.guard, self.exited);
+            // Reaped all the same, should it ever end.
+            drop(tokio::spawn(async move {
+                named(exited.readable().await.map(drop), Turn::Exited);
+                drop(guard);
+            }));
+        }
         // What is left for the guest, unless it has gone.
         while let Some(event) = self.delivered.pop() {
             tokio::select! {
@@ -190,7 +207,8 @@ impl Watcher {
     }
 
     fn is_finished(&self) -> bool {
-        self.ended && self.stdout.is_none() && self.stderr.is_none() && self.followed.is_none()
+        let pipes = self.stdout.is_some() || self.stderr.is_some();
+        (self.ended || self.lost) && !pipes && self.followed.is_none()
     }
 
     /// What a file that is followed has grown by. That is a sign of life, as output is.
@@ -209,7 +227,7 @@ impl Watcher {
             .then(|| [self.max_time, self.idle_time.map(|limit| self.last_output + limit)]);
         let limits = limits.into_iter().flatten().flatten();
         limits
-            .chain(self.kill_at.map(|(at, _)| at))
+            .chain(self.next_rung.map(|(at, _)| at))
             .chain(self.leftover.map(|(at, _)| at))
             .chain(self.pace.next_look().map(Instant::from_std))
             .chain(self.gathered.due(Instant::now()))
@@ -232,9 +250,11 @@ impl Watcher {
                 self.stop(Stopped::Limit(Limit::IdleTime));
             }
         }
-        if let Some((_, signal)) = self.kill_at.filter(|(at, _)| *at <= now) {
-            self.guard.group.signal(signal);
-            self.kill_at = (signal != Signal::KILL).then(|| (now + LAST, Signal::KILL));
+        if let Some((_, rung)) = self.next_rung.filter(|(at, _)| *at <= now) {
+            match rung {
+                Rung::Signal(signal) => self.step(signal, LAST, Signal::KILL),
+                Rung::GiveUp => self.give_up(now),
+            }
         }
         if passed(self.pace.next_look().map(Instant::from_std)) {
             self.look_at_pace(now);
@@ -248,7 +268,8 @@ impl Watcher {
         let leader = self.guard.group.leader();
         let seen = if self.ended { pace::Seen::default() } else { pace::look(leader) };
         if let Some(nice) = self.pace.on_look(seen, now.into_std()) {
-            self.guard.group.give_way(nice);
+            let group = Arc::clone(&self.guard.group);
+            drop(tokio::task::spawn_blocking(move || group.give_way(nice)));
         }
     }
 
@@ -341,9 +362,10 @@ impl Watcher {
         self.stdin = None;
         let now = Instant::now();
         // After a stop the rest of the group has its grace period and no more.
-        let at = match (self.stopped, self.kill_at) {
+        let at = match (self.stopped, self.next_rung) {
             _ if self.killed => now,
-            (Some(_), kill_at) => kill_at.map_or(now, |(at, _)| at),
+            (Some(_), Some((at, Rung::Signal(_)))) => at,
+            (Some(_), Some((_, Rung::GiveUp)) | None) => now,
             (None, _) => now + LINGER,
         };
         self.leftover = Some((at, Leftover::Kill));
@@ -376,8 +398,10 @@ impl Watcher {
             self.delivered.close();
             self.on_interrupt();
         }
-        if control.terminated && self.kill_at.is_none() {
-            self.kill_at = Some((Instant::now() + self.ladder.grace, self.ladder.second));
+        if control.terminated && self.next_rung.is_none() {
+            // The guest sent the first one.
+            let Ladder { grace, second, .. } = self.ladder();
+            self.next_rung = Some((Instant::now() + grace, Rung::Signal(second)));
         }
     }
 
@@ -392,28 +416,57 @@ impl Watcher {
     fn stop(&mut self, why: Stopped) {
         if self.stopped.is_none() {
             self.stopped = Some(why);
-            let Ladder { first, grace, second } = self.ladder;
-            self.guard.group.signal(first);
-            self.kill_at = (first != Signal::KILL).then(|| (Instant::now() + grace, second));
+            let Ladder { first, grace, second } = self.ladder();
+            self.step(first, grace, second);
         }
     }
 
+    fn ladder(&self) -> Ladder {
+        if self.interrupt.borrow().is_some() { self.ladder.hurried() } else { self.ladder }
+    }
+
     fn kill(&mut self) {
-        self.kill_at = None;
-        self.guard.group.signal(Signal::KILL);
+        self.step(Signal::KILL, LAST, Signal::KILL);
+    }
+
+    /// Sends a signal of the ladder. What follows a while later is the next one, unless this was the last.
+    fn step(&mut self, signal: Signal, then_after: Duration, then: Signal) {
+        self.guard.group.signal(signal);
+        let now = Instant::now();
+        self.next_rung = Some(if signal == Signal::KILL {
+            (now + self.patience, Rung::GiveUp)
+        } else {
+            (now + then_after, Rung::Signal(then))
+        });
+    }
+
+    /// Waits no longer for a child that was killed: it may hang in the kernel for ever, on a file system that is gone.
+    fn give_up(&mut self, now: Instant) {
+        self.next_rung = None;
+        if self.ended {
+            return;
+        }
+        self.lost = true;
+        (self.stdout, self.stderr, self.stdin) = (None, None, None);
+        if let Some(log) = self.log.clone().filter(|_| !self.killed) {
+            self.flush(now);
+            let text = "the program was killed and does not end; nobody waits for it any more\n";
+            self.spool.log(&log, Origin::Header, text.into());
+        }
     }
 
     fn exit(&mut self) -> Exit {
-        let status = match self.guard.reap() {
-            Some(Ok(status)) => status,
+        let status = match (!self.lost).then(|| self.guard.reap()).flatten() {
+            Some(Ok(status)) => Some(status),
             Some(Err(error)) => {
                 tracing::error!(%error, "failed to reap a child");
-                return Exit::Signal("lost".to_owned());
+                None
             }
-            None => return Exit::Signal("lost".to_owned()),
+            None => None,
         };
         let interrupted = self.interrupt.borrow().is_some();
-        match (self.stopped, status.code(), status.signal()) {
+        let (code, signal) = (status.and_then(|s| s.code()), status.and_then(|s| s.signal()));
+        match (self.stopped, code, signal) {
             (Some(Stopped::Limit(limit)), _, _) => Exit::TimedOut(limit),
             (Some(Stopped::Interrupted), _, _) => Exit::Interrupted,
             (None, Some(code), _) => Exit::Code(code),

@@ -1,12 +1,12 @@
 //! From what a guest asks for to what is started: all of it checked, and nothing started yet.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::sync::Arc;
 
 use rustix::process::Signal;
 use serde::Deserialize;
-use windlass_core::value::{Failure, Origin, Pair, Value};
+use windlass_core::log_name;
+use windlass_core::value::{Failure, Pair, Value};
 use windlass_runtime::port::SpawnOptions;
 
 use super::{Context, GRACE, Port, milliseconds};
@@ -17,7 +17,8 @@ use crate::grant::Exec;
 use crate::group::signal_named;
 
 impl Port {
-    pub(super) fn plan(&self, options: SpawnOptions, exec: Exec) -> Result<Plan, Failure> {
+    /// What to start, and what the log is to say before that.
+    pub(super) fn plan(&self, options: SpawnOptions, exec: Exec) -> Result<(Plan, Option<String>), Failure> {
         let bad = |message: String| Failure::new("bad-argument", message);
         let program = options.argv.first().ok_or_else(|| bad("an empty argv names no program".into()))?;
         if options.argv.iter().any(|argument| argument.contains('\0')) {
@@ -35,18 +36,24 @@ impl Port {
         let path = self.context.root.path().join(&options.workdir);
         let Context { mark, machine, .. } = &*self.context;
         let expands = options.options.iter().any(|o| o.name == EXPAND && o.value == Value::Boolean(true));
-        let value = |name: &str, value: &str| {
+        let mut room = environment::MAX_VARIABLES;
+        let mut value = |name: &str, value: &str| {
             if !expands {
                 return Ok(value.into());
             }
-            environment::expanded(name, value, &machine.base)
-                .ok_or_else(|| bad(format!("the variable `{name}` is too long once it is expanded")))
+            environment::expanded(name, value, &machine.base, &mut room).ok_or_else(|| {
+                let message = format!("the variable `{name}` is too long once it is expanded");
+                Failure::new("too-large", message)
+            })
         };
         let given: Vec<_> = (self.context.env.iter())
             .map(|(name, text)| Ok((name.clone(), value(name, text)?)))
             .collect::<Result<_, Failure>>()?;
         let set: Vec<_> = (env.iter())
-            .map(|(name, text)| Ok((name.clone(), text.as_ref().map(|text| value(name, text)).transpose()?)))
+            .map(|(name, text)| {
+                let text = text.as_ref().map(|text| value(name, text)).transpose()?;
+                Ok((name.clone(), text))
+            })
             .collect::<Result<_, Failure>>()?;
         let variables = environment::of_child(mark, &machine.base, &given, &set, &path);
         let file = match exec {
@@ -68,6 +75,7 @@ impl Port {
             Exec::Named => environment::find_granted(program, &machine.base, &machine.private)
                 .ok_or_else(|| not_found(program, "the worker's own PATH", &machine.base))?,
         };
+        options.tee_to_log.as_deref().map_or(Ok(()), log_name::check)?;
         let mut plan = Plan {
             program: file,
             argv: options.argv,
@@ -116,31 +124,34 @@ impl Port {
                 ("follow", Value::Json(files)) => {
                     let files = serde_json::from_str(files)
                         .map_err(|error| bad(format!("the option `follow` is not understood: {error}")))?;
-                    plan.follow = self.tails(files, &options.workdir)?;
+                    plan.follow = self.tails(files, &options.workdir, exec)?;
                 }
                 ("follow", _) => return Err(wrong("JSON")),
                 _ => return Err(bad(format!("`{name}` is no option of a child; there are {OPTIONS}"))),
             }
         }
-        if let Some(log) = plan.log.as_ref().filter(|_| log_environment) {
-            // The mark is the worker's, another for each command, and says nothing to a reader.
-            let shown = plan.variables.iter().filter(|(name, _)| *name != environment::MARK);
-            let line = |(name, value): (&OsString, &OsString)| {
-                format!("    {}={}\n", name.to_string_lossy(), value.to_string_lossy())
-            };
-            let text = format!("  environment:\n{}", shown.map(line).collect::<String>());
-            self.context.spool.log(log, Origin::Header, self.context.masked(text.into()));
-        }
-        Ok(plan)
+        let header = log_environment.then(|| shown(&plan.variables));
+        Ok((plan, header))
     }
 
     /// The files to follow, as they are before the child.
-    fn tails(&self, files: BTreeMap<String, Wanted>, workdir: &str) -> Result<Vec<Tail>, Failure> {
+    fn tails(
+        &self,
+        files: BTreeMap<String, Wanted>,
+        workdir: &str,
+        exec: Exec,
+    ) -> Result<Vec<Tail>, Failure> {
+        if exec == Exec::Named && !files.is_empty() {
+            // Who may run any program may run one that reads them.
+            let denied = |failure| self.context.denied("spawn-options.set", failure);
+            self.context.grants.files().map_err(denied)?;
+        }
         if files.len() > MAX_FOLLOWED {
             let message = format!("at most {MAX_FOLLOWED} files of a child can be followed");
             return Err(Failure::new("too-large", message));
         }
-        let tail = |(log, wanted)| {
+        let tail = |(log, wanted): (String, Wanted)| {
+            log_name::check(&log)?;
             let (path, from_end) = match wanted {
                 Wanted::Path(path) => (path, false),
                 Wanted::More(More { path, from_end }) => (path, from_end),
@@ -183,6 +194,27 @@ fn not_found(program: &str, what: &str, variables: &environment::Variables) -> F
     let path = variables.get(std::ffi::OsStr::new("PATH"));
     let path = path.map_or_else(String::new, |path| path.to_string_lossy().into_owned());
     Failure::new("spawn-failed", format!("there is no program `{program}` in {what} ({path})"))
+}
+
+/// The most bytes of a header that shows variables: a reader looks for a few of them, and each start writes one.
+const MAX_SHOWN: usize = 64 * 1024;
+
+/// The variables of a child for a reader, whole ones only: a part of one may be a part of a secret.
+fn shown(variables: &environment::Variables) -> String {
+    let mut text = "  environment:\n".to_owned();
+    let mut more = 0;
+    // The mark is the worker's, another for each command, and says nothing to a reader.
+    for (name, value) in variables.iter().filter(|(name, _)| *name != environment::MARK) {
+        if text.len() + name.len() + value.len() > MAX_SHOWN {
+            more += 1;
+            continue;
+        }
+        text += &format!("    {}={}\n", name.to_string_lossy(), value.to_string_lossy());
+    }
+    if more > 0 {
+        text += &format!("    ... {more} more variables\n");
+    }
+    text
 }
 
 const OPTIONS: &str = "max-lines, terminate-ms, stop-signal, second-signal, want-stdout, want-stderr, follow, expand-environment and \

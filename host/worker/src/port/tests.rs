@@ -24,31 +24,55 @@ struct World {
     port: Port,
 }
 
+/// What a command has.
+struct Given<'a> {
+    programs: &'a str,
+    files: bool,
+    secrets: Vec<Secret>,
+    usable: &'a str,
+    limits: Limits,
+}
+
+impl Default for Given<'_> {
+    fn default() -> Self {
+        Given { programs: "*", files: true, secrets: Vec::new(), usable: "*", limits: Limits::default() }
+    }
+}
+
 fn world() -> World {
-    world_granting("*")
+    world_of(Given::default())
 }
 
 fn world_granting(programs: &str) -> World {
-    world_in(tempfile::tempdir().unwrap(), programs)
+    world_of(Given { programs, ..Given::default() })
 }
 
-fn world_in(folder: tempfile::TempDir, programs: &str) -> World {
-    world_with(folder, programs, Vec::new())
+/// A command with a secret `key`.
+fn world_with(value: &'static [u8]) -> World {
+    let secret = Secret {
+        name: "key".into(),
+        placeholder: "windlass_secret_key".into(),
+        value: SecretValue(value.into()),
+        former: vec![],
+    };
+    world_of(Given { secrets: vec![secret], ..Given::default() })
 }
 
-fn world_with(folder: tempfile::TempDir, programs: &str, secrets: Vec<Secret>) -> World {
-    world_of(folder, programs, secrets, "*")
+fn world_of(given: Given<'_>) -> World {
+    world_in(tempfile::tempdir().unwrap(), given)
 }
 
-fn world_of(folder: tempfile::TempDir, programs: &str, secrets: Vec<Secret>, usable: &str) -> World {
-    let spool = Spool::new(folder.path(), Limits::default());
+fn world_in(folder: tempfile::TempDir, given: Given<'_>) -> World {
+    let Given { programs, files, secrets, usable, limits } = given;
+    let spool = Spool::new(folder.path(), limits);
     let command = spool.open(&CommandUid("c0".into())).unwrap();
     let (interrupt, interrupt_heard) = watch::channel(None);
     let any = vec!["*".to_owned()];
     let programs = vec![programs.to_owned()];
     let asked = [("exec", any.as_slice()), ("files", &any), ("secret", &any)];
     let usable = vec![usable.to_owned()];
-    let granted = [("exec", programs.as_slice()), ("files", &any), ("secret", &usable)];
+    let granted = [("exec", programs.as_slice()), ("secret", &usable)];
+    let granted = granted.into_iter().chain(files.then_some(("files", any.as_slice())));
     let own = environment::base(std::env::vars_os(), &["PATH".to_owned()]);
     // What leaves its group is adopted by the tests' own process.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
@@ -73,6 +97,7 @@ fn world_of(folder: tempfile::TempDir, programs: &str, secrets: Vec<Secret>, usa
         spool: command,
         interrupt: interrupt_heard,
         children: TaskTracker::new(),
+        living: Arc::default(),
         over: CancellationToken::new(),
         denials: AtomicU64::default(),
         log: Mutex::default(),

@@ -70,7 +70,7 @@ async fn a_program_that_is_granted_by_name_is_the_workers() {
 async fn a_path_that_was_granted_must_be_absolute_and_not_the_builds_own() {
     let folder = tempfile::tempdir().unwrap();
     let below = folder.path().join("b/echo").display().to_string();
-    let below_world = world_in(folder, &below);
+    let below_world = world_in(folder, Given { programs: &below, ..Given::default() });
     std::os::unix::fs::symlink("/bin/echo", &below).unwrap();
     let cases = [
         (world_granting("bin/echo"), "bin/echo", false),
@@ -84,6 +84,24 @@ async fn a_path_that_was_granted_must_be_absolute_and_not_the_builds_own() {
             assert_eq!(world.run(options).await, Exit::Code(0));
         } else {
             assert_eq!(world.refused(options).await.code, "denied", "{granted}");
+        }
+    }
+}
+
+/// Symptom: a command without a grant for files showed any file of its builder. Cause: it had it followed into a log.
+/// Cure: who may run one program and touch no files follows none.
+#[tokio::test]
+async fn files_are_followed_by_whoever_may_touch_them_or_run_anything() {
+    for (programs, files, allowed) in [("true", false, false), ("true", true, true), ("*", false, true)] {
+        let mut world = world_of(Given { programs, files, ..Given::default() });
+        let mut options = sh("");
+        options.argv = vec!["true".to_owned()];
+        options.options = option("follow", Value::Json(r#"{"a": "f"}"#.into()));
+        if allowed {
+            assert_eq!(world.run(options).await, Exit::Code(0), "{programs} {files}");
+        } else {
+            assert_eq!(world.refused(options).await.code, "denied");
+            assert!(world.told()[0].starts_with("`spawn-options.set` was denied"));
         }
     }
 }

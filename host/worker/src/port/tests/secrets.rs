@@ -4,14 +4,11 @@ use super::*;
 
 #[tokio::test]
 async fn a_secret_that_does_not_fit_into_the_pipe_arrives_whole_and_what_follows_waits() {
-    let value = SecretValue(vec![b'k'; 32 * 1024].into());
-    let secret =
-        Secret { name: "key".into(), placeholder: "windlass_secret_0".into(), value, former: vec![] };
-    let mut world = world_with(tempfile::tempdir().unwrap(), "*", vec![secret]);
+    let mut world = world_with(&[b'k'; 32 * 1024]);
     let mut options = sh("wc -c");
     options.input = None;
     let mut child = world.port.spawn(options).await.unwrap();
-    let whole = "windlass_secret_0".repeat(10);
+    let whole = "windlass_secret_key".repeat(10);
     assert_eq!(child.write_input(whole.as_bytes()).await, Ok(u32::try_from(whole.len()).unwrap()));
     while child.write_input(b"!").await.unwrap() == 0 {}
     child.close_input();
@@ -21,14 +18,7 @@ async fn a_secret_that_does_not_fit_into_the_pipe_arrives_whole_and_what_follows
 
 #[tokio::test]
 async fn what_the_host_tells_of_a_child_names_secrets_and_shows_none() {
-    let secret = |name: &str, value: &'static str| Secret {
-        name: name.into(),
-        placeholder: format!("windlass_secret_{name}"),
-        value: SecretValue(value.into()),
-        former: vec![],
-    };
-    let secrets = vec![secret("key", "hunter2")];
-    let mut world = world_with(tempfile::tempdir().unwrap(), "*", secrets);
+    let mut world = world_with(b"hunter2");
     let mut options = sh("echo $KEY; printf hun; printf ter2 >&2; printf ter2");
     options.env = vec![("KEY".into(), Some("a windlass_secret_key".into()))];
     options.options = option("log-environment", Value::Boolean(true));
@@ -43,10 +33,7 @@ async fn what_the_host_tells_of_a_child_names_secrets_and_shows_none() {
 /// Cure: what is told of orphans is masked as all else is.
 #[tokio::test]
 async fn the_name_of_a_process_shows_no_secret() {
-    let value = SecretValue("hunter2".into());
-    let secret =
-        Secret { name: "key".into(), placeholder: "windlass_secret_key".into(), value, former: vec![] };
-    let mut world = world_with(tempfile::tempdir().unwrap(), "*", vec![secret]);
+    let mut world = world_with(b"hunter2");
     let mut options = sh("cp $(command -v sleep) ./$KEY; (setsid ./$KEY 1000 >/dev/null 2>&1 &)
         until grep -qsx $KEY /proc/[0-9]*/comm; do :; done");
     options.env = vec![("KEY".into(), Some("windlass_secret_key".into()))];
@@ -64,7 +51,7 @@ async fn a_secret_that_is_denied_on_its_way_to_an_input_is_told() {
     let value = SecretValue("hunter2".into());
     let secret =
         Secret { name: "key".into(), placeholder: "windlass_secret_key".into(), value, former: vec![] };
-    let mut world = world_of(tempfile::tempdir().unwrap(), "*", vec![secret], "other");
+    let mut world = world_of(Given { secrets: vec![secret], usable: "other", ..Given::default() });
     let mut options = sh("cat");
     options.input = None;
     let mut child = world.port.spawn(options).await.unwrap();
@@ -72,4 +59,16 @@ async fn a_secret_that_is_denied_on_its_way_to_an_input_is_told() {
     let told = world.told();
     assert!(told.iter().any(|text| text.starts_with("`write-input` was denied: ")), "{told:?}");
     assert_eq!(world.context.denials.load(Ordering::Relaxed), 1);
+}
+
+/// Symptom: a guest learned a secret. Cause: a build had named a directory so, and what failed on it names the path.
+/// Cure: failures are masked as results are.
+#[tokio::test]
+async fn what_fails_on_files_shows_no_secret() {
+    let mut world = world_with(b"hunter2");
+    let deep = format!("hunter2{}", "/d".repeat(260));
+    std::fs::create_dir_all(world.folder.path().join("b").join(&deep)).unwrap();
+    let failure = world.port.glob("**/x").await.unwrap_err();
+    assert!(failure.message.contains("<key>/d"), "{failure}");
+    assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
 }

@@ -138,14 +138,22 @@ impl Args {
                 )));
             }
         }
+        let times =
+            [("timeout", self.timeout), ("max_time", self.max_time), ("sigterm_time", self.sigterm_time)];
+        for (name, _) in times.into_iter().filter(|(_, time)| time.is_some_and(|time| time > LONGEST)) {
+            return Err(bad_argument(format!("`{name}` is more than {LONGEST} seconds")));
+        }
         if self.sigterm_time.is_some_and(|seconds| seconds < 0.0) {
             return Err(bad_argument("`sigterm_time` is less than 0 seconds"));
         }
         if self.max_lines == Some(0) {
             return Err(bad_argument("`max_lines` is 0; null means no limit"));
         }
-        if self.log.is_empty() || self.logfiles.contains_key("") {
-            return Err(bad_argument("a log has no name"));
+        for log in std::iter::once(&self.log).chain(self.logfiles.keys()).filter(|log| !is_log_name(log)) {
+            return Err(bad_argument(format!(
+                "`{}` cannot name a log: up to 100 letters, digits, `.`, `_`, `-` and `+`, no `.` in front",
+                log.escape_debug()
+            )));
         }
         if self.logfiles.contains_key(&self.log) {
             return Err(bad_argument(format!(
@@ -157,9 +165,19 @@ impl Args {
     }
 }
 
+/// The longest time in seconds, 49 days: what the host holds in milliseconds.
+const LONGEST: f64 = 4_294_967.0;
+
+/// The time as the host takes it. A little is never nothing: a limit would be over before its program began.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
 pub fn milliseconds(seconds: f64) -> u32 {
-    (seconds * 1000.0) as u32
+    (seconds * 1000.0).ceil() as u32
+}
+
+/// As the master has it, which drops what a log of another name gets.
+fn is_log_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
+    (1..=100).contains(&name.len()) && !name.starts_with('.') && name.chars().all(allowed)
 }
 
 /// The files as the host takes them.
@@ -189,6 +207,14 @@ mod tests {
             json_object(&files),
             r#"{"a\"b":{"path":"c\\d\u000a","from-end":false},"f":{"path":"e","from-end":true}}"#
         );
+    }
+
+    #[test]
+    fn a_little_time_is_not_none_and_none_is() {
+        let times = [(0.0, 0), (0.000_1, 1), (0.001, 1), (0.3, 300), (1.5, 1_500), (LONGEST, 4_294_967_000)];
+        for (seconds, ms) in times {
+            assert_eq!(milliseconds(seconds), ms, "{seconds}");
+        }
     }
 
     #[test]
