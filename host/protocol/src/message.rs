@@ -249,7 +249,7 @@ pub enum ToWorker {
         /// How it ended.
         how: Result<u64, Failure>,
     },
-    /// A build ended: its directory is no longer in use.
+    /// The master closes the link.
     Bye {
         /// Why the master closes the link: `shutdown`, `replaced`.
         reason: String,

@@ -22,54 +22,25 @@ const TREES: usize = 8;
 /// case: nobody can take all of them from the others.
 pub const MAX_PROCESSES: usize = 1_024;
 
-/// What commands share.
+/// The right to do something, for so many at a time, each in another builder's directory.
 #[derive(Debug)]
-pub struct Machine {
-    /// What the worker's environment contributes to that of a child.
-    pub base: Variables,
-    /// The worker's own directory: no program that was granted by name or path lies below.
-    pub private: PathBuf,
-    /// How this program leads a terminal: a file and first arguments. Empty: terminals have no leaders.
-    pub leader: Vec<OsString>,
-    files: Arc<Semaphore>,
-    trees: Arc<Semaphore>,
-    /// Of each directory in which a tree is worked on or waited for.
+pub struct Turns {
+    all: Arc<Semaphore>,
+    /// Of each directory in which somebody has a turn or waits for one.
     directories: Mutex<HashMap<PathBuf, Weak<Semaphore>>>,
-    /// Room for children.
-    pub processes: Arc<Semaphore>,
-    /// Finds what commands leave behind.
-    pub orphans: Orphans,
 }
 
-impl Machine {
-    /// An unused one.
-    pub fn new(base: Variables, private: PathBuf, orphans: Orphans) -> Machine {
-        let files = Arc::new(Semaphore::new(FILES));
-        let trees = Arc::new(Semaphore::new(TREES));
-        let processes = Arc::new(Semaphore::new(MAX_PROCESSES));
-        let leader = Vec::new();
-        Machine { base, private, leader, files, trees, directories: Mutex::default(), processes, orphans }
+impl Turns {
+    /// So many at a time.
+    pub fn new(most: usize) -> Turns {
+        Turns { all: Arc::new(Semaphore::new(most)), directories: Mutex::default() }
     }
 
-    /// The same with a way to lead terminals.
-    pub fn led_by(self, leader: Vec<OsString>) -> Machine {
-        Machine { leader, ..self }
-    }
-
-    /// Waits for the turn of an operation below a builder's directory.
-    pub async fn turn(&self, extent: Extent, directory: &Path) -> Turn {
-        let one = |turns: &Arc<Semaphore>| {
-            let turns = Arc::clone(turns);
-            async move { turns.acquire_owned().await.expect("it is never closed") }
-        };
-        match extent {
-            Extent::File => Turn { _of_all: one(&self.files).await, _of_directory: None },
-            Extent::Tree => {
-                // First the own one: a build that waits for itself keeps nobody else waiting.
-                let own = one(&self.of(directory)).await;
-                Turn { _of_all: one(&self.trees).await, _of_directory: Some(own) }
-            }
-        }
+    /// Waits for a turn in a directory.
+    pub async fn turn(&self, directory: &Path) -> Turn {
+        // First the own one: a build that waits for itself keeps nobody else waiting.
+        let own = one(&self.of(directory)).await;
+        Turn { _of_all: one(&self.all).await, _of_directory: Some(own) }
     }
 
     /// The one turn of a directory. Whoever has or awaits it keeps it alive.
@@ -85,6 +56,51 @@ impl Machine {
     }
 }
 
+async fn one(turns: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(turns).acquire_owned().await.expect("it is never closed")
+}
+
+/// What commands share.
+#[derive(Debug)]
+pub struct Machine {
+    /// What the worker's environment contributes to that of a child.
+    pub base: Variables,
+    /// The worker's own directory: no program that was granted by name or path lies below.
+    pub private: PathBuf,
+    /// How this program leads a terminal: a file and first arguments. Empty: terminals have no leaders.
+    pub leader: Vec<OsString>,
+    files: Arc<Semaphore>,
+    trees: Turns,
+    /// Room for children.
+    pub processes: Arc<Semaphore>,
+    /// Finds what commands leave behind.
+    pub orphans: Orphans,
+}
+
+impl Machine {
+    /// An unused one.
+    pub fn new(base: Variables, private: PathBuf, orphans: Orphans) -> Machine {
+        let files = Arc::new(Semaphore::new(FILES));
+        let trees = Turns::new(TREES);
+        let processes = Arc::new(Semaphore::new(MAX_PROCESSES));
+        let leader = Vec::new();
+        Machine { base, private, leader, files, trees, processes, orphans }
+    }
+
+    /// The same with a way to lead terminals.
+    pub fn led_by(self, leader: Vec<OsString>) -> Machine {
+        Machine { leader, ..self }
+    }
+
+    /// Waits for the turn of an operation below a builder's directory.
+    pub async fn turn(&self, extent: Extent, directory: &Path) -> Turn {
+        match extent {
+            Extent::File => Turn { _of_all: one(&self.files).await, _of_directory: None },
+            Extent::Tree => self.trees.turn(directory).await,
+        }
+    }
+}
+
 /// How much an operation works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -94,7 +110,7 @@ pub enum Extent {
     Tree,
 }
 
-/// The right to work on files, until it is dropped.
+/// The right to work on files or to send them, until it is dropped.
 #[derive(Debug)]
 pub struct Turn {
     _of_all: OwnedSemaphorePermit,

@@ -15,16 +15,18 @@ mod tests;
 mod walk;
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use windlass_core::value::Failure;
 use windlass_protocol::codec::{self, Frames};
 use windlass_protocol::message::{CommandUid, ToMaster};
 use windlass_protocol::session::{Inbox, Outbox, Seen};
 use windlass_protocol::transfer::{ACKNOWLEDGE, AT_ONCE, FEATURE, Part, Sent, TransferId, WINDOW};
 
+use crate::machine::{Turn, Turns};
 use crate::outgoing::Outgoing;
 use crate::work::{Stop, Work};
 
@@ -40,8 +42,7 @@ pub struct Transfers {
     desk: Mutex<Desk>,
     /// The link has something to send.
     wake: Notify,
-    /// The right to be under way.
-    pub turns: Arc<Semaphore>,
+    turns: Turns,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +52,12 @@ struct Desk {
     /// Those with unsent parts, each once: one of each in turn is fair.
     ready: VecDeque<Arc<Live>>,
     next: u64,
+    /// What was given up: said again to the next link, since one that breaks takes along what it had not sent.
+    given_up: VecDeque<TransferId>,
 }
+
+/// How many of those are kept, the last ones: what was said long before a link broke has arrived.
+const MOST_GIVEN_UP: usize = 64;
 
 /// What there is between us and the master.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,8 +113,17 @@ enum Way {
 impl Transfers {
     /// None yet.
     pub fn new(outgoing: Arc<Outgoing>) -> Arc<Transfers> {
-        let turns = Arc::new(Semaphore::new(AT_ONCE));
-        Arc::new(Transfers { outgoing, desk: Mutex::default(), wake: Notify::new(), turns })
+        Arc::new(Transfers {
+            outgoing,
+            desk: Mutex::default(),
+            wake: Notify::new(),
+            turns: Turns::new(AT_ONCE),
+        })
+    }
+
+    /// Waits until a transfer of the builder that has this directory may be under way.
+    pub async fn turn(&self, directory: &Path) -> Turn {
+        self.turns.turn(directory).await
     }
 
     /// A link begins, whose features are these: all that is under way is opened on it anew.
@@ -117,6 +132,10 @@ impl Transfers {
         let mut desk = lock(&self.desk);
         desk.link = if able { Link::Able } else { Link::Unable };
         desk.ready.clear();
+        let given_up = if able { desk.given_up.iter().cloned().collect() } else { Vec::new() };
+        for transfer in given_up {
+            self.outgoing.say(ToMaster::GiveUp { transfer });
+        }
         for live in desk.live.values() {
             let mut state = lock(&live.state);
             if let Way::Sending { open, queued, .. } = &mut state.way {
@@ -322,7 +341,10 @@ impl Under {
         if let Some(Err(failure)) = over {
             return Err(Stop::Bound(failure.clone()));
         }
-        let part = parts.pop_front().expect("it was waited for");
+        let Some(part) = parts.pop_front() else {
+            let message = "BUG of the master: it ended a file that it had not sent to its end";
+            return Err(Stop::Bound(Failure::new("io", message)));
+        };
         *held -= part.cost();
         Ok(part)
     }
@@ -354,14 +376,19 @@ impl Under {
 
 impl Drop for Under {
     fn drop(&mut self) {
-        lock(&self.transfers.desk).live.remove(&self.live.id);
+        let mut desk = lock(&self.transfers.desk);
+        desk.live.remove(&self.live.id);
         let state = lock(&self.live.state);
         let finished = match &state.way {
             Way::Sending { .. } => state.over.is_some(),
             Way::Receiving { .. } => false,
         };
         if !finished {
-            self.transfers.outgoing.say(ToMaster::GiveUp { transfer: self.live.id.clone() });
+            let transfer = self.live.id.clone();
+            desk.given_up.push_back(transfer.clone());
+            let too_many = desk.given_up.len().saturating_sub(MOST_GIVEN_UP);
+            desk.given_up.drain(..too_many);
+            self.transfers.outgoing.say(ToMaster::GiveUp { transfer });
         }
     }
 }

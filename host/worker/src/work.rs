@@ -1,5 +1,5 @@
 //! The bounds of one operation on files: it stops with its command and at an interrupt, and before it
-//! took too long, looked at too much or wrote too much.
+//! took too long, looked at too much or wrote too much. One that waits for a master takes the time that it takes.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,8 @@ pub struct Work {
     interrupt: watch::Receiver<Option<String>>,
     /// A command that was interrupted may still clean up behind itself.
     from_the_start: bool,
-    deadline: Instant,
+    /// None: it ends with its command, whatever time that has.
+    deadline: Option<Instant>,
     visited: usize,
     bytes: u64,
     held: usize,
@@ -66,9 +67,13 @@ impl From<Errno> for Stop {
 impl Work {
     /// Begins an operation of a command: it stops when `over` is cancelled, or when an interrupt comes.
     pub fn new(over: CancellationToken, interrupt: watch::Receiver<Option<String>>) -> Work {
+        Work { deadline: Some(Instant::now() + MAX_TIME), ..Work::unhurried(over, interrupt) }
+    }
+
+    /// The same for what goes over a link: that may be slow, or gone for hours, and the command survives it.
+    pub fn unhurried(over: CancellationToken, interrupt: watch::Receiver<Option<String>>) -> Work {
         let from_the_start = interrupt.borrow().is_some();
-        let deadline = Instant::now() + MAX_TIME;
-        Work { over, interrupt, from_the_start, deadline, visited: 0, bytes: 0, held: 0 }
+        Work { over, interrupt, from_the_start, deadline: None, visited: 0, bytes: 0, held: 0 }
     }
 
     /// One more entry is looked at.
@@ -114,7 +119,7 @@ impl Work {
         {
             return Err(stopped(reason));
         }
-        if Instant::now() > self.deadline {
+        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
             let message = format!("an operation on files took more than {} s", MAX_TIME.as_secs());
             return Err(Stop::Bound(Failure::new("too-large", message)));
         }
@@ -163,6 +168,17 @@ mod tests {
         assert_eq!(code(cleaning_up.visit()), None);
         over.cancel();
         assert_eq!(code(cleaning_up.visit()).as_deref(), Some("interrupted"));
+    }
+
+    /// Symptom: an upload failed for good, since its file was "too large", after its link was gone for an hour. Cause:
+    /// it had an hour, as a copy has. Cure: what waits for a master has the time of its step.
+    #[test]
+    fn what_goes_over_a_link_has_no_time_of_its_own() {
+        let mut copy = Work::undisturbed();
+        copy.deadline = copy.deadline.map(|deadline| deadline - MAX_TIME);
+        assert_eq!(code(copy.check()).as_deref(), Some("too-large"));
+        let sent = Work::unhurried(CancellationToken::new(), watch::channel(None).1);
+        assert_eq!(sent.deadline, None);
     }
 
     #[test]

@@ -20,9 +20,8 @@ impl Port {
     ) -> Result<T, Failure> {
         self.context.grants.files().map_err(|failure| self.context.denied(call, failure))?;
         let context = Arc::clone(&self.context);
-        let turns = Arc::clone(&context.transfers.turns);
         let turn = tokio::select! {
-            turn = turns.acquire_owned() => turn.expect("it is never closed"),
+            turn = context.transfers.turn(context.root.path()) => turn,
             reason = super::interrupted(&mut self.interrupt) => {
                 return Err(Failure::new("interrupted", reason));
             }
@@ -30,11 +29,13 @@ impl Port {
         let of_task = Arc::clone(&context);
         let task = move || {
             let _turn = turn;
-            let work = Work::new(of_task.over.clone(), of_task.interrupt.clone());
+            let work = Work::unhurried(of_task.over.clone(), of_task.interrupt.clone());
             run(&of_task, work)
         };
         let task = context.children.spawn_blocking_on(task, &context.runtime);
-        task.await.unwrap_or_else(|error| Err(Failure::new("io", format!("a transfer broke off: {error}"))))
+        let done = task.await;
+        done.unwrap_or_else(|error| Err(Failure::new("io", format!("a transfer broke off: {error}"))))
+            .map_err(|failure| context.masked_failure(failure))
     }
 }
 
@@ -53,7 +54,7 @@ impl CommandTransfer for Port {
         let (token, path) = (token.to_owned(), path.to_owned());
         self.transfer("send-tree", move |context, work| {
             let Context { transfers, spool, root, .. } = context;
-            let walking = Work::new(context.over.clone(), context.interrupt.clone());
+            let walking = Work::unhurried(context.over.clone(), context.interrupt.clone());
             transfers.send_tree(spool.uid(), &token, root, &path, &options, (work, walking))
         })
         .await

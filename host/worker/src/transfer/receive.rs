@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use windlass_core::digest::Digest;
 use windlass_core::value::Failure;
 use windlass_protocol::message::CommandUid;
@@ -89,41 +89,56 @@ struct Unfinished {
     directory: OwnedFd,
     name: OsString,
     temporary: OsString,
+    /// It stands there under its temporary name.
+    is_named: bool,
     file: File,
-    done: bool,
 }
 
 impl Unfinished {
     fn make(root: &Root, target: Target<'_>, command: &CommandUid) -> Result<Unfinished, Failure> {
         let (directory, name) = root.parent(target.path)?;
-        // One command receives one file at a time; what an earlier one of this name left was dropped with it.
+        // One command receives one file at a time, and no other has its name.
         let mut temporary = OsString::from(".windlass-");
         temporary.push(&command.0);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // The mode that was asked for is given at the end: until then nobody else reads it.
-        let mode = if target.mode.is_some() { 0o600 } else { 0o666 };
-        let file = rustix::fs::openat(&directory, &temporary, flags, Mode::from_raw_mode(mode))
+        let mode = Mode::from_raw_mode(if target.mode.is_some() { 0o600 } else { 0o666 });
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        // A file without a name is gone with a worker that is killed.
+        let nameless = rustix::fs::openat(&directory, ".", flags | OFlags::TMPFILE, mode);
+        let is_named = nameless.is_err();
+        let file = nameless
+            .or_else(|_| {
+                // Not every file system has those.
+                let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+                rustix::fs::openat(&directory, &temporary, flags, mode)
+            })
             .map_err(|error| failure(error, target.path))?;
-        Ok(Unfinished { directory, name, temporary, file: File::from(file), done: false })
+        Ok(Unfinished { directory, name, temporary, is_named, file: File::from(file) })
     }
 
     /// Puts it in its place; what stands there is replaced, and a link is not followed.
     fn put(&mut self, target: Target<'_>) -> Result<(), Failure> {
-        let put = || {
+        let mut put = || {
             if let Some(mode) = target.mode {
                 rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode & 0o777))?;
+            }
+            if !self.is_named {
+                // Only a rename puts it in the place of another.
+                let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                rustix::fs::linkat(CWD, own, &self.directory, &self.temporary, AtFlags::SYMLINK_FOLLOW)?;
+                self.is_named = true;
             }
             rustix::fs::renameat(&self.directory, &self.temporary, &self.directory, &self.name)
         };
         put().map_err(|error| failure(error, target.path))?;
-        self.done = true;
+        self.is_named = false;
         Ok(())
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if !self.done
+        if self.is_named
             && let Err(error) = rustix::fs::unlinkat(&self.directory, &self.temporary, AtFlags::empty())
         {
             tracing::warn!(%error, "half a file that came from the master stays behind");

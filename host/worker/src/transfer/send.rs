@@ -79,7 +79,7 @@ impl Transfers {
         let compression = sent.compression;
         let way = Way::Sending { sent, outbox: Outbox::default(), open: false, queued: false };
         let under = self.begin(command, token, way)?;
-        let parts = Parts { under, work, held: Vec::with_capacity(PART), stopped: None };
+        let parts = Parts { under, work, held: Vec::with_capacity(PART), stopped: None, closed: false };
         let packer = match compression {
             None => Packer::Plain(parts),
             Some(Compression::Gzip) => Packer::Gzip(GzEncoder::new(parts, flate2::Compression::fast())),
@@ -147,6 +147,7 @@ impl Stream {
     pub(super) fn write(&mut self, data: &[u8]) -> Result<(), Stop> {
         self.bytes += data.len() as u64;
         if self.bytes > self.max_bytes {
+            self.parts().closed = true;
             return Err(Stop::Bound(Failure::new(TOO_MANY, "")));
         }
         self.hash.update(data);
@@ -169,10 +170,17 @@ impl Stream {
     /// Sends the rest and the end, and waits for the master's word.
     fn finish(self) -> Result<u64, Stop> {
         let Stream { packer, hash, bytes, .. } = self;
+        let stopped = |parts: &mut Parts, error| parts.stopped.take().unwrap_or(Stop::Io(error));
         let mut parts = match packer {
             Packer::Plain(parts) => parts,
-            Packer::Gzip(encoder) => encoder.finish().map_err(Stop::Io)?,
-            Packer::Zstd(encoder) => encoder.finish().map_err(Stop::Io)?,
+            // Either hands over what it held. It has to be there still to say why that was not taken.
+            Packer::Gzip(mut encoder) => {
+                encoder.try_finish().map_err(|error| stopped(encoder.get_mut(), error))?;
+                encoder.finish().map_err(Stop::Io)?
+            }
+            Packer::Zstd(encoder) => {
+                encoder.try_finish().map_err(|(mut encoder, error)| stopped(encoder.get_mut(), error))?
+            }
         };
         parts.cut()?;
         let hash = Digest::from_bytes(*hash.finalize().as_bytes());
@@ -188,6 +196,8 @@ struct Parts {
     held: Vec<u8>,
     /// Why writing failed: an error of input and output cannot hold it.
     stopped: Option<Stop>,
+    /// Nothing more is sent: a packer that is dropped hands over what it held.
+    closed: bool,
 }
 
 impl Parts {
@@ -204,12 +214,15 @@ impl Parts {
 
 impl Write for Parts {
     fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        if self.closed {
+            return Err(std::io::Error::other("the transfer stopped"));
+        }
         let taken = data.len().min(PART - self.held.len());
         self.held.extend_from_slice(&data[..taken]);
         if self.held.len() == PART
             && let Err(stop) = self.cut()
         {
-            self.stopped = Some(stop);
+            (self.stopped, self.closed) = (Some(stop), true);
             return Err(std::io::Error::other("the transfer stopped"));
         }
         Ok(taken)

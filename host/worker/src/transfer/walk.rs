@@ -61,8 +61,9 @@ impl Walk<'_> {
             }
             self.path.extend_from_slice(name.as_bytes());
             match self.entry(directory, name, depth) {
-                // Gone, or something else, since the directory was read.
-                Ok(()) | Err(Stop::Os(Errno::NOENT)) => {}
+                Ok(()) => {}
+                // Gone, or something else, since it was looked at: builds go on beside an upload.
+                Err(Stop::Os(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::INVAL)) => {}
                 Err(stop) => return Err(stop),
             }
             self.path.truncate(above);
