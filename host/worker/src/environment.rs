@@ -202,7 +202,7 @@ mod tests {
             assert_eq!(expanded("X", value, &base, &mut 100), Some(expected.into()), "{value}");
         }
         let long = variables(&[("A", &"x".repeat(MAX_EXPANDED))]);
-        let expanded = |value: &str| expanded("X", value, &long, &mut MAX_VARIABLES.clone());
+        let expanded = |value: &str| expanded("X", value, &long, &mut { MAX_VARIABLES });
         assert_eq!(expanded("${A}").map(|value| value.len()), Some(MAX_EXPANDED));
         assert_eq!(expanded(&"${A}".repeat(1_000)), None);
     }
