@@ -416,6 +416,37 @@ fn artifacts_are_dropped_when_there_are_too_many_of_them() {
 }
 
 #[test]
+fn an_artifact_that_is_larger_than_one_may_be_is_refused_by_the_name_of_its_limit() {
+    let steps = [
+        ("file-upload", r#"worker_src = "small""#),
+        ("directory-upload", r#"worker_src = ".", master_dest = "all", compress = "zstd""#),
+        ("file-upload", r#"worker_src = "data", max_size = 50000"#),
+    ];
+    let steps = builder(&steps)
+        .replace("[[builders.steps]]", "[[builders.steps]]\nhalt_on_failure = false\nalways_run = true");
+    let limits = "[artifacts]\nmax_bytes = 25000\nmax_artifact_bytes = \"10 kB\"\n";
+    let mut site = Site::new(&["w1"], &(steps.clone() + limits)).start();
+    write(&workdir(&site).join("data"), &content(10_001));
+    write(&workdir(&site).join("small"), &content(10_000));
+    let build = site.build("b");
+    let outcomes = |build: &Value| {
+        let steps = build["steps"].as_array().unwrap().iter();
+        steps.map(|step| step["outcome"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let said = log(&site, &build);
+    assert_eq!(outcomes(&build), "success failure failure", "{said}");
+    let named = "more than the 10000 bytes of `max_artifact_bytes` in the master's `[artifacts]`";
+    assert_eq!(said.matches(named).count(), 2, "{said}");
+    eventually("nothing of it is left", || (kept(&site) == (0, 1)).then_some(()));
+
+    // A larger one holds for the steps that start then.
+    site.configure(&(steps + "[artifacts]\nmax_artifact_bytes = \"10001 B\"\n"));
+    assert!(site.windlass(&["reconfig"]).status.success());
+    let build = site.build("b");
+    assert_eq!(outcomes(&build), "success failure success", "{}", log(&site, &build));
+}
+
+#[test]
 fn a_step_writes_artifacts_itself_and_its_tokens_die_with_it() {
     let site = Site::new(
         &["w1"],

@@ -48,7 +48,7 @@ pub struct Master {
     pub logs: Logs,
     /// How many records of decisions are kept.
     pub decisions: Budget,
-    /// How long artifacts are kept.
+    /// How large artifacts may be, and how long they are kept.
     pub artifacts: Keep,
 }
 

@@ -317,16 +317,17 @@ fn read_decisions(field: Option<Field<'_>>, report: &mut Report) -> Budget {
     }
 }
 
-/// `[artifacts]`: how long they are kept.
+/// `[artifacts]`: how large they may be, and how long they are kept.
 fn read_artifacts(field: Option<Field<'_>>, report: &mut Report) -> Keep {
     let mut section = field.and_then(|f| f.section("[artifacts]", report));
     let mut take = |names, report: &mut Report| section.as_mut().and_then(|s| s.take(names, report));
     let max_bytes = take(&["max_bytes"], report).and_then(|f| f.size(report));
+    let max_artifact_bytes = take(&["max_artifact_bytes"], report).and_then(|f| f.size(report));
     let max_age_ms = take(&["max_age"], report).and_then(|f| f.duration_ms(report));
     if let Some(section) = section {
         section.finish(report);
     }
-    Keep { max_bytes, max_age_ms }
+    Keep { max_bytes, max_artifact_bytes, max_age_ms }
 }
 
 /// What is allowed and probably not meant.

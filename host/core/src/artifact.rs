@@ -3,6 +3,8 @@
 //! Their bytes lie in the store's folder under numbers, never under names, so that no name can lead
 //! anywhere. A name is for people, URLs and command lines.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -48,11 +50,13 @@ pub enum ArtifactKind {
     Tree,
 }
 
-/// How long artifacts are kept. Those of builds that run stay in any case.
+/// How large artifacts may be, and how long they are kept. Those of builds that run stay in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keep {
     /// What all together may take; the oldest go first. None: what the disk has.
     pub max_bytes: Option<u64>,
+    /// What one may have. None: what all together may take.
+    pub max_artifact_bytes: Option<u64>,
     /// How old one may be, in milliseconds. None: any age.
     pub max_age_ms: Option<u64>,
 }
@@ -64,6 +68,54 @@ impl Keep {
         let too_many = self.max_bytes.is_some_and(|most| held > most);
         let too_old = self.max_age_ms.is_some_and(|most| stored.plus_ms(most) < now);
         too_many || too_old
+    }
+
+    /// What an artifact may have whose step takes `asked` bytes at the most. One that is larger than all may be
+    /// together would only be taken to be dropped.
+    #[must_use]
+    pub fn limit(&self, asked: u64) -> Limit {
+        let limits = [
+            (self.max_bytes, LimitedBy::MaxBytes),
+            (self.max_artifact_bytes, LimitedBy::MaxArtifactBytes),
+            (Some(asked), LimitedBy::Step),
+        ];
+        let given = limits.into_iter().filter_map(|(bytes, by)| Some(Limit { bytes: bytes?, by }));
+        given.min_by_key(|limit| limit.bytes).expect("the step's is always there")
+    }
+}
+
+/// How many bytes an artifact may have, and who says so. It shows itself as what a larger one exceeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// More than that is refused.
+    pub bytes: u64,
+    /// Whom to ask for more.
+    pub by: LimitedBy,
+}
+
+/// Who limits an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitedBy {
+    /// The step that makes it.
+    Step,
+    /// [`Keep::max_artifact_bytes`].
+    MaxArtifactBytes,
+    /// [`Keep::max_bytes`].
+    MaxBytes,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Limit { bytes, by } = self;
+        match by {
+            LimitedBy::Step => write!(f, "the {bytes} bytes that its step takes"),
+            LimitedBy::MaxArtifactBytes => {
+                write!(f, "the {bytes} bytes of `max_artifact_bytes` in the master's `[artifacts]`")
+            }
+            LimitedBy::MaxBytes => {
+                write!(f, "the {bytes} bytes of `max_bytes` in the master's `[artifacts]`")
+            }
+        }
     }
 }
 
@@ -106,10 +158,24 @@ mod tests {
 
     #[test]
     fn what_is_too_old_or_too_much_goes() {
-        let keep = Keep { max_bytes: Some(10), max_age_ms: Some(5) };
+        let keep = Keep { max_bytes: Some(10), max_artifact_bytes: None, max_age_ms: Some(5) };
         assert!(!keep.is_over(10, Timestamp(7), Timestamp(12)));
         assert!(keep.is_over(11, Timestamp(7), Timestamp(12)));
         assert!(keep.is_over(1, Timestamp(7), Timestamp(13)));
         assert!(!Keep::default().is_over(u64::MAX, Timestamp(0), Timestamp(u64::MAX)));
+    }
+
+    #[test]
+    fn the_smallest_limit_holds_and_says_whose_it_is() {
+        let said = |max_bytes, max_artifact_bytes, asked| {
+            Keep { max_bytes, max_artifact_bytes, max_age_ms: None }.limit(asked).to_string()
+        };
+        assert_eq!(said(Some(9), Some(5), 4), "the 4 bytes that its step takes");
+        assert_eq!(
+            said(Some(9), Some(5), 7),
+            "the 5 bytes of `max_artifact_bytes` in the master's `[artifacts]`"
+        );
+        assert_eq!(said(Some(9), None, 10), "the 9 bytes of `max_bytes` in the master's `[artifacts]`");
+        assert_eq!(Keep::default().limit(u64::MAX), Limit { bytes: u64::MAX, by: LimitedBy::Step });
     }
 }

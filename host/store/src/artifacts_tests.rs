@@ -120,13 +120,13 @@ async fn the_oldest_go_first_and_those_of_running_builds_stay() {
         let rows = store.overdue_artifacts(keep, Timestamp(now), limit).unwrap();
         rows.into_iter().map(|row| row.id.0).collect()
     };
-    let by_size = |most| Keep { max_bytes: Some(most), max_age_ms: None };
+    let by_size = |most| Keep { max_bytes: Some(most), ..Keep::default() };
     assert_eq!(overdue(by_size(12), 0, 9), [0; 0]);
     assert_eq!(overdue(by_size(11), 0, 9), [2], "that of the running build stays");
     assert_eq!(overdue(by_size(0), 0, 9), [2, 3]);
     assert_eq!(overdue(by_size(0), 0, 1), [2]);
     // Each was stored at a moment that is its number.
-    let by_age = Keep { max_bytes: None, max_age_ms: Some(5) };
+    let by_age = Keep { max_age_ms: Some(5), ..Keep::default() };
     assert_eq!(overdue(by_age, 8, 9), [2]);
     let ids = vec![ArtifactId(2), ArtifactId(77)];
     let dropped = store.commit(vec![Persist::DropArtifacts(ids)]).await.unwrap().dropped;

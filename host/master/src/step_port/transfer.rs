@@ -80,8 +80,6 @@ impl StepContext {
     /// What an artifact of this step is made with.
     fn accept(&self, transfers: &Transfers, name: &str, max_bytes: u64) -> Result<Accept, Failure> {
         check_name(name).map_err(|why| Failure::new("bad-argument", why))?;
-        // What is larger than all artifacts may be together would only be taken to be dropped.
-        let all = self.config.artifacts.max_bytes.unwrap_or(u64::MAX);
         Ok(Accept {
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
@@ -89,7 +87,7 @@ impl StepContext {
             fence: self.build.fence,
             step: self.step.id,
             name: name.to_owned(),
-            max_bytes: max_bytes.min(all),
+            limit: self.config.artifacts.limit(max_bytes),
             stored: transfers.stored(),
         })
     }
@@ -122,7 +120,7 @@ impl StepState {
             let before = keep::open(store, accept.build, &accept.name).map_err(|error| io(&error))?;
             let sent = Sent { kind: SentKind::File, mode: 0o644, modified_ms: None, compression: None };
             let id = store.ids().next_artifact();
-            let mut making = Making::begin(store.artifact_files(), id, &sent, accept.max_bytes)?;
+            let mut making = Making::begin(store.artifact_files(), id, &sent, accept.limit)?;
             match before {
                 None => {}
                 Some(keep::Opened { row, .. }) if row.kind == ArtifactKind::Tree => {

@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use flate2::write::GzDecoder;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
-use windlass_core::artifact::{ArtifactKind, ArtifactRow, Keep};
+use windlass_core::artifact::{ArtifactKind, ArtifactRow, Keep, Limit};
 use windlass_core::digest::Digest;
 use windlass_core::id::{ArtifactId, BuildId};
 use windlass_core::persist::Persist;
@@ -61,7 +61,7 @@ enum Unpacker {
 struct Contents {
     hash: blake3::Hasher,
     bytes: u64,
-    most: u64,
+    most: Limit,
     goes: Goes,
     /// Why writing failed: an error of input and output cannot hold it.
     stopped: Option<Failure>,
@@ -78,7 +78,7 @@ impl Making {
         files: &ArtifactFiles,
         id: ArtifactId,
         sent: &Sent,
-        most: u64,
+        most: Limit,
     ) -> Result<Making, Failure> {
         let path = files.unfinished(id);
         let unfinished = Unfinished { files: files.clone(), id, kept: false };
@@ -175,9 +175,8 @@ fn kept_file(file: &File, what: &Sent) -> io::Result<()> {
 impl Write for Contents {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.bytes += data.len() as u64;
-        let written = if self.bytes > self.most {
-            let message =
-                format!("it has more than the {} bytes that are taken; nothing of it is kept", self.most);
+        let written = if self.bytes > self.most.bytes {
+            let message = format!("it has more than {}; nothing of it is kept", self.most);
             Err(Failure::new("too-large", message))
         } else {
             self.hash.update(data);

@@ -1,6 +1,7 @@
 //! Who may transfer what: tokens, workers, and those who break the rules.
 
 use bytes::Bytes;
+use windlass_core::artifact::Keep;
 use windlass_core::digest::Digest;
 use windlass_core::id::{BuildId, Fence, StepId};
 use windlass_protocol::transfer::{PART, SentKind, WINDOW};
@@ -73,7 +74,7 @@ impl World {
             fence: Fence(1),
             step: StepId(1),
             name: "a".into(),
-            max_bytes: 1_000_000,
+            limit: Keep::default().limit(1_000_000),
             stored: Arc::default(),
         });
         self.grant(token, Grant::Accept { accept, used: None });

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use windlass_core::artifact::ArtifactRow;
+use windlass_core::artifact::{ArtifactRow, Limit};
 use windlass_core::id::{BuildId, Fence, StepId};
 use windlass_core::persist::Persist;
 use windlass_core::value::Failure;
@@ -34,7 +34,7 @@ pub(crate) struct Accept {
     pub(crate) step: StepId,
     pub(crate) name: String,
     /// More than that is refused; before compression.
-    pub(crate) max_bytes: u64,
+    pub(crate) limit: Limit,
     /// Told when it is stored.
     pub(crate) stored: Arc<Notify>,
 }
@@ -191,7 +191,7 @@ async fn take_in(
     shared: &Shared,
 ) -> Result<u64, Failure> {
     let id = accept.store.ids().next_artifact();
-    let (files, sent, most) = (accept.store.artifact_files().clone(), sent.clone(), accept.max_bytes);
+    let (files, sent, most) = (accept.store.artifact_files().clone(), sent.clone(), accept.limit);
     let mut making = blocking(move || Making::begin(&files, id, &sent, most)).await?;
     let mut unsaid = 0;
     let made = loop {
