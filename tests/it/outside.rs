@@ -8,6 +8,8 @@ use std::sync::mpsc;
 use serde_json::Value;
 use windlass_tests::site::{Site, eventually, until_ended};
 
+mod tls;
+
 /// A server that answers each request with its headers, and tells them here; `/missing` is not there, and `/large`
 /// is more than a property takes.
 fn server() -> (u16, mpsc::Receiver<String>) {
@@ -44,13 +46,18 @@ fn step(name: &str, hook: &str, args: &str) -> String {
 }
 
 fn site(builders: &str, grants: &str) -> Site {
+    site_of(builders, grants).start()
+}
+
+/// The same, not started yet.
+fn site_of(builders: &str, grants: &str) -> Site {
     let mut site = Site::new(&["w1"], "");
     let file = site.path("token-of-the-service");
     std::fs::write(&file, "hunter2-and-more\n").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let secrets = format!("[secrets]\ntoken = {{ file = {} }}\n", Value::from(file.to_str().unwrap()));
     site.configure(&format!("{builders}{secrets}{grants}"));
-    site.start()
+    site
 }
 
 fn log(site: &Site, build: &Value) -> String {

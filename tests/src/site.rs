@@ -20,6 +20,8 @@ pub struct Site {
     workers: Vec<(String, String, u32)>,
     processes: Vec<(String, Child)>,
     listen: String,
+    /// What its processes find in their environment, beside what the test has.
+    env: Vec<(String, PathBuf)>,
 }
 
 impl Site {
@@ -28,8 +30,14 @@ impl Site {
     pub fn new(workers: &[&str], builders: &str) -> Site {
         let dir = tempfile::Builder::new().prefix("windlass-it-").tempdir().expect("a temporary directory");
         let listen = format!("127.0.0.1:{}", free_port());
-        let mut site =
-            Site { dir, builders: String::new(), workers: Vec::new(), processes: Vec::new(), listen };
+        let mut site = Site {
+            dir,
+            builders: String::new(),
+            workers: Vec::new(),
+            processes: Vec::new(),
+            listen,
+            env: Vec::new(),
+        };
         std::fs::create_dir(site.path("plugins")).expect("a fresh directory");
         for worker in workers {
             site.add_worker(worker);
@@ -111,6 +119,11 @@ impl Site {
         std::fs::write(path, text).expect("the directory is ours");
     }
 
+    /// Gives processes that start from now on a variable that names a file.
+    pub fn env(&mut self, name: &str, file: &Path) {
+        self.env.push((name.to_owned(), file.to_owned()));
+    }
+
     /// Where workers connect.
     #[must_use]
     pub fn listen(&self) -> &str {
@@ -160,6 +173,7 @@ impl Site {
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
             .env("NO_COLOR", "1")
+            .envs(self.env.iter().map(|(name, file)| (name, file)))
             .spawn()
             .expect("the program starts");
         self.processes.push((name.to_owned(), child));
@@ -313,13 +327,18 @@ impl Drop for Site {
 }
 
 /// Waits for a state, with a bound: asks until there is an answer, or fails with what was waited for.
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, ask)
+}
+
+/// The same for what takes longer, as a compiler does while others compile.
+pub fn within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < PATIENCE, "gave up waiting until {what}");
+        assert!(began.elapsed() < patience, "gave up waiting until {what}");
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }

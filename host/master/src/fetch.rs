@@ -1,6 +1,7 @@
 //! Requests to other machines over HTTP, for plugins that were granted it: one exchange, no redirect is followed.
 //!
-//! Certificates are checked against those that the machine trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
+//! Certificates are checked against those that the machine trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others. They
+//! are read once.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -66,7 +67,10 @@ pub(crate) async fn send(request: FetchRequest) -> Result<FetchResponse, Failure
             let most = request.max_response.min(MAX_RESPONSE);
             Err(Failure::new("too-large", format!("{shown}: the answer has more than {most} bytes")))
         }
-        Ok(Err(Wrong::Broken(why))) => Err(Failure::retryable("io", format!("{shown}: {why}"))),
+        Ok(Err(Wrong::Broken(why))) => {
+            let why = refused_certificate(&why).unwrap_or(why);
+            Err(Failure::retryable("io", format!("{shown}: {why}")))
+        }
         Err(_) => {
             let message = format!("{shown}: no answer within {} s", timeout.as_secs_f64());
             Err(Failure::retryable("io", message))
@@ -108,6 +112,20 @@ fn uri(request: &FetchRequest) -> Result<Uri, Failure> {
     Ok(uri)
 }
 
+/// What is wrong with a certificate that was not believed, for people; none: that is not what went wrong.
+fn refused_certificate(why: &str) -> Option<String> {
+    // The words of rustls, which hyper hands on as an error of no type that we could name.
+    let (_, why) = why.split_once("invalid peer certificate: ")?;
+    Some(match why {
+        "UnknownIssuer" => {
+            "its certificate was issued by nobody whom this master's machine trusts; the variable \
+                            SSL_CERT_FILE of the master may name a file of others whom it is to trust"
+                .to_owned()
+        }
+        why => format!("its certificate was refused: {why}"),
+    })
+}
+
 /// Without its query, which may hold what is nobody's to read.
 fn shown(uri: &Uri) -> String {
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
@@ -145,6 +163,16 @@ mod tests {
         for url in ["", "example.org", "/a", "ftp://example.org/", "http://", "https://a:b@example.org/"] {
             assert_eq!(host(&to(url)).unwrap_err().code, "bad-argument", "{url}");
         }
+    }
+
+    #[test]
+    fn a_certificate_that_is_refused_is_said_for_people() {
+        let refused = |why: &str| refused_certificate(&format!("client error (Connect): {why}"));
+        let unknown = refused("invalid peer certificate: UnknownIssuer").expect("it is one");
+        assert!(unknown.contains("issued by nobody") && unknown.contains("SSL_CERT_FILE"), "{unknown}");
+        let expired = refused("invalid peer certificate: certificate expired").expect("it is one");
+        assert_eq!(expired, "its certificate was refused: certificate expired");
+        assert_eq!(refused("tcp connect error: Connection refused"), None);
     }
 
     #[test]
