@@ -150,6 +150,39 @@ fn a_fetch_that_fails_is_tried_again() {
     assert_eq!(site.outcome(buildset), "success");
 }
 
+/// Symptom: without `lfs`, no repository with large files could be checked out where git-lfs is set up for everybody, as
+/// Debian does. Cause: it fetches them while git checks out, from a remote that our checkout does not have. Cure: it is
+/// told not to, whether or not they are fetched afterwards.
+#[test]
+fn large_files_come_along_where_they_are_wanted_and_are_pointers_elsewhere() {
+    let repository = Repository::new();
+    repository.git(&["lfs", "install", "--local"]);
+    repository.git(&["lfs", "track", "*.bin"]);
+    repository.commit("large.bin", &"large\n".repeat(10_000), "first");
+    assert!(repository.git(&["show", "HEAD:large.bin"]).starts_with("version https://git-lfs"), "it is one");
+    let command = "wc -c < large.bin; head -n 1 large.bin; git status --porcelain";
+    let with = site(&repository, ", lfs = true", command);
+    // As the machine may have it in `/etc/gitconfig`.
+    let everybody =
+        "{ \"filter.lfs.process\" = \"git-lfs filter-process\", \"filter.lfs.required\" = \"true\" }";
+    let without = site(&repository, &format!(", config = {everybody}"), command);
+    let pointer = "version https://git-lfs.github.com/spec/v1\n";
+    for (size, text) in [(60_000, "large\n"), (80_000, "larger!\n")] {
+        if size == 80_000 {
+            // Into the same checkout: a new version, and a second one.
+            repository.commit("large.bin", &text.repeat(10_000), "second");
+        }
+        let build = with.build("b");
+        assert_eq!(build["outcome"], "success", "{build}");
+        let said = shown(&with, &build);
+        assert!(said.contains(&format!("{size}\n{text}")), "{said}");
+        assert!(!said.contains("M large.bin"), "git sees no change: {said}");
+        let build = without.build("b");
+        assert_eq!(build["outcome"], "success", "{build}");
+        assert!(shown(&without, &build).contains(pointer), "{}", shown(&without, &build));
+    }
+}
+
 #[test]
 fn submodules_tags_and_settings_come_along_where_they_are_wanted() {
     let (inner, outer) = (Repository::new(), Repository::new());

@@ -5,6 +5,8 @@
 //! not disturb it; elsewhere rustup's wasm target. Then the standard library is built, where that is needed, so that
 //! the first `cargo build` does not seem to hang. Without Rust nothing can be built, and setup fails.
 //!
+//! Git's large files, for the tests of the step `git`: Debian's git-lfs, as root.
+//!
 //! C: Debian's clang, as root. Python and JavaScript: a pinned tool from PyPI and npm, in a folder of the user's cache
 //! directory. A language whose tool cannot be installed is named with the command that does it by hand, and the rest
 //! goes on: only that language's plugins cannot be built then.
@@ -27,7 +29,20 @@ pub fn run() -> anyhow::Result<()> {
             println!("setup: by hand: {}", tools::install(language));
         }
     }
+    if let Err(error) = git_lfs(&mut apt) {
+        println!("setup: the step `git` cannot be tested with large files here: {error:#}");
+    }
     Ok(())
+}
+
+fn git_lfs(apt: &mut Apt) -> anyhow::Result<()> {
+    if succeeds("git", &["lfs", "version"]) {
+        return Ok(());
+    }
+    if !apt.usable() {
+        bail!("git-lfs is missing, and only root can install it, where there is apt");
+    }
+    apt.install(&["git-lfs"])
 }
 
 fn rust(apt: &mut Apt) -> anyhow::Result<()> {

@@ -264,10 +264,9 @@ impl Checkout {
         let mut env = self.args.env.clone();
         // Nobody is there to answer.
         env.entry("GIT_TERMINAL_PROMPT".to_owned()).or_insert_with(|| "0".into());
-        if self.args.lfs {
-            // Large files come at their own time, from the right place.
-            env.insert("GIT_LFS_SKIP_SMUDGE".to_owned(), "1".into());
-        }
+        // Large files come at their own time, from the right place, and only if they are wanted: a machine that
+        // installs git-lfs for everybody would fetch them while git checks out, and knows nobody to fetch them from.
+        env.insert("GIT_LFS_SKIP_SMUDGE".to_owned(), "1".into());
         Shell {
             workdir: self.dir().to_owned(),
             env,
