@@ -3,6 +3,7 @@
 use serde_json::Value;
 use windlass_tests::site::{Site, eventually};
 
+mod files;
 mod pages;
 mod results;
 

@@ -95,6 +95,40 @@ fn files_of_junit_that_are_missing_or_damaged_fail_and_say_so() {
 }
 
 #[test]
+fn a_pattern_reads_every_file_that_it_fits_and_names_the_one_that_is_no_xml() {
+    let passed = |name: &str| {
+        format!("<testsuite name=\"{name}\"><testcase classname=\"C\" name=\"works\"/></testsuite>")
+    };
+    let steps = [
+        file("reports/unit.xml", XML),
+        file("reports/more.xml", &passed("more")),
+        file("reports/deep/er/still.xml", &passed("still")),
+        file("reports/deep/notes.txt", "these are no results\n"),
+        junit("\"reports/*.xml\"", ""),
+        // Both patterns find some of them: each file counts once.
+        junit("[\"reports/**/*.xml\", \"reports/m???.xml\"]", ""),
+        junit("\"none/*.xml\"", ""),
+        junit("[\"none/*.xml\"]", ", allow_empty = true"),
+        // Read in the order of their names: what stands before the bad one counts.
+        junit("\"reports/deep/**/*.*\"", ""),
+    ];
+    let site = Site::new(&["w1"], &builder(&steps.concat())).start();
+    let build = site.build("b");
+    let (outcomes, summaries): (Vec<_>, Vec<_>) =
+        ends(&build).into_iter().map(|(_, outcome, summary)| (outcome, summary)).unzip();
+    assert_eq!(outcomes, ["failure", "failure", "failure", "success", "failure"], "{build}");
+    assert_eq!(summaries[0], "4 tests, 1 failed, 1 skipped");
+    assert_eq!(summaries[1], "5 tests, 1 failed, 1 skipped");
+    assert_eq!(summaries[2], "no files: none/*.xml");
+    assert_eq!(summaries[3], "0 tests");
+    assert!(summaries[4].starts_with("build/reports/deep/notes.txt: line 1 is no XML"), "{}", summaries[4]);
+    let all = tests(&site, &build, &["--step", "junit_4"]);
+    assert_eq!(lines(&all), ["still/C/works success"]);
+    let files = log(&site, &build, "junit_1", "junit");
+    assert_eq!(files.matches("<testsuite name=\"more\">").count(), 1, "{files}");
+}
+
+#[test]
 fn a_real_crate_is_tested_by_cargo_and_each_of_its_tests_is_a_result() {
     let lib = "/// Adds.\n///\n/// ```\n/// assert_eq!(tiny::add(1, 2), 3);\n/// ```\npub fn add(a: i32, b: i32) -> i32 { a + b }\n\
         #[cfg(test)]\nmod tests {\n    #[test]\n    fn adds() { assert_eq!(super::add(1, 1), 2); }\n    \
