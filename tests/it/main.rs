@@ -6,6 +6,7 @@ mod author;
 mod cli;
 mod commands;
 mod demo;
+mod examples;
 mod flow;
 mod git;
 mod guests;

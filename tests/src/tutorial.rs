@@ -7,6 +7,7 @@
 //! | `sh` | run by bash, which must succeed |
 //! | `sh terminal` | run in a terminal of its own, where it stays: the master, a worker |
 //! | `sh tools` | installs what a language is built with: not run, but it must be what the program advises |
+//! | `sh network` | fetches from elsewhere: not run; whoever follows the page has put the same there before |
 //! | `text` | what the block before printed: lines in this order among others, `…` for anything |
 //! | `rust PATH` | a file to write |
 //! | `rust PATH made` | a file that must be there, with exactly this text |
@@ -30,14 +31,24 @@ const PORT: &str = "127.0.0.1:9989";
 /// # Panics
 /// If the page is wrong.
 pub fn follow(page: &str, language: Language) {
+    drop(follow_from(page, language, |_| {}));
+}
+
+/// Does what `docs/PAGE` says in a folder that is prepared first, and leaves everything running.
+///
+/// # Panics
+/// If the page is wrong.
+pub fn follow_from<'a>(page: &'a str, language: Language, prepare: impl FnOnce(&Path)) -> Reader<'a> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     let text = std::fs::read_to_string(&path).expect("the page is there");
     let mut reader = Reader::new(page, language);
+    prepare(reader.folder.path());
     let blocks = blocks(&text);
     assert!(!blocks.is_empty(), "{page} has no blocks");
     for block in blocks {
         reader.step(&block);
     }
+    reader
 }
 
 /// A fenced block.
@@ -66,8 +77,8 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// Somebody who follows the page.
-struct Reader<'a> {
+/// Somebody who follows the page. Whatever was started ends with them.
+pub struct Reader<'a> {
     page: &'a str,
     language: Language,
     folder: tempfile::TempDir,
@@ -85,6 +96,23 @@ impl<'a> Reader<'a> {
         Reader { page, language, folder, listen, said: String::new(), terminals: Vec::new(), workers: 0 }
     }
 
+    /// A path below the folder where everything happens.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Asks the master in `ci`: what `windlass` answers, whether or not its exit code says success.
+    ///
+    /// # Panics
+    /// If the answer is no JSON.
+    #[must_use]
+    pub fn ask(&self, args: &str) -> serde_json::Value {
+        let asked = self.shell(&format!("windlass --dir ci {args} --json")).output().expect("bash runs");
+        serde_json::from_slice(&asked.stdout)
+            .unwrap_or_else(|e| panic!("windlass {args}: {e}: {asked:?}\n{}", self.daemons()))
+    }
+
     fn step(&mut self, block: &Block<'_>) {
         let place = format!("{}:{}", self.page, block.line);
         match block.fence.as_slice() {
@@ -94,6 +122,7 @@ impl<'a> Reader<'a> {
                 let advice = tools::install(self.language);
                 assert!(advice.starts_with(block.text.trim()), "{place}: the program advises `{advice}`");
             }
+            ["sh", "network"] => {}
             ["text"] => self.expect(&place, &block.text),
             ["diff", path] => self.change(&place, path, &block.text),
             [_, path] => std::fs::write(self.path(path), &block.text).expect("the folder is ours"),
@@ -106,11 +135,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn shell(&self, script: &str) -> Command {
+    /// A bash in that folder, which knows `windlass`.
+    #[must_use]
+    pub fn shell(&self, script: &str) -> Command {
         let mut shell = Command::new("bash");
         let here = windlass().parent().expect("a program lies in a folder");
         let path = std::env::var("PATH").unwrap_or_default();
