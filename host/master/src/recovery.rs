@@ -382,7 +382,8 @@ mod tests {
             decide(left).map(|taken| taken.stands).map_err(|why| why.to_string())
         };
         let refused = |text: &str| Err(text.to_owned());
-        let cases: [(fn(&mut Left), Result<Stands, String>); 9] = [
+        type Case = (fn(&mut Left), Result<Stands, String>);
+        let cases: [Case; 9] = [
             (|_| {}, Ok(Stands::Between)),
             (|left| left.steps.clear(), Ok(Stands::New)),
             (

@@ -49,7 +49,7 @@ pub(super) struct Unrecorded {
 /// is gone, and with it whatever could be said of the end; the next start gives the requests back.
 pub(super) async fn build(builds: &Builds, begin: Begin, stop: watch::Receiver<Stop>) -> Option<BuildEnded> {
     let row = begin.row().clone();
-    let ended = match AssertUnwindSafe(drive(builds, begin, stop)).catch_unwind().await {
+    let ended = match AssertUnwindSafe(Box::pin(drive(builds, begin, stop))).catch_unwind().await {
         Ok(ended) => ended,
         Err(panic) => {
             let what = panic
