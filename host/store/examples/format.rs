@@ -105,6 +105,20 @@ fn batches() -> Vec<Vec<Persist>> {
                     ..StepSpec::new("more", "windlass:shell-command")
                 }],
             },
+            Persist::AppendJournal {
+                fence: Fence(3),
+                build: BuildId(3),
+                step: StepId(2),
+                piece: 0,
+                entries: Arc::new(rows::entries()),
+            },
+            Persist::PutMark {
+                fence: Fence(3),
+                build: BuildId(3),
+                step: StepId(2),
+                command: 0,
+                mark: rows::mark(),
+            },
             Persist::PutStop {
                 fence: Fence(3),
                 stop: StopRow {

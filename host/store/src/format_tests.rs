@@ -139,6 +139,8 @@ fn finds_what_came_with_3(store: &Store) {
     let renderer = Condition::Renderer { hook: "p:h".into(), args: "{}".into() };
     assert_eq!(added[&StepId(2)][0].do_step_if, Some(renderer));
     assert_eq!(store.stop_order(BuildId(3)).unwrap().unwrap().reason, "enough");
+    let kept = store.journal(BuildId(3), StepId(2)).unwrap();
+    assert_eq!((kept.entries, kept.marks), (entries(), [(0, mark())].into()));
 }
 
 #[tokio::test]

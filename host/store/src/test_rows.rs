@@ -13,6 +13,7 @@ use windlass_core::digest::Digest;
 use windlass_core::id::{
     ArtifactId, BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, MasterId, RequestId, StepId,
 };
+use windlass_core::journal::{After, Begun, Call, Entry, Mark, begin, chain};
 use windlass_core::lock::{Access, Mode};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
@@ -22,7 +23,7 @@ use windlass_core::request::{Buildset, Completed, Request};
 use windlass_core::step::SummaryPolicy;
 use windlass_core::test_result::TestResult;
 use windlass_core::time::Timestamp;
-use windlass_core::value::Origin;
+use windlass_core::value::{Origin, Value};
 
 pub(crate) const ME: MasterId = MasterId(1);
 
@@ -193,6 +194,24 @@ pub(crate) fn tests(id: u64, build: u64, first: u64, fence: u64) -> Vec<Persist>
     }
     let (build, step) = (BuildId(build), StepId(id));
     vec![Persist::AddTests { fence: Fence(fence), build, step, first, results }, row]
+}
+
+/// One entry of a journal of each kind.
+pub(crate) fn entries() -> Vec<Entry> {
+    let after = After { now: Timestamp(7), interrupted: Some("why".into()) };
+    vec![
+        Entry::Called { call: Call::NextEvent, args: 1, answer: vec![1, 2], after },
+        Entry::Logged { calls: 2, args: 3 },
+        Entry::Set { args: 4, name: "p".into(), before: Some((Value::Integer(5), "Build".into())) },
+        Entry::Volatile("it wrote an artifact".into()),
+        Entry::Replayed,
+    ]
+}
+
+/// How far a command is whose observed log has begun a line.
+pub(crate) fn mark() -> Mark {
+    let begun = Begun { partial: [b"ab".to_vec(), Vec::new(), Vec::new()], next: 9 };
+    Mark { number: 2, logged: 3, taken: 1, hash: chain(begin(), b"x"), lines: vec![("stdio".into(), begun)] }
 }
 
 pub(crate) fn log(id: u64, build: u64, finished: bool, fence: u64) -> Persist {
