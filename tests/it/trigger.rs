@@ -103,6 +103,31 @@ fn children_of_a_build_that_is_stopped_are_cancelled_whether_they_run_or_wait() 
 }
 
 #[test]
+fn a_child_that_two_builds_wait_for_goes_on_when_one_of_them_is_stopped() {
+    let mut site = Site::new(&["w1", "w2"], "");
+    let wait = format!("until test -e '{}'; do sleep 0.05; done", site.path("go").display());
+    let both = child("both", &wait).replace("merge_requests = false\n", "");
+    site.configure(&config("schedulers = [\"both\"], wait_for_finish = true", &both));
+    let mut site = site.start();
+    site.end("w2", true);
+    let stopped = site.submit("parent");
+    let parent = site.running("parent").to_string();
+    site.until("its child waits", |s| s["pending"] == 1);
+    let other = site.submit("parent");
+    site.until("both children wait", |s| s["pending"] == 2);
+    site.start_worker("w2");
+    site.running("both");
+    site.until("one build serves both", |s| s["pending"] == 0);
+    assert!(site.windlass(&["stop", &parent, "--reason", "enough"]).status.success());
+    assert_eq!(site.outcome(stopped), "cancelled");
+    assert_eq!(site.outcome(2), "cancelled", "the buildset of the one that was stopped");
+    std::fs::write(site.path("go"), "").unwrap();
+    assert_eq!(site.outcome(other), "success");
+    assert_eq!(site.newest("both")["outcome"], "success");
+    assert_eq!(site.ok(&["builds", "--json"]).as_array().unwrap().len(), 3);
+}
+
+#[test]
 fn who_would_wait_for_ever_for_its_own_slot_is_told_so_at_once() {
     let mut site = Site::new(&["w1"], "");
     site.slots(1);

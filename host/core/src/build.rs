@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::builder::StepSpec;
 use crate::digest::Digest;
-use crate::id::StepId;
+use crate::id::{RequestId, StepId};
 use crate::outcome::Outcome;
 use crate::persist::Persist;
 use crate::properties::Properties;
@@ -143,6 +143,8 @@ pub struct Build {
     got_somewhere: bool,
     /// What its steps had to say.
     told: Told,
+    /// Requests that ended while it ran: it completes the others.
+    detached: BTreeSet<RequestId>,
     /// This is so many builds in a row for its requests, and the last: it does not end as *retry*.
     last_try: Option<u32>,
 }
@@ -175,6 +177,7 @@ impl Build {
             worker_lost: None,
             got_somewhere: false,
             told: Told::default(),
+            detached: BTreeSet::new(),
             last_try: None,
         };
         for step in steps {
@@ -194,6 +197,17 @@ impl Build {
     /// would be built again ends as an exception then.
     pub fn set_last_try(&mut self, tries: Option<u32>) {
         self.last_try = tries;
+    }
+
+    /// Takes requests out of it that have ended for themselves: it completes the others, or gives them back.
+    pub fn detach(&mut self, requests: impl IntoIterator<Item = RequestId>) {
+        self.detached.extend(requests);
+    }
+
+    /// The requests that end with it.
+    #[must_use]
+    pub fn served(&self) -> Vec<RequestId> {
+        self.row.requests.iter().copied().filter(|request| !self.detached.contains(request)).collect()
     }
 
     /// How it stands so far.
@@ -400,7 +414,7 @@ impl Build {
         if given_up.is_some() {
             self.overall = Outcome::Exception;
         }
-        let (outcome, fence, requests) = (self.overall, self.row.fence, self.row.requests.clone());
+        let (outcome, fence, requests) = (self.overall, self.row.fence, self.served());
         self.row.complete = Some(Completed { outcome, at: now });
         self.row.summary = match given_up {
             Some(tries) => format!("given up after {tries} builds in a row; the last was {}", self.summary()),

@@ -20,7 +20,8 @@ mod rendering;
 pub(crate) mod retries;
 mod run;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -30,7 +31,8 @@ use tokio_util::task::TaskTracker;
 use windlass_core::change::Change;
 use windlass_core::id::{BuildId, Fence, RequestId, StepId};
 use windlass_core::lock::Access;
-use windlass_core::persist::Persist;
+use windlass_core::outcome::Outcome;
+use windlass_core::persist::{Committed, Persist};
 use windlass_core::record::{BuildRow, StopRow};
 use windlass_core::request::{Buildset, Request};
 use windlass_core::secret::Seal;
@@ -117,12 +119,18 @@ impl BuildReport for Dispatcher {
     }
 }
 
-/// A build that runs, for those who want it stopped.
+/// A build that runs, for those who want it stopped, or without one of its requests.
 struct InProgress {
+    builder: String,
+    requests: Vec<RequestId>,
     fence: Fence,
     stop: watch::Sender<Stop>,
     /// Its running step.
     step: Option<RunningStep>,
+    /// Requests that it ends without: they were cancelled while it ran.
+    detached: BTreeSet<RequestId>,
+    /// How it ends is decided, and for which requests.
+    ends: bool,
 }
 
 /// A step that runs, by all that people call it.
@@ -131,6 +139,27 @@ struct RunningStep {
     id: StepId,
     position: u32,
     name: String,
+}
+
+impl RunningStep {
+    /// Whether somebody who says `step` means it: by its name or its position, `@3` by its position alone.
+    fn is(&self, step: &str) -> bool {
+        let position = self.position.to_string();
+        match step.strip_prefix('@') {
+            Some(place) if place.parse::<u32>().is_ok() => place == position,
+            _ => self.name == step || step == position,
+        }
+    }
+}
+
+/// What became of an order to take a request out of the build that serves it.
+enum Detached {
+    /// It is out, and its end goes down with this; its builder. The build goes on for others.
+    Out(String, Pin<Box<dyn Future<Output = Result<Committed, CommitError>> + Send>>),
+    /// It is the last one of that build, which goes on.
+    Last,
+    /// That build does not run, or its end is on its way.
+    Elsewhere,
 }
 
 /// What became of an order to stop a step.
@@ -152,7 +181,7 @@ struct Inner {
     parts: DriverParts,
     world: ArcSwap<World>,
     report: OnceLock<Arc<dyn BuildReport>>,
-    /// Locked for a look-up or an insertion only.
+    /// Locked for a look-up, an insertion, or one decision of a build.
     running: Mutex<HashMap<BuildId, InProgress>>,
     retries: Retries,
     tasks: TaskTracker,
@@ -206,11 +235,7 @@ impl Builds {
     pub async fn stop_step(&self, build: BuildId, step: &str, reason: &str) -> StopStep {
         let (fence, id) = match self.lock().get(&build) {
             None => return StopStep::NoBuild,
-            Some(InProgress { fence, step: Some(now), .. })
-                if now.name == step || now.position.to_string() == step =>
-            {
-                (*fence, now.id)
-            }
+            Some(InProgress { fence, step: Some(now), .. }) if now.is(step) => (*fence, now.id),
             Some(InProgress { step: now, .. }) => {
                 return StopStep::Elsewhere(now.as_ref().map(|now| now.name.clone()));
             }
@@ -235,6 +260,40 @@ impl Builds {
             Err(error) => {
                 tracing::error!(%build, error = chain(&error), "the order to stop it could not be kept");
             }
+        }
+    }
+
+    /// Takes a request out of the build that serves it and others: it ends as cancelled, by itself.
+    fn detach(&self, build: BuildId, request: RequestId) -> Detached {
+        let mut running = self.lock();
+        let Some(found) = running.get_mut(&build).filter(|found| !found.ends) else {
+            return Detached::Elsewhere;
+        };
+        let goes_on = |other: &RequestId| *other != request && !found.detached.contains(other);
+        if !found.requests.iter().any(goes_on) {
+            return Detached::Last;
+        }
+        found.detached.insert(request);
+        let (requests, fence, at) = (vec![request], found.fence, self.0.parts.clock.now());
+        let complete = Persist::Complete { requests, fence, outcome: Outcome::Cancelled, at };
+        let (fatal, store) = (self.0.parts.fatal.clone(), self.0.parts.store.clone());
+        Detached::Out(
+            found.builder.clone(),
+            Box::pin(async move { fatal.commit(&store, vec![complete, retries::forget(request)]).await }),
+        )
+    }
+
+    /// Lets a build decide, given the requests that it goes on without: what it says, and whether that is its end. No
+    /// request is detached meanwhile, nor behind the end.
+    fn decide<T>(&self, build: BuildId, decide: impl FnOnce(&BTreeSet<RequestId>) -> (T, bool)) -> T {
+        let mut running = self.lock();
+        match running.get_mut(&build) {
+            Some(found) => {
+                let (said, ends) = decide(&found.detached);
+                found.ends = ends;
+                said
+            }
+            None => decide(&BTreeSet::new()).0,
         }
     }
 
@@ -310,8 +369,11 @@ impl Builds {
         (stop, stopped): (watch::Sender<Stop>, watch::Receiver<Stop>),
         step: Option<RunningStep>,
     ) {
-        let (id, fence) = (build.row().id, build.row().fence);
-        self.lock().insert(id, InProgress { fence, stop, step });
+        let BuildRow { id, builder, requests, fence, .. } = build.row();
+        let (builder, requests) = (builder.clone(), requests.clone());
+        let (id, fence, detached) = (*id, *fence, BTreeSet::new());
+        let begun = InProgress { builder, requests, fence, stop, step, detached, ends: false };
+        self.lock().insert(id, begun);
         // A build that is claimed while the master goes down ends before its first step.
         if self.0.tasks.is_closed() {
             self.tell(id, |stop| *stop = Stop::Shutdown);

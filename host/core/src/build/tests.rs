@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::id::{BuildId, Fence, RequestId};
+use crate::id::{BuildId, Fence};
 
 mod resume;
 mod rule;
@@ -115,6 +115,20 @@ impl Play {
     fn check(&self, expected: &[&str]) {
         assert_eq!(self.lines, expected);
     }
+}
+
+#[test]
+fn a_request_that_was_detached_does_not_end_with_the_build() {
+    let mut play = Play::new(&[spec("true")]);
+    play.build.detach([RequestId(3)]);
+    assert_eq!(play.build.served(), [RequestId(4)]);
+    assert_eq!(play.build.row().requests.len(), 2, "it was built for both");
+    play.ends(Outcome::Success);
+    assert!(play.lines.contains(&"complete 1 requests success under fence 5".to_owned()), "{:?}", play.lines);
+    let mut play = Play::new(&[spec("true")]);
+    play.build.detach([RequestId(3)]);
+    play.ends(Outcome::Retry);
+    assert!(play.lines.contains(&"unclaim 1 requests".to_owned()), "{:?}", play.lines);
 }
 
 #[test]

@@ -135,6 +135,10 @@ impl Board {
     /// refused.
     pub fn withdrawn(&mut self, builder: &str, request: RequestId) {
         self.request_over(request);
+        // A build that serves others, too, goes on without it.
+        for running in self.running.values_mut().filter(|running| running.builder == builder) {
+            running.entries.retain(|entry| entry.request.id != request);
+        }
         if let Some(opening) = &mut self.opening {
             opening.withdrawn.push((builder.to_owned(), request));
             return;

@@ -8,7 +8,7 @@ use windlass_core::persist::Persist;
 use windlass_core::text::chain;
 use windlass_store::CommitError;
 
-use super::Builds;
+use super::{Builds, Detached};
 use crate::dispatcher::StepLocks;
 use crate::start::MASTER;
 use crate::submission::Submission;
@@ -50,8 +50,8 @@ impl Builds {
         self.0.report.get().map(|report| report.wait_for(build, requests))
     }
 
-    /// Ends buildsets that nobody waits for any more: what is pending is withdrawn, what runs is stopped. Returns at
-    /// once.
+    /// Ends buildsets that nobody waits for any more: what is pending is withdrawn, what runs is stopped, unless it is
+    /// built for others, too. Returns at once.
     pub(crate) fn cancel(&self, buildsets: Vec<BuildsetId>, reason: String) {
         let builds = self.clone();
         self.0.tasks.spawn(async move {
@@ -70,21 +70,40 @@ impl Builds {
         });
     }
 
-    async fn cancel_one(&self, request: RequestId, reason: &str) {
+    /// Withdraws a request: a pending one, or one that is built together with others, whose build goes on for those.
+    pub(crate) async fn withdraw(&self, request: RequestId) -> Result<(), WithdrawError> {
         let parts = &self.0.parts;
+        let builder = match withdraw(&parts.store, MASTER, request, parts.clock.now()).await {
+            Ok(builder) => builder,
+            Err(WithdrawError::Building { request: id, build }) => match self.detach(build, request) {
+                Detached::Out(builder, committed) => match committed.await {
+                    Ok(_) => builder,
+                    // Its claim has passed to somebody else, who builds it again.
+                    Err(CommitError::Refused(_)) => return Err(WithdrawError::Starting(id)),
+                    Err(CommitError::Closed) => return Err(WithdrawError::ShuttingDown),
+                    Err(error) => return Err(WithdrawError::Store(error)),
+                },
+                Detached::Last => return Err(WithdrawError::Building { request: id, build }),
+                // Between its claim and its first step, or between its end and the commit of that.
+                Detached::Elsewhere => return Err(WithdrawError::Starting(id)),
+            },
+            Err(error) => return Err(error),
+        };
+        if let Some(report) = self.0.report.get() {
+            report.withdrawn(&builder, request);
+        }
+        Ok(())
+    }
+
+    async fn cancel_one(&self, request: RequestId, reason: &str) {
         for _ in 0..TRIES {
-            match withdraw(&parts.store, MASTER, request, parts.clock.now()).await {
-                Ok(builder) => {
-                    if let Some(report) = self.0.report.get() {
-                        report.withdrawn(&builder, request);
-                    }
-                    return;
-                }
+            match self.withdraw(request).await {
+                Ok(()) => return,
                 Err(WithdrawError::Building { build, .. }) => {
                     if self.stop(build, reason).await {
                         return;
                     }
-                    // Its build is between the claim and its first step.
+                    // It has ended meanwhile.
                     tokio::time::sleep(AGAIN).await
                 }
                 Err(

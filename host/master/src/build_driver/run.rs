@@ -1,6 +1,6 @@
 //! The task of one build.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use windlass_config::{Known, config};
 use windlass_core::build::{Action, Build, Effects, Event, StepEnded, record};
 use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::digest::Digest;
+use windlass_core::id::RequestId;
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::policy::{Fault, FaultKind, HookKind};
@@ -19,6 +20,7 @@ use windlass_core::properties::Properties;
 use windlass_core::record::{BuildRow, Computed, StepRow};
 use windlass_core::request::Completed;
 use windlass_core::secret::Placeholders;
+use windlass_core::time::Timestamp;
 use windlass_runtime::StepResult;
 use windlass_runtime::registry::{Generation, Resolved};
 use windlass_store::CommitError;
@@ -63,6 +65,12 @@ pub(super) async fn build(builds: &Builds, begin: Begin, stop: watch::Receiver<S
         }
     };
     let at = builds.0.parts.clock.now();
+    // Those that were detached ended before.
+    let served = |detached: &BTreeSet<RequestId>| {
+        let requests = row.requests.iter().copied().filter(|request| !detached.contains(request));
+        (requests.collect::<Vec<_>>(), true)
+    };
+    let requests = builds.decide(row.id, served);
     let (outcome, lost_at_once) = match ended {
         Ok(end) => end,
         Err(Unrecorded { error }) if is_gone(&error) => return None,
@@ -79,7 +87,7 @@ pub(super) async fn build(builds: &Builds, begin: Begin, stop: watch::Receiver<S
         build: row.id,
         worker: row.worker,
         builder: row.builder,
-        requests: row.requests,
+        requests,
         outcome,
         lost_at_once,
         at,
@@ -196,12 +204,22 @@ async fn broken(builds: &Builds, row: BuildRow, reason: &str) -> Result<Outcome,
         Err(error) => tracing::error!(build = %row.id, error = chain(&error), "failed to read its steps"),
     }
     let mut build = Build::new(row, &[]);
-    let effects = build.on(Event::Broke { reason: reason.to_owned() }, now);
+    let effects = decide(builds, &mut build, Event::Broke { reason: reason.to_owned() }, now);
     persist.extend(effects.persist);
-    persist.extend(builds.0.retries.rows(&build.row().requests, Outcome::Exception));
+    persist.extend(builds.0.retries.rows(&build.served(), Outcome::Exception));
     commit(builds, build.row(), persist).await?;
     builds.0.parts.events.tell(|| view::Event::BuildFinished(view::Build::of(build.row())));
     Ok(Outcome::Exception)
+}
+
+/// What follows from an event, for the requests that the build serves at this moment.
+fn decide(builds: &Builds, build: &mut Build, event: Event, now: Timestamp) -> Effects {
+    builds.decide(build.row().id, |detached| {
+        build.detach(detached.iter().copied());
+        let effects = build.on(event, now);
+        let ends = effects.send.iter().any(|action| matches!(action, Action::End { .. }));
+        (effects, ends)
+    })
 }
 
 /// Writes rows of a build; tries again as long as that may help.
@@ -270,7 +288,8 @@ impl<'a> Driver<'a> {
     }
 
     pub(super) fn on(&mut self, event: Event) -> Effects {
-        let mut effects = self.build.on(event, self.builds.0.parts.clock.now());
+        let now = self.builds.0.parts.clock.now();
+        let mut effects = decide(self.builds, &mut self.build, event, now);
         let end = effects.send.iter().find_map(|action| match action {
             Action::End { outcome } => Some(*outcome),
             Action::RunStep(_) | Action::InterruptStep { .. } => None,
@@ -279,7 +298,7 @@ impl<'a> Driver<'a> {
         if let Some(outcome) = end
             && !(outcome == Outcome::Retry && *self.stop.borrow() == Stop::Shutdown)
         {
-            effects.persist.extend(self.builds.0.retries.rows(&self.build.row().requests, outcome));
+            effects.persist.extend(self.builds.0.retries.rows(&self.build.served(), outcome));
         }
         effects
     }

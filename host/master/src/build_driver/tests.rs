@@ -1,8 +1,8 @@
 //! Builds that run through the real store and the real runtime.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +37,7 @@ use crate::worker_link::LinkLimits;
 use crate::worker_link::tests::{Scripted, World as Linked, hello, limits, world_over, world_with};
 
 mod again;
+mod children;
 mod locks;
 mod stops;
 
@@ -72,7 +73,11 @@ struct Told {
     ended: UnboundedSender<BuildEnded>,
     standing: watch::Sender<Standing>,
     unlocked: Arc<AtomicBool>,
+    waits: Waits,
 }
+
+/// What was said about waits for requests: of how many, or that there is none any more.
+type Waits = Arc<Mutex<Vec<Option<usize>>>>;
 
 impl BuildReport for Told {
     fn lock_step(&self, _: BuildId, _: &str, _: &[Access]) -> StepLocks {
@@ -86,8 +91,10 @@ impl BuildReport for Told {
 
     fn submitted(&self, _: Buildset, _: Vec<Request>) {}
 
-    fn wait_for(&self, _: BuildId, _: Vec<(RequestId, String)>) -> StepLocks {
-        StepLocks::new(self.standing.subscribe(), || ())
+    fn wait_for(&self, _: BuildId, requests: Vec<(RequestId, String)>) -> StepLocks {
+        self.waits.lock().unwrap().push(Some(requests.len()));
+        let waits = Arc::clone(&self.waits);
+        StepLocks::new(self.standing.subscribe(), move || waits.lock().unwrap().push(None))
     }
 
     fn withdrawn(&self, _: &str, _: RequestId) {}
@@ -102,6 +109,7 @@ struct Bench {
     ended: UnboundedReceiver<BuildEnded>,
     standing: watch::Sender<Standing>,
     unlocked: Arc<AtomicBool>,
+    waits: Waits,
 }
 
 impl Bench {
@@ -139,15 +147,28 @@ impl Bench {
         .unwrap();
         let (tell, ended) = unbounded_channel();
         let (standing, unlocked) = (watch::Sender::default(), Arc::<AtomicBool>::default());
-        let told = Told { ended: tell, standing: standing.clone(), unlocked: Arc::clone(&unlocked) };
+        let waits = Waits::default();
+        let told = Told {
+            ended: tell,
+            standing: standing.clone(),
+            unlocked: Arc::clone(&unlocked),
+            waits: Arc::clone(&waits),
+        };
         builds.report_to(Arc::new(told));
-        Bench { linked, builds, fatal, generation, ended, standing, unlocked }
+        Bench { linked, builds, fatal, generation, ended, standing, unlocked, waits }
     }
 
     /// Claims the one request, and starts its build with these steps.
     async fn start(&self, steps: Vec<StepSpec>) {
-        let row = row();
-        let request = Request::new(RequestId(1), BuildsetId(1), row.builder.clone(), Timestamp(0));
+        self.start_for(&[1], steps).await;
+    }
+
+    /// The same with these requests.
+    async fn start_for(&self, requests: &[u64], steps: Vec<StepSpec>) {
+        let ids: Vec<RequestId> = requests.iter().copied().map(RequestId).collect();
+        let row = BuildRow { requests: ids.clone(), ..row() };
+        let request = |id: &RequestId| Request::new(*id, BuildsetId(1), row.builder.clone(), Timestamp(0));
+        let requests: Vec<Request> = ids.iter().map(request).collect();
         let buildset = Buildset {
             id: BuildsetId(1),
             reason: "test".to_owned(),
@@ -155,22 +176,17 @@ impl Bench {
             stamps: Vec::new(),
             properties: Properties::default(),
             submitted: Timestamp(0),
-            requests: vec![RequestId(1)],
+            requests: ids.clone(),
             complete: None,
             parent: None,
         };
-        let claim = Persist::Claim {
-            requests: vec![RequestId(1)],
-            master: MasterId(1),
-            fence: Fence(1),
-            at: Timestamp(1),
-        };
-        let add = Persist::AddBuildset { buildset: buildset.clone(), requests: vec![request.clone()] };
+        let claim = Persist::Claim { requests: ids, master: MasterId(1), fence: Fence(1), at: Timestamp(1) };
+        let add = Persist::AddBuildset { buildset: buildset.clone(), requests: requests.clone() };
         self.linked.store.commit(vec![add, claim, Persist::PutBuild(row.clone())]).await.unwrap();
         self.builds.start(BuildStart {
             row,
             builder: Arc::new(builder(steps)),
-            requests: vec![request],
+            requests,
             buildsets: vec![buildset],
             generation: Arc::clone(&self.generation),
         });

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 use windlass_config::config::{Master, Scheduler, SchedulerKind};
 use windlass_core::change::SourceStamp;
 use windlass_core::id::{BuildsetId, RequestId};
@@ -30,13 +31,22 @@ const RELATIONSHIP: &str = "Triggered from";
 /// The buildsets of one run of a step.
 #[derive(Default)]
 pub(super) struct Children {
+    /// Those that it tried to submit, refused ones among them.
     submitted: usize,
-    /// Those that it waits for, with their requests.
-    awaited: BTreeMap<u64, Vec<(RequestId, String)>>,
+    /// Those that it waits for.
+    awaited: BTreeMap<u64, Awaited>,
     /// One task for each of them, which ends with it. None: the store has closed.
     ends: JoinSet<Option<(u64, Outcome)>>,
     /// The dispatcher knows of the wait as long as this lives.
     wait: Option<StepLocks>,
+}
+
+/// A buildset that the step waits for.
+struct Awaited {
+    /// Each with its builder.
+    requests: Vec<(RequestId, String)>,
+    /// Listens for its end.
+    ears: Option<AbortHandle>,
 }
 
 /// What a wait for buildsets brings.
@@ -70,8 +80,22 @@ impl Children {
         }
     }
 
+    /// Hears of the end of one that it waits for.
+    fn listen(&mut self, id: u64, mut end: watch::Receiver<Option<Outcome>>) {
+        let ears = self.ends.spawn(async move {
+            let outcome = *end.wait_for(Option::is_some).await.ok()?;
+            outcome.map(|outcome| (id, outcome))
+        });
+        if let Some(awaited) = self.awaited.get_mut(&id) {
+            awaited.ears = Some(ears);
+        }
+    }
+
     fn over(&mut self, id: u64) {
-        self.awaited.remove(&id);
+        if let Some(ears) = self.awaited.remove(&id).and_then(|awaited| awaited.ears) {
+            // Of one that was not submitted after all they would listen for ever.
+            ears.abort();
+        }
         if self.awaited.is_empty() {
             self.wait = None;
         }
@@ -106,23 +130,25 @@ impl StepState {
         let store = self.context.store.clone();
         let submission = order.number(store.ids(), self.context.clock.now());
         let id = submission.buildset.id;
+        // One that is refused counts, too: it costs the dispatcher as much.
+        self.children.submitted += 1;
         if waited_for {
-            // Listened for before it exists, so that no end is missed.
-            let io = |error: windlass_store::ReadError| Failure::new("io", chain(&error));
-            let mut end = store.watch_buildset(id).map_err(io)?;
             let requests = submission.requests.iter().map(|request| (request.id, request.builder.clone()));
-            self.children.awaited.insert(id.0, requests.collect());
-            self.children.ends.spawn(async move {
-                let outcome = *end.wait_for(Option::is_some).await.ok()?;
-                outcome.map(|outcome| (id.0, outcome))
-            });
+            self.children.awaited.insert(id.0, Awaited { requests: requests.collect(), ears: None });
             if let Err(circle) = self.may_wait().await {
                 self.forget_child(id.0).await;
                 let message = format!("build {} would wait for ever: {circle}", self.context.build.id.0);
                 return Err(Failure::new("deadlock", message));
             }
+            // Listened for before it exists, so that no end is missed.
+            match store.watch_buildset(id) {
+                Ok(end) => self.children.listen(id.0, end),
+                Err(error) => {
+                    self.forget_child(id.0).await;
+                    return Err(Failure::new("io", chain(&error)));
+                }
+            }
         }
-        self.children.submitted += 1;
         // What the step said before is durable before it; and the build's row refuses it if the build is somebody
         // else's by now.
         self.make_durable().await;
@@ -152,12 +178,9 @@ impl StepState {
         let buildset = store.buildset(BuildsetId(id)).map_err(io)?;
         let requests = buildset.map(|buildset| store.requests(&buildset.requests)).transpose().map_err(io)?;
         let requests = requests.into_iter().flatten().map(|request| (request.id, request.builder));
-        let mut end = store.watch_buildset(BuildsetId(id)).map_err(io)?;
-        self.children.awaited.insert(id, requests.collect());
-        self.children.ends.spawn(async move {
-            let outcome = *end.wait_for(Option::is_some).await.ok()?;
-            outcome.map(|outcome| (id, outcome))
-        });
+        let end = store.watch_buildset(BuildsetId(id)).map_err(io)?;
+        self.children.awaited.insert(id, Awaited { requests: requests.collect(), ears: None });
+        self.children.listen(id, end);
         self.may_wait().await.map_err(|circle| {
             let message = format!("build {} would wait for ever: {circle}", self.context.build.id.0);
             Failure::new("deadlock", message)
@@ -212,12 +235,14 @@ impl StepState {
 
     /// Tells the dispatcher what the step waits for. The error names the circle in which it would wait for ever.
     async fn may_wait(&mut self) -> Result<(), String> {
-        let requests = self.children.awaited.values().flatten().cloned().collect();
+        // Before the dispatcher hears of the new one, which stands in its place: dropped after that, the old one would
+        // take the new one back.
+        self.children.wait = None;
+        let requests =
+            self.children.awaited.values().flat_map(|awaited| &awaited.requests).cloned().collect();
         let Some(mut wait) = self.context.builds.wait_for(self.context.build.id, requests) else {
             return Ok(());
         };
-        // Before the new one stands in its place: dropped later, the old one would take that back.
-        self.children.wait = None;
         loop {
             match wait.changed().await {
                 Some(Standing::Asked | Standing::Waits(_)) => {}
