@@ -151,7 +151,7 @@ pub enum Command {
                             windlass why build-7       build 7\n  \
                             windlass why build-7 --verify")]
     Why(WhyOrder),
-    /// Withdraw a request that no build serves yet
+    /// Withdraw a request that no build serves yet, or take it out of one that serves others, too
     Cancel {
         /// Its number, as `force` prints it
         request: u64,

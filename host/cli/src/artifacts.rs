@@ -53,19 +53,19 @@ pub async fn fetch(
     json: bool,
 ) -> Result<Exit, Failed> {
     let artifacts: Vec<view::Artifact> = client.get(&path(build, "")).await?;
-    let tree = artifacts.iter().any(|artifact| artifact.name == name && artifact.kind == ArtifactKind::Tree);
+    let tree = artifacts.iter().find(|artifact| artifact.name == name && artifact.kind == ArtifactKind::Tree);
     let output = output.filter(|output| *output != Path::new("-"));
     match (tree, output) {
-        (false, Some(output)) => to_file(client, &path(build, name), output, None).await?,
-        (false, None) => {
+        (None, Some(output)) => to_file(client, &path(build, name), output, None).await?,
+        (None, None) => {
             let mut out = std::io::stdout();
             if out.is_terminal() {
                 return Err(refused("it would be written to your terminal; name a file with `-o FILE`"));
             }
             copy(client, &path(build, name), &mut out).await?;
         }
-        (true, None) => {
-            let entries: Vec<view::TreeEntry> = client.get(&path(build, name)).await?;
+        (Some(tree), None) => {
+            let entries = entries(client, build, tree).await?;
             if json {
                 print_json(&entries);
             } else {
@@ -82,7 +82,7 @@ pub async fn fetch(
                 print!("{table}");
             }
         }
-        (true, Some(output)) => to_folder(client, build, name, output).await?,
+        (Some(tree), Some(output)) => to_folder(client, build, tree, output).await?,
     }
     Ok(Exit::Success)
 }
@@ -97,9 +97,34 @@ fn refused(why: &str) -> Failed {
     Failed { exit: Exit::Refused, error: anyhow::Error::msg(why.to_owned()) }
 }
 
+/// All that stands in a tree, answer by answer.
+async fn entries(client: &Client, build: u64, tree: &view::Artifact) -> Result<Vec<view::TreeEntry>, Failed> {
+    let (mut entries, mut after) = (Vec::<view::TreeEntry>::new(), String::new());
+    while (entries.len() as u64) < tree.entries {
+        let more: Vec<view::TreeEntry> = client.get(&format!("{}{after}", path(build, &tree.name))).await?;
+        if more.is_empty() {
+            let (there, all) = (entries.len(), tree.entries);
+            return Err(refused(&format!(
+                "the master lists {there} of {all} entries; it was replaced meanwhile"
+            )));
+        }
+        entries.extend(more);
+        after = entries.last().map(|last| format!("?after={}", encode(&last.path))).unwrap_or_default();
+    }
+    Ok(entries)
+}
+
 /// Fetches a tree into a new folder. Links come last, so that nothing is written through one.
-async fn to_folder(client: &Client, build: u64, name: &str, folder: &Path) -> Result<(), Failed> {
-    let entries: Vec<view::TreeEntry> = client.get(&path(build, name)).await?;
+async fn to_folder(client: &Client, build: u64, tree: &view::Artifact, folder: &Path) -> Result<(), Failed> {
+    let name = &tree.name;
+    let entries = entries(client, build, tree).await?;
+    // The master cannot be asked for a name that is no text; half a copy would look like a whole one.
+    if let Some(entry) = entries.iter().find(|entry| entry.path.contains(char::REPLACEMENT_CHARACTER)) {
+        let path = tame(&entry.path);
+        return Err(refused(&format!(
+            "`{path}` in the tree has a name that is not UTF-8 and cannot be fetched"
+        )));
+    }
     std::fs::create_dir(folder)?;
     let place = |entry: &view::TreeEntry| -> Result<PathBuf, Failed> {
         let path = Path::new(&entry.path);

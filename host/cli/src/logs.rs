@@ -134,7 +134,7 @@ async fn one(
     if !json {
         anstream::println!("{}", paint(HEADING, format_args!("== {} / {}", tame(&step.name), tame(log))));
     }
-    let path = format!("/api/v1/builds/{}/steps/{}/logs/{}", wanted.build, step.position, encode(log));
+    let path = format!("/api/v1/builds/{}/steps/@{}/logs/{}", wanted.build, step.position, encode(log));
     let mut part = wanted.part();
     let mut limit = wanted.lines.map(|wanted| Lines { wanted, begun: 0, at: At::Begin, last: None });
     loop {

@@ -16,7 +16,7 @@ use crate::release::{self, ReleaseError};
 use crate::requests::{self, ListError};
 use crate::running::Running;
 use crate::start::MASTER;
-use crate::withdraw::{self, WithdrawError};
+use crate::withdraw::WithdrawError;
 use crate::{
     archive, build_driver, logs, masters, plugins, policies, results, start, status, view, view_build, why,
 };
@@ -208,7 +208,7 @@ impl Handle {
         Ok(self.0.names.stats(&generation, &running, &self.0.runtime))
     }
 
-    /// At most `max_bytes` of a log from `offset`. `step` is its name or its position.
+    /// At most `max_bytes` of a log from `offset`. `step` is its name or its position; `@3` is a position only.
     pub fn read_log(
         &self,
         build: u64,
@@ -254,14 +254,15 @@ impl Handle {
         artifacts::list(&self.0.store, build)
     }
 
-    /// An artifact of a build, or a file in one that is a tree.
+    /// An artifact of a build, or a file in one that is a tree. Of a tree, what comes behind the path `after`.
     pub async fn open_artifact(
         &self,
         build: u64,
         name: &str,
+        after: Option<String>,
     ) -> Result<(view::Artifact, ArtifactContent), ArtifactError> {
         let (store, name) = (self.0.store.clone(), name.to_owned());
-        start::blocking(move || artifacts::open(&store, build, &name)).await
+        start::blocking(move || artifacts::open(&store, build, &name, after.as_deref())).await
     }
 
     /// Stops a running build: its step is interrupted, and it ends as cancelled.
@@ -325,16 +326,11 @@ impl Handle {
         release::release(&self.0, name).await
     }
 
-    /// Withdraws a request that no build serves yet: it is complete then, as cancelled. Goes on to its end even
-    /// if nobody waits for the answer.
+    /// Withdraws a request that no build serves yet, or one that serves others, too: it is complete then, as cancelled.
+    /// Goes on to its end even if nobody waits for the answer.
     pub async fn withdraw(&self, request: u64) -> Result<(), WithdrawError> {
         let running = Arc::clone(&self.0);
-        let done = self.0.tasks.spawn(async move {
-            let (request, now) = (RequestId(request), running.clock.now());
-            let builder = withdraw::withdraw(&running.store, start::MASTER, request, now).await?;
-            running.dispatcher.withdrawn(&builder, request);
-            Ok(())
-        });
+        let done = self.0.tasks.spawn(async move { running.builds.withdraw(RequestId(request)).await });
         done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 

@@ -6,6 +6,7 @@ use windlass_core::record::{LogPiece, LogRow, StepRow};
 use windlass_store::{ReadError, Store};
 
 use crate::handle::{LogError, QueryError};
+use crate::start::blocking;
 use crate::view;
 
 impl From<ReadError> for LogError {
@@ -14,7 +15,7 @@ impl From<ReadError> for LogError {
     }
 }
 
-/// The log `log` of the step `step` (its name, or its position) of a build.
+/// The log `log` of the step `step` of a build: its name or its position, `@3` its position alone.
 pub(crate) fn find(store: &Store, build: BuildId, step: &str, log: &str) -> Result<LogRow, LogError> {
     let steps = store.steps(build)?;
     let found = find_step_of(store, build, &steps, step)?;
@@ -43,8 +44,10 @@ pub(crate) fn find_step_of<'a>(
 }
 
 fn find_step<'a>(steps: &'a [StepRow], step: &str) -> Option<&'a StepRow> {
-    let position = step.parse::<u32>().ok();
-    let by_name = steps.iter().find(|s| s.name == step);
+    let place = step.strip_prefix('@');
+    let position = place.unwrap_or(step).parse::<u32>().ok();
+    // A step may be called `3`.
+    let by_name = steps.iter().find(|s| s.name == step && (place.is_none() || position.is_none()));
     by_name.or_else(|| steps.iter().find(|s| Some(s.position) == position))
 }
 
@@ -158,7 +161,8 @@ pub(crate) async fn follow(
         let now = *progress.borrow_and_update();
         // A closed store is the end of what can be followed.
         if now.length > offset || now.finished || progress.changed().await.is_err() {
-            return read(store, row.id, offset, max_bytes);
+            let (store, log) = (store.clone(), row.id);
+            return blocking(move || read(&store, log, offset, max_bytes)).await;
         }
     }
 }

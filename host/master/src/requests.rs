@@ -16,6 +16,9 @@ use crate::view::{self, ListedRequest, RequestPage, RequestState};
 const PAGE: usize = 50;
 const MOST: usize = 1_000;
 
+/// No place in a line is larger.
+const MAX_POSITION: u64 = u32::MAX as u64;
+
 /// Why there is no such list.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
@@ -70,11 +73,11 @@ fn read(
         Some(builder) => counts.get(builder).copied().unwrap_or_default(),
         None => counts.values().sum(),
     };
+    // Where the page begins in the line, counted from 1.
     let mut first = None;
     let rows = match filter.state {
         RequestState::Pending => {
-            let before = after.map_or(0, |after| after.position);
-            first = Some(before + 1);
+            first = Some(after.map_or(1, |after| after.position + 1));
             let turn = after.map(|after| turn(store, after)).transpose()?;
             store.line(filter.builder.as_deref(), turn, limit)?
         }
@@ -134,7 +137,9 @@ impl Cursor {
     fn parse(text: &str) -> Result<Cursor, ListError> {
         let (request, position) = text.split_once('.').unwrap_or((text, "0"));
         match (request.parse(), position.parse()) {
-            (Ok(request), Ok(position)) => Ok(Cursor { request: RequestId(request), position }),
+            (Ok(request), Ok(position @ ..=MAX_POSITION)) => {
+                Ok(Cursor { request: RequestId(request), position })
+            }
             (Ok(_) | Err(_), _) => Err(ListError::BadCursor(text.to_owned())),
         }
     }
@@ -158,7 +163,7 @@ mod tests {
         for cursor in [(7, 0), (7, 50)].map(|(id, position)| Cursor { request: RequestId(id), position }) {
             assert_eq!(Cursor::parse(&cursor.to_string()).unwrap(), cursor);
         }
-        for text in ["", "x", "7.", "7.x", ".7", "-1"] {
+        for text in ["", "x", "7.", "7.x", ".7", "-1", "1.18446744073709551615"] {
             assert!(Cursor::parse(text).is_err(), "{text}");
         }
     }

@@ -16,8 +16,9 @@ const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// How many results an answer has unless asked otherwise.
 const PAGE: usize = 1_000;
 
-/// The most builds that a figure is looked up in.
+/// The most builds that a figure is looked up in, and the most figures of one answer; that of one build are never cut.
 const MAX_BUILDS: usize = 1_000;
+const MAX_FIGURES: usize = 10_000;
 
 /// Test results of a build.
 pub(crate) fn tests(store: &Store, build: u64, query: &view::TestQuery) -> Result<view::Tests, LogError> {
@@ -94,13 +95,20 @@ pub(crate) fn figures(
     };
     let mut figures = Vec::new();
     for build in store.builds(&filter)? {
+        if figures.len() >= MAX_FIGURES {
+            break;
+        }
+        let mut found = store.statistics(build.id)?;
+        found.retain(|(_, name, _)| query.name.as_ref().is_none_or(|asked| asked == name));
+        if found.is_empty() {
+            // Its steps may hold a lot.
+            continue;
+        }
         let steps = store.steps(build.id)?;
-        for (step, name, value) in store.statistics(build.id)? {
+        for (step, name, value) in found {
             let step =
                 steps.iter().find(|row| row.id == step).map(|row| row.name.clone()).unwrap_or_default();
-            let asked = query.name.as_ref().is_none_or(|asked| *asked == name)
-                && query.step.as_ref().is_none_or(|asked| *asked == step);
-            if asked {
+            if query.step.as_ref().is_none_or(|asked| *asked == step) {
                 figures.push(view::Figure { build: build.id.0, number: build.number, step, name, value });
             }
         }

@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use windlass_core::text::chain;
 use windlass_master::{ArtifactContent, ArtifactError, view};
@@ -20,16 +21,24 @@ pub(crate) async fn list(
     State(api): State<Api>,
     Path(build): Path<u64>,
 ) -> Result<Json<Vec<view::Artifact>>, ApiError> {
-    Ok(Json(api.master.artifacts(build)?))
+    Ok(Json(api.look(move |master| master.artifacts(build)).await?))
+}
+
+/// Which part of a tree.
+#[derive(Deserialize)]
+pub(crate) struct Part {
+    /// What comes behind this path.
+    after: Option<String>,
 }
 
 /// A file as its bytes; a tree as JSON, entry by entry.
 pub(crate) async fn fetch(
     State(api): State<Api>,
     Path((build, name)): Path<(u64, String)>,
+    Query(Part { after }): Query<Part>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (artifact, content) = api.master.open_artifact(build, &name).await?;
+    let (artifact, content) = api.master.open_artifact(build, &name, after).await?;
     let (file, length) = match content {
         ArtifactContent::Tree(entries) => return Ok(Json(entries).into_response()),
         ArtifactContent::File(file, length) => (file, length),

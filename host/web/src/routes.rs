@@ -27,6 +27,20 @@ pub(crate) struct Api {
     stop: CancellationToken,
 }
 
+impl Api {
+    /// Looks something up in the store, off the async threads: it may decode a lot, or wait for the disk.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Handle) -> T + Send + 'static,
+    ) -> T {
+        let master = self.master.clone();
+        match tokio::task::spawn_blocking(move || look(&master)).await {
+            Ok(found) => found,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
 /// All paths, below `/api/v1`.
 pub fn routes(master: Handle, stop: CancellationToken) -> Router {
     let v1 = Router::new()
@@ -67,11 +81,12 @@ async fn builds(
     State(api): State<Api>,
     Query(filter): Query<view::BuildFilter>,
 ) -> Result<Json<Vec<view::Build>>, ApiError> {
-    Ok(Json(api.master.builds(&filter)?))
+    Ok(Json(api.look(move |master| master.builds(&filter)).await?))
 }
 
 async fn build(State(api): State<Api>, Path(build): Path<u64>) -> Result<Json<view::BuildDetail>, ApiError> {
-    api.master.build(build)?.map(Json).ok_or_else(|| ApiError::not_found(format_args!("build {build}")))
+    let found = api.look(move |master| master.build(build)).await?;
+    found.map(Json).ok_or_else(|| ApiError::not_found(format_args!("build {build}")))
 }
 
 async fn tests(
@@ -79,7 +94,7 @@ async fn tests(
     Path(build): Path<u64>,
     Query(query): Query<view::TestQuery>,
 ) -> Result<Json<view::Tests>, ApiError> {
-    Ok(Json(api.master.tests(build, &query)?))
+    Ok(Json(api.look(move |master| master.tests(build, &query)).await?))
 }
 
 async fn statistics(
@@ -87,7 +102,7 @@ async fn statistics(
     Path(builder): Path<String>,
     Query(query): Query<view::FigureQuery>,
 ) -> Result<Json<Vec<view::Figure>>, ApiError> {
-    Ok(Json(api.master.figures(&builder, &query)?))
+    Ok(Json(api.look(move |master| master.figures(&builder, &query)).await?))
 }
 
 /// Why a build, or one step of it, is to be stopped.
@@ -138,10 +153,12 @@ async fn log(
     };
     if let Some(window) = window {
         let lines = part.lines.unwrap_or(u64::MAX);
-        return Ok(Json(api.master.read_log_lines(build, &step, &log, window, lines, LOG_CHUNK)?));
+        let read = move |master: &Handle| master.read_log_lines(build, &step, &log, window, lines, LOG_CHUNK);
+        return Ok(Json(api.look(read).await?));
     }
     if !part.follow {
-        return Ok(Json(api.master.read_log(build, &step, &log, part.offset, LOG_CHUNK)?));
+        let read = move |master: &Handle| master.read_log(build, &step, &log, part.offset, LOG_CHUNK);
+        return Ok(Json(api.look(read).await?));
     }
     tokio::select! {
         chunk = api.master.follow_log(build, &step, &log, part.offset, LOG_CHUNK) => Ok(Json(chunk?)),
@@ -150,7 +167,8 @@ async fn log(
 }
 
 async fn buildset(State(api): State<Api>, Path(id): Path<u64>) -> Result<Json<view::Buildset>, ApiError> {
-    api.master.buildset(id)?.map(Json).ok_or_else(|| ApiError::not_found(format_args!("buildset {id}")))
+    let found = api.look(move |master| master.buildset(id)).await?;
+    found.map(Json).ok_or_else(|| ApiError::not_found(format_args!("buildset {id}")))
 }
 
 async fn release_worker(
@@ -210,15 +228,15 @@ async fn changes(
     State(api): State<Api>,
     Query(Limit { limit }): Query<Limit>,
 ) -> Result<Json<Vec<view::Change>>, ApiError> {
-    Ok(Json(api.master.changes(limit.unwrap_or(50).min(1_000))?))
+    Ok(Json(api.look(move |master| master.changes(limit.unwrap_or(50).min(1_000))).await?))
 }
 
 async fn plugins(State(api): State<Api>) -> Result<Json<Vec<view::Plugin>>, ApiError> {
-    Ok(Json(api.master.plugins()?))
+    Ok(Json(api.look(Handle::plugins).await?))
 }
 
 async fn plugin_stats(State(api): State<Api>) -> Result<Json<Vec<view::PluginStats>>, ApiError> {
-    Ok(Json(api.master.plugin_stats()?))
+    Ok(Json(api.look(Handle::plugin_stats).await?))
 }
 
 /// What happens from now on, a JSON line each; an empty line every 15 s shows that the master lives.
