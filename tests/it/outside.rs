@@ -110,6 +110,39 @@ fn a_request_goes_to_a_granted_host_with_a_secret_that_no_step_sees() {
     assert!(fault.contains("may not use `fetch` for `localhost`: the master does not grant it"), "{fault}");
 }
 
+/// Symptom: a notification at the end of a build that was stopped was never sent; a request that outlasted its step's
+/// deadline took the blame to its plugin. Cause: a request looked at the build's order to stop, not at its step's, and at
+/// no deadline. Cure: it waits as all else of a step does.
+#[test]
+fn a_request_is_sent_after_a_stop_by_a_step_that_always_runs_and_ends_with_its_steps_deadline() {
+    let (port, told) = server();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let sleeps = "[[builders.steps]]\nuse = \"shell-command\"\nargs = { command = \"sleep 600\" }\n\
+                  [[builders.steps]]\nuse = \"http-request\"\nalways_run = true\n";
+    let notifies = step("notifies", "http-request", &format!("url = \"http://127.0.0.1:{port}/over\""))
+        .replace("[[builders.steps]]\nuse = \"http-request\"\n", sleeps);
+    let hangs =
+        step("hangs", "http-request", &format!("url = \"http://127.0.0.1:{silent_port}/\", timeout = 600"))
+            .replace("use = \"http-request\"\n", "use = \"http-request\"\ndeadline = \"1s\"\n");
+    let site = site(&(notifies + &hangs), "[grants.\"windlass:http-request\"]\nfetch = [\"127.0.0.1\"]\n");
+    let buildset = site.submit("notifies");
+    let id = site.running("notifies").to_string();
+    windlass_tests::site::eventually("its step runs", || {
+        let build = site.ok(&["build", &id, "--json"]);
+        (build["steps"].as_array()?.len() == 1).then_some(())
+    });
+    assert!(site.windlass(&["stop", &id]).status.success());
+    assert_eq!(site.outcome(buildset), "cancelled");
+    assert!(told.recv().unwrap().starts_with("GET /over HTTP/1.1"));
+    assert_eq!(site.newest("notifies")["steps"][1]["outcome"], "success");
+
+    let hung = site.build("hangs");
+    let step = &hung["steps"][0];
+    assert_eq!((&step["outcome"], &step["fault"]), (&"failure".into(), &Value::Null), "{hung}");
+    assert_eq!(step["summary"], "its deadline of 1 s has passed");
+}
+
 #[test]
 fn a_program_runs_on_the_master_if_it_is_granted_and_ends_with_its_step() {
     let args = |script: &str| format!("command = [\"sh\", \"-c\", {}]", Value::from(script));

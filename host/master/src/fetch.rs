@@ -11,11 +11,14 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::TokioExecutor;
+use tokio::sync::OnceCell;
 use windlass_core::value::Failure;
 use windlass_runtime::port::{FetchRequest, FetchResponse};
+
+use crate::start::blocking;
 
 /// How long an exchange may take unless the request says so, and at most.
 const USUAL: Duration = Duration::from_secs(30);
@@ -24,14 +27,31 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 /// The largest body of an answer that anybody may ask for.
 const MAX_RESPONSE: u32 = 16 * 1024 * 1024;
 
-type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+/// Headers that decide where a request goes or how it travels, which the grant and HTTP itself decide already.
+const OURS: [&str; 8] =
+    ["connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
-/// One for all, so that connections are used again. The text: why there is none.
-static CLIENT: LazyLock<Result<Http, String>> = LazyLock::new(|| {
-    let builder = HttpsConnectorBuilder::new().with_native_roots();
-    let https = builder.map_err(|error| format!("the machine's certificates cannot be read: {error}"))?;
-    Ok(Client::builder(TokioExecutor::new()).build(https.https_or_http().enable_http1().build()))
-});
+// One of each for all, so that connections are used again.
+static PLAIN: LazyLock<Client<HttpConnector, Full<Bytes>>> =
+    LazyLock::new(|| Client::builder(TokioExecutor::new()).build(HttpConnector::new()));
+static SECURE: OnceCell<Client<HttpsConnector<HttpConnector>, Full<Bytes>>> = OnceCell::const_new();
+
+/// Puts it on its way. A machine without certificates can still be told where there are some, or do without them.
+async fn request(message: Request<Full<Bytes>>) -> Result<ResponseFuture, Failure> {
+    if message.uri().scheme_str() == Some("http") {
+        return Ok(PLAIN.request(message));
+    }
+    let read = || {
+        blocking(|| {
+            let https = HttpsConnectorBuilder::new().with_native_roots()?.https_only().enable_http1().build();
+            Ok(Client::builder(TokioExecutor::new()).build(https))
+        })
+    };
+    let secure = SECURE.get_or_try_init(read).await.map_err(|error: std::io::Error| {
+        Failure::new("io", format!("the machine's certificates cannot be read: {error}"))
+    })?;
+    Ok(secure.request(message))
+}
 
 /// Where a request goes: the host's name in lower case, without its port.
 pub(crate) fn host(request: &FetchRequest) -> Result<String, Failure> {
@@ -42,7 +62,6 @@ pub(crate) fn host(request: &FetchRequest) -> Result<String, Failure> {
 
 /// Sends it and waits for the answer, whatever its status.
 pub(crate) async fn send(request: FetchRequest) -> Result<FetchResponse, Failure> {
-    let client = CLIENT.as_ref().map_err(|why| Failure::new("io", why.clone()))?;
     let uri = uri(&request)?;
     let shown = format!("{} {}", request.method, shown(&uri));
     let method = Method::from_bytes(request.method.as_bytes())
@@ -51,6 +70,9 @@ pub(crate) async fn send(request: FetchRequest) -> Result<FetchResponse, Failure
     for (name, value) in &request.headers {
         let name = HeaderName::try_from(name.as_str())
             .map_err(|_| bad(format!("`{name}` is no name of a header")))?;
+        if OURS.contains(&name.as_str()) || name.as_str().starts_with("proxy-") {
+            return Err(bad(format!("the header `{name}` is the master's to set")));
+        }
         let value = HeaderValue::from_bytes(value).map_err(|_| {
             bad(format!("the value of the header `{name}` has characters that it may not have"))
         })?;
@@ -60,7 +82,7 @@ pub(crate) async fn send(request: FetchRequest) -> Result<FetchResponse, Failure
         .body(Full::new(Bytes::from(request.body)))
         .map_err(|error| bad(format!("{shown}: {error}")))?;
     let timeout = request.timeout_ms.map_or(USUAL, |ms| Duration::from_millis(ms.into())).min(LONGEST);
-    let exchange = exchange(client, message, request.max_response.min(MAX_RESPONSE));
+    let exchange = exchange(self::request(message).await?, request.max_response.min(MAX_RESPONSE));
     match tokio::time::timeout(timeout, exchange).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(Wrong::TooLarge)) => {
@@ -83,9 +105,9 @@ enum Wrong {
     Broken(String),
 }
 
-async fn exchange(client: &Http, message: Request<Full<Bytes>>, most: u32) -> Result<FetchResponse, Wrong> {
+async fn exchange(answer: ResponseFuture, most: u32) -> Result<FetchResponse, Wrong> {
     let broken = |error: &dyn std::error::Error| Wrong::Broken(windlass_core::text::chain(error));
-    let answer = client.request(message).await.map_err(|error| broken(&error))?;
+    let answer = answer.await.map_err(|error| broken(&error))?;
     let (head, body) = answer.into_parts();
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let body = Limited::new(body, most)
@@ -162,6 +184,17 @@ mod tests {
         }
         for url in ["", "example.org", "/a", "ftp://example.org/", "http://", "https://a:b@example.org/"] {
             assert_eq!(host(&to(url)).unwrap_err().code, "bad-argument", "{url}");
+        }
+    }
+
+    /// Symptom: a step that was granted one host of a shared proxy spoke to any. Cause: the grant binds the URL, and the
+    /// step's `Host` went along. Cure: it is not the step's to set, nor is what frames a message.
+    #[tokio::test]
+    async fn what_decides_where_a_request_goes_is_not_the_steps_to_set() {
+        for name in ["Host", "connection", "Transfer-Encoding", "proxy-authorization", "content-length"] {
+            let headers = vec![(name.to_owned(), b"x".to_vec())];
+            let failure = send(FetchRequest { headers, ..to("http://127.0.0.1:1/") }).await.unwrap_err();
+            assert_eq!(failure.code, "bad-argument", "{name}: {failure}");
         }
     }
 

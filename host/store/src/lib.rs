@@ -143,6 +143,12 @@ impl Store {
         &self.0.ids
     }
 
+    /// Returns the folder that all of it lies in.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        self.0.logs.parent().unwrap_or(&self.0.logs)
+    }
+
     /// Returns the bytes of components.
     #[must_use]
     pub fn cas(&self) -> &Cas {

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags};
 
-use crate::glob::name_matches;
-
 /// Where programs are found if the worker has no `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -96,33 +94,6 @@ fn reference(text: &str) -> Option<(&str, &str, &str)> {
         from = at + 2;
     }
     None
-}
-
-/// Variables that a command may set without a grant: they change what a program says, not what it runs
-/// or loads. A list of what is harmless, since nobody knows all that is not.
-const FREE: [&str; 17] = [
-    "CI",
-    "CLICOLOR",
-    "CLICOLOR_FORCE",
-    "COLUMNS",
-    "DEBIAN_FRONTEND",
-    "FORCE_COLOR",
-    "GIT_AUTHOR_*",
-    "GIT_COMMITTER_*",
-    "GIT_TERMINAL_PROMPT",
-    "LANG",
-    "LANGUAGE",
-    "LC_*",
-    "LINES",
-    "NO_COLOR",
-    "SOURCE_DATE_EPOCH",
-    "TERM",
-    "TZ",
-];
-
-/// Whether any command may set this variable.
-pub fn is_free(name: &str) -> bool {
-    FREE.iter().any(|pattern| name_matches(pattern, name))
 }
 
 /// The file of a program that is named without a slash, as `execvp` finds it in a `PATH`.
@@ -250,6 +221,5 @@ mod tests {
             assert_eq!(find_program("sh", &worker), Some(Path::new(&folder).join("sh")));
             assert_eq!(find_granted("sh", &worker, &private), Some("/bin/sh".into()));
         }
-        assert!(is_free("LC_MESSAGES") && !is_free("LD_PRELOAD") && !is_free("PATH"));
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use windlass_core::capability::is_free_variable;
 use windlass_core::value::Failure;
 
-use crate::environment;
 use crate::glob::name_matches;
 
 /// A scope that stands for everything.
@@ -75,7 +75,7 @@ impl Grants {
 
     /// May it set or unset this variable of a program that it starts by name?
     pub fn env(&self, name: &str) -> Result<(), Failure> {
-        if environment::is_free(name) {
+        if is_free_variable(name) {
             return Ok(());
         }
         let matches = |scope: &BTreeSet<String>| scope.iter().any(|pattern| name_matches(pattern, name));

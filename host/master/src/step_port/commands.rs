@@ -211,7 +211,7 @@ impl StepState {
         let ordinal = u32::try_from(self.commands.len()).expect("there are at most MAX_COMMANDS");
         let uid = uid::derive(&self.context.build, self.context.step.id, ATTEMPT, ordinal);
         let env = self.environment()?;
-        let secrets = self.context.secrets.beside(&self.context.config).await?;
+        let secrets = self.read_secrets().await?;
         let start = Start {
             command: uid,
             hook: resolved.hook,

@@ -440,8 +440,7 @@ impl StepPort for Port {
     ) -> Result<u32, Failure> {
         let state = self.state();
         state.give_up_journal("it ran a program on the master, which ended with it");
-        state.make_durable().await;
-        let started = state.start_process(&argv, &env, timeout_ms, log);
+        let started = state.start_process(&argv, &env, timeout_ms, log).await;
         started.map_err(|failure| self.told(failure))
     }
 

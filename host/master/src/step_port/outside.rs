@@ -1,7 +1,10 @@
 //! What a step reaches beyond its build: other machines over HTTP.
 
+use std::sync::Arc;
+
 use tokio_util::task::AbortOnDropHandle;
 use windlass_core::value::Failure;
+use windlass_protocol::message::Secret;
 use windlass_runtime::port::{FetchRequest, FetchResponse};
 
 use super::StepState;
@@ -21,23 +24,48 @@ impl StepState {
             return Err(Failure::new("denied", message));
         }
         let values = self.fill_in(&mut request).await?;
+        self.before_effects().await?;
         // A step runs on a thread of guests, which has no sockets.
-        let mut exchange = AbortOnDropHandle::new(self.context.io.spawn(fetch::send(request)));
-        let fetched = tokio::select! {
-            fetched = &mut exchange => fetched.unwrap_or_else(|panic| {
-                Err(Failure::new("io", format!("BUG: the exchange panicked: {panic}")))
-            }),
-            reason = interrupted(self.context.stop.clone(), self.context.step.id) => {
-                Err(Failure::new("interrupted", reason))
-            }
-        };
+        let exchange = AbortOnDropHandle::new(self.context.io.spawn(fetch::send(request)));
+        let fetched = self.meanwhile(exchange).await;
         self.now = self.context.clock.now();
-        let mut response = fetched?;
+        let mut response = fetched?.unwrap_or_else(|panic| {
+            Err(Failure::new("io", format!("BUG: the exchange panicked: {panic}")))
+        })?;
         for value in &values {
             mask(&mut response.body, value);
             response.headers.iter_mut().for_each(|(_, header)| mask(header, value));
         }
         Ok(response)
+    }
+
+    /// What the step said before is durable when something outside hears of it: after a kill nothing happened without
+    /// a trace.
+    pub(super) async fn before_effects(&mut self) -> Result<(), Failure> {
+        self.make_durable().await;
+        self.fault.as_ref().map_or(Ok(()), |fault| Err(Failure::new("io", fault.clone())))
+    }
+
+    /// Waits for `work` while all that the step has under way goes on. The step's interrupt, a new one or one that it was
+    /// told of before, and its deadline end the wait, and drop `work`.
+    pub(super) async fn meanwhile<T>(&mut self, work: impl Future<Output = T> + Send) -> Result<T, Failure> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            if let Some(reason) = &self.interrupted {
+                return Err(Failure::new("interrupted", reason.clone()));
+            }
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                _ = self.turn(None) => {}
+            }
+        }
+    }
+
+    /// The build's secrets, as they are now.
+    pub(super) async fn read_secrets(&mut self) -> Result<Vec<Secret>, Failure> {
+        let (secrets, config) = (Arc::clone(&self.context.secrets), Arc::clone(&self.context.config));
+        // A program that prints one may take its time.
+        self.meanwhile(async move { secrets.beside(&config).await }).await?
     }
 
     /// Whether a text has the placeholder of one of the build's secrets in it.
@@ -52,7 +80,7 @@ impl StepState {
             return Ok(Vec::new());
         }
         let mut values = Vec::new();
-        for secret in self.context.secrets.beside(&self.context.config).await? {
+        for secret in self.read_secrets().await? {
             for (_, header) in &mut request.headers {
                 let filled = replaced(header, secret.placeholder.as_bytes(), &secret.value.0);
                 if let Some(filled) = filled {
@@ -64,21 +92,6 @@ impl StepState {
         }
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         Ok(values)
-    }
-}
-
-/// Resolves when the step is to stop.
-async fn interrupted(
-    mut stop: tokio::sync::watch::Receiver<super::Stop>,
-    step: windlass_core::id::StepId,
-) -> String {
-    loop {
-        if let Some(reason) = stop.borrow_and_update().reason(step) {
-            return reason.to_owned();
-        }
-        if stop.changed().await.is_err() {
-            return std::future::pending().await;
-        }
     }
 }
 

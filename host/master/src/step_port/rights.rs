@@ -26,6 +26,14 @@ impl Rights {
         Rights { hook, asked, granted }
     }
 
+    /// Whether it may use `capability` for anything at all.
+    pub(crate) fn covers_all(&self, capability: &str) -> bool {
+        let any = |scopes: &BTreeMap<String, Vec<String>>| {
+            scopes.get(capability).is_some_and(|scope| scope.iter().any(|one| one == "*"))
+        };
+        any(&self.asked) && any(&self.granted)
+    }
+
     /// Whether it may use `capability` for `what`; else who would have to say so.
     pub(crate) fn check(&self, capability: &str, what: &str) -> Result<(), Failure> {
         let hook = &self.hook;
