@@ -115,7 +115,11 @@ impl Intake {
     /// Starts the task. Changes that waited in schedulers before a restart wait on.
     pub fn spawn(parts: Parts) -> Result<Intake, ReadError> {
         let mut schedulers = Schedulers::default();
-        schedulers.configure(&parts.world.config.schedulers, &parts.store)?;
+        let forget = schedulers.configure(&parts.world.config.schedulers, &parts.store)?;
+        if !forget.is_empty() {
+            // In line before all else that is written, and again at the next start if that fails.
+            drop(parts.store.commit(forget));
+        }
         let (inbox, messages) = mpsc::channel(INBOX);
         // Listens before it looks for what it missed.
         let ends = parts.store.ended_buildsets();

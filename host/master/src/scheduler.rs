@@ -45,7 +45,7 @@ pub(crate) struct Decided {
 impl Schedulers {
     /// Takes over these schedulers. Those that were there keep what waits in them, by name; new ones
     /// get what waited in them before a restart. What it returns removes the durable state of those
-    /// that are gone: changes that waited in them are theirs no longer.
+    /// that are gone, before a restart, too: changes that waited in them are theirs no longer, nor what depends on them.
     pub fn configure(
         &mut self,
         configs: &[config::Scheduler],
@@ -60,8 +60,11 @@ impl Schedulers {
             };
             list.push(Scheduler { config: config.clone(), timers });
         }
-        let gone = self.list.iter().filter(|s| configs.iter().all(|c| c.name != s.config.name));
-        let forget = gone.map(|s| forget(&s.config.name, store)).collect::<Result<Vec<_>, _>>()?.concat();
+        let gone = store.state_owners(OWNER)?.into_iter().filter(|owner| {
+            let name = owner.strip_prefix(OWNER).unwrap_or_default();
+            configs.iter().all(|config| config.name != name)
+        });
+        let forget = gone.map(|owner| forget(&owner, store)).collect::<Result<Vec<_>, _>>()?.concat();
         self.list = list;
         Ok(forget)
     }
@@ -247,9 +250,12 @@ fn order(config: &config::Scheduler, changes: &[Change]) -> Order {
 
 // The state of a scheduler: a key for each change that waits, its value the moment in text; `dependents` has others.
 
+/// In whose name the state of a scheduler is kept begins so, and ends with its name.
+const OWNER: &str = "scheduler/";
+
 /// In whose name the state of a scheduler is kept.
 pub(crate) fn owner(scheduler: &str) -> String {
-    format!("scheduler/{scheduler}")
+    format!("{OWNER}{scheduler}")
 }
 
 fn put(scheduler: &str, change: ChangeId, fires: Option<Timestamp>) -> Persist {
@@ -260,10 +266,9 @@ fn put(scheduler: &str, change: ChangeId, fires: Option<Timestamp>) -> Persist {
     }
 }
 
-fn forget(scheduler: &str, store: &Store) -> Result<Vec<Persist>, ReadError> {
-    let owner = owner(scheduler);
-    let remove = |(key, _)| Persist::PutState { owner: owner.clone(), key, value: None };
-    Ok(store.states(&owner)?.into_iter().map(remove).collect())
+fn forget(owner: &str, store: &Store) -> Result<Vec<Persist>, ReadError> {
+    let remove = |(key, _)| Persist::PutState { owner: owner.to_owned(), key, value: None };
+    Ok(store.states(owner)?.into_iter().map(remove).collect())
 }
 
 fn waiting(scheduler: &str, store: &Store) -> Result<TreeTimers, ReadError> {

@@ -222,6 +222,22 @@ impl Store {
         Ok(value.map(|value| value.value().to_owned()))
     }
 
+    /// Returns who has state, of those whose name begins like this.
+    pub fn state_owners(&self, begin: &str) -> Result<Vec<String>, ReadError> {
+        let (snapshot, mut owners) = (self.snapshot()?, Vec::<String>::new());
+        for row in snapshot.state()?.range((begin, "")..)? {
+            let (key, _) = row?;
+            let (owner, _) = key.value();
+            if !owner.starts_with(begin) {
+                break;
+            }
+            if owners.last().is_none_or(|last| last != owner) {
+                owners.push(owner.to_owned());
+            }
+        }
+        Ok(owners)
+    }
+
     /// Returns all of an owner's state, sorted by key.
     pub fn states(&self, owner: &str) -> Result<Vec<(String, Vec<u8>)>, ReadError> {
         let mut values = Vec::new();

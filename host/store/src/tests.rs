@@ -233,6 +233,9 @@ async fn state_is_kept_and_removed_by_owner_and_key() {
     assert_eq!(it.store.state("a", "k").unwrap(), None);
     assert_eq!(it.store.states("a").unwrap(), [("l".to_owned(), b"2".to_vec())]);
     assert_eq!(it.store.state("b", "k").unwrap().unwrap(), b"3");
+    it.put([put("ab", "k", Some(b"4")), put("ab", "l", Some(b"5"))]).await;
+    assert_eq!(it.store.state_owners("a").unwrap(), ["a", "ab"]);
+    assert_eq!(it.store.state_owners("c").unwrap(), [""; 0]);
 }
 
 #[tokio::test]

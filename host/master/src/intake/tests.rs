@@ -529,3 +529,29 @@ async fn what_ended_upstream_while_the_master_was_down_is_followed_once() {
     flow.followed().await;
     flow.stop().await;
 }
+
+/// Symptom: a scheduler that was taken out of the configuration while the master was down, and put in again months
+/// later, built what had waited for it. Cause: only a reconfig made state go. Cure: a start looks whose state there is.
+#[tokio::test]
+async fn a_scheduler_that_was_taken_out_while_the_master_was_down_forgets_too() {
+    let place = Place::new();
+    let repository = place.repository();
+    repository.commit("one");
+    let upstream = repository.poller("") + &scheduler("s", "'b1'", "");
+    let waits = scheduler("w", "'b2'", "tree_stable_timer = 10");
+    let all = place.world(&(upstream.clone() + DOWNSTREAM + &waits));
+    let flow = place.start(&all);
+    flow.poll().await;
+    repository.commit("two");
+    flow.poll().await;
+    assert_eq!((flow.notes(), flow.store.states("scheduler/w").unwrap().len()), (1, 1));
+    flow.stop().await;
+    place.start(&place.world(&upstream)).stop().await;
+    let flow = place.start(&all);
+    flow.complete(Outcome::Success).await;
+    flow.pass(10_000).await;
+    flow.intake.wake().await;
+    assert_eq!((flow.notes(), flow.told()), (0, Vec::new()));
+    assert_eq!(flow.store.pending_requests().unwrap(), []);
+    flow.stop().await;
+}
