@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use windlass_config::config::{self, Secret, SecretSource};
 use windlass_config::{Catalog, HookFacts, Severity, Unusable};
 use windlass_core::persist::Persist;
@@ -60,7 +61,7 @@ impl Catalog for Surroundings<'_> {
             // It would run as whoever looks at the file, and may ask them something.
             return Ok(secret);
         }
-        match value(&secret) {
+        match value(&secret, false) {
             Ok(_) => Ok(secret),
             Err(problem) => {
                 let foreign = matches!(problem, Problem::Unset { .. }) && !self.is_master;
@@ -106,7 +107,8 @@ impl Problem {
     }
 }
 
-fn value(secret: &Secret) -> Result<Vec<u8>, Problem> {
+/// `stands`: a failure of a little while ago will do.
+fn value(secret: &Secret, stands: bool) -> Result<Vec<u8>, Problem> {
     let mut value = match &secret.source {
         SecretSource::File(path) => from_file(path)?,
         SecretSource::Env(name) => match std::env::var_os(name) {
@@ -114,7 +116,7 @@ fn value(secret: &Secret) -> Result<Vec<u8>, Problem> {
             None => return Err(Problem::Unset { name: name.clone() }),
         },
         SecretSource::Command { argv, timeout_ms } => {
-            command::value(argv, Duration::from_millis(*timeout_ms))?
+            command::value(argv, Duration::from_millis(*timeout_ms), stands)?
         }
     };
     if secret.strip {
@@ -148,7 +150,7 @@ fn read(sources: &BTreeMap<String, Secret>, name: &str) -> Result<SecretValue, F
     let Some(secret) = sources.get(name) else {
         return Err(Failure::new("not-found", format!("there is no secret `{name}` in the configuration")));
     };
-    value(secret).map(|value| SecretValue(value.into())).map_err(|problem| {
+    value(secret, true).map(|value| SecretValue(value.into())).map_err(|problem| {
         let mut failure = Failure::new("io", format!("the secret `{name}` {problem}"));
         failure.detail = Some(problem.help());
         failure
@@ -196,6 +198,10 @@ pub(crate) const MAX_VALUES: usize = 1024 * 1024;
 
 /// The most bytes of all values that a build read before the newest ones: they travel along to be masked.
 pub(crate) const MAX_FORMER: usize = MAX_VALUES;
+
+/// How many builds may wait for programs that print secrets at once: each takes a thread, and others need some.
+const AT_ONCE: usize = 32;
+static ASKING: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// How many values of one secret a build remembers beside the newest one.
 const FORMER: usize = 4;
@@ -266,6 +272,15 @@ impl BuildSecrets {
         if self.placeholders.iter().next().is_none() {
             return Ok(Vec::new());
         }
+        let is_command = |(name, _): (&str, &str)| {
+            let source = config.secrets.get(name).map(|secret| &secret.source);
+            matches!(source, Some(SecretSource::Command { .. }))
+        };
+        // Nobody closes it.
+        let _asks = match self.placeholders.iter().any(is_command) {
+            true => ASKING.acquire().await.ok(),
+            false => None,
+        };
         let (secrets, config) = (Arc::clone(self), Arc::clone(config));
         blocking(move || secrets.read(&config.secrets)).await
     }
@@ -391,7 +406,8 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         let secret = Secret { source: SecretSource::File(path.clone()), strip };
-        value(&secret).map_err(|problem| problem.to_string().replace(&path.display().to_string(), "FILE"))
+        value(&secret, true)
+            .map_err(|problem| problem.to_string().replace(&path.display().to_string(), "FILE"))
     }
 
     #[test]

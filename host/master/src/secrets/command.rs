@@ -21,40 +21,55 @@ const KEPT: Duration = Duration::from_secs(60);
 /// How often an end is looked for of a program that has closed its output.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// How long at least a failure stands for those who ask, too; and as long as it took to come. So a program that hangs
+/// takes no more than half of anybody's time.
+const FAILED: Duration = Duration::from_secs(5);
+
 /// Why a program gave no value. Never holds what it said.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failed {
     #[error("`{program}` cannot be started: {error}")]
-    Start { program: String, error: std::io::Error },
+    Start { program: String, error: Arc<std::io::Error> },
     #[error("`{program}` did not end within {} s", timeout.as_secs_f64())]
     Late { program: String, timeout: Duration },
     #[error("`{program}` ended with {status}")]
     Status { program: String, status: std::process::ExitStatus },
     #[error("what `{program}` says cannot be read: {error}")]
-    Read { program: String, error: std::io::Error },
+    Read { program: String, error: Arc<std::io::Error> },
 }
 
-/// A value, and until when it is used.
-type Kept = Arc<Mutex<Option<(SecretValue, Instant)>>>;
+/// What came of the last run, and until when that stands. Locked by whoever runs the program: all others wait for that
+/// run.
+type Kept = Arc<Mutex<Option<(Result<SecretValue, Failed>, Instant)>>>;
 
-/// By what was run. One at a time runs of each.
+/// By what was run.
 static VALUES: Mutex<BTreeMap<Vec<String>, Kept>> = Mutex::new(BTreeMap::new());
 
-/// The value that a program printed a little while ago, or prints now. Blocks.
-pub(super) fn value(argv: &[String], timeout: Duration) -> Result<Vec<u8>, Failed> {
+/// The value that a program printed a little while ago, or prints now; or why it printed none. A failure of a little
+/// while ago counts if it `stands`: not for a person who has mended something. Blocks.
+pub(super) fn value(argv: &[String], timeout: Duration, stands: bool) -> Result<Vec<u8>, Failed> {
     let kept = {
         let mut values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
-        // What no configuration names any more goes with its time.
+        // What no configuration names any more goes with its time. What is in use is not looked at: its lock may be
+        // held for long.
         values.retain(|_, kept| Arc::strong_count(kept) > 1 || is_fresh(kept));
         Arc::clone(values.entry(argv.to_vec()).or_default())
     };
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((value, _)) = kept.as_ref().filter(|(_, until)| Instant::now() < *until) {
-        return Ok(value.0.to_vec());
+    let told = |result: &Result<SecretValue, Failed>| match result {
+        Ok(value) => Ok(value.0.to_vec()),
+        Err(failed) => Err(failed.clone()),
+    };
+    let counts =
+        |(result, until): &&(Result<_, _>, Instant)| (stands || result.is_ok()) && Instant::now() < *until;
+    if let Some((result, _)) = kept.as_ref().filter(counts) {
+        return told(result);
     }
-    let value = run(argv, timeout)?;
-    *kept = Some((SecretValue(value.clone().into()), Instant::now() + KEPT));
-    Ok(value)
+    let began = Instant::now();
+    let result = run(argv, timeout).map(|value| SecretValue(value.into()));
+    let lasts = if result.is_ok() { KEPT } else { FAILED.max(began.elapsed()) };
+    let (result, _) = kept.insert((result, Instant::now() + lasts));
+    told(result)
 }
 
 fn is_fresh(kept: &Kept) -> bool {
@@ -73,7 +88,9 @@ fn run(argv: &[String], timeout: Duration) -> Result<Vec<u8>, Failed> {
     for name in super::HIDDEN.read().unwrap_or_else(PoisonError::into_inner).iter() {
         command.env_remove(name);
     }
-    let child = command.spawn().map_err(|error| Failed::Start { program: program.clone(), error })?;
+    let child = command
+        .spawn()
+        .map_err(|error| Failed::Start { program: program.clone(), error: Arc::new(error) })?;
     let mut group = Group(child);
     let output = group.0.stdout.take().expect("it is a pipe");
     let (sender, read) = mpsc::sync_channel(1);
@@ -88,7 +105,7 @@ fn run(argv: &[String], timeout: Duration) -> Result<Vec<u8>, Failed> {
     let late = || Failed::Late { program: program.clone(), timeout };
     let value = match read.recv_timeout(timeout) {
         Ok(Ok(value)) => value,
-        Ok(Err(error)) => return Err(Failed::Read { program, error }),
+        Ok(Err(error)) => return Err(Failed::Read { program, error: Arc::new(error) }),
         Err(_) => return Err(late()),
     };
     loop {
@@ -97,7 +114,7 @@ fn run(argv: &[String], timeout: Duration) -> Result<Vec<u8>, Failed> {
             Ok(Some(status)) => return Err(Failed::Status { program, status }),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(LOOK),
             Ok(None) => return Err(late()),
-            Err(error) => return Err(Failed::Read { program, error }),
+            Err(error) => return Err(Failed::Read { program, error: Arc::new(error) }),
         }
     }
 }
@@ -165,13 +182,31 @@ mod tests {
         assert!(value.is_err() || value.is_ok_and(|value| value.len() == MAX_VALUE + 3));
     }
 
+    /// Symptom: each command of each build waited a minute for a program that hung, one behind the other. Cause: only
+    /// values were kept. Cure: a failure stands for those who wait, and for a while.
+    #[test]
+    fn a_program_that_fails_is_not_asked_again_by_all_who_wait_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let count = folder.path().join("count");
+        let argv = sh(&format!("echo x >> '{}'; exit 3", count.display()));
+        let ask = || value(&argv, Duration::from_secs(60), true).unwrap_err().to_string();
+        std::thread::scope(|scope| {
+            for asks in [0; 8].map(|_| scope.spawn(ask)) {
+                assert_eq!(asks.join().unwrap(), "`sh` ended with exit status: 3");
+            }
+        });
+        assert_eq!(std::fs::read_to_string(&count).unwrap(), "x\n");
+        value(&argv, Duration::from_secs(60), false).unwrap_err();
+        assert_eq!(std::fs::read_to_string(&count).unwrap(), "x\nx\n", "whoever has mended it hears of that");
+    }
+
     #[test]
     fn a_program_is_not_asked_for_each_command_of_a_build() {
         let folder = tempfile::tempdir().unwrap();
         let count = folder.path().join("count");
         let argv = sh(&format!("echo x >> '{0}'; cat '{0}' | wc -l; echo long", count.display()));
-        let once = value(&argv, Duration::from_secs(60)).unwrap();
-        assert_eq!(value(&argv, Duration::from_secs(60)).unwrap(), once);
+        let once = value(&argv, Duration::from_secs(60), true).unwrap();
+        assert_eq!(value(&argv, Duration::from_secs(60), false).unwrap(), once);
         assert_eq!(std::fs::read_to_string(count).unwrap(), "x\n");
     }
 }
