@@ -317,17 +317,21 @@ fn read_decisions(field: Option<Field<'_>>, report: &mut Report) -> Budget {
     }
 }
 
+/// What artifacts leave free of the disk, unless the file says otherwise: for rows and logs.
+const KEEP_FREE: u64 = 256 * 1024 * 1024;
+
 /// `[artifacts]`: how large they may be, and how long they are kept.
 fn read_artifacts(field: Option<Field<'_>>, report: &mut Report) -> Keep {
     let mut section = field.and_then(|f| f.section("[artifacts]", report));
     let mut take = |names, report: &mut Report| section.as_mut().and_then(|s| s.take(names, report));
     let max_bytes = take(&["max_bytes"], report).and_then(|f| f.size(report));
     let max_artifact_bytes = take(&["max_artifact_bytes"], report).and_then(|f| f.size(report));
+    let keep_free = take(&["keep_free"], report).and_then(|f| f.size(report));
     let max_age_ms = take(&["max_age"], report).and_then(|f| f.duration_ms(report));
     if let Some(section) = section {
         section.finish(report);
     }
-    Keep { max_bytes, max_artifact_bytes, max_age_ms }
+    Keep { max_bytes, max_artifact_bytes, max_age_ms, keep_free: keep_free.unwrap_or(KEEP_FREE) }
 }
 
 /// What is allowed and probably not meant.

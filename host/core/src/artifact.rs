@@ -59,6 +59,9 @@ pub struct Keep {
     pub max_artifact_bytes: Option<u64>,
     /// How old one may be, in milliseconds. None: any age.
     pub max_age_ms: Option<u64>,
+    /// None is taken while the disk has fewer bytes free than that.
+    #[serde(default)]
+    pub keep_free: u64,
 }
 
 impl Keep {
@@ -158,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_too_old_or_too_much_goes() {
-        let keep = Keep { max_bytes: Some(10), max_artifact_bytes: None, max_age_ms: Some(5) };
+        let keep = Keep { max_bytes: Some(10), max_age_ms: Some(5), ..Keep::default() };
         assert!(!keep.is_over(10, Timestamp(7), Timestamp(12)));
         assert!(keep.is_over(11, Timestamp(7), Timestamp(12)));
         assert!(keep.is_over(1, Timestamp(7), Timestamp(13)));
@@ -168,7 +171,7 @@ mod tests {
     #[test]
     fn the_smallest_limit_holds_and_says_whose_it_is() {
         let said = |max_bytes, max_artifact_bytes, asked| {
-            Keep { max_bytes, max_artifact_bytes, max_age_ms: None }.limit(asked).to_string()
+            Keep { max_bytes, max_artifact_bytes, ..Keep::default() }.limit(asked).to_string()
         };
         assert_eq!(said(Some(9), Some(5), 4), "the 4 bytes that its step takes");
         assert_eq!(

@@ -13,8 +13,9 @@ pub(crate) mod keep;
 mod tree;
 mod upload;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
@@ -31,6 +32,9 @@ use upload::Upload;
 /// How many transfers of one worker may be under way: the end of one and the beginning of the next cross.
 const MOST_OF_A_WORKER: usize = 2 * AT_ONCE;
 
+/// On so many links a worker may leave out a transfer that it has under way: a link may be cut before it says so.
+const MISSED: usize = 2;
+
 /// All transfers of this master. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Transfers(Arc<Inner>);
@@ -45,16 +49,32 @@ struct Inner {
 #[derive(Default)]
 struct Desk {
     tokens: HashMap<String, Token>,
-    /// By the name of their worker, too: one cannot speak for another.
-    uploads: HashMap<(String, TransferId), Upload>,
-    downloads: HashMap<(String, TransferId), Download>,
+    /// By their names: one cannot speak for another.
+    workers: HashMap<String, OfWorker>,
 }
+
+/// What is under way with one worker, and uploads that are over, for workers that did not hear of it.
+#[derive(Default)]
+struct OfWorker {
+    uploads: HashMap<TransferId, Upload>,
+    downloads: HashMap<TransferId, Download>,
+    /// How many have a task that runs.
+    live: Arc<AtomicUsize>,
+    /// Those that were live when a link began and were not taken up again: on so many links. The worker may have given
+    /// them up without a link to say it on.
+    away: HashMap<TransferId, usize>,
+}
+
+/// A place among the transfers that a worker may have under way, until it is dropped.
+struct Place(Arc<AtomicUsize>);
 
 struct Token {
     worker: String,
     grant: Grant,
     /// Cancelled when the step ends.
     closed: CancellationToken,
+    /// What is under way under it, or was.
+    transfers: HashSet<TransferId>,
 }
 
 /// What a token allows.
@@ -63,15 +83,14 @@ pub(crate) enum Grant {
     Accept {
         /// What becomes of it.
         accept: Arc<Accept>,
-        /// The transfer that uses it.
-        used: Option<TransferId>,
+        /// There was one.
+        used: bool,
     },
     /// Any number of downloads.
     Offer(Source),
 }
 
 struct Download {
-    token: String,
     events: mpsc::UnboundedSender<download::Event>,
 }
 
@@ -125,50 +144,53 @@ impl Transfers {
 
     /// Makes a token good for a worker, until `closed` is cancelled and the token taken back.
     pub(crate) fn grant(&self, token: String, worker: String, grant: Grant, closed: CancellationToken) {
-        self.desk().tokens.insert(token, Token { worker, grant, closed });
+        let transfers = HashSet::new();
+        self.desk().tokens.insert(token, Token { worker, grant, closed, transfers });
     }
 
     /// Takes tokens back, and with them the transfers under them.
     pub(crate) fn revoke(&self, tokens: &[String]) {
         let mut desk = self.desk();
         for token in tokens {
-            if let Some(Token { closed, .. }) = desk.tokens.remove(token) {
-                closed.cancel();
+            let Some(Token { worker, closed, transfers, .. }) = desk.tokens.remove(token) else { continue };
+            closed.cancel();
+            if let Some(of) = desk.workers.get_mut(&worker) {
+                transfers.iter().for_each(|transfer| of.remove(transfer));
             }
         }
-        desk.uploads.retain(|_, upload| !tokens.contains(upload.token()));
-        desk.downloads.retain(|_, download| !tokens.contains(&download.token));
+    }
+
+    /// A link of a worker begins, on which it takes up what it has under way.
+    pub(crate) fn on_link(&self, worker: &str) {
+        if let Some(of) = self.desk().workers.get_mut(worker) {
+            of.linked();
+        }
     }
 
     /// A worker wants to send, for the first time or on a new link.
     pub(crate) fn on_send(&self, worker: &str, line: Line, transfer: TransferId, token: &str, sent: &Sent) {
         let mut desk = self.desk();
-        let key = (worker.to_owned(), transfer.clone());
-        if let Some(upload) = desk.uploads.get(&key) {
+        if let Some(upload) = desk.taken_up(worker, &transfer).and_then(|of| of.uploads.get(&transfer)) {
             return upload.opened(line);
         }
-        let crowded = desk.is_crowded(worker);
-        let accepted = match desk.tokens.get_mut(token).filter(|token| token.worker == worker) {
-            None => Err(unknown()),
-            Some(_) if crowded => Err(too_many()),
-            Some(Token { grant: Grant::Offer(_), .. }) => {
-                Err(Failure::new("denied", "this token is for a download"))
+        let refused = match desk.begin(worker, token) {
+            Err(failure) => failure,
+            Ok((Token { grant: Grant::Offer(_), .. }, ..)) => {
+                Failure::new("denied", "this token is for a download")
             }
-            Some(Token { grant: Grant::Accept { used: Some(_), .. }, .. }) => {
-                Err(Failure::new("denied", "this token was used for another upload already"))
+            Ok((Token { grant: Grant::Accept { used: true, .. }, .. }, ..)) => {
+                Failure::new("denied", "this token was used for another upload already")
             }
-            Some(Token { grant: Grant::Accept { accept, used }, closed, .. }) => {
-                *used = Some(transfer.clone());
-                Ok((Arc::clone(accept), closed.clone()))
+            Ok((Token { grant: Grant::Accept { accept, used }, closed, transfers, .. }, of, place)) => {
+                *used = true;
+                transfers.insert(transfer.clone());
+                let (accept, closed) = (Arc::clone(accept), closed.clone());
+                let upload = Upload::begin(accept, &transfer, sent, line, closed, &self.0.tasks, place);
+                of.uploads.insert(transfer, upload);
+                return;
             }
         };
-        match accepted {
-            Ok((accept, closed)) => {
-                let upload = Upload::begin(accept, &key, token.to_owned(), sent, line, closed, &self.0.tasks);
-                desk.uploads.insert(key, upload);
-            }
-            Err(failure) => line.say(ToWorker::Over { transfer, how: Err(failure) }),
-        }
+        line.say(ToWorker::Over { transfer, how: Err(refused) });
     }
 
     /// A worker wants what a token stands for, for the first time or on a new link.
@@ -181,35 +203,34 @@ impl Transfers {
         received: u64,
     ) {
         let mut desk = self.desk();
-        let key = (worker.to_owned(), transfer.clone());
-        if let Some(download) = desk.downloads.get(&key) {
+        if let Some(download) = desk.taken_up(worker, &transfer).and_then(|of| of.downloads.get(&transfer)) {
             // A task that has ended is done with: the worker has all of it, or was told why not.
             download.events.send(download::Event::Opened { line, received }).ok();
             return;
         }
-        let crowded = desk.is_crowded(worker);
-        let offered = match desk.tokens.get(token).filter(|token| token.worker == worker) {
-            None => Err(unknown()),
-            Some(_) if crowded => Err(too_many()),
-            Some(Token { grant: Grant::Accept { .. }, .. }) => {
-                Err(Failure::new("denied", "this token is for an upload"))
+        let refused = match desk.begin(worker, token) {
+            Err(failure) => failure,
+            Ok((Token { grant: Grant::Accept { .. }, .. }, ..)) => {
+                Failure::new("denied", "this token is for an upload")
             }
-            Some(Token { grant: Grant::Offer(source), closed, .. }) => Ok((source.clone(), closed.clone())),
-        };
-        match offered {
-            Ok((source, closed)) => {
+            Ok((Token { grant: Grant::Offer(source), closed, transfers, .. }, of, place)) => {
+                transfers.insert(transfer.clone());
                 let (events, inbox) = mpsc::unbounded_channel();
                 events.send(download::Event::Opened { line, received }).ok();
-                let (transfers, done) = (self.clone(), key.clone());
-                let task = download::run(source, transfer, inbox);
+                let task = download::run(source.clone(), transfer.clone(), inbox);
+                let closed = closed.clone();
+                let (all, worker, token, done) =
+                    (self.clone(), worker.to_owned(), token.to_owned(), transfer.clone());
                 self.0.tasks.spawn(async move {
                     closed.run_until_cancelled(task).await;
-                    transfers.desk().downloads.remove(&done);
+                    all.desk().forget(&worker, &token, &done);
+                    drop(place);
                 });
-                desk.downloads.insert(key, Download { token: token.to_owned(), events });
+                of.downloads.insert(transfer, Download { events });
+                return;
             }
-            Err(failure) => line.say(ToWorker::Over { transfer, how: Err(failure) }),
-        }
+        };
+        line.say(ToWorker::Over { transfer, how: Err(refused) });
     }
 
     /// A part came.
@@ -221,7 +242,7 @@ impl Transfers {
         part: Part,
     ) -> Result<(), Broken> {
         let mut desk = self.desk();
-        match desk.uploads.get_mut(&(worker.to_owned(), transfer)) {
+        match desk.workers.get_mut(worker).and_then(|of| of.uploads.get_mut(&transfer)) {
             Some(upload) => upload.part(number, part),
             // Its step has ended: what was on its way still comes.
             None => Ok(()),
@@ -230,18 +251,17 @@ impl Transfers {
 
     /// A worker has written all parts up to `number`.
     pub(crate) fn on_taken(&self, worker: &str, transfer: TransferId, number: u64) {
-        if let Some(download) = self.desk().downloads.get(&(worker.to_owned(), transfer)) {
+        let desk = self.desk();
+        if let Some(download) = desk.workers.get(worker).and_then(|of| of.downloads.get(&transfer)) {
             download.events.send(download::Event::Taken(number)).ok();
         }
     }
 
     /// A worker goes no further with a transfer.
     pub(crate) fn on_give_up(&self, worker: &str, transfer: TransferId) {
-        let mut desk = self.desk();
-        let key = (worker.to_owned(), transfer);
-        // Dropping either tells its task.
-        desk.uploads.remove(&key);
-        desk.downloads.remove(&key);
+        if let Some(of) = self.desk().workers.get_mut(worker) {
+            of.remove(&transfer);
+        }
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
@@ -250,10 +270,63 @@ impl Transfers {
 }
 
 impl Desk {
-    fn is_crowded(&self, worker: &str) -> bool {
-        let uploads = self.uploads.iter().filter(|((of, _), upload)| of == worker && !upload.is_over());
-        let downloads = self.downloads.keys().filter(|(of, _)| of == worker);
-        uploads.count() + downloads.count() >= MOST_OF_A_WORKER
+    /// What is under way with a worker that says something of a transfer.
+    fn taken_up(&mut self, worker: &str, transfer: &TransferId) -> Option<&OfWorker> {
+        let of = self.workers.get_mut(worker)?;
+        of.away.remove(transfer);
+        Some(of)
+    }
+
+    /// Whether a worker may begin a transfer under this token, and with whom it then is.
+    fn begin(&mut self, worker: &str, token: &str) -> Result<(&mut Token, &mut OfWorker, Place), Failure> {
+        let token = self.tokens.get_mut(token).filter(|token| token.worker == worker).ok_or_else(unknown)?;
+        let of = self.workers.entry(worker.to_owned()).or_default();
+        if of.live.load(Ordering::Relaxed).saturating_sub(of.away.len()) >= MOST_OF_A_WORKER {
+            return Err(too_many());
+        }
+        of.live.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&of.live));
+        Ok((token, of, place))
+    }
+
+    fn forget(&mut self, worker: &str, token: &str, transfer: &TransferId) {
+        if let Some(of) = self.workers.get_mut(worker) {
+            of.remove(transfer);
+        }
+        if let Some(token) = self.tokens.get_mut(token) {
+            token.transfers.remove(transfer);
+        }
+    }
+}
+
+impl OfWorker {
+    /// Dropping what is under way tells its task.
+    fn remove(&mut self, transfer: &TransferId) {
+        self.uploads.remove(transfer);
+        self.downloads.remove(transfer);
+        self.away.remove(transfer);
+    }
+
+    fn linked(&mut self) {
+        let uploads =
+            self.uploads.iter().filter(|(_, upload)| !upload.is_over()).map(|(transfer, _)| transfer);
+        let live: Vec<TransferId> = uploads.chain(self.downloads.keys()).cloned().collect();
+        let before = std::mem::take(&mut self.away);
+        for transfer in live {
+            let missed = before.get(&transfer).map_or(1, |missed| missed + 1);
+            if missed > MISSED {
+                tracing::info!(transfer = transfer.0, "dropped a transfer that its worker takes up no more");
+                self.remove(&transfer);
+            } else {
+                self.away.insert(transfer, missed);
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

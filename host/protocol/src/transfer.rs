@@ -14,6 +14,9 @@ pub const FEATURE: &str = "transfer";
 /// The most bytes of one part.
 pub const PART: usize = 32 * 1024;
 
+/// What a part counts for in the window beside its bytes.
+pub const PART_OVERHEAD: usize = 64;
+
 /// How many bytes of a transfer may be sent and not written: what either side holds of it in memory.
 pub const WINDOW: usize = 2 * 1024 * 1024;
 
@@ -94,10 +97,9 @@ impl Part {
     /// What it counts for in the window. An end counts as well: nobody sends many of them for nothing.
     #[must_use]
     pub fn cost(&self) -> usize {
-        const OVERHEAD: usize = 64;
         match self {
-            Part::Data { data } => OVERHEAD + data.len(),
-            Part::End { .. } => OVERHEAD,
+            Part::Data { data } => PART_OVERHEAD + data.len(),
+            Part::End { .. } => PART_OVERHEAD,
         }
     }
 }

@@ -192,12 +192,12 @@ fn what_is_not_said_has_a_default() {
 #[test]
 fn a_builder_may_have_retries_of_its_own() {
     let master = load(&format!(
-        "max_retries = 1\n[decisions]\nmax_bytes = '1 MiB'\nmax_age = '12h'\n[artifacts]\nmax_age = '1d'\nmax_artifact_bytes = '2 kB'\n{WORKER}\n\
+        "max_retries = 1\n[decisions]\nmax_bytes = '1 MiB'\nmax_age = '12h'\n[artifacts]\nmax_age = '1d'\nmax_artifact_bytes = '2 kB'\nkeep_free = '1 MiB'\n{WORKER}\n\
          [[builders]]\nname = 'a'\nworkers = 'w1'\n[[builders]]\nname = 'b'\nworkers = 'w1'\nmaxRetries = 0\n"
     ));
     assert_eq!(master.builders.iter().map(|b| b.max_retries).collect::<Vec<_>>(), [1, 0]);
     assert_eq!((master.artifacts.max_bytes, master.artifacts.max_age_ms), (None, Some(24 * 3_600_000)));
-    assert_eq!(master.artifacts.max_artifact_bytes, Some(2000));
+    assert_eq!((master.artifacts.max_artifact_bytes, master.artifacts.keep_free), (Some(2000), 1 << 20));
     assert_eq!((master.decisions.max_bytes, master.decisions.max_age_ms), (1 << 20, 12 * 3_600_000));
 }
 

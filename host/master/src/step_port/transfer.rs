@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -23,8 +24,9 @@ use crate::transfer::{Accept, Grant, Transfers};
 /// The most tokens of one step: each may be a file.
 const MAX_TOKENS: usize = 10_000;
 
-/// The most bytes that a step may offer of its own: they are held in memory.
+/// The most bytes that a step may offer of its own: they are held in memory. Each piece counts for so much more.
 const MAX_OFFERED: usize = 16 * 1024 * 1024;
+const PIECE: usize = 64;
 
 /// The most artifacts that a step may be writing itself: each is an open file.
 const MAX_APPENDED: usize = 100;
@@ -38,10 +40,31 @@ pub(super) struct StepFiles {
     offered: BTreeMap<String, (String, Pieces)>,
     offered_bytes: usize,
     /// Artifacts that it writes itself, not finished yet.
-    appended: BTreeMap<String, Making>,
+    appended: BTreeMap<String, Appended>,
 }
 
 type Pieces = Arc<Mutex<Vec<Bytes>>>;
+
+/// An artifact that a step writes itself. It stays here while something is being written: a step that is cut off
+/// meanwhile leaves what it wrote.
+#[derive(Clone)]
+struct Appended {
+    /// Where its bytes are meanwhile.
+    path: PathBuf,
+    /// None: it is finished.
+    making: Arc<Mutex<Option<Making>>>,
+}
+
+impl Appended {
+    fn new(making: Making) -> Appended {
+        Appended { path: making.path(), making: Arc::new(Mutex::new(Some(making))) }
+    }
+
+    /// Does something with it after what is being written. Blocks.
+    fn with<T>(&self, act: impl FnOnce(&mut Option<Making>) -> T) -> T {
+        act(&mut self.making.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 impl StepFiles {
     pub(super) fn new(transfers: Transfers) -> StepFiles {
@@ -88,39 +111,53 @@ impl StepContext {
             step: self.step.id,
             name: name.to_owned(),
             limit: self.config.artifacts.limit(max_bytes),
+            keep_free: self.config.artifacts.keep_free,
             stored: transfers.stored(),
         })
     }
 }
 
 impl StepState {
-    /// Gives the artifacts that the step wrote itself their rows.
+    /// Gives the artifacts that the step wrote itself their rows, as far as that can be; the first failure.
     pub(super) async fn settle_files(&mut self) -> Result<(), Failure> {
-        for (name, making) in std::mem::take(&mut self.files.appended) {
-            let accept = self.context.accept(&self.files.transfers, &name, u64::MAX)?;
-            let build = accept.build;
-            let made = blocking(move || making.finish(build, None)).await?;
-            accept.keep(made).await?;
+        let mut settled = Ok(());
+        for (name, appended) in std::mem::take(&mut self.files.appended) {
+            let kept = self.settle_file(&name, appended).await;
+            settled = settled.and(kept);
         }
-        Ok(())
+        settled
+    }
+
+    async fn settle_file(&mut self, name: &str, appended: Appended) -> Result<(), Failure> {
+        let accept = self.context.accept(&self.files.transfers, name, u64::MAX)?;
+        let build = accept.build;
+        let made = blocking(move || {
+            let making = appended.with(Option::take);
+            making.map(|making| making.finish(build, None)).transpose()
+        });
+        match made.await? {
+            Some(made) => accept.keep(made).await,
+            None => Ok(()),
+        }
     }
 
     /// Begins an artifact that the step writes itself, with what there is of it already.
-    async fn appending(&mut self, name: &str) -> Result<Making, Failure> {
-        if let Some(making) = self.files.appended.remove(name) {
-            return Ok(making);
+    async fn appending(&mut self, name: &str) -> Result<Appended, Failure> {
+        if let Some(appended) = self.files.appended.get(name) {
+            return Ok(appended.clone());
         }
         if self.files.appended.len() == MAX_APPENDED {
             let message = format!("a step may be writing {MAX_APPENDED} artifacts itself");
             return Err(Failure::new("quota", message));
         }
         let accept = self.context.accept(&self.files.transfers, name, u64::MAX)?;
-        blocking(move || {
+        let begun = blocking(move || {
             let store = &accept.store;
             let before = keep::open(store, accept.build, &accept.name).map_err(|error| io(&error))?;
             let sent = Sent { kind: SentKind::File, mode: 0o644, modified_ms: None, compression: None };
             let id = store.ids().next_artifact();
-            let mut making = Making::begin(store.artifact_files(), id, &sent, accept.limit)?;
+            let mut making =
+                Making::begin(store.artifact_files(), id, &sent, accept.limit, accept.keep_free)?;
             match before {
                 None => {}
                 Some(keep::Opened { row, .. }) if row.kind == ArtifactKind::Tree => {
@@ -132,9 +169,11 @@ impl StepState {
                     keep::copy_into(&mut making, file)?;
                 }
             }
-            Ok(making)
-        })
-        .await
+            Ok(Appended::new(making))
+        });
+        let appended: Appended = begun.await?;
+        self.files.appended.insert(name.to_owned(), appended.clone());
+        Ok(appended)
     }
 }
 
@@ -148,7 +187,7 @@ impl StepTransfer for Port {
         self.state().give_up_journal("it received files");
         let StepState { context, files, .. } = self.state();
         let accept = Arc::new(context.accept(&files.transfers, name, max_bytes)?);
-        files.grant(&context.build.worker, Grant::Accept { accept, used: None })
+        files.grant(&context.build.worker, Grant::Accept { accept, used: false })
     }
 
     async fn offer_file(&mut self, path: &str) -> Result<String, Failure> {
@@ -170,11 +209,16 @@ impl StepTransfer for Port {
     async fn offer_bytes(&mut self, name: &str, data: Vec<u8>) -> Result<String, Failure> {
         self.state().give_up_journal("it offered bytes");
         let StepState { context, files, .. } = self.state();
-        if files.offered_bytes + data.len() > MAX_OFFERED {
+        let known = files.offered.get(name);
+        if let (Some((token, _)), true) = (known, data.is_empty()) {
+            return Ok(token.clone());
+        }
+        let cost = PIECE + data.len() + if known.is_some() { 0 } else { name.len() };
+        if files.offered_bytes + cost > MAX_OFFERED {
             let message = format!("a step may offer {MAX_OFFERED} bytes of its own");
             return Err(Failure::new("quota", message));
         }
-        files.offered_bytes += data.len();
+        files.offered_bytes += cost;
         let data = Bytes::from(data);
         if let Some((token, pieces)) = files.offered.get(name) {
             pieces.lock().unwrap_or_else(PoisonError::into_inner).push(data);
@@ -189,22 +233,21 @@ impl StepTransfer for Port {
     async fn append(&mut self, name: &str, data: Vec<u8>) -> Result<(), Failure> {
         self.state().give_up_journal("it wrote an artifact");
         let state = self.state();
-        let mut making = state.appending(name).await?;
-        let written;
-        (making, written) = blocking(move || {
-            let written = making.write(&data);
-            (making, written)
+        let appended = state.appending(name).await?;
+        // What was written before stays, whatever comes of this.
+        blocking(move || {
+            appended.with(|making| match making {
+                Some(making) => making.write(&data),
+                None => Err(Failure::new("io", "the artifact is finished")),
+            })
         })
-        .await;
-        // What was written before stays.
-        state.files.appended.insert(name.to_owned(), making);
-        written
+        .await
     }
 
     async fn read_artifact(&mut self, name: &str, offset: u64, max_bytes: u32) -> Result<Vec<u8>, Failure> {
         self.state().give_up_journal("it read an artifact");
         let state = self.state();
-        let writing = state.files.appended.get(name).map(Making::path);
+        let writing = state.files.appended.get(name).map(|appended| appended.path.clone());
         let (store, build, wanted) = (state.context.store.clone(), state.context.build.id, name.to_owned());
         let read = blocking(move || {
             let file = match writing {

@@ -12,14 +12,15 @@ use windlass_core::digest::Digest;
 use windlass_core::value::Failure;
 use windlass_protocol::message::ToWorker;
 use windlass_protocol::session::Outbox;
-use windlass_protocol::transfer::{PART, Part, TransferId, WINDOW};
+use windlass_protocol::transfer::{PART, PART_OVERHEAD, Part, TransferId, WINDOW};
 
 use super::Line;
 use super::keep::{io_failure, open_beneath};
 use crate::start::blocking;
 
-/// Parts that are read in one go.
+/// Parts that are read in one go, and what they count for in the window at the most.
 const BATCH: usize = 8;
+const BATCH_COST: usize = BATCH * (PART + PART_OVERHEAD);
 
 /// What a token stands for. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,7 +61,7 @@ pub(super) async fn run(source: Source, transfer: TransferId, mut events: mpsc::
     let mut line = Some(line);
     let mut outbox = Outbox::default();
     loop {
-        while let Some(mut open) = reading.take_if(|_| outbox.bytes() + BATCH * PART < WINDOW) {
+        while let Some(mut open) = reading.take_if(|_| outbox.bytes() + BATCH_COST <= WINDOW) {
             let batch;
             (open, batch) = blocking(move || {
                 let batch = open.next(BATCH);
@@ -136,7 +137,7 @@ impl Source {
             },
             Source::Bytes(pieces) => {
                 let pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                From::Pieces(pieces.into_iter())
+                From::Pieces { pieces: pieces.into_iter(), rest: Bytes::new() }
             }
         };
         Ok(Open { from, hash: blake3::Hasher::new(), bytes: 0 })
@@ -157,7 +158,11 @@ struct Open {
 
 enum From {
     File(File),
-    Pieces(std::vec::IntoIter<Bytes>),
+    Pieces {
+        pieces: std::vec::IntoIter<Bytes>,
+        /// Of the one that was begun.
+        rest: Bytes,
+    },
 }
 
 impl Open {
@@ -166,13 +171,10 @@ impl Open {
         let mut parts = Vec::with_capacity(most);
         while parts.len() < most {
             match self.piece()? {
-                Some(piece) => {
-                    self.bytes += piece.len() as u64;
-                    self.hash.update(&piece);
-                    for start in (0..piece.len()).step_by(PART) {
-                        let data = piece.slice(start..piece.len().min(start + PART));
-                        parts.push(Part::Data { data });
-                    }
+                Some(data) => {
+                    self.bytes += data.len() as u64;
+                    self.hash.update(&data);
+                    parts.push(Part::Data { data });
                 }
                 None => {
                     let hash = Digest::from_bytes(*self.hash.finalize().as_bytes());
@@ -184,9 +186,18 @@ impl Open {
         Ok(parts)
     }
 
+    /// What comes next, as far as it fits into a part.
     fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
         match &mut self.from {
-            From::Pieces(pieces) => Ok(pieces.next()),
+            From::Pieces { pieces, rest } => {
+                while rest.is_empty() {
+                    match pieces.next() {
+                        Some(next) => *rest = next,
+                        None => return Ok(None),
+                    }
+                }
+                Ok(Some(rest.split_to(rest.len().min(PART))))
+            }
             From::File(file) => {
                 let mut piece = Vec::with_capacity(PART);
                 let read = file.take(PART as u64).read_to_end(&mut piece);
@@ -194,5 +205,26 @@ impl Open {
                 Ok((read > 0).then(|| piece.into()))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Symptom: a download ended with "BUG of the master: it sent more than a window". Cause: a piece of a step makes
+    /// several parts, and a batch was counted in pieces. Cure: a batch is so many parts, whatever they are cut from.
+    #[test]
+    fn a_batch_is_so_many_parts_whatever_they_are_cut_from() {
+        let pieces = [2 * PART, 1, 0, 7 * PART, 3 * PART + 1].map(|bytes| Bytes::from(vec![7; bytes]));
+        let mut open = Source::Bytes(Arc::new(Mutex::new(pieces.to_vec()))).open().unwrap();
+        let mut parts = Vec::new();
+        while !matches!(parts.last(), Some(Part::End { .. })) {
+            let batch = open.next(BATCH).unwrap();
+            assert!(batch.len() <= BATCH && batch.iter().map(Part::cost).sum::<usize>() <= BATCH_COST);
+            parts.extend(batch);
+        }
+        let hash = Digest::of(&vec![7; 12 * PART + 2]);
+        assert_eq!(parts.last(), Some(&Part::End { bytes: 12 * PART as u64 + 2, hash }));
     }
 }

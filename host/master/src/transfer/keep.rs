@@ -3,8 +3,8 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use flate2::write::GzDecoder;
@@ -23,6 +23,9 @@ use crate::start::blocking;
 
 /// The most that zstd may look back at, as a power of two: 8 MiB of memory, whatever a stream asks for.
 const WINDOW_LOG: u32 = 23;
+
+/// After so many bytes it is looked how much room the disk has.
+const LOOK: u64 = 1024 * 1024;
 
 /// How many artifacts are dropped in one commit.
 const DROPPED: usize = 100;
@@ -62,9 +65,18 @@ struct Contents {
     hash: blake3::Hasher,
     bytes: u64,
     most: Limit,
+    reserve: Reserve,
+    /// The reserve is looked at when there are more bytes than that.
+    next_look: u64,
     goes: Goes,
     /// Why writing failed: an error of input and output cannot hold it.
     stopped: Option<Failure>,
+}
+
+/// What is left to those who write rows and logs.
+struct Reserve {
+    folder: PathBuf,
+    bytes: u64,
 }
 
 enum Goes {
@@ -79,8 +91,11 @@ impl Making {
         id: ArtifactId,
         sent: &Sent,
         most: Limit,
+        keep_free: u64,
     ) -> Result<Making, Failure> {
         let path = files.unfinished(id);
+        let reserve = Reserve { folder: path.parent().unwrap_or(&path).to_owned(), bytes: keep_free };
+        reserve.check()?;
         let unfinished = Unfinished { files: files.clone(), id, kept: false };
         let goes = match sent.kind {
             SentKind::File => {
@@ -89,7 +104,8 @@ impl Making {
             }
             SentKind::Tree => Goes::Tree(Unpack::into(&path).map_err(|error| io_failure(&error))?),
         };
-        let contents = Contents { hash: blake3::Hasher::new(), bytes: 0, most, goes, stopped: None };
+        let (hash, stopped) = (blake3::Hasher::new(), None);
+        let contents = Contents { hash, bytes: 0, most, reserve, next_look: LOOK, goes, stopped };
         let unpacker = match sent.compression {
             None => Unpacker::Plain(contents),
             Some(Compression::Gzip) => Unpacker::Gzip(GzDecoder::new(contents)),
@@ -147,7 +163,7 @@ impl Making {
         }
         let (kind, size, entries) = match contents.goes {
             Goes::File(file) => {
-                kept_file(&file, &what).map_err(|error| io_failure(&error))?;
+                kept_file(&file, contents.bytes, &what).map_err(|error| io_failure(&error))?;
                 (ArtifactKind::File, contents.bytes, 1)
             }
             Goes::Tree(unpack) => {
@@ -164,7 +180,8 @@ impl Making {
 }
 
 /// Gives a file the mode and time of its original, and makes it durable. Its owner can read it in any case.
-fn kept_file(file: &File, what: &Sent) -> io::Result<()> {
+fn kept_file(file: &File, bytes: u64, what: &Sent) -> io::Result<()> {
+    file.set_len(bytes)?;
     file.set_permissions(std::fs::Permissions::from_mode((what.mode & 0o777) | 0o600))?;
     if let Some(ms) = what.modified_ms {
         file.set_modified(UNIX_EPOCH + Duration::from_millis(ms))?;
@@ -172,20 +189,34 @@ fn kept_file(file: &File, what: &Sent) -> io::Result<()> {
     file.sync_all()
 }
 
+impl Contents {
+    /// Takes data, or leaves all as it was.
+    fn take(&mut self, data: &[u8]) -> Result<(), Failure> {
+        let bytes = self.bytes + data.len() as u64;
+        if bytes > self.most.bytes {
+            return Err(Failure::new("too-large", format!("it would have more than {}", self.most)));
+        }
+        if bytes > self.next_look {
+            self.reserve.check()?;
+            self.next_look = bytes + LOOK;
+        }
+        match &mut self.goes {
+            Goes::File(file) => file.write_all_at(data, self.bytes).map_err(|error| {
+                // A part of it may be there. If it cannot be taken back now, it is at the end.
+                file.set_len(self.bytes).ok();
+                io_failure(&error)
+            })?,
+            Goes::Tree(unpack) => unpack.push(data)?,
+        }
+        self.hash.update(data);
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
 impl Write for Contents {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.bytes += data.len() as u64;
-        let written = if self.bytes > self.most.bytes {
-            let message = format!("it has more than {}; nothing of it is kept", self.most);
-            Err(Failure::new("too-large", message))
-        } else {
-            self.hash.update(data);
-            match &mut self.goes {
-                Goes::File(file) => file.write_all(data).map_err(|error| io_failure(&error)),
-                Goes::Tree(unpack) => unpack.push(data),
-            }
-        };
-        written.map(|()| data.len()).map_err(|failure| {
+        self.take(data).map(|()| data.len()).map_err(|failure| {
             self.stopped = Some(failure);
             io::Error::other("an artifact cannot be written")
         })
@@ -193,6 +224,20 @@ impl Write for Contents {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Reserve {
+    fn check(&self) -> Result<(), Failure> {
+        let found = rustix::fs::statvfs(&self.folder).map_err(|error| io_failure(&error.into()))?;
+        if found.f_bavail.saturating_mul(found.f_frsize) >= self.bytes {
+            return Ok(());
+        }
+        let message = format!(
+            "the master's disk has less than {} bytes left, which `keep_free` in its `[artifacts]` keeps for builds",
+            self.bytes
+        );
+        Err(Failure::retryable("io", message))
     }
 }
 
@@ -340,5 +385,45 @@ pub(crate) async fn drop_overdue(store: &Store, keep: Keep, now: Timestamp) -> R
         let committed = store.commit(vec![Persist::DropArtifacts(ids)]).await;
         let committed = committed.map_err(|error| crate::build_driver::chain(&error))?;
         remove_dropped(store, committed.dropped).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENT: Sent = Sent { kind: SentKind::File, mode: 0o644, modified_ms: None, compression: None };
+
+    fn making(store: &Store, most: u64, keep_free: u64) -> Result<Making, Failure> {
+        Making::begin(store.artifact_files(), ArtifactId(1), &SENT, Keep::default().limit(most), keep_free)
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), windlass_store::Options::default()).unwrap();
+        (folder, store)
+    }
+
+    /// Symptom: an artifact had a size and hash that were not those of its bytes. Cause: what could not be written was
+    /// counted and hashed. Cure: what fails leaves all as it was.
+    #[test]
+    fn what_cannot_be_appended_leaves_what_was_there() {
+        let (_folder, store) = store();
+        let mut making = making(&store, 10, 0).unwrap();
+        making.write(b"first").unwrap();
+        assert_eq!(making.write(b"too much").unwrap_err().code, "too-large");
+        making.write(b"last").unwrap();
+        // As a full disk leaves it.
+        std::fs::OpenOptions::new().append(true).open(making.path()).unwrap().write_all(b"rest").unwrap();
+        let made = making.finish(BuildId(1), None).unwrap();
+        let bytes = std::fs::read(store.artifact_files().path(BuildId(1), ArtifactId(1))).unwrap();
+        assert_eq!((&bytes[..], made.size, made.hash), (&b"firstlast"[..], 9, Digest::of(b"firstlast")));
+    }
+
+    #[test]
+    fn nothing_is_taken_of_what_is_left_to_rows() {
+        let (_folder, store) = store();
+        let refused = making(&store, u64::MAX, u64::MAX).err().unwrap();
+        assert!(refused.retryable && refused.message.contains("`keep_free`"), "{refused}");
     }
 }

@@ -75,9 +75,10 @@ impl World {
             step: StepId(1),
             name: "a".into(),
             limit: Keep::default().limit(1_000_000),
+            keep_free: 0,
             stored: Arc::default(),
         });
-        self.grant(token, Grant::Accept { accept, used: None });
+        self.grant(token, Grant::Accept { accept, used: false });
     }
 
     fn grant(&self, token: &str, grant: Grant) {
@@ -223,4 +224,29 @@ async fn a_worker_has_a_few_transfers_at_a_time() {
     }
     let failure = hearing.over().await.unwrap_err();
     assert_eq!((failure.code.as_str(), failure.retryable), ("quota", true));
+}
+
+/// Symptom: a worker had "8 transfers under way already" for as long as a step ran. Cause: what it had given up without
+/// a link to say so counted. Cure: what it does not take up on a new link does not count, and goes after some.
+#[tokio::test]
+async fn what_a_worker_takes_up_no_more_does_not_crowd_it_out() {
+    let world = World::new();
+    let mut hearing = Hearing::new();
+    world.offer("t", vec![0; 5_000_000]);
+    let most = u32::try_from(MOST_OF_A_WORKER).unwrap();
+    let receive = |hearing: &Hearing, n| world.transfers.on_receive("w", hearing.line.clone(), id(n), "t", 0);
+    (0..most).for_each(|n| receive(&hearing, n));
+    receive(&hearing, 90);
+    assert_eq!(hearing.code().await, "quota");
+    // On the next link there is one of them only.
+    let mut next = Hearing::new();
+    world.transfers.on_link("w");
+    receive(&next, 0);
+    (91..90 + most).for_each(|n| receive(&next, n));
+    receive(&next, 99);
+    assert_eq!(next.code().await, "quota");
+    for _ in 0..=MISSED {
+        world.transfers.on_link("w");
+    }
+    assert!(world.transfers.desk().workers["w"].downloads.is_empty());
 }

@@ -17,7 +17,7 @@ use windlass_protocol::transfer::{ACKNOWLEDGE, Part, Sent, TransferId, WINDOW};
 use windlass_store::{CommitError, Store};
 
 use super::keep::{Made, Making, remove_dropped};
-use super::{Broken, Line};
+use super::{Broken, Line, Place};
 use crate::build_driver::chain;
 use crate::clock::Clock;
 use crate::start::blocking;
@@ -35,6 +35,8 @@ pub(crate) struct Accept {
     pub(crate) name: String,
     /// More than that is refused; before compression.
     pub(crate) limit: Limit,
+    /// So many bytes of the disk are not for artifacts.
+    pub(crate) keep_free: u64,
     /// Told when it is stored.
     pub(crate) stored: Arc<Notify>,
 }
@@ -66,7 +68,6 @@ impl Accept {
 
 /// An upload under way. Dropping it gives it up.
 pub(super) struct Upload {
-    token: String,
     inbox: Inbox,
     parts: mpsc::UnboundedSender<(u64, Part)>,
     shared: Arc<Shared>,
@@ -89,12 +90,12 @@ struct State {
 impl Upload {
     pub(super) fn begin(
         accept: Arc<Accept>,
-        (_, transfer): &(String, TransferId),
-        token: String,
+        transfer: &TransferId,
         sent: &Sent,
         line: Line,
         closed: CancellationToken,
         tasks: &TaskTracker,
+        place: Place,
     ) -> Upload {
         let (parts, queue) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -106,19 +107,18 @@ impl Upload {
         let (of_task, given_up, sent) = (Arc::clone(&shared), gone.clone(), sent.clone());
         tasks.spawn(async move {
             let taking = take_in(&accept, &sent, queue, &of_task);
-            tokio::select! {
-                how = taking => of_task.end(how),
-                () = closed.cancelled() => {}
-                () = given_up.cancelled() => {}
-            }
+            let how = tokio::select! {
+                how = taking => Some(how),
+                () = closed.cancelled() => None,
+                () = given_up.cancelled() => None,
+            };
+            // Free before the worker hears of it, and sends the next one.
+            drop(place);
+            how.into_iter().for_each(|how| of_task.end(how));
         });
-        let upload = Upload { token, inbox: Inbox::default(), parts, shared, gone };
+        let upload = Upload { inbox: Inbox::default(), parts, shared, gone };
         upload.ready();
         upload
-    }
-
-    pub(super) fn token(&self) -> &String {
-        &self.token
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -191,8 +191,9 @@ async fn take_in(
     shared: &Shared,
 ) -> Result<u64, Failure> {
     let id = accept.store.ids().next_artifact();
-    let (files, sent, most) = (accept.store.artifact_files().clone(), sent.clone(), accept.limit);
-    let mut making = blocking(move || Making::begin(&files, id, &sent, most)).await?;
+    let (files, sent) = (accept.store.artifact_files().clone(), sent.clone());
+    let (most, keep_free) = (accept.limit, accept.keep_free);
+    let mut making = blocking(move || Making::begin(&files, id, &sent, most, keep_free)).await?;
     let mut unsaid = 0;
     let made = loop {
         let mut batch = Vec::with_capacity(AT_ONCE);

@@ -57,6 +57,7 @@ impl Seat {
     pub(super) fn seat(&mut self, candidate: Box<Candidate>, identity: Session) {
         let Candidate { outgoing, incoming, hello, features, peer } = *candidate;
         let was_up = self.link.is_some();
+        self.links.transfers().on_link(&self.name);
         if let Some(old) = self.link.take() {
             old.wire.send(ToWorker::Bye { reason: "replaced".to_owned() });
         }
