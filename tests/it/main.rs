@@ -23,6 +23,7 @@ mod requests;
 mod restart;
 mod secrets;
 mod steps;
+mod sweep;
 mod tidy;
 mod transfer;
 mod trigger;

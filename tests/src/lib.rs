@@ -4,10 +4,12 @@
 
 pub mod attack;
 pub mod binary;
+pub mod faults;
 pub mod fixtures;
 pub mod hostile;
 pub mod languages;
 pub mod relay;
 pub mod repository;
 pub mod site;
+pub mod sweep;
 pub mod tutorial;

@@ -1,8 +1,21 @@
-//! A TCP relay between a worker and its master, whose cable can be cut and mended.
+//! A TCP relay between a worker and its master, whose cable can be cut and mended, be slow, or swallow everything.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// What befalls a cable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// All connections end; whoever comes back is let in.
+    Cut,
+    /// Nothing comes through the connections any more, and nobody is told, not even of an end. Whoever connects anew
+    /// gets through.
+    HalfOpen,
+    /// From now on each piece comes so much later.
+    Delay(Duration),
+}
 
 /// Relays connections to an address until it is cut.
 pub struct Relay {
@@ -14,10 +27,31 @@ pub struct Relay {
 struct State {
     cut: bool,
     open: Vec<TcpStream>,
+    /// Connections that there were.
+    connections: u64,
+    /// So many of them, from the first, swallow everything.
+    swallowing: u64,
+    delay: Duration,
     /// Bytes that were carried, both ways.
     carried: u64,
-    /// After so many all connections end once, the next cut last.
-    cuts: Vec<u64>,
+    /// What is to come after so many bytes, the next last.
+    troubles: Vec<(u64, Trouble)>,
+}
+
+impl State {
+    fn befall(&mut self, trouble: Trouble) {
+        match trouble {
+            Trouble::Cut => self.end_all(),
+            Trouble::HalfOpen => self.swallowing = self.connections,
+            Trouble::Delay(delay) => self.delay = delay,
+        }
+    }
+
+    fn end_all(&mut self) {
+        for socket in self.open.drain(..) {
+            socket.shutdown(Shutdown::Both).ok();
+        }
+    }
 }
 
 impl Relay {
@@ -36,9 +70,10 @@ impl Relay {
                     continue;
                 }
                 let Ok(outgoing) = TcpStream::connect(&target) else { continue };
+                state.connections += 1;
                 for (from, to) in [(&incoming, &outgoing), (&outgoing, &incoming)] {
                     let (from, to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
-                    pump(from, to, shared.clone());
+                    pump(from, to, state.connections, shared.clone());
                 }
                 state.open.extend([incoming, outgoing]);
             }
@@ -47,15 +82,26 @@ impl Relay {
     }
 
     /// Ends all connections each time that so many bytes were carried; whoever comes back is let in.
-    pub fn cut_after(&self, mut bytes: Vec<u64>) {
-        bytes.sort_unstable_by_key(|bytes| std::cmp::Reverse(*bytes));
-        self.state.lock().expect("nobody panics with it").cuts = bytes;
+    pub fn cut_after(&self, bytes: Vec<u64>) {
+        self.befall(bytes.into_iter().map(|bytes| (bytes, Trouble::Cut)).collect());
     }
 
     /// How many of those cuts are still to come.
     #[must_use]
     pub fn cuts_left(&self) -> usize {
-        self.state.lock().expect("nobody panics with it").cuts.len()
+        self.state().troubles.len()
+    }
+
+    /// Has each trouble come once so many bytes were carried.
+    pub fn befall(&self, mut troubles: Vec<(u64, Trouble)>) {
+        troubles.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        self.state().troubles = troubles;
+    }
+
+    /// Bytes that were carried so far, both ways.
+    #[must_use]
+    pub fn carried(&self) -> u64 {
+        self.state().carried
     }
 
     /// Where to connect.
@@ -66,35 +112,46 @@ impl Relay {
 
     /// Ends all connections and takes no new ones.
     pub fn cut(&self) {
-        let mut state = self.state.lock().expect("nobody panics with it");
+        let mut state = self.state();
         state.cut = true;
-        for socket in state.open.drain(..) {
-            socket.shutdown(Shutdown::Both).ok();
-        }
+        state.end_all();
     }
 
     /// Takes connections again.
     pub fn mend(&self) {
-        self.state.lock().expect("nobody panics with it").cut = false;
+        self.state().cut = false;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics with it")
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, state: Arc<Mutex<State>>) {
+fn pump(mut from: TcpStream, mut to: TcpStream, connection: u64, state: Arc<Mutex<State>>) {
     std::thread::spawn(move || {
+        let state = || state.lock().expect("nobody panics with it");
+        let swallows = || state().swallowing >= connection;
         let mut buffer = [0; 64 * 1024];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
+            let delay = state().delay;
+            if !delay.is_zero() {
+                std::thread::park_timeout(delay);
+            }
+            if swallows() {
+                continue;
+            }
             if to.write_all(&buffer[..read]).is_err() {
                 break;
             }
-            let mut state = state.lock().expect("nobody panics with it");
+            let mut state = state();
             state.carried += read as u64;
-            if state.cuts.last().is_some_and(|cut| *cut <= state.carried) {
-                state.cuts.pop();
-                for socket in state.open.drain(..) {
-                    socket.shutdown(Shutdown::Both).ok();
-                }
+            let carried = state.carried;
+            if let Some((_, trouble)) = state.troubles.pop_if(|(bytes, _)| *bytes <= carried) {
+                state.befall(trouble);
             }
         }
-        to.shutdown(Shutdown::Both).ok();
+        if !swallows() {
+            to.shutdown(Shutdown::Both).ok();
+        }
     });
 }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use windlass_web::client::{Client, ClientError};
 
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -104,6 +105,12 @@ impl Site {
         std::fs::write(self.path(&format!("{name}/worker.toml")), text).expect("the directory is ours");
     }
 
+    /// The names of the workers.
+    #[must_use]
+    pub fn workers(&self) -> Vec<String> {
+        self.workers.iter().map(|(name, ..)| name.clone()).collect()
+    }
+
     /// Gives every worker so many slots.
     pub fn slots(&mut self, slots: u32) {
         for (_, _, max_builds) in &mut self.workers {
@@ -141,7 +148,7 @@ impl Site {
     #[must_use]
     pub fn start(mut self) -> Site {
         self.start_master();
-        for (name, ..) in self.workers.clone() {
+        for name in self.workers() {
             self.start_worker(&name);
         }
         self.until("all workers are connected", |status| {
@@ -152,9 +159,14 @@ impl Site {
 
     /// Starts the master, and waits until it answers.
     pub fn start_master(&mut self) {
-        let dir = self.dir.path().to_owned();
-        self.spawn("master", &["master", dir.to_str().expect("UTF-8")]);
+        self.start_master_with(&[]);
         self.until("the master answers", |_| true);
+    }
+
+    /// Starts the master with these variables, and does not wait.
+    pub fn start_master_with(&mut self, env: &[(&str, &str)]) {
+        let dir = self.dir.path().to_owned();
+        self.spawn_with("master", &["master", dir.to_str().expect("UTF-8")], env);
     }
 
     /// Starts the worker of this name; does not wait.
@@ -165,6 +177,10 @@ impl Site {
 
     /// Starts a process under a name; what it says goes to `NAME.log`.
     pub fn spawn(&mut self, name: &str, args: &[&str]) {
+        self.spawn_with(name, args, &[]);
+    }
+
+    fn spawn_with(&mut self, name: &str, args: &[&str], env: &[(&str, &str)]) {
         let log =
             File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).expect("a log");
         let child = Command::new(crate::binary::windlass())
@@ -174,6 +190,7 @@ impl Site {
             .stderr(log)
             .env("NO_COLOR", "1")
             .envs(self.env.iter().map(|(name, file)| (name, file)))
+            .envs(env.iter().copied())
             .spawn()
             .expect("the program starts");
         self.processes.push((name.to_owned(), child));
@@ -297,9 +314,37 @@ impl Site {
 
     /// Asks the API.
     pub fn get(&self, path: &str) -> Value {
-        let client = windlass_web::client::Client::new(windlass_web::socket_in(&self.path("state")));
+        self.try_get(path).unwrap_or_else(|e| panic!("{path}: {e}\n{}", self.said("master")))
+    }
+
+    /// Asks the API of a master that may be gone.
+    pub fn try_get(&self, path: &str) -> Result<Value, ClientError> {
+        self.call(async |client| client.get(path).await)
+    }
+
+    /// Tells the API something, and the master may be gone.
+    pub fn try_post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.call(async |client| client.post(path, body).await)
+    }
+
+    fn call<T>(&self, call: impl AsyncFnOnce(&Client) -> T) -> T {
+        let client = Client::new(windlass_web::socket_in(&self.path("state")));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(client.get(path)).unwrap_or_else(|e| panic!("{path}: {e}\n{}", self.said("master")))
+        runtime.block_on(call(&client))
+    }
+
+    /// Takes over what another site has compiled: its processes start faster for it.
+    pub fn warm_up_from(&self, other: &Site) {
+        let workers = self.workers.iter().map(|(name, ..)| name.as_str());
+        for folder in std::iter::once("state").chain(workers) {
+            let (from, to) = (other.path(folder).join("cache"), self.path(folder));
+            if from.exists() {
+                std::fs::create_dir_all(&to).expect("the directory is ours");
+                let copied =
+                    Command::new("cp").arg("-a").args([from, to]).status().expect("cp is everywhere");
+                assert!(copied.success(), "{copied}");
+            }
+        }
     }
 }
 

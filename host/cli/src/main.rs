@@ -11,6 +11,7 @@ mod compile;
 mod daemon;
 mod demo;
 mod exit;
+mod fault;
 mod init;
 mod locks;
 mod logs;

@@ -65,4 +65,5 @@ pub use reconfig::ReconfigError;
 pub use release::ReleaseError;
 pub use requests::ListError;
 pub use start::{Master, Options, StartError, start};
+pub use windlass_store::{Moment, OnCommit, Side};
 pub use withdraw::WithdrawError;

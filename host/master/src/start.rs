@@ -14,7 +14,7 @@ use windlass_config::config;
 use windlass_core::id::MasterId;
 use windlass_runtime::registry::Generation;
 use windlass_runtime::{Compiler, EngineError, Runtime};
-use windlass_store::{CasError, CommitError, OpenError, ReadError, Store};
+use windlass_store::{CasError, CommitError, OnCommit, OpenError, ReadError, Store};
 
 use crate::build_driver::{Builds, DriverParts, STOP_GRACE};
 use crate::clock::{Clock, SystemClock};
@@ -51,6 +51,8 @@ pub struct Options {
     pub links: LinkLimits,
     /// Where components are compiled.
     pub compiler: Compiler,
+    /// Is told of each commit of the store; for tests of crashes.
+    pub on_commit: Option<OnCommit>,
 }
 
 impl Options {
@@ -64,6 +66,7 @@ impl Options {
             bundled: bundled.map(|b| (b.name.to_owned(), Bytes::from_static(b.bytes))).collect(),
             links: LinkLimits::default(),
             compiler: Compiler::InProcess,
+            on_commit: None,
         }
     }
 }
@@ -162,7 +165,7 @@ impl Master {
 
 /// Starts a master: ready when it returns.
 pub async fn start(options: Options) -> Result<Master, StartError> {
-    let Options { config_path, clock, bundled, links, compiler } = options;
+    let Options { config_path, clock, bundled, links, compiler, on_commit } = options;
     let started = clock.now();
     let path = std::path::absolute(&config_path)
         .map_err(|source| StartError::Read { path: config_path.clone(), source })?;
@@ -176,7 +179,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     // What computes or waits for the disk happens off the async threads.
     let prepare = {
         let (folders, bundled, path) = (folders.clone(), bundled.clone(), path.clone());
-        move || prepare(&folders, &bundled, compiler, &path, &text)
+        move || prepare(&folders, &bundled, compiler, on_commit, &path, &text)
     };
     let Prepared { runtime, store, config, generation } = blocking(prepare).await?;
     let listener = listen(&fixed.listen).await?;
@@ -308,6 +311,7 @@ fn prepare(
     folders: &Folders,
     bundled: &[(String, Bytes)],
     compiler: Compiler,
+    on_commit: Option<OnCommit>,
     path: &Path,
     text: &str,
 ) -> Result<Prepared, StartError> {
@@ -329,6 +333,7 @@ fn prepare(
         // would not follow a reconfiguration.
         max_log_bytes: None,
         decisions: config.decisions,
+        on_commit,
         ..windlass_store::Options::default()
     };
     let store = Store::open(&folders.state, limits)?;

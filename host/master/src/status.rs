@@ -57,6 +57,7 @@ pub(crate) fn status(running: &Running) -> view::Status {
         store: view::StoreStatus {
             batches: stats.batches,
             commits: stats.commits,
+            journals: stats.journals,
             syncs: stats.syncs,
             log_bytes: stats.log_bytes,
         },

@@ -192,6 +192,9 @@ pub struct StoreStatus {
     pub batches: u64,
     /// Transactions that they were grouped into.
     pub commits: u64,
+    /// Those of them that hold what running steps were answered.
+    #[serde(default)]
+    pub journals: u64,
     /// Syncs to disk.
     pub syncs: u64,
     /// Bytes of logs written.

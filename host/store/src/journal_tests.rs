@@ -1,6 +1,6 @@
 //! Journals of running steps: written piece by piece, read whole, and gone with the step.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use windlass_core::id::{BuildId, Fence, StepId};
 use windlass_core::journal::{After, Call, Entry, Kept, Mark};
@@ -10,7 +10,7 @@ use windlass_core::request::Completed;
 use windlass_core::time::Timestamp;
 
 use crate::test_rows::*;
-use crate::{CommitError, Options, Store};
+use crate::{CommitError, Moment, OnCommit, Options, Side, Store};
 
 const BUILD: BuildId = BuildId(1);
 const STEP: StepId = StepId(1);
@@ -67,4 +67,27 @@ async fn a_journal_is_read_whole_in_order_with_the_newest_marks_and_goes_with_it
     store.commit(vec![piece(0, vec![entry(1)], 1)]).await.unwrap();
     let flaw = "journal has (1, 1, 0), and that step does not run";
     assert_eq!(store.verify().unwrap(), [flaw]);
+}
+
+#[tokio::test]
+async fn who_wants_to_know_of_commits_is_told_on_both_sides_of_each_and_which_hold_journals() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let on_commit = {
+        let seen = seen.clone();
+        Some(OnCommit::new(move |moment| seen.lock().unwrap().push(moment)))
+    };
+    let store = Store::open(folder.path(), Options { on_commit, ..Options::default() }).unwrap();
+    let begun = vec![buildset(1, &[1]), claim(&[1], 1), build(1, &[1], 1), step(1, 1, 0, 1)];
+    store.commit(begun).await.unwrap();
+    store.commit(vec![piece(0, vec![entry(1)], 1)]).await.unwrap();
+    // What is refused commits nothing.
+    store.commit(vec![piece(1, vec![entry(2)], 0)]).await.unwrap_err();
+    store.commit(vec![mark(0, 1)]).await.unwrap();
+    store.commit(vec![piece(1, vec![entry(2)], 1)]).await.unwrap();
+    let commits = [(1, None), (2, Some(1)), (3, None), (4, Some(2))];
+    let sides = [Side::Before, Side::After];
+    let told = commits.map(|(commit, journal)| sides.map(|side| Moment { side, commit, journal })).concat();
+    assert_eq!(*seen.lock().unwrap(), told);
+    assert_eq!((store.stats().commits, store.stats().journals), (4, 2));
 }

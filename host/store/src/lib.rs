@@ -51,6 +51,7 @@ mod lock;
 mod log_check;
 mod log_work;
 mod logs;
+mod moment;
 mod open;
 mod pending;
 #[cfg(test)]
@@ -91,6 +92,7 @@ pub use fault::ReadError;
 pub use ids::Ids;
 pub use listing::RequestFilter;
 pub use logs::LogSize;
+pub use moment::{Moment, OnCommit, Side};
 pub use open::{OpenError, Options};
 pub use query::BuildFilter;
 pub use results::{TestFilter, TestPlace};

@@ -19,6 +19,7 @@ use crate::fault::ReadError;
 use crate::going_on::Extras;
 use crate::ids::{Ids, Marks};
 use crate::lock::{Lock, NotLocked};
+use crate::moment::OnCommit;
 use crate::segments::{MakeDurable, Segments};
 use crate::tables::{self, FORMAT, META, Snapshot, Tables};
 use crate::upgrade::upgrade;
@@ -37,6 +38,8 @@ pub struct Options {
     pub decisions: Budget,
     /// Memory for pages of the database; it is taken as pages are read and written.
     pub cache_bytes: usize,
+    /// Is told of each commit; for tests of crashes.
+    pub on_commit: Option<OnCommit>,
 }
 
 impl Default for Options {
@@ -46,6 +49,7 @@ impl Default for Options {
             max_log_bytes: None,
             decisions: Budget::default(),
             cache_bytes: 128 << 20,
+            on_commit: None,
         }
     }
 }

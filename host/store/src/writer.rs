@@ -18,6 +18,7 @@ use crate::fault::ReadError;
 use crate::going_on::Extras;
 use crate::ids::Marks;
 use crate::log_work::{Aftermath, Work};
+use crate::moment::{Moment, Side};
 use crate::open::Options;
 use crate::segments::{Segments, Written};
 use crate::tables::Tables;
@@ -80,6 +81,8 @@ pub enum Full {
 pub struct Stats {
     /// Transactions of the database.
     pub commits: u64,
+    /// Those of them with entries of journals.
+    pub journals: u64,
     /// Batches that went through, and pieces of the archive's work.
     pub batches: u64,
     /// Batches that were refused.
@@ -98,6 +101,7 @@ pub struct Stats {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) commits: AtomicU64,
+    pub(crate) journals: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) syncs: Arc<AtomicU64>,
@@ -113,6 +117,7 @@ impl Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             commits: read(&self.commits),
+            journals: read(&self.journals),
             batches: read(&self.batches),
             refused: read(&self.refused),
             syncs: read(&self.syncs),
@@ -129,6 +134,17 @@ type Answer = Result<Committed, CommitError>;
 struct Job {
     what: What,
     reply: oneshot::Sender<Answer>,
+}
+
+impl Job {
+    fn has_journal(&self) -> bool {
+        match &self.what {
+            What::Batch(batch) => {
+                batch.iter().any(|persist| matches!(persist, Persist::AppendJournal { .. }))
+            }
+            What::Work(_) => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -330,6 +346,7 @@ impl Writer {
             transaction.abort()?;
             return Ok(Attempt::Done(answers));
         }
+        let has_journal = jobs.iter().zip(&answers).any(|(job, answer)| answer.is_ok() && job.has_journal());
         let mut written = Written::default();
         if group.appends.bytes > 0 {
             // The bytes are durable before the commit that names them.
@@ -350,7 +367,12 @@ impl Writer {
         let budget = *self.budget.lock().expect("nothing panics while it is held");
         group.write_sums(&self.marks, budget)?;
         let Closed { appends, marks, builds, finished, extras, aftermath } = group.close();
+        let journals = self.counters.journals.load(Ordering::Relaxed) + u64::from(has_journal);
+        let commit = self.counters.commits.load(Ordering::Relaxed) + 1;
+        let moment = |side| Moment { side, commit, journal: has_journal.then_some(journals) };
+        self.tell(moment(Side::Before));
         transaction.commit()?;
+        self.tell(moment(Side::After));
 
         self.marks = marks;
         self.extras = extras;
@@ -363,7 +385,8 @@ impl Writer {
         if is_full || !finished.is_empty() && self.segments.has_owned() {
             self.watches.to_tend.notify_one();
         }
-        self.counters.commits.fetch_add(1, Ordering::Relaxed);
+        self.counters.commits.store(commit, Ordering::Relaxed);
+        self.counters.journals.store(journals, Ordering::Relaxed);
         self.counters.log_bytes.fetch_add(written.bytes, Ordering::Relaxed);
         self.counters.log_bytes_held.store(self.segments.used, Ordering::Relaxed);
         for (log, length) in appends.lengths() {
@@ -379,6 +402,12 @@ impl Writer {
             self.watches.ended(*buildset, *outcome);
         }
         Ok(Attempt::Done(answers))
+    }
+
+    fn tell(&self, moment: Moment) {
+        if let Some(on_commit) = &self.options.on_commit {
+            on_commit.tell(moment);
+        }
     }
 }
 

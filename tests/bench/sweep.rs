@@ -1,0 +1,144 @@
+//! The whole sweep: the master killed at every commit in turn, those with journals first, on both sides of it, now and then a second time while
+//! it puts things in order; a worker killed, and its link cut, delayed and half open, at sampled places.
+//!
+//!     cargo run -p windlass-tests --example sweep [WHAT ...] [--again] [--lines N] [--no-upload] [--from N] [--step N]
+//!
+//! `WHAT` is `journals`, `commits`, `workers` or `links`; all of them without it. With `--again` builds may be
+//! built again; of those whose worker was killed all are. It ends with what it found, and with 1 if that is anything.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use windlass_tests::faults::{Chance, Plan};
+use windlass_tests::relay::Trouble;
+use windlass_tests::sweep::{Rule, Size, Sweep};
+
+/// Runs with a worker killed, and with a link that has troubles.
+const SAMPLES: u64 = 40;
+
+struct Order {
+    what: Vec<String>,
+    rule: Rule,
+    size: Size,
+    from: u64,
+    step: usize,
+}
+
+impl Order {
+    fn read() -> Order {
+        let size = Size { lines: 100_000, upload: true };
+        let mut order = Order { what: Vec::new(), rule: Rule::TakenUp, size, from: 1, step: 1 };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let mut number = || words.next().and_then(|word| word.parse::<u32>().ok()).expect("a number");
+            match word.as_str() {
+                "--again" => order.rule = Rule::BuiltAgain,
+                "--no-upload" => order.size.upload = false,
+                "--lines" => order.size.lines = number(),
+                "--from" => order.from = number().into(),
+                "--step" => order.step = number() as usize,
+                "journals" | "commits" | "workers" | "links" => order.what.push(word),
+                _ => panic!(
+                    "`{word}` is none of journals, commits, workers, links, --again, --no-upload, --lines N, --from N, --step N"
+                ),
+            }
+        }
+        order
+    }
+
+    fn wants(&self, what: &str) -> bool {
+        self.what.is_empty() || self.what.iter().any(|wanted| wanted == what)
+    }
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    runs: u64,
+    /// Runs in which no fault was met.
+    missed: u64,
+    wrong: Vec<String>,
+    /// How often builds were built again, by what they say.
+    again: BTreeMap<String, u64>,
+}
+
+impl Found {
+    /// Plays it and compares; whether a process was killed.
+    fn play(&mut self, sweep: &Sweep, plan: &Plan, rule: Rule) -> bool {
+        let run = sweep.play(plan);
+        self.runs += 1;
+        let wrong = sweep.differences(&run, rule);
+        println!("{plan}: {} deaths, {:.1?}, {} wrong", run.deaths, run.took, wrong.len());
+        for difference in wrong {
+            println!("    {difference}");
+            self.wrong.push(format!("{plan}: {difference}"));
+        }
+        for build in run.builds.iter().filter(|build| build["outcome"] == "retry") {
+            *self.again.entry(build["summary"].to_string()).or_default() += 1;
+        }
+        let met = run.deaths > 0 || !plan.link.is_empty();
+        self.missed += u64::from(!met);
+        met
+    }
+}
+
+fn main() -> ExitCode {
+    let (order, began) = (Order::read(), Instant::now());
+    let mut chance = Chance::new();
+    let sweep = Sweep::new(order.size);
+    let (undisturbed, carried) = (sweep.undisturbed(), sweep.undisturbed().carried);
+    println!(
+        "undisturbed: {} commits, {} of them with journals, {carried} bytes over the link, {:.1?}",
+        undisturbed.commits, undisturbed.journals, undisturbed.took
+    );
+    let mut found = Found::default();
+    let points = [("journals", "journal", undisturbed.journals), ("commits", "commit", undisturbed.commits)];
+    for (what, point, last) in points {
+        if !order.wants(what) {
+            continue;
+        }
+        for number in (order.from..).step_by(order.step) {
+            let mut met = false;
+            for side in ["", ":after"] {
+                let mut master = vec![format!("{point}:{number}{side}")];
+                if chance.below(4) == 0 {
+                    master.push(format!("commit:{}", 1 + chance.below(8)));
+                }
+                met |= found.play(&sweep, &Plan { master, ..Plan::default() }, order.rule);
+            }
+            // How many there are is a matter of time: they are grouped.
+            if !met && number > last {
+                break;
+            }
+        }
+    }
+    if order.wants("workers") {
+        for _ in 0..SAMPLES {
+            let worker = vec![chance.below(carried)];
+            // It takes its commands along.
+            found.play(&sweep, &Plan { worker, ..Plan::default() }, Rule::BuiltAgain);
+        }
+    }
+    if order.wants("links") {
+        for sample in 0..SAMPLES {
+            let mut place = || chance.below(carried);
+            let slow = Trouble::Delay(Duration::from_millis(20));
+            let link = match sample % 4 {
+                0 => vec![(place(), Trouble::HalfOpen)],
+                1 => vec![(place(), slow), (place(), Trouble::Cut)],
+                _ => vec![(place(), Trouble::Cut), (place(), Trouble::Cut), (place(), Trouble::Cut)],
+            };
+            found.play(&sweep, &Plan { link, ..Plan::default() }, order.rule);
+        }
+    }
+    println!("{} runs in {:.0?}, {} of which met no fault", found.runs, began.elapsed(), found.missed);
+    for (summary, times) in &found.again {
+        println!("{times} builds were built again: {summary}");
+    }
+    println!("{} differences", found.wrong.len());
+    for difference in &found.wrong {
+        println!("    {difference}");
+    }
+    ExitCode::from(u8::from(!found.wrong.is_empty()))
+}
