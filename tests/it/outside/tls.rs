@@ -10,10 +10,12 @@ use super::*;
 struct Authority(tempfile::TempDir);
 
 impl Authority {
-    fn new() -> Authority {
+    fn new(name: &str) -> Authority {
         let authority = Authority(tempfile::tempdir().unwrap());
-        let about = "[req]\nprompt = no\ndistinguished_name = name\nx509_extensions = extensions\n[name]\nCN = ours\n\
-                     [extensions]\nbasicConstraints = critical, CA:TRUE\nkeyUsage = critical, keyCertSign\n";
+        let about = format!(
+            "[req]\nprompt = no\ndistinguished_name = name\nx509_extensions = extensions\n[name]\nCN = {name}\n\
+             [extensions]\nbasicConstraints = critical, CA:TRUE\nkeyUsage = critical, keyCertSign\n"
+        );
         std::fs::write(authority.path("ca.cnf"), about).unwrap();
         std::fs::write(authority.path("server.cnf"), "subjectAltName = DNS:localhost\n").unwrap();
         let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
@@ -103,7 +105,7 @@ impl Drop for Server {
 
 #[test]
 fn a_server_is_believed_by_an_authority_that_the_master_trusts_and_by_the_name_it_was_asked_by() {
-    let (ours, other) = (Authority::new(), Authority::new());
+    let (ours, other) = (Authority::new("ours"), Authority::new("others"));
     let (server, stranger) = (ours.serve(), other.serve());
     let ask = |name: &str, host: &str, port: u16| {
         let authorized = "headers = { authorization = \"Bearer %(secret:token)s\" }";
