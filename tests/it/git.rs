@@ -248,7 +248,10 @@ fn a_new_commit_costs_its_own_objects_alone() {
 #[test]
 fn a_checkout_that_was_shallow_gets_its_history_when_it_is_wanted() {
     let repository = Repository::new();
-    let revision = (0..5).map(|n| repository.commit("a", &format!("{n}\n"), "one more")).last().unwrap();
+    for n in 0..4 {
+        repository.commit("a", &format!("{n}\n"), "one more");
+    }
+    let revision = repository.commit("a", "last\n", "the fifth");
     // A path is copied as it is, whatever depth is asked for.
     let url = format!("file://{}", repository.url());
     let config =
