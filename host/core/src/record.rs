@@ -130,7 +130,6 @@ pub struct StepRow {
     pub computed: Vec<Computed>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(ms: &u64) -> bool {
     *ms == 0
 }

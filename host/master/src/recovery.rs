@@ -4,7 +4,7 @@
 //! What each left is read first; [`decide`] says what becomes of it; then all is committed, each build by itself, before
 //! any goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use windlass_core::build::{Build, Durable, ResumeError, Stands};
@@ -197,11 +197,12 @@ fn find(
     master: MasterId,
 ) -> Result<Found, ReadError> {
     let claimed = store.claimed_requests(master)?;
+    let by_id = claimed.iter().map(|request| (request.id, request)).collect();
     let mut plugins = Plugins { store, runtime, present, known: BTreeMap::new() };
     let mut left = Vec::new();
     for row in store.running_builds()? {
         if is_ours(store, &row, master)? {
-            left.push(look(store, row, &claimed, &mut plugins)?);
+            left.push(look(store, row, &by_id, &mut plugins)?);
         }
     }
     Ok(Found { left, claimed })
@@ -210,7 +211,7 @@ fn find(
 fn look(
     store: &Store,
     mut row: BuildRow,
-    claimed: &[Request],
+    claimed: &HashMap<RequestId, &Request>,
     plugins: &mut Plugins<'_>,
 ) -> Result<Left, ReadError> {
     let (mut steps, logs) = (store.steps(row.id)?, store.logs(row.id)?);
@@ -220,8 +221,7 @@ fn look(
     };
     let mut requests = Vec::new();
     for id in &row.requests {
-        let request = claimed.iter().find(|request| request.id == *id && is_under(request, &row));
-        if let Some(request) = request
+        if let Some(&request) = claimed.get(id).filter(|request| is_under(request, &row))
             && let Some(buildset) = store.buildset(request.buildset)?
         {
             requests.push((request.clone(), buildset));
