@@ -1,5 +1,6 @@
-//! The whole sweep: the master killed at every commit in turn, those with journals first, on both sides of it, now and then a second time while
-//! it puts things in order; a worker killed, and its link cut, delayed and half open, at sampled places.
+//! The whole sweep: the master killed at every commit in turn, those with journals first, on both sides of it, now and
+//! then a second time while it puts things in order; a worker killed, and its link cut, delayed and half open, at sampled
+//! places.
 //!
 //!     cargo run -p windlass-tests --example sweep [WHAT ...] [--again] [--lines N] [--no-upload] [--from N] [--step N]
 //!

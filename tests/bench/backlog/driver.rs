@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use windlass_core::decision::Decision;
+use windlass_core::digest::Digest;
 use windlass_core::id::{BuildId, Fence, MasterId, RequestId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
