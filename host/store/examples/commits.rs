@@ -90,6 +90,7 @@ fn print(builds: u64, seconds: f64, cpu: f64, stats: &Stats) {
 fn minus(after: Stats, before: Stats) -> Stats {
     Stats {
         commits: after.commits - before.commits,
+        journals: after.journals - before.journals,
         batches: after.batches - before.batches,
         refused: after.refused - before.refused,
         syncs: after.syncs - before.syncs,
