@@ -140,7 +140,7 @@ impl Args {
         }
         let times =
             [("timeout", self.timeout), ("max_time", self.max_time), ("sigterm_time", self.sigterm_time)];
-        for (name, _) in times.into_iter().filter(|(_, time)| time.is_some_and(|time| time > LONGEST)) {
+        if let Some((name, _)) = times.into_iter().find(|(_, time)| time.is_some_and(|time| time > LONGEST)) {
             return Err(bad_argument(format!("`{name}` is more than {LONGEST} seconds")));
         }
         if self.sigterm_time.is_some_and(|seconds| seconds < 0.0) {
@@ -149,7 +149,8 @@ impl Args {
         if self.max_lines == Some(0) {
             return Err(bad_argument("`max_lines` is 0; null means no limit"));
         }
-        for log in std::iter::once(&self.log).chain(self.logfiles.keys()).filter(|log| !is_log_name(log)) {
+        let mut logs = std::iter::once(&self.log).chain(self.logfiles.keys());
+        if let Some(log) = logs.find(|log| !is_log_name(log)) {
             return Err(bad_argument(format!(
                 "`{}` cannot name a log: up to 100 letters, digits, `.`, `_`, `-` and `+`, no `.` in front",
                 log.escape_debug()
