@@ -124,7 +124,7 @@ fn a_request_that_was_detached_does_not_end_with_the_build() {
     assert_eq!(play.build.served(), [RequestId(4)]);
     assert_eq!(play.build.row().requests.len(), 2, "it was built for both");
     play.ends(Outcome::Success);
-    assert!(play.lines.contains(&"complete 1 requests success under fence 5".to_owned()), "{:?}", play.lines);
+    assert!(play.lines.contains(&"complete 1 requests success under fence-5".to_owned()), "{:?}", play.lines);
     let mut play = Play::new(&[spec("true")]);
     play.build.detach([RequestId(3)]);
     play.ends(Outcome::Retry);

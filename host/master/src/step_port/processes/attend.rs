@@ -270,7 +270,8 @@ mod tests {
 
     #[tokio::test]
     async fn output_is_read_while_a_program_that_was_asked_to_end_does_so() {
-        let script = "trap 'head -c 200000 /dev/zero; exit 3' TERM; echo x; while :; do sleep 0.01; done";
+        // A shell says of what was ended with it how that ended.
+        let script = "exec 2>/dev/null; trap 'head -c 200000 /dev/zero; exit 3' TERM; echo x; while :; do sleep 0.01; done";
         let (stop, mut said) = start(script, BOUND);
         let Some(Said::Output(..)) = said.recv().await else { panic!("it says that it listens") };
         stop.send_replace(true);
