@@ -55,6 +55,7 @@ impl StepState {
                 return Err(Failure::new("interrupted", reason.clone()));
             }
             tokio::select! {
+                biased;
                 done = &mut work => return Ok(done),
                 _ = self.turn(None) => {}
             }
@@ -64,6 +65,10 @@ impl StepState {
     /// The build's secrets, as they are now.
     pub(super) async fn read_secrets(&mut self) -> Result<Vec<Secret>, Failure> {
         let (secrets, config) = (Arc::clone(&self.context.secrets), Arc::clone(&self.context.config));
+        if self.behind {
+            // A step that is taken up stands still until it has come to where it stood.
+            return secrets.beside(&config).await;
+        }
         // A program that prints one may take its time.
         self.meanwhile(async move { secrets.beside(&config).await }).await?
     }

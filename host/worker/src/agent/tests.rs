@@ -412,7 +412,7 @@ async fn a_master_that_is_too_new_is_named_with_both_versions() {
     let (features, commands) = (vec![], vec![]);
     master.say(ToWorker::Welcome { protocol: PROTOCOL + 1, features, commands, keepalive_ms: 1_000 }).await;
     let error = world.ended().await.unwrap_err().to_string();
-    assert!(error.contains("protocol 2") && error.contains("at most 1"), "{error}");
+    assert!(error.contains("protocol 3") && error.contains("at most 2"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
