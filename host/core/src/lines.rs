@@ -83,7 +83,7 @@ impl At {
             let plain =
                 matches!(self, At::In | At::Begin) && !block.iter().fold(false, |any, byte| any | rare(byte));
             if plain {
-                let newlines = block.iter().filter(|byte| **byte == b'\n').count() as u64;
+                let newlines = newlines(block);
                 begun += newlines + u64::from(*self == At::Begin);
                 *self = At::In;
                 if block.last() == Some(&b'\n') {
@@ -121,6 +121,12 @@ impl At {
         }
         Err(begun)
     }
+}
+
+/// How many newlines there are. Counted in bytes as far as a byte goes: many are compared and added at once.
+fn newlines(bytes: &[u8]) -> u64 {
+    let in_part = |part: &[u8]| part.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>();
+    bytes.chunks(usize::from(u8::MAX)).map(|part| u64::from(in_part(part))).sum()
 }
 
 /// What a line says: without that which ends it.
