@@ -42,7 +42,8 @@ async fn who_ignores_the_first_signal_is_killed_after_the_grace_period() {
 #[tokio::test]
 async fn the_first_signal_may_be_another_one() {
     let mut world = world();
-    let mut options = sh("exec 2>/dev/null; trap 'echo caught; exit 0' USR1; echo ready; while :; do sleep 0.05; done");
+    let mut options =
+        sh("exec 2>/dev/null; trap 'echo caught; exit 0' USR1; echo ready; while :; do sleep 0.05; done");
     options.options = stopped_at_its_first_line(&[
         ("stop-signal", Value::Text("USR1".into())),
         ("terminate-ms", Value::Integer(60_000)),
