@@ -204,7 +204,16 @@ async fn processes_that_start_each_other_end_all_the_same() {
     // The command ends when the first of them has left its group; before that it would end with the group.
     let breed = "mkfifo left; (setsid sh breed 1 >/dev/null 2>&1 &); read line < left";
     assert_eq!(world.run(sh(breed)).await, Exit::Code(0));
-    let ended = world.context.machine.orphans.end("c0");
-    assert!(ended.left.is_empty() && !ended.killed.is_empty(), "{ended:?}");
-    assert_eq!(world.context.machine.orphans.end("c0").report(), "");
+    let orphans = &world.context.machine.orphans;
+    let mut ended = orphans.end("c0");
+    assert!(!ended.killed.is_empty(), "{ended:?}");
+    // On a busy machine one look has less time than they need; each finds those that are left.
+    for _ in 0..20 {
+        if ended.left.is_empty() {
+            break;
+        }
+        ended = orphans.end("c0");
+    }
+    assert!(ended.left.is_empty(), "{ended:?}");
+    assert_eq!(orphans.end("c0").report(), "");
 }
