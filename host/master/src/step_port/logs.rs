@@ -6,6 +6,7 @@ use bytes::Bytes;
 use windlass_core::digest::Digest;
 use windlass_core::excerpt::{Excerpt, Limit};
 use windlass_core::id::{BuildId, Fence, LogId, StepId};
+use windlass_core::log_name;
 use windlass_core::persist::Persist;
 use windlass_core::record::LogRow;
 use windlass_core::time::Timestamp;
@@ -13,9 +14,6 @@ use windlass_core::value::{Failure, Origin};
 
 /// The most logs of one step: names may come from a command's output.
 const MAX_LOGS: usize = 100;
-
-/// The longest name of a log.
-const MAX_NAME: usize = 100;
 
 /// What a piece takes up beside its bytes: a log of many small ones is bounded, too.
 const PIECE: usize = 128;
@@ -106,7 +104,7 @@ impl LogBook {
         if self.logs.contains_key(name) {
             return Ok(());
         }
-        check_name(name)?;
+        log_name::check(name)?;
         if self.logs.len() == MAX_LOGS {
             return Err(Failure::new("quota", format!("a step may have {MAX_LOGS} logs")));
         }
@@ -263,19 +261,6 @@ fn join(pieces: &mut Vec<Piece>, piece: Piece) -> usize {
 
 fn row(id: LogId, build: BuildId, step: StepId, name: &str, finished: bool) -> LogRow {
     LogRow { finished, ..LogRow::begun(id, build, step, name.to_owned()) }
-}
-
-/// Log names stand in URLs and on command lines.
-fn check_name(name: &str) -> Result<(), Failure> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
-    if name.is_empty() || name.len() > MAX_NAME || name.starts_with('.') || !name.chars().all(allowed) {
-        let message = format!(
-            "`{}` cannot name a log: up to {MAX_NAME} letters, digits, `.`, `_`, `-` and `+`, no `.` in front",
-            name.chars().take(MAX_NAME).collect::<String>().escape_default()
-        );
-        return Err(Failure::new("bad-argument", message));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
