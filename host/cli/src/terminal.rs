@@ -14,6 +14,6 @@ pub fn if_asked() -> Option<ExitCode> {
 }
 
 /// How a worker starts this program for it: the very file that it runs itself, whatever has taken its name since.
-pub fn leader() -> Vec<OsString> {
-    vec!["/proc/self/exe".into(), LEAD.into()]
+pub fn leader() -> Vec<String> {
+    vec!["/proc/self/exe".to_owned(), LEAD.to_owned()]
 }

@@ -18,6 +18,7 @@ use crate::commands::{Commands, Parts};
 use crate::components::{Components, chain};
 use crate::environment;
 use crate::harden::harden;
+use crate::holder::Holder;
 use crate::home::Home;
 use crate::link::{self, Ends, LinkError};
 use crate::machine::Machine;
@@ -45,7 +46,8 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
     let prepared = tokio::task::spawn_blocking(move || {
         let token = read_token(&token_path)?;
         let home = Home::prepare(&base_dir)?;
-        let orphans = Orphans::new(&home.instance, alone);
+        let holder = Arc::new(Holder::local().map_err(|source| WorkerError::Holder { source })?);
+        let orphans = Orphans::new(&home.instance, alone, holder);
         let leftovers = orphans.end_leftovers();
         if leftovers != Ended::default() {
             tracing::warn!("an earlier process of this worker was killed: {}", leftovers.report().trim_end());

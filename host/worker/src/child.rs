@@ -1,15 +1,13 @@
 //! One child process: what it is to be, its start, and its end whatever happens. `watcher` sees to it in between.
-//!
-//! Deliberately absent: a parent-death signal. It needs `pre_exec`, which costs the fast way to spawn
-//! and is unsafe; the holder process of a later version will own the children instead.
+//! Its parent is the holder, which also reaps it.
 
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, Signal, pidfd_open};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
@@ -22,12 +20,13 @@ use windlass_runtime::port::{ChildEvent, Delivery};
 use crate::environment::Variables;
 use crate::follow::{Followed, Tail};
 use crate::group::Group;
+use crate::holder::Spawn;
 use crate::machine::Machine;
 use crate::mask::{Mask, Masker};
 use crate::output::{Delivered, Gathered, Lines};
 use crate::pace::Pace;
 use crate::spool::CommandSpool;
-use crate::terminal::{self, Terminal};
+use crate::terminal::{self, Terminal, led};
 
 mod watcher;
 
@@ -42,6 +41,8 @@ const EVENTS: usize = 8;
 /// What to start, all of it checked.
 #[derive(Debug)]
 pub struct Plan {
+    /// Which of its command's children it is.
+    pub child: u32,
     /// The file.
     pub program: PathBuf,
     /// As the child sees them, the program's name first.
@@ -144,32 +145,35 @@ pub fn start(
         Failure::new("spawn-failed", format!("failed to start `{program}`: {error}"))
     };
     let terminal = plan.terminal.then(Terminal::open).transpose().map_err(|error| failed(&error))?;
-    let mut command = match &terminal {
-        Some(terminal) => {
-            terminal.command(&plan.program, &plan.argv, &machine.leader).map_err(|e| failed(&e))?
-        }
-        None => piped(&plan),
-    };
-    command.env_clear().envs(&plan.variables);
-    // The very directory that was checked, whatever its name leads to by now.
-    command.current_dir(format!("/proc/self/fd/{}", plan.directory.as_raw_fd()));
-    let mut child = machine.orphans.spawn(|| command.spawn()).map_err(|error| failed(&error))?;
-    // It holds the child's side of a terminal, whose end shows once nobody holds it.
-    drop(command);
-
-    // From here on the child runs: whoever leaves must kill it.
-    let group = Arc::new(Group::of(&child, machine));
-    let mut guard = Guard { child: None, group: Arc::clone(&group) };
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    guard.child = Some(child);
-    let exited = exit_of(&group).map_err(|error| failed(&error))?;
-    let (stdin, stdout, stderr) =
-        (stdin.map(OwnedFd::from), stdout.map(OwnedFd::from), stderr.map(OwnedFd::from));
     let is_terminal = terminal.is_some();
-    let (stdin, stdout) = match terminal {
-        Some(terminal) => terminal.ends().map_err(|error| failed(&error))?,
-        None => (stdin, stdout),
+    let (ours, childs) = match terminal {
+        Some(terminal) => terminal.streams(),
+        None => piped(&plan),
+    }
+    .map_err(|error| failed(&error))?;
+    let (program, argv) = match is_terminal {
+        true => led(&plan.program, &plan.argv, &machine.leader),
+        false => (plan.program.clone(), plan.argv.clone()),
     };
+    let spawn = Spawn {
+        command: &spool.uid().0,
+        child: plan.child,
+        program: &program,
+        argv: &argv,
+        variables: &plan.variables,
+        directory: plan.directory.as_fd(),
+        stdin: childs.stdin.as_ref().map(AsFd::as_fd),
+        stdout: childs.stdout.as_ref().map(AsFd::as_fd),
+        stderr: childs.stderr.as_ref().map(AsFd::as_fd),
+    };
+    let leader = machine.holder.spawn(&spawn).map_err(|error| failed(&error))?;
+    // From here on the child runs: whoever leaves must kill it.
+    let group = Arc::new(Group::of(leader, machine));
+    let guard = Guard { reaped: false, group: Arc::clone(&group) };
+    // The end of its streams shows once nobody holds its side of them.
+    drop(childs);
+    let exited = exit_of(&group).map_err(|error| failed(&error))?;
+    let Streams { stdin, stdout, stderr } = ours;
     // Unchecked: a terminal is no pipe, and is read and written like one.
     let reader = |fd: OwnedFd| {
         rustix::io::ioctl_fionbio(&fd, true)?;
@@ -234,20 +238,34 @@ pub fn start(
     Ok((Started { group, events, control, input: kept_open, terminal: is_terminal }, watcher))
 }
 
-/// A child with pipes, at the head of a process group of its own.
-fn piped(plan: &Plan) -> Command {
-    let mut command = Command::new(&plan.program);
-    let (name, arguments) = plan.argv.split_first().expect("the port refuses an empty argv");
-    command.arg0(name).args(arguments).process_group(0);
-    let piped_input = plan.input.as_ref().is_none_or(|input| !input.is_empty());
-    command.stdin(if piped_input { Stdio::piped() } else { Stdio::null() });
+/// Input, output and errors of a child, as far as there are any: one side of them.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// What it reads.
+    pub stdin: Option<OwnedFd>,
+    /// What it says.
+    pub stdout: Option<OwnedFd>,
+    /// What it complains about.
+    pub stderr: Option<OwnedFd>,
+}
+
+/// Pipes for what somebody wants to say or hear: our side, and the child's.
+fn piped(plan: &Plan) -> std::io::Result<(Streams, Streams)> {
+    let pipe = |is_wanted: bool| -> std::io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+        Ok(if is_wanted {
+            pipe_with(PipeFlags::CLOEXEC).map(|(r, w)| (Some(r), Some(w)))?
+        } else {
+            (None, None)
+        })
+    };
     let heard = |logged: bool| plan.deliver != Delivery::None || (plan.log.is_some() && logged);
-    let stream = |heard: bool| if heard { Stdio::piped() } else { Stdio::null() };
     // Limits of silence and of lines are about output, so it has to be read.
     let watched = plan.idle_time.is_some() || plan.max_lines.is_some();
-    command.stdout(stream(heard(plan.log_stdout) || watched));
-    command.stderr(stream(heard(plan.log_stderr) || watched));
-    command
+    let (childs_stdin, stdin) = pipe(plan.input.as_ref().is_none_or(|input| !input.is_empty()))?;
+    let (stdout, childs_stdout) = pipe(heard(plan.log_stdout) || watched)?;
+    let (stderr, childs_stderr) = pipe(heard(plan.log_stderr) || watched)?;
+    let childs = Streams { stdin: childs_stdin, stdout: childs_stdout, stderr: childs_stderr };
+    Ok((Streams { stdin, stdout, stderr }, childs))
 }
 
 /// Readable once the leader has ended; it is not reaped by that.
@@ -262,13 +280,13 @@ fn exit_of(group: &Group) -> std::io::Result<AsyncFd<OwnedFd>> {
 /// Kills and reaps a child whose watcher was dropped before its end.
 #[derive(Debug)]
 struct Guard {
-    child: Option<std::process::Child>,
+    reaped: bool,
     group: Arc<Group>,
 }
 
 impl Guard {
     fn reap(&mut self) -> Option<std::io::Result<ExitStatus>> {
-        self.child.take().map(|mut child| self.group.reap(&mut child))
+        (!std::mem::replace(&mut self.reaped, true)).then(|| self.group.reap())
     }
 }
 
@@ -284,6 +302,7 @@ impl Drop for Guard {
 mod tests {
     use super::*;
     use crate::beneath::Root;
+    use crate::holder::Holder;
     use crate::orphans::Orphans;
     use crate::spool::{Limits, Spool};
     use windlass_protocol::message::CommandUid;
@@ -294,11 +313,12 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_does_not_end_though_it_was_killed_is_given_up() {
         let (base, root) = Root::beside_a_precious_file();
-        let orphans = Orphans::new("a", false);
+        let orphans = Orphans::new("a", false, Arc::new(Holder::local().unwrap()));
         let machine = Arc::new(Machine::new(Variables::new(), "/nowhere".into(), orphans));
         let said = Spool::new(base.path(), Limits::default());
         let spool = said.open(&CommandUid("c0".into())).unwrap();
         let plan = Plan {
+            child: 0,
             program: "/bin/sleep".into(),
             argv: ["sleep", "1000"].map(str::to_owned).to_vec(),
             directory: root.directory(".").unwrap(),

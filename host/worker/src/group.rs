@@ -1,13 +1,14 @@
 //! The process group that a child leads: signalled while the child is not reaped, and never after,
 //! since its number may belong to somebody else then.
 
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Resource, Signal, getpriority_pgrp, getpriority_process, getrlimit, kill_process_group,
-    setpriority_pgrp, setpriority_process,
+    Pid, PidfdFlags, Resource, Signal, getpriority_pgrp, getpriority_process, getrlimit, kill_process_group,
+    pidfd_open, setpriority_pgrp, setpriority_process,
 };
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -22,9 +23,9 @@ pub struct Group {
 }
 
 impl Group {
-    /// The group of a child that was started as the leader of one, by `machine`'s list of orphans.
-    pub fn of(child: &Child, machine: Arc<Machine>) -> Group {
-        Group { machine, leader: Pid::from_child(child), reaped: Mutex::new(false) }
+    /// The group of a child that `machine`'s holder started as the leader of one.
+    pub fn of(leader: Pid, machine: Arc<Machine>) -> Group {
+        Group { machine, leader, reaped: Mutex::new(false) }
     }
 
     /// The child's process id.
@@ -92,14 +93,20 @@ impl Group {
     }
 
     /// Kills what is left of the group, then reaps the leader. Blocks until the leader has ended.
-    pub fn reap(&self, child: &mut Child) -> std::io::Result<ExitStatus> {
+    pub fn reap(&self) -> std::io::Result<ExitStatus> {
         let mut reaped = self.lock();
         if !*reaped {
             self.send(Signal::KILL);
         }
-        let status = child.wait()?;
+        let status = match self.machine.holder.reap(self.leader) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                let ended = pidfd_open(self.leader, PidfdFlags::empty())?;
+                rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&ended, PollFlags::IN)], None))?;
+                self.machine.holder.reap(self.leader)?
+            }
+            other => other?,
+        };
         *reaped = true;
-        self.machine.orphans.reaped(self.leader);
         Ok(status)
     }
 
@@ -171,22 +178,40 @@ const NAMES: &[(&str, Signal)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::holder::{Holder, Spawn};
+    use std::os::fd::AsFd;
+
+    /// The group of a shell that runs a script.
+    fn group(script: &str) -> Group {
+        let holder = Arc::new(Holder::local().expect("a thread"));
+        let orphans = crate::orphans::Orphans::new("a", false, Arc::clone(&holder));
+        let machine = Arc::new(Machine::new(Default::default(), "/nowhere".into(), orphans));
+        let root = std::fs::File::open("/").expect("it is there");
+        let path = std::env::var_os("PATH").expect("tests have one");
+        let spawn = Spawn {
+            command: "c0",
+            child: 0,
+            program: "/bin/sh".as_ref(),
+            argv: &["sh", "-c", script].map(str::to_owned),
+            variables: &[("PATH".into(), path)].into(),
+            directory: root.as_fd(),
+            stdin: None,
+            stdout: None,
+            stderr: None,
+        };
+        Group::of(holder.spawn(&spawn).expect("it starts"), machine)
+    }
 
     #[test]
     fn a_group_that_gives_way_never_comes_back() {
-        use std::os::unix::process::CommandExt;
-        let orphans = crate::orphans::Orphans::new("a", false);
-        let machine = Arc::new(Machine::new(Default::default(), "/nowhere".into(), orphans));
-        let mut child =
-            std::process::Command::new("sleep").arg("1000").process_group(0).spawn().expect("it starts");
-        let group = Group::of(&child, machine);
+        let group = group("exec sleep 1000");
         let nice = || getpriority_pgrp(Some(group.leader())).expect("it lives");
         group.give_way(12);
         let gave_way = nice();
         assert!(gave_way >= 12, "{gave_way}");
         group.give_way(10);
         assert_eq!(nice(), gave_way);
-        group.reap(&mut child).expect("ours to wait for");
+        group.reap().expect("ours to wait for");
         group.give_way(19);
     }
 
@@ -194,16 +219,7 @@ mod tests {
     /// the group was looked at, and all were set. Cure: only those are set that give way less.
     #[test]
     fn whoever_gives_way_more_keeps_doing_so_when_its_group_gives_way() {
-        use std::os::unix::process::CommandExt;
-        let machine =
-            Machine::new(Default::default(), "/nowhere".into(), crate::orphans::Orphans::new("a", false));
-        let script = "nice -n 19 sleep 1000 & exec sleep 1000";
-        let mut child = std::process::Command::new("sh")
-            .args(["-c", script])
-            .process_group(0)
-            .spawn()
-            .expect("it starts");
-        let group = Group::of(&child, Arc::new(machine));
+        let group = group("nice -n 19 sleep 1000 & exec sleep 1000");
         let nice = |pid: Pid| getpriority_process(Some(pid)).unwrap_or_default();
         let began = std::time::Instant::now();
         let nicer = loop {
@@ -216,7 +232,7 @@ mod tests {
         group.give_way(10);
         assert!(nice(group.leader()) >= 10);
         assert_eq!(nice(nicer), 19);
-        group.reap(&mut child).expect("ours to wait for");
+        group.reap().expect("ours to wait for");
     }
 
     #[test]

@@ -11,10 +11,10 @@
 //! - `follow`: files that grow into logs; `terminal`: a terminal in the place of pipes
 //! - `transfer`: files under way to and from the master
 //! - `orphans`: what left its command's process group, and ends with the command all the same
+//! - `holder`: the process that has the children of commands, and keeps what is to outlive the agent
 //!
 //! Deliberately absent: what a command *means*. A worker knows processes, files and logs; `shell` and
-//! its kin are components. A later holder process will own `child` and `spool`, so that commands
-//! outlive the agent; nothing else looks into the two.
+//! its kin are components.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod agent;
@@ -30,6 +30,7 @@ mod glob;
 mod grant;
 mod group;
 mod harden;
+mod holder;
 mod home;
 mod input;
 mod link;
@@ -51,5 +52,6 @@ mod work;
 
 pub use agent::run;
 pub use harden::conceal;
+pub use holder::{AgentProgram, ChildOf, Holder, Kept, Spawn, hold};
 pub use options::{Event, Exit, Options, WorkerError};
 pub use terminal::lead as lead_terminal;

@@ -2,13 +2,13 @@
 //! together.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::environment::Variables;
+use crate::holder::Holder;
 use crate::orphans::Orphans;
 
 /// Operations on single files at a time; others wait. None takes long.
@@ -68,11 +68,13 @@ pub struct Machine {
     /// The worker's own directory: no program that was granted by name or path lies below.
     pub private: PathBuf,
     /// How this program leads a terminal: a file and first arguments. Empty: terminals have no leaders.
-    pub leader: Vec<OsString>,
+    pub leader: Vec<String>,
     files: Arc<Semaphore>,
     trees: Turns,
     /// Room for children.
     pub processes: Arc<Semaphore>,
+    /// Starts and reaps children.
+    pub holder: Arc<Holder>,
     /// Finds what commands leave behind.
     pub orphans: Orphans,
 }
@@ -83,12 +85,12 @@ impl Machine {
         let files = Arc::new(Semaphore::new(FILES));
         let trees = Turns::new(TREES);
         let processes = Arc::new(Semaphore::new(MAX_PROCESSES));
-        let leader = Vec::new();
-        Machine { base, private, leader, files, trees, processes, orphans }
+        let (leader, holder) = (Vec::new(), Arc::clone(orphans.holder()));
+        Machine { base, private, leader, files, trees, processes, holder, orphans }
     }
 
     /// The same with a way to lead terminals.
-    pub fn led_by(self, leader: Vec<OsString>) -> Machine {
+    pub fn led_by(self, leader: Vec<String>) -> Machine {
         Machine { leader, ..self }
     }
 

@@ -1,6 +1,5 @@
 //! What a worker is started with, what it tells meanwhile, and how it ends.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +23,7 @@ pub struct Options {
     pub compiler: Compiler,
     /// How this program is started to become another one in a terminal: its file, and what leads to
     /// [`crate::lead_terminal`]. Empty: terminals of commands are nobody's controlling ones.
-    pub leader: Vec<OsString>,
+    pub leader: Vec<String>,
     /// Called with what a person would want to see. Must not block.
     pub on_event: Arc<dyn Fn(Event) + Send + Sync>,
 }
@@ -137,6 +136,11 @@ pub enum WorkerError {
     EmptyToken { path: PathBuf },
     #[error("`{address}` is no address of a master; it looks like ws://host:9989")]
     Address { address: String },
+    #[error("the holder of this worker does not answer; start the worker again")]
+    Holder {
+        #[source]
+        source: std::io::Error,
+    },
     #[error("failed to start the engine that runs plugins")]
     Engine(#[source] windlass_runtime::EngineError),
     #[error("the master refused worker `{name}`: {message} ({code})")]

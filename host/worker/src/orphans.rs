@@ -1,18 +1,18 @@
 //! Processes that left the group of their command: they called `setsid`, or their parent ended before
-//! them. The worker adopts them (`PR_SET_CHILD_SUBREAPER`), so that none outlives its command.
+//! them. The holder adopts them (`PR_SET_CHILD_SUBREAPER`), so that none outlives its command.
 //!
 //! Each child carries a mark in its environment; one that dropped it counts to every command that ran
 //! when it was found, and ends with the last of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::process::Child;
-use std::sync::{Mutex, MutexGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal};
 
 use crate::environment::MARK;
+use crate::holder::Holder;
 use crate::proc::{self, Process};
 
 /// How long a command's end tries to find and kill all that it left behind.
@@ -34,15 +34,15 @@ const MAX_NAMES: usize = 8;
 pub struct Orphans {
     /// Begins the marks of this worker.
     worker: String,
-    /// Whether this process is a worker and nothing else, so that all it adopts came from commands.
+    /// Whether the holder has nothing else to do, so that all it adopts came from commands.
     alone: bool,
+    /// Whose children orphans are.
+    holder: Arc<Holder>,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Children that are no orphans: somebody waits for them. A number is given anew before it is taken out.
-    waited_for: HashMap<i32, usize>,
     /// Commands that run.
     running: BTreeSet<String>,
     /// Of orphans without a mark, by number and start: the commands that they may belong to.
@@ -60,13 +60,18 @@ pub struct Ended {
 
 impl Orphans {
     /// For the worker that has this persistent name.
-    pub fn new(instance: &str, alone: bool) -> Orphans {
+    pub fn new(instance: &str, alone: bool, holder: Arc<Holder>) -> Orphans {
         // Not the instance itself: builds see it.
         let worker = blake3::hash(format!("windlass worker {instance}").as_bytes()).to_hex()[..16].to_owned();
         // In a container the first process adopts whatever anybody started there. And without the kernel's
         // list of the first thread's children, those that this process started itself look the same.
-        let alone = alone && std::process::id() != 1 && proc::has_list();
-        Orphans { worker, alone, inner: Mutex::default() }
+        let alone = alone && holder.pid() != Pid::INIT && proc::has_list(holder.pid());
+        Orphans { worker, alone, holder, inner: Mutex::default() }
+    }
+
+    /// Whose children they are.
+    pub fn holder(&self) -> &Arc<Holder> {
+        &self.holder
     }
 
     /// What the environment of a command's children says.
@@ -79,26 +84,6 @@ impl Orphans {
         self.lock().running.insert(command.to_owned());
     }
 
-    /// Starts a child that somebody will wait for, and then say so by [`Orphans::reaped`].
-    pub fn spawn(&self, start: impl FnOnce() -> std::io::Result<Child>) -> std::io::Result<Child> {
-        // Under the lock: nobody takes it for an orphan before it stands in the list.
-        let mut inner = self.lock();
-        let child = start()?;
-        *inner.waited_for.entry(Pid::from_child(&child).as_raw_nonzero().get()).or_default() += 1;
-        Ok(child)
-    }
-
-    /// A child was waited for.
-    pub fn reaped(&self, child: Pid) {
-        let (mut inner, number) = (self.lock(), child.as_raw_nonzero().get());
-        if let Some(count) = inner.waited_for.get_mut(&number) {
-            *count -= 1;
-            if *count == 0 {
-                inner.waited_for.remove(&number);
-            }
-        }
-    }
-
     /// Looks at orphans while commands run: reaps those that ended, and remembers since when the others
     /// are there. Cheap where there are none.
     pub fn look(&self) {
@@ -107,15 +92,21 @@ impl Orphans {
 
     /// Whether an orphan can't be told whose it is just now: it is about to become another program.
     fn is_unsure(&self) -> bool {
-        let inner = self.lock();
-        let orphans = proc::adopted().into_iter().filter_map(Process::look);
-        let waited_for = |p: &Process| inner.waited_for.contains_key(&p.pid.as_raw_nonzero().get());
-        orphans.filter(|p| !p.ended && !waited_for(p)).any(|p| p.environment().is_empty())
+        let orphans = self.adopted().into_iter().filter_map(Process::look);
+        orphans.filter(|p| !p.ended).any(|p| p.environment().is_empty())
+    }
+
+    /// The holder's children that nobody waits for.
+    fn adopted(&self) -> Vec<Pid> {
+        // Listed first: whoever is being started just now is known once the lock is free.
+        let mut children = proc::children(self.holder.pid());
+        children.retain(|pid| !self.holder.is_known(*pid));
+        children
     }
 
     /// Whether a command has left something behind. Cheap where it has not.
     pub fn has_left(&self, command: &str) -> bool {
-        if proc::adopted().is_empty() {
+        if self.adopted().is_empty() {
             // The usual case, for the price of one look.
             self.lock().unmarked.clear();
             return false;
@@ -147,11 +138,10 @@ impl Orphans {
 
     /// Ends what an earlier process of this worker left behind when it was killed. Blocks.
     pub fn end_leftovers(&self) -> Ended {
-        let own = std::process::id();
+        let own = [rustix::process::getpid(), self.holder.pid()];
         let marked = |process: &Process| {
             let mark = process.variable(MARK);
-            process.pid.as_raw_nonzero().get().cast_unsigned() != own
-                && mark.is_some_and(|mark| self.command_of(&mark).is_some())
+            !own.contains(&process.pid) && mark.is_some_and(|mark| self.command_of(&mark).is_some())
         };
         end_all(|| proc::all().into_values().filter(|p| !p.ended && marked(p)).collect())
     }
@@ -165,15 +155,12 @@ impl Orphans {
         let mut inner = self.lock();
         let mut found = Vec::new();
         let mut seen = BTreeSet::new();
-        for pid in proc::adopted() {
-            if inner.waited_for.contains_key(&pid.as_raw_nonzero().get()) {
-                continue;
-            }
+        for pid in self.adopted() {
             let Some(process) = Process::look(pid) else { continue };
             if process.ended {
                 if self.alone {
-                    // Nobody else waits for it; if somebody did, that is as well.
-                    waitpid(Some(pid), WaitOptions::NOHANG).ok();
+                    // Gone already is as well.
+                    self.holder.reap_orphan(pid).ok();
                 }
                 continue;
             }
@@ -299,7 +286,8 @@ mod tests {
 
     #[test]
     fn marks_of_other_workers_are_not_ours() {
-        let (ours, theirs) = (Orphans::new("a", false), Orphans::new("b", false));
+        let orphans = |instance| Orphans::new(instance, false, Arc::new(Holder::local().unwrap()));
+        let (ours, theirs) = (orphans("a"), orphans("b"));
         assert_eq!(ours.command_of(&ours.mark("c1")), Some("c1"));
         assert_eq!(ours.command_of(&theirs.mark("c1")), None);
         assert!(!ours.mark("c1").contains("a/"), "the instance is not told");

@@ -89,6 +89,8 @@ pub struct Port {
     context: Arc<Context>,
     interrupt: watch::Receiver<Option<String>>,
     diagnostics: usize,
+    /// Children that were asked for.
+    begun: u32,
     /// Room for one child, whatever others have.
     own: Arc<Semaphore>,
 }
@@ -98,7 +100,7 @@ impl Port {
     pub fn new(context: Arc<Context>) -> Port {
         let interrupt = context.interrupt.clone();
         let own = Arc::new(Semaphore::new(1));
-        Port { context, interrupt, diagnostics: 0, own }
+        Port { context, interrupt, diagnostics: 0, begun: 0, own }
     }
 
     /// Runs a blocking function of files where it delays nobody. It is one of the command's children:
@@ -261,6 +263,7 @@ impl CommandPort for Port {
             return Err(Failure::retryable("quota", message));
         };
         let (mut plan, header) = self.plan(options, exec)?;
+        self.begun += 1;
         if let Some(secrets) = &context.secrets {
             secrets.put_into(&mut plan, &context.grants).map_err(|failure| match failure.code.as_str() {
                 "denied" => context.denied("spawn", failure),

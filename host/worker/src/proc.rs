@@ -66,23 +66,25 @@ impl Process {
     }
 }
 
-/// Whether [`adopted`] knows the threads' children apart.
-pub fn has_list() -> bool {
-    own_children().is_some()
+/// Whether [`children`] knows the children of threads apart.
+pub fn has_list(of: Pid) -> bool {
+    listed(of).is_some()
 }
 
-/// The children of the first thread of this process: those that it adopted are among them.
-pub fn adopted() -> Vec<Pid> {
-    let own = std::process::id();
-    match own_children() {
+/// The children of the first thread of a process: those that it adopted are among them.
+pub fn children(of: Pid) -> Vec<Pid> {
+    match listed(of) {
         Some(children) => children,
         // A kernel without that file (CONFIG_PROC_CHILDREN).
-        None => all().into_values().filter(|p| p.parent.cast_unsigned() == own).map(|p| p.pid).collect(),
+        None => {
+            all().into_values().filter(|p| p.parent == of.as_raw_nonzero().get()).map(|p| p.pid).collect()
+        }
     }
 }
 
-fn own_children() -> Option<Vec<Pid>> {
-    let text = std::fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id())).ok()?;
+fn listed(of: Pid) -> Option<Vec<Pid>> {
+    let of = of.as_raw_nonzero();
+    let text = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).ok()?;
     Some(text.split_ascii_whitespace().filter_map(pid).collect())
 }
 

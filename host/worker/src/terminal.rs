@@ -8,11 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
+
+use crate::child::Streams;
 
 /// What is typed for the end of the input.
 const END: u8 = 0x04;
@@ -36,32 +38,27 @@ impl Terminal {
         Ok(Terminal { ours, childs })
     }
 
-    /// A child in this terminal. `leader` is how this program becomes the head of a session; without it the
-    /// terminal is nobody's controlling one.
-    pub fn command(&self, program: &Path, argv: &[String], leader: &[OsString]) -> std::io::Result<Command> {
-        let (name, arguments) = argv.split_first().expect("the port refuses an empty argv");
-        let mut command = match leader.split_first() {
-            Some((leader, first)) => {
-                let mut command = Command::new(leader);
-                command.args(first).arg(program).arg(name).args(arguments);
-                command
-            }
-            None => {
-                let mut command = Command::new(program);
-                command.arg0(name).args(arguments);
-                command
-            }
-        };
-        command.process_group(0);
-        command.stdin(Stdio::from(self.childs.try_clone()?));
-        command.stdout(Stdio::from(self.childs.try_clone()?));
-        command.stderr(Stdio::from(self.childs.try_clone()?));
-        Ok(command)
+    /// Our side and the child's: where to type, and where to read. Its output ends when all children have closed
+    /// theirs.
+    pub fn streams(self) -> std::io::Result<(Streams, Streams)> {
+        let Terminal { ours, childs } = self;
+        let (typed, errors, output) = (ours.try_clone()?, childs.try_clone()?, childs.try_clone()?);
+        Ok((
+            Streams { stdin: Some(typed), stdout: Some(ours), stderr: None },
+            Streams { stdin: Some(childs), stdout: Some(output), stderr: Some(errors) },
+        ))
     }
+}
 
-    /// Our ends: where to type, and where to read. Its output ends when all children have closed theirs.
-    pub fn ends(self) -> std::io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
-        Ok((Some(self.ours.try_clone()?), Some(self.ours)))
+/// What is started in a terminal: its leader, which becomes the program. `leader` is how this program becomes the head
+/// of a session; without it the terminal is nobody's controlling one.
+pub fn led(program: &Path, argv: &[String], leader: &[String]) -> (PathBuf, Vec<String>) {
+    match leader.first() {
+        Some(file) => {
+            let program = program.to_string_lossy().into_owned();
+            (file.into(), leader.iter().cloned().chain([program]).chain(argv.iter().cloned()).collect())
+        }
+        None => (program.to_owned(), argv.to_vec()),
     }
 }
 

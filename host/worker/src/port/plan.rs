@@ -77,6 +77,7 @@ impl Port {
         };
         options.tee_to_log.as_deref().map_or(Ok(()), log_name::check)?;
         let mut plan = Plan {
+            child: self.begun,
             program: file,
             argv: options.argv,
             directory,

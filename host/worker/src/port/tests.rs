@@ -77,7 +77,8 @@ fn world_in(folder: tempfile::TempDir, given: Given<'_>) -> World {
     // What leaves its group is adopted by the tests' own process.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let private = folder.path().canonicalize().unwrap();
-    let orphans = Orphans::new(&private.display().to_string(), false);
+    let holder = Arc::new(crate::holder::Holder::local().unwrap());
+    let orphans = Orphans::new(&private.display().to_string(), false, holder);
     let context = Arc::new(Context {
         runtime: Handle::current(),
         root: Arc::new(Root::open(folder.path(), "b").unwrap()),

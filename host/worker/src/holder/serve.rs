@@ -1,0 +1,32 @@
+//! Carries requests to a keeper: in a thread of the agent's own process, or one at a time.
+
+use std::os::fd::OwnedFd;
+
+use rustix::net::{RecvFlags, SendFlags};
+
+use super::keeper::{Keeper, failed};
+use super::wire::{self, Received, Request};
+
+/// Answers until the other side is gone.
+pub fn serve(socket: &OwnedFd) {
+    let mut keeper = Keeper::default();
+    while let Ok(true) = serve_one(&mut keeper, socket, RecvFlags::empty()) {}
+}
+
+/// Answers one request; false: the other side is gone.
+pub fn serve_one(keeper: &mut Keeper, socket: &OwnedFd, flags: RecvFlags) -> std::io::Result<bool> {
+    let (request, beside) = match wire::receive::<Request>(socket, flags)? {
+        Received::Message(request, beside) => (request, beside),
+        Received::Unknown(why) => {
+            let error = std::io::Error::other(format!("the holder does not understand a request: {why}"));
+            // One request, one answer: so there is always room for it.
+            wire::send(socket, &failed(&error), &[], SendFlags::DONTWAIT)?;
+            return Ok(true);
+        }
+        Received::End => return Ok(false),
+    };
+    if let Some((answer, beside)) = keeper.answer(request, beside) {
+        wire::send(socket, &answer, &beside, SendFlags::DONTWAIT)?;
+    }
+    Ok(true)
+}
