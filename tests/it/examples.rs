@@ -12,6 +12,8 @@ use windlass_tests::repository::Repository;
 use windlass_tests::site::within;
 use windlass_tests::tutorial::{Reader, follow_from};
 
+mod python;
+
 /// What the example builds: a package of our own lock file, so that its source is on this machine. It needs no other.
 const CRATE: &str = "strsim";
 
@@ -111,9 +113,9 @@ fn counted(reader: &Reader<'_>, build: &Value) -> Tested {
 }
 
 /// The newest build, once it has ended, if it is newer than `before`.
-fn built(reader: &Reader<'_>, before: u64) -> Value {
+fn built(reader: &Reader<'_>, builder: &str, before: u64) -> Value {
     within(PATIENCE, "the commit is built", || {
-        let newest = reader.ask("builds --builder crate -n 1")[0].clone();
+        let newest = reader.ask(&format!("builds --builder {builder} -n 1"))[0].clone();
         let id = newest["id"].as_u64().filter(|id| *id > before && !newest["outcome"].is_null())?;
         Some(reader.ask(&format!("build {id}")))
     })
@@ -130,29 +132,34 @@ fn outcomes(build: &Value) -> Vec<String> {
     steps.map(|s| format!("{} {}", s["name"].as_str().unwrap(), s["outcome"].as_str().unwrap())).collect()
 }
 
-/// The library that a build kept is the one that was compiled, byte by byte.
-fn keeps_what_was_built(reader: &Reader<'_>, build: &Value) {
-    let compiled = reader.path("ci/worker/work/builds/crate/build/target/release/libstrsim.rlib");
-    let compiled = std::fs::read(compiled).unwrap();
-    let id = &build["id"];
+/// What a build kept is the file that it made below its builder's `build`, byte by byte.
+fn keeps_what_was_made(reader: &Reader<'_>, build: &Value, file: &str) {
+    let builder = build["builder"].as_str().unwrap();
+    let made = std::fs::read(reader.path(&format!("ci/worker/work/builds/{builder}/build/{file}"))).unwrap();
+    let (id, name) = (&build["id"], file.rsplit('/').next().unwrap());
     let artifacts = reader.ask(&format!("artifacts {id}"));
     assert_eq!(artifacts.as_array().unwrap().len(), 1, "{artifacts}");
-    assert_eq!(artifacts[0]["name"], "libstrsim.rlib");
-    assert_eq!(artifacts[0]["size"], compiled.len());
-    assert_eq!(artifacts[0]["hash"], Digest::of(&compiled).to_string());
-    let fetched = reader.shell(&format!("windlass --dir ci artifact {id} libstrsim.rlib")).output().unwrap();
-    assert!(fetched.status.success() && fetched.stdout == compiled);
+    assert_eq!(artifacts[0]["name"], name);
+    assert_eq!(artifacts[0]["size"], made.len());
+    assert_eq!(artifacts[0]["hash"], Digest::of(&made).to_string());
+    let fetched = reader.shell(&format!("windlass --dir ci artifact {id} {name}")).output().unwrap();
+    assert!(fetched.status.success() && fetched.stdout == made);
+}
+
+/// What the page's reader has on their machine before: the examples, and a clone of the project.
+fn prepare(folder: &Path, project: &str, repository: &Repository) {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples");
+    std::fs::create_dir(folder.join("docs")).unwrap();
+    let copied = Command::new("cp").arg("-R").arg(examples).arg(folder.join("docs")).status().unwrap();
+    assert!(copied.success());
+    std::os::unix::fs::symlink(repository.path(), folder.join(project)).unwrap();
 }
 
 #[test]
 fn a_crate_that_nobody_here_wrote_is_built_tested_and_kept_commit_by_commit() {
     let repository = import();
     let reader = follow_from("examples/crate/README.md", Language::Rust, |folder| {
-        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples");
-        std::fs::create_dir(folder.join("docs")).unwrap();
-        let copied = Command::new("cp").arg("-R").arg(examples).arg(folder.join("docs")).status().unwrap();
-        assert!(copied.success());
-        std::os::unix::fs::symlink(repository.path(), folder.join("strsim")).unwrap();
+        prepare(folder, "strsim", &repository);
     });
     let alone = tempfile::tempdir().unwrap();
     let checkout = alone.path().join("checkout");
@@ -160,12 +167,12 @@ fn a_crate_that_nobody_here_wrote_is_built_tested_and_kept_commit_by_commit() {
 
     // What the page has built.
     let head = repository.git(&["rev-parse", "HEAD"]);
-    let build = built(&reader, 0);
+    let build = built(&reader, "crate", 0);
     assert_eq!((revision(&build), outcomes(&build)), (head.as_str(), healthy.map(str::to_owned).to_vec()));
     let whole = tested(&repository, &checkout, &head);
     assert!(whole.passed > 50 && whole.failed == 0, "{whole:?}");
     assert_eq!(counted(&reader, &build), whole);
-    keeps_what_was_built(&reader, &build);
+    keeps_what_was_made(&reader, &build, "target/release/libstrsim.rlib");
     assert!(std::fs::metadata(reader.path("libstrsim.rlib")).unwrap().len() > 0, "the page fetched it");
 
     // What is there already is nothing new.
@@ -179,7 +186,7 @@ fn a_crate_that_nobody_here_wrote_is_built_tested_and_kept_commit_by_commit() {
     let broken = repository.commit("src/lib.rs", &bad, "Count what is the same");
     assert_eq!(reader.ask("poll")[0]["changes"], 1);
     let before = build["id"].as_u64().unwrap();
-    let build = built(&reader, before);
+    let build = built(&reader, "crate", before);
     assert_eq!((revision(&build), &build["outcome"]), (broken.as_str(), &"failure".into()), "{build}");
     assert_eq!(outcomes(&build), ["git success", "compile warnings", "cargo-test failure"]);
     assert_eq!(build["steps"][1]["statistics"]["warnings"], 1.0);
@@ -200,9 +207,9 @@ fn a_crate_that_nobody_here_wrote_is_built_tested_and_kept_commit_by_commit() {
     let mended = repository.commit("src/lib.rs", &good, "Count what differs, as before");
     assert_eq!(reader.ask("poll")[0]["changes"], 1);
     let before = build["id"].as_u64().unwrap();
-    let build = built(&reader, before);
+    let build = built(&reader, "crate", before);
     assert_eq!((revision(&build), outcomes(&build)), (mended.as_str(), healthy.map(str::to_owned).to_vec()));
     assert_eq!(tested(&repository, &checkout, &mended), whole);
     assert_eq!(counted(&reader, &build), whole);
-    keeps_what_was_built(&reader, &build);
+    keeps_what_was_made(&reader, &build, "target/release/libstrsim.rlib");
 }

@@ -8,6 +8,7 @@ pub mod faults;
 pub mod fixtures;
 pub mod hostile;
 pub mod languages;
+pub mod python;
 pub mod relay;
 pub mod repository;
 pub mod site;

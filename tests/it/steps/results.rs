@@ -1,5 +1,7 @@
 //! Test results: from real tools, by JUnit's XML and by what cargo says, to the API and the command line.
 
+use windlass_tests::python::{self, Counts};
+
 use super::*;
 
 const XML: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -180,66 +182,122 @@ fn a_crate_that_does_not_compile_has_no_results_and_fails_by_its_exit_code() {
     assert_eq!(tests(&site, &build, &[])["counts"]["total"], 0);
 }
 
-/// What runs where there is no pytest: Python's own unittest, told where its results go and writing them as pytest
-/// does.
-const RUNNER: &str = r#"
-import sys, unittest
-from xml.sax.saxutils import escape, quoteattr
-path = next(a.split("=", 1)[1] for a in sys.argv if a.startswith("--junitxml="))
-suite = unittest.defaultTestLoader.discover(".", pattern="test_*.py")
-result = unittest.TestResult()
-cases = []
-def each(suite):
-    for one in suite:
-        if isinstance(one, unittest.TestSuite):
-            yield from each(one)
-        else:
-            yield one
-for case in each(suite):
-    case.run(result)
-    failed = [text for test, text in result.failures if test is case]
-    skipped = [text for test, text in result.skipped if test is case]
-    inner = "".join(f"<failure message={quoteattr(t.strip().splitlines()[-1])}>{escape(t)}</failure>" for t in failed)
-    inner += "".join(f"<skipped message={quoteattr(t)}/>" for t in skipped)
-    _, klass, name = case.id().rsplit(".", 2)
-    cases.append(f'<testcase classname="test_math.{klass}" name="{name}" time="0.001">{inner}</testcase>')
-open(path, "w").write(f'<testsuites><testsuite name="pytest">{"".join(cases)}</testsuite></testsuites>')
-sys.exit(5 if not cases else 0 if result.wasSuccessful() else 1)
+/// One test of each end that pytest knows, and a fixture that breaks off before and after its test.
+const CASES: &str = r#"
+import pytest
+
+@pytest.fixture
+def broken(): raise OSError("no such machine")
+
+@pytest.fixture
+def untidy():
+    yield 1
+    raise OSError("it stays")
+
+def test_adds(): assert 1 + 1 == 2
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_divides(n):
+    assert 2 % n == 0
+
+def test_on_a_machine(broken): pass
+
+def test_tidies_up(untidy): assert untidy == 1
+
+def test_fails_and_leaves_a_mess(untidy): assert untidy == 2
+
+@pytest.mark.skip(reason="not today")
+def test_later(): pass
+
+@pytest.mark.xfail(reason="known", strict=True)
+def test_known(): assert False
+
+@pytest.mark.xfail(reason="it was mended", strict=True)
+def test_mended(): pass
 "#;
 
+/// A step `pytest` whose Python is that of the tests.
+fn pytest(name: &str, args: &str) -> String {
+    let bin = python::environment().join("bin");
+    let env = format!("env = {{ PATH = \"{}:${{PATH}}\" }}, ", bin.display());
+    format!("[[builders.steps]]\nuse = \"pytest\"\nname = \"{name}\"\nargs = {{ {env}{args} }}\n")
+}
+
+/// The sums of a step's results.
+fn counts(site: &Site, build: &Value, step: &str) -> Counts {
+    python::counted(&tests(site, build, &["--step", step])["counts"])
+}
+
 #[test]
-fn python_tests_are_run_and_read() {
-    let python = |args: &[&str]| std::process::Command::new("python3").args(args).output();
-    let has_pytest = python(&["-m", "pytest", "--version"]).is_ok_and(|output| output.status.success());
-    let command = if has_pytest { "" } else { "command = [\"python3\", \"run.py\"], " };
-    let cases = "import unittest\n\nclass Math(unittest.TestCase):\n    def test_adds(self):\n        \
-        self.assertEqual(1 + 1, 2)\n    def test_divides(self):\n        self.assertEqual(1 / 1, 2)\n    \
-        @unittest.skip(\"not today\")\n    def test_later(self):\n        pass\n";
+fn results_of_pytest_are_those_that_it_counts_itself() {
     let steps = [
-        file("run.py", RUNNER),
-        file("test_math.py", cases),
-        format!("[[builders.steps]]\nuse = \"pytest\"\nargs = {{ {command}junit_file = \"results.xml\" }}\n"),
-        "[[builders.steps]]\nuse = \"shell-command\"\nname = \"remove\"\nargs = { command = \"rm test_math.py\" }\n".to_owned(),
-        format!("[[builders.steps]]\nuse = \"pytest\"\nname = \"none\"\nargs = {{ {command}allow_empty = true }}\n"),
-        "[[builders.steps]]\nuse = \"pytest\"\nname = \"broken\"\nargs = { command = [\"python3\", \"none.py\"] }\n"
-            .to_owned(),
+        file("test_math.py", CASES),
+        pytest("whole", "junit_file = \"results.xml\""),
+        pytest("some", "args = [\"-k\", \"adds or later\"]"),
+        file("test_broken.py", "import there_is_no_such_module\ndef test_never(): pass\n"),
+        pytest("uncollected", "args = [\"test_broken.py\", \"test_math.py\"]"),
+        pytest("hurried", "args = [\"-x\", \"test_math.py\"]"),
+        pytest("none", "args = [\"-k\", \"nothing\", \"test_math.py\"], allow_empty = true"),
+        pytest("nothing", "args = [\"-k\", \"nothing\", \"test_math.py\"]"),
+        pytest("misspelt", "args = [\"--no-such-option\"]"),
     ];
     let site = Site::new(&["w1"], &builder(&steps.concat())).start();
     let build = site.build("b");
-    let summaries = ends(&build);
-    assert_eq!(summaries[0], ("pytest", "failure", "3 tests, 1 failed, 1 skipped"), "{build}");
-    assert_eq!(summaries[2], ("none", "success", "no tests"));
-    assert_eq!((summaries[3].0, summaries[3].1), ("broken", "failure"));
-    let found = tests(&site, &build, &[]);
+    let own = |args: &[&str]| python::tested(&site.path("w1/builds/b/build"), args);
+
+    let math = own(&["test_math.py"]);
+    assert_eq!(math, Counts { total: 11, passed: 3, failed: 3, errors: 3, skipped: 2 });
+    assert_eq!(counts(&site, &build, "whole"), math);
+    assert_eq!(counts(&site, &build, "some"), own(&["-k", "adds or later", "test_math.py"]));
+    assert_eq!(counts(&site, &build, "uncollected"), own(&["test_broken.py", "test_math.py"]));
+    assert_eq!(counts(&site, &build, "hurried"), own(&["-x", "test_math.py"]));
+    assert_eq!(counts(&site, &build, "misspelt").total, 0);
+
     assert_eq!(
-        lines(&found),
+        ends(&build),
         [
-            "pytest/test_math.Math/test_adds success",
-            "pytest/test_math.Math/test_divides failure",
-            "pytest/test_math.Math/test_later skipped"
+            ("whole", "failure", "11 tests, 3 failed, 3 broke off, 2 skipped"),
+            ("some", "success", "2 tests, 1 skipped"),
+            (
+                "uncollected",
+                "failure",
+                "1 test, 1 broke off; python3 -m pytest --junitxml=.windlass-pytest.xml test_broke…: exit code 2"
+            ),
+            ("hurried", "failure", "4 tests, 1 failed"),
+            ("none", "success", "no tests"),
+            ("nothing", "failure", "no tests"),
+            (
+                "misspelt",
+                "failure",
+                "python3 -m pytest --junitxml=.windlass-pytest.xml --no-such-…: exit code 4"
+            ),
         ]
     );
-    assert!(found["results"][1]["text"].as_str().unwrap().contains("AssertionError"), "{found}");
+}
+
+#[test]
+fn what_a_test_of_pytest_said_is_with_its_result() {
+    let steps = [file("test_math.py", CASES), pytest("pytest", "args = [\"-q\"]")];
+    let site = Site::new(&["w1"], &builder(&steps.concat())).start();
+    let build = site.build("b");
+    let found = tests(&site, &build, &[]);
+    assert_eq!(
+        lines(&found)[..6],
+        [
+            "pytest tests/pytest/test_math/test_adds success",
+            "pytest tests/pytest/test_math/test_divides[1] success",
+            "pytest tests/pytest/test_math/test_divides[2] success",
+            "pytest tests/pytest/test_math/test_divides[3] failure",
+            "pytest tests/pytest/test_math/test_on_a_machine exception",
+            "pytest tests/pytest/test_math/test_tidies_up exception",
+        ]
+    );
+    let text = |n: usize| found["results"][n]["text"].as_str().unwrap();
+    assert!(text(3).contains("assert (2 % 3) == 0") && text(3).contains("n = 3"), "{}", text(3));
+    assert!(text(4).contains("no such machine"), "{}", text(4));
+    // The results are the step's; nothing of them stays on the worker.
+    assert!(!site.path("w1/builds/b/build/.windlass-pytest.xml").exists());
+    assert!(log(&site, &build, "pytest", "stdio").contains("short test summary info"));
 }
 
 /// Symptom: of a thousand reports the last six hundred were read, and a failure among the others was a success.

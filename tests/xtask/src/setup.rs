@@ -5,7 +5,8 @@
 //! not disturb it; elsewhere rustup's wasm target. Then the standard library is built, where that is needed, so that
 //! the first `cargo build` does not seem to hang. Without Rust nothing can be built, and setup fails.
 //!
-//! Git's large files, for the tests of the step `git`: Debian's git-lfs, as root.
+//! For the tests of steps: git's large files, which is Debian's git-lfs, as root; pytest, and the source of a project
+//! in Python (`tests/python`), both from PyPI into the user's cache directory.
 //!
 //! C: Debian's clang, as root. Python and JavaScript: a pinned tool from PyPI and npm, in a folder of the user's cache
 //! directory. A language whose tool cannot be installed is named with the command that does it by hand, and the rest
@@ -32,6 +33,37 @@ pub fn run() -> anyhow::Result<()> {
     if let Err(error) = git_lfs(&mut apt) {
         println!("setup: the step `git` cannot be tested with large files here: {error:#}");
     }
+    if let Err(error) = pytest(&mut apt) {
+        println!("setup: the step `pytest` cannot be tested here: {error:#}");
+    }
+    Ok(())
+}
+
+/// What `tests/src/python.rs` finds: the tools in a virtual environment, the sources beside it, and what was installed,
+/// written last.
+fn pytest(apt: &mut Apt) -> anyhow::Result<()> {
+    let wanted = concat!(include_str!("../../python/tools.txt"), include_str!("../../python/sources.txt"));
+    let folder = tools::folder("python", "tests").context("no cache directory")?;
+    let installed = folder.join("installed.txt");
+    // A Python that was upgraded leaves its environments behind without their packages.
+    let works = succeeds(utf8(&folder.join("venv/bin/python3"))?, &["-m", "pytest", "--version"]);
+    if !(works && fs::read_to_string(&installed).is_ok_and(|text| text == wanted)) {
+        let (venv, sources) = (folder.join("venv"), folder.join("sources"));
+        fresh(&folder)?;
+        virtual_environment(&venv, apt)?;
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python");
+        let pip = |words: &[&str], list: &str| -> anyhow::Result<()> {
+            let list = here.join(list);
+            let words = [words, &["--quiet", "--disable-pip-version-check", "-r", utf8(&list)?]].concat();
+            shout(utf8(&venv.join("bin/pip"))?, &words)
+        };
+        pip(&["install"], "tools.txt")?;
+        // pip asks each for its name, by what builds it: that is one of the tools.
+        let as_they_are = ["download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation"];
+        pip(&[as_they_are.as_slice(), &["-d", utf8(&sources)?]].concat(), "sources.txt")?;
+        fs::write(&installed, wanted).with_context(|| format!("failed to write {}", installed.display()))?;
+    }
+    println!("setup: Python's tests are run by {}", folder.join("venv/bin/pytest").display());
     Ok(())
 }
 
@@ -99,18 +131,7 @@ fn c(apt: &mut Apt) -> anyhow::Result<()> {
 
 fn python(apt: &mut Apt) -> anyhow::Result<()> {
     let folder = tools::folder("componentize-py", COMPONENTIZE_PY).context("no cache directory")?;
-    let made = |folder: &Path| {
-        // Scripts of a virtual environment hold its path: it is made where it stays.
-        fresh(folder)?;
-        shout("python3", &["-m", "venv", utf8(folder)?])
-    };
-    if made(&folder).is_err() {
-        if !apt.usable() {
-            bail!("`python3 -m venv` failed");
-        }
-        apt.install(&["python3", "python3-venv"])?;
-        made(&folder)?;
-    }
+    virtual_environment(&folder, apt)?;
     let pip = folder.join("bin/pip");
     let package = format!("componentize-py=={COMPONENTIZE_PY}");
     let installed = shout(utf8(&pip)?, &["install", "--quiet", "--disable-pip-version-check", &package]);
@@ -118,6 +139,22 @@ fn python(apt: &mut Apt) -> anyhow::Result<()> {
         drop(fs::remove_dir_all(&folder));
     }
     installed
+}
+
+fn virtual_environment(folder: &Path, apt: &mut Apt) -> anyhow::Result<()> {
+    let made = || {
+        // Scripts of a virtual environment hold its path: it is made where it stays.
+        fresh(folder)?;
+        shout("python3", &["-m", "venv", utf8(folder)?])
+    };
+    if made().is_err() {
+        if !apt.usable() {
+            bail!("`python3 -m venv` failed");
+        }
+        apt.install(&["python3", "python3-venv"])?;
+        made()?;
+    }
+    Ok(())
 }
 
 fn javascript(apt: &mut Apt) -> anyhow::Result<()> {
