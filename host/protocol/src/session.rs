@@ -34,6 +34,12 @@ pub struct NeverSent {
 }
 
 impl<T> Outbox<T> {
+    /// One that goes on where another ended: everything up to `acked` is acknowledged.
+    #[must_use]
+    pub fn resumed(acked: u64) -> Outbox<T> {
+        Outbox { acked, sent: acked, ..Outbox::default() }
+    }
+
     /// The number that the next update gets.
     #[must_use]
     pub fn next_number(&self) -> u64 {
@@ -106,6 +112,11 @@ impl<T> Outbox<T> {
     /// The held updates, oldest first.
     pub fn held(&self) -> impl Iterator<Item = &T> {
         self.held.iter().map(|(update, _)| update)
+    }
+
+    /// The same, to be kept in another way.
+    pub fn held_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.held.iter_mut().map(|(update, _)| update)
     }
 }
 

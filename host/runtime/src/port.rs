@@ -214,7 +214,7 @@ pub trait StepPort: BasePort + StepTransfer {
 }
 
 /// `windlass:worker/process.spawn-options`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the fields of the record in wit/")]
 pub struct SpawnOptions {
     pub argv: Vec<String>,
@@ -230,7 +230,7 @@ pub struct SpawnOptions {
 }
 
 /// `windlass:worker/process.delivery`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the cases of the enum in wit/")]
 pub enum Delivery {
     None,
@@ -239,7 +239,7 @@ pub enum Delivery {
 }
 
 /// `windlass:worker/process.stop`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the cases of the enum in wit/")]
 pub enum Stop {
     Interrupt,
@@ -248,7 +248,7 @@ pub enum Stop {
 }
 
 /// `windlass:worker/process.limit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the cases of the enum in wit/")]
 pub enum Limit {
     MaxTime,
@@ -257,7 +257,7 @@ pub enum Limit {
 }
 
 /// `windlass:worker/process.exit`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the cases of the variant in wit/")]
 pub enum Exit {
     Code(i32),
@@ -267,7 +267,7 @@ pub enum Exit {
 }
 
 /// `windlass:worker/process.event`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the cases of the variant in wit/")]
 pub enum ChildEvent {
     Output(Origin, bytes::Bytes),
@@ -293,7 +293,7 @@ pub trait ChildPort: Send {
 }
 
 /// `windlass:worker/files.kind`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the cases of the enum in wit/")]
 pub enum FileKind {
     File,
@@ -303,7 +303,7 @@ pub enum FileKind {
 }
 
 /// `windlass:worker/files.entry`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields of the record in wit/")]
 pub struct FileEntry {
     pub path: String,
@@ -316,6 +316,8 @@ pub struct FileEntry {
 /// What a running slave-command needs: `windlass:worker/{process,command-host,files}`.
 #[async_trait]
 pub trait CommandPort: BasePort + CommandTransfer {
+    /// What its random numbers follow from: drawn for this command, and the same when it is run again.
+    fn seed(&self) -> [u8; 32];
     /// Starts a child process.
     async fn spawn(&mut self, options: SpawnOptions) -> Result<Box<dyn ChildPort>, Failure>;
     /// Sleeps; ends early, with code `interrupted`, at an interrupt.

@@ -13,6 +13,7 @@ use windlass_protocol::hello::{CONTRACT, FEATURES};
 use windlass_protocol::message::{Hello, PROTOCOL, ToMaster};
 use windlass_runtime::Runtime;
 
+use crate::again;
 use crate::backoff::pause;
 use crate::commands::{Commands, Parts};
 use crate::components::{Components, chain};
@@ -56,15 +57,16 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
         let runtime = Runtime::new(engine).map_err(WorkerError::Engine)?;
         let components = Components::new(runtime.clone(), &home.components);
         let base = environment::base(std::env::vars_os(), &inherit);
-        let machine = Machine::new(base, home.base.clone(), orphans).led_by(leader);
-        Ok((token, home, runtime, components, Arc::new(machine)))
+        let machine = Arc::new(Machine::new(base, home.base.clone(), orphans).led_by(leader));
+        let spool = Spool::new(&home.spool, Limits::default(), Arc::clone(&machine.holder));
+        let left = again::read(&machine, &spool).map_err(|source| WorkerError::Holder { source })?;
+        Ok((token, home, runtime, components, machine, spool, left))
     });
-    let (token, home, runtime, components, machine) =
+    let (token, home, runtime, components, machine, spool, left) =
         prepared.await.expect("preparing returns its errors and does not panic")?;
-    let spool = Spool::new(&home.spool, Limits::default());
     let outgoing = Arc::new(Outgoing::default());
     let transfers = Transfers::new(Arc::clone(&outgoing));
-    let (commands, owner) = Commands::spawn(Parts {
+    let parts = Parts {
         runtime,
         components,
         spool: Arc::clone(&spool),
@@ -74,7 +76,8 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
         machine,
         transfers: Arc::clone(&transfers),
         on_event: Arc::clone(&options.on_event),
-    });
+    };
+    let (commands, owner) = Commands::spawn(parts, left);
     let agent = Agent { file, options, token, home, spool, outgoing, transfers, commands };
     let ended = agent.stay().await;
     let Agent { commands, home, .. } = agent;

@@ -1,21 +1,21 @@
 //! One child process: what it is to be, its start, and its end whatever happens. `watcher` sees to it in between.
 //! Its parent is the holder, which also reaps it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{PidfdFlags, Signal, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
-use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_core::value::Failure;
-use windlass_runtime::port::{ChildEvent, Delivery};
+use windlass_runtime::port::{ChildEvent, Delivery, Exit, Limit};
 
 use crate::environment::Variables;
 use crate::follow::{Followed, Tail};
@@ -26,8 +26,13 @@ use crate::mask::{Mask, Masker};
 use crate::output::{Delivered, Gathered, Lines};
 use crate::pace::Pace;
 use crate::spool::CommandSpool;
+use crate::spool::left::{ChildLeft, Running};
 use crate::terminal::{self, Terminal, led};
+use capture::Capture;
+use feed::Feed;
 
+mod capture;
+mod feed;
 mod watcher;
 
 pub use watcher::Watcher;
@@ -41,8 +46,6 @@ const EVENTS: usize = 8;
 /// What to start, all of it checked.
 #[derive(Debug)]
 pub struct Plan {
-    /// Which of its command's children it is.
-    pub child: u32,
     /// The file.
     pub program: PathBuf,
     /// As the child sees them, the program's name first.
@@ -53,7 +56,18 @@ pub struct Plan {
     pub variables: Variables,
     /// Written to its input, which is then closed; `None`: it stays open.
     pub input: Option<Vec<u8>>,
-    /// Limits.
+    /// Files that it writes, followed into logs of their own.
+    pub follow: Vec<Tail>,
+    /// How it is watched over.
+    pub kept: Kept,
+}
+
+/// How a child is watched over: what an agent that is started anew has to know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// When it was started, in milliseconds of the machine's own clock.
+    pub began: u64,
+    /// The time that it may take.
     pub max_time: Option<Duration>,
     /// Since the last output.
     pub idle_time: Option<Duration>,
@@ -63,8 +77,6 @@ pub struct Plan {
     pub ladder: Ladder,
     /// Whether it gets a terminal instead of pipes.
     pub terminal: bool,
-    /// Files that it writes, followed into logs of their own.
-    pub follow: Vec<Tail>,
     /// The log that gets the output.
     pub log: Option<String>,
     /// Whether standard output goes there.
@@ -73,18 +85,62 @@ pub struct Plan {
     pub log_stderr: bool,
     /// What the guest sees of it.
     pub deliver: Delivery,
+}
+
+/// How far a child's output was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct At {
+    /// Bytes of standard output and of standard error that are in updates and events.
+    pub taken: [u64; 2],
+    /// Lines that it said, and whether the last byte of either stream was a `\r`.
+    pub lines: Lines,
+    /// The beginnings of lines that the guest is to get with their ends.
+    pub carry: [Vec<u8>; 2],
+}
+
+/// Why the host stopped a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Why {
+    /// It went over a limit.
+    Limit(Limit),
+    /// The command was interrupted.
+    Interrupted,
+}
+
+/// That the host stopped a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// For this reason.
+    pub why: Why,
+    /// When, in milliseconds of the machine's own clock.
+    pub at: u64,
+}
+
+/// What a child has around it.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Who spawns and reaps it, and finds what it leaves.
+    pub machine: Arc<Machine>,
+    /// Where its output goes.
+    pub spool: Arc<CommandSpool>,
+    /// Whether its command is to stop.
+    pub interrupt: watch::Receiver<Option<String>>,
+    /// Whether its command is over.
+    pub over: CancellationToken,
     /// Takes secrets out of its output.
     pub mask: Option<Arc<Mask>>,
 }
 
 /// The signals that stop a child, one after the other for as long as something of it lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ladder {
     /// At once.
+    #[serde(with = "number")]
     pub first: Signal,
     /// How long it may take after the first.
     pub grace: Duration,
     /// The next one. If that is no kill, a kill follows as well.
+    #[serde(with = "number")]
     pub second: Signal,
 }
 
@@ -134,30 +190,30 @@ pub struct Started {
 /// Starts a child in a process group of its own. Within a tokio runtime; `watch` of what is returned
 /// belongs into a task.
 pub fn start(
+    child: u32,
     plan: Plan,
-    machine: Arc<Machine>,
-    spool: Arc<CommandSpool>,
-    interrupt: watch::Receiver<Option<String>>,
-    over: CancellationToken,
-) -> Result<(Started, Watcher), Failure> {
-    let failed = |error: &std::io::Error| {
+    surroundings: Surroundings,
+) -> Result<(Started, Option<Watcher>), Failure> {
+    let failed = |error: std::io::Error| {
         let program = plan.argv.first().map_or("", String::as_str);
         Failure::new("spawn-failed", format!("failed to start `{program}`: {error}"))
     };
-    let terminal = plan.terminal.then(Terminal::open).transpose().map_err(|error| failed(&error))?;
-    let is_terminal = terminal.is_some();
+    let terminal = plan.kept.terminal.then(Terminal::open).transpose().map_err(failed)?;
     let (ours, childs) = match terminal {
         Some(terminal) => terminal.streams(),
         None => piped(&plan),
     }
-    .map_err(|error| failed(&error))?;
-    let (program, argv) = match is_terminal {
-        true => led(&plan.program, &plan.argv, &machine.leader),
-        false => (plan.program.clone(), plan.argv.clone()),
+    .map_err(failed)?;
+    let (program, argv) = if plan.kept.terminal {
+        led(&plan.program, &plan.argv, &surroundings.machine.leader)
+    } else {
+        (plan.program.clone(), plan.argv.clone())
     };
+    let files = Files::of(&plan, &ours).map_err(failed)?;
+    let kept = files.kept(child, &ours);
     let spawn = Spawn {
-        command: &spool.uid().0,
-        child: plan.child,
+        command: &surroundings.spool.uid().0,
+        child,
         program: &program,
         argv: &argv,
         variables: &plan.variables,
@@ -165,77 +221,248 @@ pub fn start(
         stdin: childs.stdin.as_ref().map(AsFd::as_fd),
         stdout: childs.stdout.as_ref().map(AsFd::as_fd),
         stderr: childs.stderr.as_ref().map(AsFd::as_fd),
+        keep: &kept,
     };
-    let leader = machine.holder.spawn(&spawn).map_err(|error| failed(&error))?;
+    let leader = surroundings.machine.holder.spawn(&spawn).map_err(failed)?;
+    drop(kept);
     // From here on the child runs: whoever leaves must kill it.
-    let group = Arc::new(Group::of(leader, machine));
-    let guard = Guard { reaped: false, group: Arc::clone(&group) };
+    let guard = Guard::of(leader, &surroundings.machine);
     // The end of its streams shows once nobody holds its side of them.
     drop(childs);
-    let exited = exit_of(&group).map_err(|error| failed(&error))?;
-    let Streams { stdin, stdout, stderr } = ours;
-    // Unchecked: a terminal is no pipe, and is read and written like one.
-    let reader = |fd: OwnedFd| {
-        rustix::io::ioctl_fionbio(&fd, true)?;
-        pipe::Receiver::from_owned_fd_unchecked(fd)
+    let Files { stdout, stderr, input } = files;
+    let captured = |pipe: Option<OwnedFd>, file: Option<OwnedFd>| {
+        pipe.map(|pipe| Capture::new(pipe, file.map(|file| (file, 0)))).transpose()
     };
-    let stdout = stdout.map(reader).transpose().map_err(|error| failed(&error))?;
-    let stderr = stderr.map(reader).transpose().map_err(|error| failed(&error))?;
-    let (kept_open, to_write, input) = match plan.input {
-        None => (stdin, None, Vec::new()),
-        Some(input) => {
-            let writer = |fd: OwnedFd| {
-                rustix::io::ioctl_fionbio(&fd, true)?;
-                pipe::Sender::from_owned_fd_unchecked(fd)
-            };
-            let sender = stdin.map(writer).transpose().map_err(|error| failed(&error))?;
-            (None, sender, if is_terminal { terminal::typed(input) } else { input })
+    let stdout = captured(ours.stdout, stdout).map_err(failed)?;
+    let stderr = captured(ours.stderr, stderr).map_err(failed)?;
+    let feed = match (ours.stdin, &plan.input, input) {
+        (Some(to), Some(_), Some(file)) => Ok(To::Fed(Feed::piped(to, file).map_err(failed)?)),
+        (Some(to), Some(input), None) => {
+            Ok(To::Fed(Feed::typed(to, terminal::typed(input.clone())).map_err(failed)?))
         }
+        (Some(to), None, _) => rustix::io::ioctl_fionbio(&to, true).map(|()| To::Open(to)),
+        (None, ..) => Ok(To::Nothing),
     };
-    if let Some(input) = &kept_open {
-        rustix::io::ioctl_fionbio(input, true).map_err(|error| failed(&error.into()))?;
-    }
+    let feed = feed.map_err(|error| failed(error.into()))?;
+    let streams = Ours { stdout, stderr, feed };
+    let left = ChildLeft::new(plan.kept.clone());
+    let (started, watcher) =
+        watched(child, left, guard, streams, plan.follow, surroundings).map_err(failed)?;
+    Ok((started, Some(watcher)))
+}
 
-    let now = Instant::now();
+/// A child that an earlier agent started, again. Within a tokio runtime.
+pub fn again(
+    child: u32,
+    mut left: ChildLeft,
+    running: Running,
+    surroundings: Surroundings,
+) -> Result<(Started, Option<Watcher>), Failure> {
+    let failed = |error: std::io::Error| {
+        let message = format!("child {child} of the command can't be gone on with: {error}");
+        Failure::retryable("worker-lost", message)
+    };
+    let Running { pid, status, mut kept } = running;
+    if let Some(exit) = left.exit.take() {
+        return Ok((over(left.events, exit, &surroundings), None));
+    }
+    let guard = match pid {
+        Some(pid) => Guard::of(pid, &surroundings.machine),
+        None => Guard::buried(status, &surroundings.machine),
+    };
+    let mut descriptor = |name: &str| kept.remove(&name_of(child, name));
+    let mut captured = |pipe: &str, file: &str, taken| match (descriptor(pipe), descriptor(file)) {
+        (Some(pipe), Some(file)) => Capture::new(pipe, Some((file, taken))).map(Some),
+        _ => Ok(None),
+    };
+    let stdout = captured(STDOUT, SAID_OUT, left.at.taken[0]).map_err(failed)?;
+    let stderr = captured(STDERR, SAID_ERR, left.at.taken[1]).map_err(failed)?;
+    let feed = match (descriptor(STDIN), descriptor(INPUT)) {
+        (Some(to), Some(file)) => To::Fed(Feed::piped(to, file).map_err(failed)?),
+        _ => To::Nothing,
+    };
+    let streams = Ours { stdout, stderr, feed };
+    let (started, watcher) =
+        watched(child, left, guard, streams, Vec::new(), surroundings).map_err(failed)?;
+    Ok((started, Some(watcher)))
+}
+
+/// A child that has ended, and of which the guest may not have taken everything.
+fn over(events: Vec<ChildEvent>, exit: Exit, surroundings: &Surroundings) -> Started {
+    let (sender, receiver) = mpsc::channel(EVENTS);
+    let over = surroundings.over.clone();
+    drop(tokio::spawn(async move {
+        for event in events.into_iter().chain([ChildEvent::Exited(exit)]) {
+            tokio::select! {
+                sent = sender.send(event) => if sent.is_err() { return },
+                () = over.cancelled() => return,
+            }
+        }
+    }));
+    let group = Arc::new(Group::buried(Arc::clone(&surroundings.machine)));
+    Started { group, events: receiver, control: watch::Sender::default(), input: None, terminal: false }
+}
+
+/// Our side of a child's streams.
+struct Ours {
+    stdout: Option<Capture>,
+    stderr: Option<Capture>,
+    feed: To,
+}
+
+/// A child's input.
+enum To {
+    Nothing,
+    Fed(Feed),
+    /// The guest writes to it.
+    Open(OwnedFd),
+}
+
+fn watched(
+    child: u32,
+    left: ChildLeft,
+    guard: Guard,
+    streams: Ours,
+    follow: Vec<Tail>,
+    surroundings: Surroundings,
+) -> std::io::Result<(Started, Watcher)> {
+    let Surroundings { machine: _, spool, interrupt, over, mask } = surroundings;
+    let ChildLeft { kept, at, events: earlier, stopped, exit: _ } = left;
+    let carry = at.carry.clone();
     let (sender, events) = mpsc::channel(EVENTS);
     let (control, control_heard) = watch::channel(Control::default());
-    let watcher = Watcher {
+    let group = Arc::clone(&guard.group);
+    let exited = (!guard.reaped).then(|| exit_of(&group)).transpose()?;
+    let (feed, input) = match streams.feed {
+        To::Nothing => (None, None),
+        To::Fed(feed) => (Some(feed), None),
+        To::Open(input) => (None, Some(input)),
+    };
+    let started = Started { group, events, control, input, terminal: kept.terminal };
+    let now = Instant::now();
+    let mut watcher = Watcher {
+        child,
         guard,
-        exited,
         ended: false,
+        exited,
         killed: false,
-        stdout,
-        stderr,
-        stdin: to_write,
-        input,
-        written: 0,
+        stdout: streams.stdout,
+        stderr: streams.stderr,
+        feed,
         scratch: Vec::new(),
         gathered: Gathered::default(),
-        delivered: Delivered::new(plan.deliver),
-        followed: Followed::start(plan.follow, plan.mask.as_ref()),
-        maskers: plan.mask.map(|mask| [Masker::new(Arc::clone(&mask)), Masker::new(mask)]),
-        lines: Lines::default(),
+        delivered: Delivered::resumed(kept.deliver, carry, earlier),
+        produced: Vec::new(),
+        followed: Followed::start(follow, mask.as_ref()),
+        maskers: mask.map(|mask| [Masker::new(Arc::clone(&mask)), Masker::new(mask)]),
+        lines: at.lines,
+        at,
         stopped: None,
-        max_time: plan.max_time.map(|limit| now + limit),
-        idle_time: plan.idle_time,
+        max_time: kept.max_time.map(|limit| instant(kept.began) + limit),
+        idle_time: kept.idle_time,
         last_output: now,
-        max_lines: plan.max_lines,
+        max_lines: kept.max_lines,
         next_rung: None,
         patience: PATIENCE,
         lost: false,
         leftover: None,
         pace: Pace::new(now.into_std()),
-        ladder: plan.ladder,
-        log: plan.log,
-        log_stdout: plan.log_stdout,
-        log_stderr: plan.log_stderr,
+        ladder: kept.ladder,
+        log: kept.log,
+        log_stdout: kept.log_stdout,
+        log_stderr: kept.log_stderr,
         spool,
         events: sender,
         control: control_heard,
         interrupt,
         over,
     };
-    Ok((Started { group, events, control, input: kept_open, terminal: is_terminal }, watcher))
+    watcher.resume(stopped);
+    Ok((started, watcher))
+}
+
+/// The files in memory of a child that is started.
+struct Files {
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    input: Option<OwnedFd>,
+}
+
+const STDIN: &str = "stdin";
+const STDOUT: &str = "stdout";
+const STDERR: &str = "stderr";
+const INPUT: &str = "input";
+const SAID_OUT: &str = "said-out";
+const SAID_ERR: &str = "said-err";
+
+/// Under which name something of a child is kept.
+fn name_of(child: u32, what: &str) -> String {
+    format!("{child}.{what}")
+}
+
+impl Files {
+    /// A terminal has none: it is read and typed to as it comes.
+    fn of(plan: &Plan, ours: &Streams) -> std::io::Result<Files> {
+        if plan.kept.terminal {
+            return Ok(Files { stdout: None, stderr: None, input: None });
+        }
+        let file = |pipe: &Option<OwnedFd>| pipe.as_ref().map(|_| capture::file()).transpose();
+        let input = plan.input.as_ref().filter(|_| ours.stdin.is_some());
+        let input = input.map(|input| feed::file(input)).transpose()?;
+        Ok(Files { stdout: file(&ours.stdout)?, stderr: file(&ours.stderr)?, input })
+    }
+
+    /// What the holder keeps of a child.
+    fn kept<'a>(&'a self, child: u32, ours: &'a Streams) -> Vec<(String, BorrowedFd<'a>)> {
+        let Files { stdout, stderr, input } = self;
+        let pairs = [
+            (STDOUT, &ours.stdout, SAID_OUT, stdout),
+            (STDERR, &ours.stderr, SAID_ERR, stderr),
+            // An input that stays open is not kept: its end would not show.
+            (STDIN, &ours.stdin, INPUT, input),
+        ];
+        let both = pairs.into_iter().filter_map(|(pipe, ours, name, file)| {
+            let (ours, file) = (ours.as_ref()?, file.as_ref()?);
+            Some([(name_of(child, pipe), ours.as_fd()), (name_of(child, name), file.as_fd())])
+        });
+        both.flatten().collect()
+    }
+}
+
+/// The machine's own clock, in milliseconds: it goes on whoever is killed.
+pub fn clock() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000 + now.tv_nsec.cast_unsigned() / 1_000_000
+}
+
+/// A moment of that clock.
+fn instant(at: u64) -> Instant {
+    let now = Instant::now();
+    now.checked_sub(Duration::from_millis(clock().saturating_sub(at))).unwrap_or(now)
+}
+
+/// Signals by their numbers.
+mod number {
+    use rustix::process::Signal;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(signal: &Signal, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i32(signal.as_raw())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Signal, D::Error> {
+        let number = i32::deserialize(from)?;
+        Signal::from_named_raw(number).ok_or_else(|| serde::de::Error::custom(format!("no signal {number}")))
+    }
+}
+
+/// A descriptor that is waited for.
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe for the sake of other types; an OwnedFd keeps its promise"
+)]
+fn asynchronous(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(descriptor)
 }
 
 /// Input, output and errors of a child, as far as there are any: one side of them.
@@ -258,35 +485,47 @@ fn piped(plan: &Plan) -> std::io::Result<(Streams, Streams)> {
             (None, None)
         })
     };
-    let heard = |logged: bool| plan.deliver != Delivery::None || (plan.log.is_some() && logged);
+    let heard = |logged: bool| plan.kept.deliver != Delivery::None || (plan.kept.log.is_some() && logged);
     // Limits of silence and of lines are about output, so it has to be read.
-    let watched = plan.idle_time.is_some() || plan.max_lines.is_some();
+    let watched = plan.kept.idle_time.is_some() || plan.kept.max_lines.is_some();
     let (childs_stdin, stdin) = pipe(plan.input.as_ref().is_none_or(|input| !input.is_empty()))?;
-    let (stdout, childs_stdout) = pipe(heard(plan.log_stdout) || watched)?;
-    let (stderr, childs_stderr) = pipe(heard(plan.log_stderr) || watched)?;
+    let (stdout, childs_stdout) = pipe(heard(plan.kept.log_stdout) || watched)?;
+    let (stderr, childs_stderr) = pipe(heard(plan.kept.log_stderr) || watched)?;
     let childs = Streams { stdin: childs_stdin, stdout: childs_stdout, stderr: childs_stderr };
     Ok((Streams { stdin, stdout, stderr }, childs))
 }
 
 /// Readable once the leader has ended; it is not reaped by that.
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe for the sake of other types; an OwnedFd keeps its promise"
-)]
 fn exit_of(group: &Group) -> std::io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::new(pidfd_open(group.leader(), PidfdFlags::NONBLOCK)?)
+    asynchronous(pidfd_open(group.leader(), PidfdFlags::NONBLOCK)?)
 }
 
 /// Kills and reaps a child whose watcher was dropped before its end.
 #[derive(Debug)]
 struct Guard {
     reaped: bool,
+    /// Of one that an earlier agent reaped.
+    status: Option<ExitStatus>,
     group: Arc<Group>,
 }
 
 impl Guard {
+    fn of(leader: Pid, machine: &Arc<Machine>) -> Guard {
+        let group = Arc::new(Group::of(leader, Arc::clone(machine)));
+        Guard { reaped: false, status: None, group }
+    }
+
+    /// Of a child that an earlier agent reaped.
+    fn buried(status: Option<ExitStatus>, machine: &Arc<Machine>) -> Guard {
+        Guard { reaped: true, status, group: Arc::new(Group::buried(Arc::clone(machine))) }
+    }
+
     fn reap(&mut self) -> Option<std::io::Result<ExitStatus>> {
-        (!std::mem::replace(&mut self.reaped, true)).then(|| self.group.reap())
+        if std::mem::replace(&mut self.reaped, true) {
+            self.status.take().map(Ok)
+        } else {
+            Some(self.group.reap())
+        }
     }
 }
 
@@ -315,30 +554,34 @@ mod tests {
         let (base, root) = Root::beside_a_precious_file();
         let orphans = Orphans::new("a", false, Arc::new(Holder::local().unwrap()));
         let machine = Arc::new(Machine::new(Variables::new(), "/nowhere".into(), orphans));
-        let said = Spool::new(base.path(), Limits::default());
-        let spool = said.open(&CommandUid("c0".into())).unwrap();
-        let plan = Plan {
-            child: 0,
-            program: "/bin/sleep".into(),
-            argv: ["sleep", "1000"].map(str::to_owned).to_vec(),
-            directory: root.directory(".").unwrap(),
-            variables: Variables::new(),
-            input: Some(Vec::new()),
+        let said = Spool::new(base.path(), Limits::default(), Arc::clone(&machine.holder));
+        let spool = said.open(&CommandUid("c0".into())).unwrap().unwrap();
+        let kept = Kept {
+            began: clock(),
             max_time: Some(Duration::from_millis(1)),
             idle_time: None,
             max_lines: None,
             ladder: Ladder { first: Signal::TERM, grace: Duration::ZERO, second: Signal::KILL },
             terminal: false,
-            follow: Vec::new(),
             log: Some("stdio".into()),
             log_stdout: true,
             log_stderr: true,
             deliver: Delivery::None,
-            mask: None,
+        };
+        let plan = Plan {
+            program: "/bin/sleep".into(),
+            argv: ["sleep", "1000"].map(str::to_owned).to_vec(),
+            directory: root.directory(".").unwrap(),
+            variables: Variables::new(),
+            input: Some(Vec::new()),
+            follow: Vec::new(),
+            kept,
         };
         let (_interrupt, heard) = watch::channel(None);
-        let (mut started, mut watcher) =
-            start(plan, machine, spool, heard, CancellationToken::new()).unwrap();
+        let over = CancellationToken::new();
+        let surroundings = Surroundings { machine, spool, interrupt: heard, over, mask: None };
+        let (mut started, watcher) = start(0, plan, surroundings).unwrap();
+        let mut watcher = watcher.unwrap();
         // As the kernel would have it.
         started.group.hold();
         watcher.patience = Duration::ZERO;

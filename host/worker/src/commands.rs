@@ -1,10 +1,10 @@
 //! The one owner of all commands of this worker. They go on while the link is down: the link tells what
 //! the master wants, and takes from the spool what the commands say.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -14,22 +14,31 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_core::digest::Digest;
-use windlass_core::policy::{Fault, FaultKind, HookKind, Usage};
-use windlass_core::value::{Completion, Failure, Origin};
+use windlass_core::policy::Usage;
+use windlass_core::value::{Completion, Failure};
 use windlass_protocol::message::{CommandUid, Start, ToMaster};
+use windlass_runtime::Runtime;
 use windlass_runtime::plugin::Plugin;
-use windlass_runtime::{Gauge, Runtime};
 
+use crate::again;
 use crate::beneath::Root;
 use crate::components::{Change, Components, Look};
 use crate::grant::{Allow, Grants};
 use crate::machine::Machine;
 use crate::options::Event;
 use crate::outgoing::Outgoing;
-use crate::port::{Context, GRACE, Port};
+use crate::port::{Context, Story};
 use crate::secret;
+use crate::spool::left::{Answer, Children, Left, Running};
+use crate::spool::tape::Record;
 use crate::spool::{CommandSpool, Spool};
 use crate::transfer::Transfers;
+use run::run;
+
+mod run;
+
+#[cfg(test)]
+pub(crate) use run::end_orphans;
 
 /// What commands are made of.
 pub struct Parts {
@@ -86,11 +95,12 @@ enum Message {
 const MESSAGES: usize = 256;
 
 impl Commands {
-    /// Starts the owner. It ends, and its commands with it, when the last handle is dropped.
-    pub fn spawn(parts: Parts) -> (Commands, tokio::task::JoinHandle<()>) {
+    /// Starts the owner, with the commands that an earlier agent left. It ends, and its commands with it, when the
+    /// last handle is dropped.
+    pub fn spawn(parts: Parts, left: Vec<TakenUp>) -> (Commands, tokio::task::JoinHandle<()>) {
         let (messages, heard) = mpsc::channel(MESSAGES);
         let (counted, count) = watch::channel(Count::default());
-        let owner = Owner {
+        let mut owner = Owner {
             parts,
             counted,
             entries: HashMap::new(),
@@ -100,6 +110,10 @@ impl Commands {
             behind: Vec::new(),
             leaving: None,
         };
+        for command in left {
+            owner.take_up(command);
+        }
+        owner.recount();
         (Commands { messages, count }, tokio::spawn(owner.run(heard)))
     }
 
@@ -161,11 +175,29 @@ struct Entry {
     phase: Phase,
     /// The master does not know it any more.
     unwanted: bool,
+    /// What an earlier agent left of it, until it is gone on with.
+    left: Option<Box<Before>>,
+}
+
+/// A command that an earlier agent of the same holder ran.
+pub struct TakenUp {
+    /// Its outbox.
+    pub spool: Arc<CommandSpool>,
+    /// As its tape says.
+    pub left: Left,
+    /// What the holder has of its children, by number.
+    pub running: BTreeMap<u32, Running>,
+}
+
+/// What its component was told, and its children.
+struct Before {
+    answers: VecDeque<Answer>,
+    children: Children,
 }
 
 enum Phase {
-    /// For its component, or for its directory.
-    Waits(Box<Start>),
+    /// For its component, or for its directory. With what its random numbers follow from.
+    Waits(Box<Start>, [u8; 32]),
     Runs,
     Ended,
 }
@@ -203,6 +235,8 @@ const MAX_RUNNING: usize = 1_000;
 const LOOKS: Duration = Duration::from_secs(2);
 
 const LEAVES: &str = "the worker shuts down";
+
+const UNKNOWN: &str = "the master does not know this command any more";
 
 impl Owner {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
@@ -300,9 +334,13 @@ impl Owner {
                 entry.unwanted = true;
                 // It says nothing more to anybody.
                 self.parts.spool.forget(uid);
-                self.interrupt(uid, "the master does not know this command any more".to_owned());
+                self.interrupt(uid, UNKNOWN.to_owned());
             }
-            Phase::Waits(_) | Phase::Ended => self.forget(uid),
+            Phase::Waits(..) if entry.left.is_some() => {
+                entry.unwanted = true;
+                self.end(uid, Err(Failure::new("interrupted", UNKNOWN)));
+            }
+            Phase::Waits(..) | Phase::Ended => self.forget(uid),
         }
     }
 
@@ -317,15 +355,28 @@ impl Owner {
             tracing::error!(command = uid.0, "the master sent a command whose name is none; it is ignored");
             return;
         }
-        let Some(spool) = self.parts.spool.open(&uid) else {
+        let spool = match self.parts.spool.open(&uid) {
+            Ok(Some(spool)) => spool,
             // Sent again after a reconnect: it runs or ran already.
-            return;
+            Ok(None) => return,
+            Err(error) => {
+                // The master is told at the next hello that nothing is known of it.
+                tracing::error!(command = uid.0, %error, "a command can't be begun: there is no room for its tape");
+                return;
+            }
         };
+        let mut seed = [0; 32];
+        if let Err(error) = getrandom::fill(&mut seed) {
+            tracing::warn!(command = uid.0, %error, "the random numbers of a command follow from its name");
+            seed = *blake3::hash(uid.0.as_bytes()).as_bytes();
+        }
+        spool.record(Record::Began { start: start.clone(), seed });
         let hook = format!("{}:{}", start.plugin, start.hook);
         let (interrupt, _) = watch::channel(None);
         let (digest, plugin, builddir) = (start.digest, start.plugin.clone(), start.builddir.clone());
-        let phase = Phase::Waits(Box::new(start));
-        self.entries.insert(uid.clone(), Entry { hook, builddir, interrupt, spool, phase, unwanted: false });
+        let phase = Phase::Waits(Box::new(start), seed);
+        let entry = Entry { hook, builddir, interrupt, spool, phase, unwanted: false, left: None };
+        self.entries.insert(uid.clone(), entry);
         if self.leaving.is_some() {
             return self.end(&uid, Err(Failure::retryable("worker-lost", LEAVES)));
         }
@@ -340,7 +391,7 @@ impl Owner {
     }
 
     fn on_component(&mut self, digest: Digest, change: Change) {
-        let waits = |entry: &Entry| matches!(&entry.phase, Phase::Waits(start) if start.digest == digest);
+        let waits = |entry: &Entry| matches!(&entry.phase, Phase::Waits(start, _) if start.digest == digest);
         let waiting: Vec<CommandUid> =
             self.entries.iter().filter(|(_, entry)| waits(entry)).map(|(uid, _)| uid.clone()).collect();
         match change {
@@ -372,8 +423,8 @@ impl Owner {
             return;
         }
         let Some(entry) = self.entries.get_mut(uid) else { return };
-        let start = match std::mem::replace(&mut entry.phase, Phase::Runs) {
-            Phase::Waits(start) => start,
+        let (start, seed) = match std::mem::replace(&mut entry.phase, Phase::Runs) {
+            Phase::Waits(start, seed) => (start, seed),
             other @ (Phase::Runs | Phase::Ended) => {
                 entry.phase = other;
                 return;
@@ -393,6 +444,8 @@ impl Owner {
             Err(failure) => return self.end(uid, Err(failure)),
         };
         let (hook, digest) = (entry.hook.clone(), start.digest.short());
+        let (answers, children) =
+            entry.left.take().map(|left| (left.answers, left.children)).unwrap_or_default();
         let context = Arc::new(Context {
             runtime: Handle::current(),
             root,
@@ -409,8 +462,11 @@ impl Owner {
             over: CancellationToken::new(),
             denials: AtomicU64::default(),
             log: Mutex::default(),
+            seed,
+            left: Mutex::new(children),
+            broken: Mutex::default(),
         });
-        let run = run(self.parts.runtime.clone(), plugin, *start, context);
+        let run = run(self.parts.runtime.clone(), plugin, *start, context, Story::new(answers));
         let task = self.runs.spawn(run);
         self.names.insert(task.id(), uid.clone());
     }
@@ -428,9 +484,49 @@ impl Owner {
         }
     }
 
-    /// Ends a command that did not run.
+    /// Goes on with a command that an earlier agent left, once its component is there.
+    fn take_up(&mut self, command: TakenUp) {
+        let TakenUp { spool, left, running } = command;
+        let uid = spool.uid().clone();
+        let Left { start, seed, done, answers, begun, children, interrupted, refusal, .. } = left;
+        let hook = format!("{}:{}", start.plugin, start.hook);
+        let (digest, plugin, builddir) = (start.digest, start.plugin.clone(), start.builddir.clone());
+        let (interrupt, _) = watch::channel(interrupted);
+        let phase = if done { Phase::Ended } else { Phase::Waits(Box::new(start), seed) };
+        let children = Children { left: children, running, begun };
+        let left = (!done).then(|| Box::new(Before { answers, children }));
+        let entry = Entry { hook, builddir, interrupt, spool, phase, unwanted: false, left };
+        let entry = self.entries.entry(uid.clone()).insert_entry(entry);
+        if done {
+            return;
+        }
+        if let Some(why) = refusal {
+            let message =
+                format!("the agent of this worker ended, and the command cannot be gone on with: {why}");
+            return self.end(&uid, Err(Failure::retryable("worker-lost", message)));
+        }
+        entry.get().spool.record(Record::Again);
+        match self.parts.components.look(digest, &plugin) {
+            Look::Ready(plugin) => self.begin(&uid, plugin),
+            Look::Later => {}
+        }
+    }
+
+    /// Ends a command that did not run. If an earlier agent ran it, its children end first.
     fn end(&mut self, uid: &CommandUid, how: Result<Completion, Failure>) {
-        self.ended(uid, how, None);
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        let Some(before) = entry.left.take() else { return self.ended(uid, how, None) };
+        entry.phase = Phase::Runs;
+        let (machine, command) = (Arc::clone(&self.parts.machine), uid.0.clone());
+        let buried = move || again::bury(&machine, &command, &before.children.running);
+        let buried = tokio::task::spawn_blocking(buried);
+        let task = self.runs.spawn(async move {
+            if let Err(error) = buried.await {
+                tracing::error!(%error, "BUG: burying the children of a command broke off");
+            }
+            (how, None)
+        });
+        self.names.insert(task.id(), uid.clone());
     }
 
     fn ended(&mut self, uid: &CommandUid, how: Result<Completion, Failure>, usage: Option<Usage>) {
@@ -462,10 +558,11 @@ impl Owner {
             Some(_) => false,
             none => {
                 *none = Some(reason.clone());
+                entry.spool.record(Record::Interrupted { reason: reason.clone() });
                 true
             }
         });
-        if matches!(entry.phase, Phase::Waits(_)) {
+        if matches!(entry.phase, Phase::Waits(..)) && entry.left.is_none() {
             self.end(uid, Err(Failure::new("interrupted", reason)));
         }
     }
@@ -494,104 +591,4 @@ impl Owner {
 /// A name that is safe as a file's: the master's are 32 hex digits.
 fn is_uid(uid: &CommandUid) -> bool {
     (1..=64).contains(&uid.0.len()) && uid.0.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
-
-/// How long a guest may go on after an interrupt, once its children were killed: those that lived at that moment.
-const INTERRUPTED: Duration = Duration::from_secs(5);
-
-/// What a guest has left to answer once its command is over.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// How long the end of a command waits for its children and for its operations on files: both were
-/// stopped, and only the kernel can hold them longer.
-const STOPPED: Duration = Duration::from_secs(30);
-
-/// One command, to its end. Children that it left end with it.
-async fn run(runtime: Runtime, plugin: Arc<Plugin>, start: Start, context: Arc<Context>) -> Ended {
-    let port = Port::new(Arc::clone(&context));
-    let over_time = {
-        let (mut interrupt, living) = (context.interrupt.clone(), Arc::clone(&context.living));
-        async move {
-            let interrupted = interrupt.wait_for(Option::is_some).await.is_ok();
-            if interrupted {
-                // Each as its ladder says, and no sooner than a guest may expect that has a child without one.
-                tokio::time::sleep(living.stopping().max(GRACE) + INTERRUPTED).await;
-            } else {
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    context.machine.orphans.begin(&start.command.0);
-    // However this ends, by being dropped too, its children end.
-    let over = context.over.clone().drop_guard();
-    let ended = {
-        let used = format!("{}:{}", start.plugin, start.hook);
-        let gauge = Gauge::default();
-        let running = runtime.run_command(&plugin, &start.hook, &start.args, &used, Box::new(port), &gauge);
-        tokio::pin!(running);
-        let end = tokio::select! {
-            end = &mut running => Some(end),
-            () = over_time => {
-                context.over.cancel();
-                tokio::time::timeout(LAST_WORDS, &mut running).await.ok()
-            }
-        };
-        match end {
-            Some(end) => (end.result.map_err(|fault| failure_of(fault, &start)), Some(end.usage)),
-            None => {
-                let (digest, call) = (start.digest.short(), HookKind::SlaveCommand.function());
-                let message = format!(
-                    "the command `{used}` ({digest}) broke off in `{call}`: it was interrupted and did not end"
-                );
-                let usage = Usage { trapped: true, ..gauge.usage() };
-                (Err(Failure::new("interrupted", message)), Some(usage))
-            }
-        }
-    };
-    drop(over);
-    // What they wrote is in the spool before the end is.
-    context.children.close();
-    if tokio::time::timeout(STOPPED, context.children.wait()).await.is_err() {
-        tracing::warn!(command = start.command.0, "a child or an operation on files does not end");
-    }
-    end_orphans(&context, &start.command).await;
-    let (how, usage) = ended;
-    let how = match &context.secrets {
-        Some(secrets) => secrets.mask_end(how),
-        None => how,
-    };
-    let denials = context.denials.load(Ordering::Relaxed);
-    (how, usage.map(|usage| Usage { denials: usage.denials.max(denials), ..usage }))
-}
-
-/// Ends what left the groups of the command's children, and names it in the command's log.
-pub(crate) async fn end_orphans(context: &Arc<Context>, uid: &CommandUid) {
-    let (machine, command) = (Arc::clone(&context.machine), uid.0.clone());
-    let ended = if machine.orphans.has_left(&command) {
-        tokio::task::spawn_blocking(move || machine.orphans.end(&command)).await.unwrap_or_default()
-    } else {
-        machine.orphans.forget(&command);
-        return;
-    };
-    let report = ended.report();
-    if !report.is_empty() {
-        let log = context.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        context.spool.log(log.as_deref().unwrap_or("stdio"), Origin::Header, context.masked(report.into()));
-    }
-}
-
-fn failure_of(fault: Fault, start: &Start) -> Failure {
-    match fault.kind {
-        FaultKind::Failed(failure) => failure,
-        kind @ (FaultKind::Trap(_)
-        | FaultKind::Cpu(_)
-        | FaultKind::Wall(_)
-        | FaultKind::Memory(_)
-        | FaultKind::BadAnswer(_)) => {
-            let (digest, call) = (fault.digest.short(), fault.call);
-            let (plugin, hook) = (&start.plugin, &start.hook);
-            let message = format!("the command `{plugin}:{hook}` ({digest}) broke off in `{call}`: {kind}");
-            Failure::new("plugin-fault", message)
-        }
-    }
 }

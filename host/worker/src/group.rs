@@ -28,6 +28,11 @@ impl Group {
         Group { machine, leader, reaped: Mutex::new(false) }
     }
 
+    /// The group of a child that was reaped: there is nobody to signal.
+    pub fn buried(machine: Arc<Machine>) -> Group {
+        Group { machine, leader: Pid::INIT, reaped: Mutex::new(true) }
+    }
+
     /// The child's process id.
     pub fn leader(&self) -> Pid {
         self.leader
@@ -198,6 +203,7 @@ mod tests {
             stdin: None,
             stdout: None,
             stderr: None,
+            keep: &[],
         };
         Group::of(holder.spawn(&spawn).expect("it starts"), machine)
     }

@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -71,9 +71,11 @@ pub struct Spawn<'a> {
     pub stdout: Option<BorrowedFd<'a>>,
     /// None: /dev/null.
     pub stderr: Option<BorrowedFd<'a>>,
+    /// Kept for the command from its start on, under these names.
+    pub keep: &'a [(String, BorrowedFd<'a>)],
 }
 
-/// A child that was not reaped.
+/// A child of a command that is not forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildOf {
     /// Whose it is.
@@ -82,6 +84,8 @@ pub struct ChildOf {
     pub child: u32,
     /// Its number, which is nobody else's before it is reaped.
     pub pid: Pid,
+    /// How it ended, if it was reaped.
+    pub status: Option<ExitStatus>,
 }
 
 /// A descriptor that was kept.
@@ -105,7 +109,8 @@ impl Holder {
             return Err(gone());
         }
         holder.process = Some(process);
-        let left = holder.children()?.into_iter().map(|child| child.pid.as_raw_nonzero().get()).collect();
+        let left = holder.children()?.into_iter().filter(|child| child.status.is_none());
+        let left = left.map(|child| child.pid.as_raw_nonzero().get()).collect();
         holder.lock().children = left;
         Ok(holder)
     }
@@ -132,8 +137,9 @@ impl Holder {
     /// Starts a child.
     pub fn spawn(&self, spawn: &Spawn<'_>) -> io::Result<Pid> {
         let streams = [spawn.stdin, spawn.stdout, spawn.stderr];
+        let kept = spawn.keep.iter().map(|(_, descriptor)| *descriptor);
         let beside: Vec<BorrowedFd<'_>> =
-            std::iter::once(spawn.directory).chain(streams.into_iter().flatten()).collect();
+            std::iter::once(spawn.directory).chain(streams.into_iter().flatten()).chain(kept).collect();
         let order = Order {
             command: spawn.command.to_owned(),
             child: spawn.child,
@@ -141,6 +147,7 @@ impl Holder {
             argv: list(spawn.argv.iter().map(|argument| [argument.as_ref()]))?,
             variables: list(spawn.variables.iter().map(|(name, value)| [name, OsStr::new("="), value]))?,
             streams: streams.map(|stream| stream.is_some()),
+            kept: spawn.keep.iter().map(|(name, _)| name.clone()).collect(),
         };
         // Under the lock: nobody takes it for an orphan before it stands in the list.
         let mut inner = self.lock();
@@ -153,13 +160,15 @@ impl Holder {
         }
     }
 
-    /// The children that were not reaped, those of an earlier agent among them.
+    /// The children of commands that are not forgotten, those of an earlier agent among them.
     pub fn children(&self) -> io::Result<Vec<ChildOf>> {
         let (Answer::Children(children), _) = self.ask(&Request::Children, &[])? else {
             return Err(strange());
         };
-        let child =
-            |c: wire::Child| Some(ChildOf { pid: Pid::from_raw(c.pid)?, command: c.command, child: c.child });
+        let child = |c: wire::Child| {
+            let status = c.status.map(ExitStatus::from_raw);
+            Some(ChildOf { pid: Pid::from_raw(c.pid)?, command: c.command, child: c.child, status })
+        };
         Ok(children.into_iter().filter_map(child).collect())
     }
 
@@ -212,9 +221,11 @@ impl Holder {
         }
     }
 
-    /// Drops all that is kept for a command.
-    pub fn forget(&self, command: &str) -> io::Result<()> {
-        self.lock().send(&Request::Forget { command: command.to_owned() }, &[])
+    /// Drops what is kept for a command under names that begin with `prefix`; all of it, and its ended children, if
+    /// that is empty.
+    pub fn forget(&self, command: &str, prefix: &str) -> io::Result<()> {
+        let request = Request::Forget { command: command.to_owned(), prefix: prefix.to_owned() };
+        self.lock().send(&request, &[])
     }
 
     /// The process whose children orphans are.

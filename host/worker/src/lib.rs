@@ -17,6 +17,7 @@
 //! its kin are components.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod again;
 mod agent;
 mod backoff;
 mod beneath;

@@ -170,6 +170,11 @@ impl Masker {
         std::mem::take(&mut self.out.bytes)
     }
 
+    /// How much is held back.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// The stream has ended: gives what was held back.
     pub fn finish(&mut self) -> Vec<u8> {
         let data = std::mem::take(&mut self.held);

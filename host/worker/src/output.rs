@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use windlass_core::value::Origin;
 use windlass_runtime::port::{ChildEvent, Delivery};
@@ -73,7 +74,7 @@ impl Gathered {
 }
 
 /// Counts the lines of both streams: `\n`, `\r\n` and a lone `\r` end one, wherever output is cut into pieces.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lines {
     count: u64,
     /// Of standard output and of standard error: the last byte was a `\r`.
@@ -115,7 +116,32 @@ pub struct Delivered {
 impl Delivered {
     /// For a guest that wants its output like this.
     pub fn new(how: Delivery) -> Delivered {
-        Delivered { how, carry: Default::default(), ready: VecDeque::new() }
+        Delivered::resumed(how, Default::default(), Vec::new())
+    }
+
+    /// For one that had these beginnings of lines, and is to get these events once more.
+    pub fn resumed(how: Delivery, carry: [Vec<u8>; 2], events: Vec<ChildEvent>) -> Delivered {
+        Delivered { how, carry: carry.map(|line| line.as_slice().into()), ready: events.into() }
+    }
+
+    /// The beginnings of lines, of standard output and of standard error.
+    pub fn carry(&self) -> [Vec<u8>; 2] {
+        self.carry.each_ref().map(|line| line.to_vec())
+    }
+
+    /// Events that the guest has not got yet.
+    pub fn count(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The events that came after so many.
+    pub fn since(&self, count: usize) -> impl Iterator<Item = &ChildEvent> {
+        self.ready.iter().skip(count)
+    }
+
+    /// Whether the guest gets anything.
+    pub fn is_wanted(&self) -> bool {
+        self.how != Delivery::None
     }
 
     /// Adds what was read, at most 32 KiB.

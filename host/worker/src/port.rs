@@ -2,13 +2,13 @@
 //! files. Each power is checked against the command's [`Grants`] here, and nowhere else.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_core::log_name;
@@ -18,23 +18,29 @@ use windlass_protocol::message::Update;
 use windlass_runtime::port::{BasePort, ChildPort, CommandPort, FileEntry, Level, SpawnOptions};
 
 use crate::beneath::Root;
-use crate::child;
+use crate::child::{self, Kept, Started, Surroundings, Watcher};
 use crate::files;
 use crate::grant::{Exec, Grants};
 use crate::machine::{Extent, MAX_PROCESSES, Machine};
 use crate::secret::Secrets;
-use crate::spool::CommandSpool;
+use crate::spool::left::{ChildLeft, Children};
+use crate::spool::tape::{Call, Record};
+use crate::spool::{CommandSpool, pieces};
 use crate::transfer::Transfers;
 use crate::tree;
 use crate::work::Work;
 
 use handle::Child;
 
+pub use durable::Durable;
 pub use living::Living;
+pub use story::Story;
 
+mod durable;
 mod handle;
 mod living;
 mod plan;
+mod story;
 mod transfer;
 
 /// From the first signal to the kill, unless the command says otherwise.
@@ -82,6 +88,12 @@ pub struct Context {
     pub denials: AtomicU64,
     /// The log that got the output of a child last.
     pub log: Mutex<Option<String>>,
+    /// What its random numbers follow from.
+    pub seed: [u8; 32],
+    /// What an earlier agent left of its children.
+    pub left: Mutex<Children>,
+    /// Why it broke off, if it did.
+    pub broken: Mutex<Option<String>>,
 }
 
 /// The port of one command.
@@ -89,10 +101,12 @@ pub struct Port {
     context: Arc<Context>,
     interrupt: watch::Receiver<Option<String>>,
     diagnostics: usize,
-    /// Children that were asked for.
-    begun: u32,
     /// Room for one child, whatever others have.
     own: Arc<Semaphore>,
+    /// The number of the next child.
+    next_child: u32,
+    /// What goes to the tape together with the next message.
+    along: Vec<Record>,
 }
 
 impl Port {
@@ -100,7 +114,7 @@ impl Port {
     pub fn new(context: Arc<Context>) -> Port {
         let interrupt = context.interrupt.clone();
         let own = Arc::new(Semaphore::new(1));
-        Port { context, interrupt, diagnostics: 0, begun: 0, own }
+        Port { context, interrupt, diagnostics: 0, own, next_child: 0, along: Vec::new() }
     }
 
     /// Runs a blocking function of files where it delays nobody. It is one of the command's children:
@@ -142,12 +156,19 @@ impl Context {
             MAX_DENIALS => "further denials of this command are counted, and not told".to_owned(),
             _ => return failure,
         };
-        self.tell(Level::Error, &text);
+        self.tell(Level::Error, &text, Vec::new());
         failure
     }
 
+    /// The command ends, for a reason that is its component's.
+    fn break_off(&self, why: &str) {
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        broken.get_or_insert_with(|| why.to_owned());
+        self.over.cancel();
+    }
+
     /// Says something in the build.
-    fn tell(&self, level: Level, message: &str) {
+    fn tell(&self, level: Level, message: &str, along: Vec<Record>) {
         let level = match level {
             Level::Debug => "debug",
             Level::Info => "info",
@@ -155,7 +176,7 @@ impl Context {
             Level::Error => "error",
         };
         let message = self.masked_text(message.to_owned()).chars().take(MAX_MESSAGE).collect();
-        self.spool.append(Update::Diagnostic { level: level.to_owned(), message });
+        self.spool.say([Update::Diagnostic { level: level.to_owned(), message }], along);
     }
 
     /// What a component says, without secrets.
@@ -211,7 +232,7 @@ impl BasePort for Port {
             MAX_DIAGNOSTICS => (Level::Warn, "further messages of this command are dropped"),
             _ => return,
         };
-        self.context.tell(level, message);
+        self.context.tell(level, message, std::mem::take(&mut self.along));
     }
 
     fn now(&mut self) -> Timestamp {
@@ -235,9 +256,13 @@ impl BasePort for Port {
 /// Characters of one diagnostic.
 const MAX_MESSAGE: usize = 4_096;
 
-#[async_trait]
-impl CommandPort for Port {
-    async fn spawn(&mut self, options: SpawnOptions) -> Result<Box<dyn ChildPort>, Failure> {
+impl Port {
+    /// Starts a child. What `along` makes of the answer goes to the tape with it.
+    async fn start(
+        &mut self,
+        options: SpawnOptions,
+        along: impl FnOnce(&Result<u32, Failure>) -> Record + Send,
+    ) -> Result<Child, Failure> {
         let context = Arc::clone(&self.context);
         if let Some(secrets) = &context.secrets {
             secrets.refuse_misplaced(&options)?;
@@ -263,36 +288,118 @@ impl CommandPort for Port {
             return Err(Failure::retryable("quota", message));
         };
         let (mut plan, header) = self.plan(options, exec)?;
-        self.begun += 1;
         if let Some(secrets) = &context.secrets {
             secrets.put_into(&mut plan, &context.grants).map_err(|failure| match failure.code.as_str() {
                 "denied" => context.denied("spawn", failure),
                 _ => failure,
             })?;
         }
-        if let Some((log, text)) = plan.log.as_ref().zip(header) {
+        let begun = std::mem::take(&mut context.left().begun);
+        if let Some((log, text)) = plan.kept.log.as_ref().zip(header).filter(|_| !begun) {
             // Written by each attempt, by one that fails too: those may be many.
             context.spool.room().await;
-            context.spool.log(log, Origin::Header, context.masked(text.into()));
+            let said = pieces(log, Origin::Header, context.masked(text.into()));
+            context.spool.say(said, vec![Record::Begun]);
         }
-        if let Some(log) = &plan.log {
+        let volatile = match &plan {
+            plan if plan.kept.terminal => Some("one of its programs has a terminal"),
+            plan if !plan.follow.is_empty() => Some("files of one of its programs are followed"),
+            plan if plan.input.is_none() => Some("it holds the input of a program open"),
+            _ => None,
+        };
+        let child = self.next_child;
+        // An agent that was killed between a start and its record: the child is there.
+        let (kept, running) = (plan.kept.clone(), context.left().take(child));
+        let (started, watcher) = {
+            let _entered = context.runtime.enter();
+            let surroundings = context.surroundings();
+            match running {
+                Some(running) => child::again(child, ChildLeft::new(kept.clone()), running, surroundings),
+                None => child::start(child, plan, surroundings),
+            }
+        }?;
+        self.next_child += 1;
+        let mut records = vec![Record::Child { child, kept: Box::new(kept.clone()) }];
+        records.extend(volatile.map(|why| Record::Volatile { why: why.to_owned() }));
+        records.push(along(&Ok(child)));
+        context.spool.say([], records);
+        Ok(self.watch(&kept, started, watcher, room))
+    }
+
+    /// A child that an earlier agent started, again.
+    fn again(&mut self, child: u32) -> Result<Child, Failure> {
+        self.next_child = child + 1;
+        let context = Arc::clone(&self.context);
+        let (left, running) = {
+            let mut children = context.left();
+            (children.left.remove(&child), children.take(child))
+        };
+        let lost = || Failure::retryable("worker-lost", format!("child {child} of the command is lost"));
+        let left = left.ok_or_else(lost)?;
+        let kept = left.kept.clone();
+        let shared = || Arc::clone(&context.machine.processes).try_acquire_owned();
+        let room = Arc::clone(&self.own).try_acquire_owned().or_else(|_| shared()).map_err(|_| lost())?;
+        let (started, watcher) = {
+            let _entered = context.runtime.enter();
+            child::again(child, left, running.unwrap_or_default(), context.surroundings())
+        }?;
+        Ok(self.watch(&kept, started, watcher, room))
+    }
+
+    /// Has a child watched over, and gives it to the guest.
+    fn watch(
+        &self,
+        kept: &Kept,
+        started: Started,
+        watcher: Option<Watcher>,
+        room: OwnedSemaphorePermit,
+    ) -> Child {
+        let context = Arc::clone(&self.context);
+        if let Some(log) = &kept.log {
             *context.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(log.clone());
         }
-        let stopping = plan.ladder.hurried().length();
-        let started = {
-            let _entered = context.runtime.enter();
-            let (machine, spool) = (Arc::clone(&context.machine), Arc::clone(&context.spool));
-            child::start(plan, machine, spool, context.interrupt.clone(), context.over.clone())
+        if let Some(watcher) = watcher {
+            let lives = context.living.enter(kept.ladder.hurried().length());
+            let watch = async move {
+                watcher.watch().await;
+                drop((room, lives));
+            };
+            // Looked at by the child itself: its events end without an exit if this task breaks off.
+            drop(context.children.spawn_on(watch, &context.runtime));
+        }
+        Child::new(started, context)
+    }
+}
+
+impl Context {
+    fn left(&self) -> MutexGuard<'_, Children> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            machine: Arc::clone(&self.machine),
+            spool: Arc::clone(&self.spool),
+            interrupt: self.interrupt.clone(),
+            over: self.over.clone(),
+            mask: self.secrets.as_ref().map(|secrets| Arc::clone(secrets.mask())),
+        }
+    }
+}
+
+#[async_trait]
+impl CommandPort for Port {
+    fn seed(&self) -> [u8; 32] {
+        self.context.seed
+    }
+
+    async fn spawn(&mut self, options: SpawnOptions) -> Result<Box<dyn ChildPort>, Failure> {
+        let along = |answer: &Result<u32, Failure>| Record::Called {
+            call: Call::Spawn,
+            args: 0,
+            answer: story::encode(answer),
         };
-        let (started, watcher) = started?;
-        let lives = context.living.enter(stopping);
-        let watch = async move {
-            watcher.watch().await;
-            drop((room, lives));
-        };
-        // Looked at by the child itself: its events end without an exit if this task breaks off.
-        drop(context.children.spawn_on(watch, &context.runtime));
-        Ok(Box::new(Child::new(started, context)))
+        Ok(Box::new(self.start(options, along).await?))
     }
 
     async fn sleep(&mut self, ms: u32) -> Result<(), Failure> {
@@ -307,7 +414,8 @@ impl CommandPort for Port {
         let log = self.context.masked_text(log.to_owned());
         log_name::check(&log)?;
         self.context.spool.room().await;
-        self.context.spool.log(&log, origin, self.context.masked(data));
+        let said = pieces(&log, origin, self.context.masked(data));
+        self.context.spool.say(said, std::mem::take(&mut self.along));
         Ok(())
     }
 
@@ -317,7 +425,7 @@ impl CommandPort for Port {
             Some(secrets) => secrets.mask_values(values),
             None => values,
         };
-        self.context.spool.append(Update::Values { values });
+        self.context.spool.say([Update::Values { values }], std::mem::take(&mut self.along));
         Ok(())
     }
 

@@ -1,8 +1,9 @@
 //! What commands said and the master has not made durable yet: one outbox for each command, in memory
 //! up to a size, in a file of its own beyond.
 //!
-//! Writers are the commands, the reader is the link; both only hold a lock for a few copies. A file is
-//! read and written through the page cache while that lock is held: at most 32 KiB at a time, which
+//! Writers are the commands, the reader is the link; both only hold a lock for a few copies. Updates lie in files,
+//! those in memory too: the holder keeps these, together with the command's [`tape`], so that they outlive the agent.
+//! A file is read and written through the page cache while the lock is held: at most 32 KiB at a time, which
 //! costs less than a hop to a blocking thread.
 //!
 //! Bounded for each command and for all together, in bytes and in number: whoever is over a bound waits
@@ -12,7 +13,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,6 +27,16 @@ use windlass_core::value::{Completion, Failure, Origin};
 use windlass_protocol::codec::{self, Frames};
 use windlass_protocol::message::{CommandUid, ToMaster, Update};
 use windlass_protocol::session::{NeverSent, Outbox};
+use windlass_runtime::port::ChildEvent;
+
+use crate::holder::Holder;
+use left::{Left, MAX_ANSWERS, MAX_BYTES};
+use shelf::Shelf;
+use tape::{Place, Record, Tape};
+
+pub mod left;
+mod shelf;
+pub mod tape;
 
 /// The most data in one `Log` update.
 pub const MAX_LOG_DATA: usize = 32 * 1024;
@@ -48,6 +59,12 @@ pub struct Limits {
 /// What a command may always say: others that fill the spool do not silence it.
 const SMALL: usize = 1024 * 1024;
 
+/// Under this name the holder keeps the tape of a command, and what it said as far as it lies in memory.
+pub const TAPE: &str = "tape";
+
+/// Where updates begin in the file of the tape: no tape is that long, and nothing in between takes up memory.
+const SHELF: u64 = 1 << 40;
+
 impl Default for Limits {
     /// A log of a few MiB never touches the disk; an hour without a master costs some gigabytes at most.
     fn default() -> Limits {
@@ -67,6 +84,7 @@ impl Default for Limits {
 pub struct Spool {
     folder: PathBuf,
     limits: Limits,
+    holder: Arc<Holder>,
     commands: Mutex<HashMap<CommandUid, Arc<CommandSpool>>>,
     /// Commands with unsent updates, each once: taking one from each in turn is fair.
     ready: Mutex<VecDeque<Arc<CommandSpool>>>,
@@ -77,12 +95,13 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// A spool that spills into `folder`, which exists.
+    /// A spool that spills into `folder`, which exists, and whose tapes `holder` keeps.
     #[must_use]
-    pub fn new(folder: &Path, limits: Limits) -> Arc<Spool> {
+    pub fn new(folder: &Path, limits: Limits, holder: Arc<Holder>) -> Arc<Spool> {
         Arc::new(Spool {
             folder: folder.to_owned(),
             limits,
+            holder,
             commands: Mutex::default(),
             ready: Mutex::default(),
             wake: Notify::new(),
@@ -92,19 +111,65 @@ impl Spool {
     }
 
     /// Opens the outbox of a new command; `None` if that command is known.
-    pub fn open(self: &Arc<Self>, uid: &CommandUid) -> Option<Arc<CommandSpool>> {
+    pub fn open(self: &Arc<Self>, uid: &CommandUid) -> io::Result<Option<Arc<CommandSpool>>> {
         let mut commands = lock(&self.commands);
         if commands.contains_key(uid) {
-            return None;
+            return Ok(None);
         }
-        let command = Arc::new(CommandSpool {
+        let tape = Tape::new()?;
+        self.holder.keep(&uid.0, TAPE, tape.file().as_fd())?;
+        let shelf = Shelf::new(tape.file().try_clone()?, SHELF);
+        let command = self.command(uid, Inner::new(tape, shelf));
+        commands.insert(uid.clone(), Arc::clone(&command));
+        Ok(Some(command))
+    }
+
+    /// Opens the outbox of a command that an earlier agent of the same holder ran, from its tape, and says what else
+    /// there is of it. An error: nothing is known of it.
+    pub fn reopen(self: &Arc<Self>, uid: &CommandUid, tape: File) -> io::Result<(Arc<CommandSpool>, Left)> {
+        let (tape, records) = Tape::read(tape)?;
+        let shelf = Shelf::new(tape.file().try_clone()?, SHELF);
+        let mut inner = Inner::new(tape, shelf);
+        let left = Left::of(records)?;
+        inner.outbox = Outbox::resumed(left.acked);
+        inner.hash = left.hash;
+        inner.done = left.done;
+        inner.told.0 = left.answers.len();
+        inner.volatile = left.refusal.is_some();
+        for place in &left.said {
+            let (offset, len) = (place.offset, place.len as usize);
+            if place.spilled {
+                if inner.spill.is_none() {
+                    let file = File::options().read(true).write(true).open(self.folder.join(&uid.0))?;
+                    inner.spill = Some(Shelf::new(file, 0));
+                }
+                inner.spill.iter_mut().for_each(|spill| spill.has(offset, len));
+            } else {
+                inner.shelf.has(offset, len);
+                inner.memory += len;
+            }
+            inner.outbox.push(*place, len);
+        }
+        self.memory.fetch_add(inner.memory, Ordering::Relaxed);
+        self.total.fetch_add(inner.outbox.bytes(), Ordering::Relaxed);
+        let command = self.command(uid, inner);
+        lock(&self.commands).insert(uid.clone(), Arc::clone(&command));
+        Ok((command, left))
+    }
+
+    fn forget_kept(&self, uid: &CommandUid, prefix: &str) {
+        if let Err(error) = self.holder.forget(&uid.0, prefix) {
+            tracing::warn!(command = uid.0, %error, "the holder was not told what is needed no more");
+        }
+    }
+
+    fn command(self: &Arc<Self>, uid: &CommandUid, inner: Inner) -> Arc<CommandSpool> {
+        Arc::new(CommandSpool {
             uid: uid.clone(),
             spool: Arc::clone(self),
             room: Notify::new(),
-            inner: Mutex::new(Inner::new()),
-        });
-        commands.insert(uid.clone(), Arc::clone(&command));
-        Some(command)
+            inner: Mutex::new(inner),
+        })
     }
 
     /// Forgets a command and what it said.
@@ -121,6 +186,7 @@ impl Spool {
             {
                 tracing::warn!(%error, "failed to remove a spool file");
             }
+            self.forget_kept(uid, "");
         }
     }
 
@@ -168,11 +234,18 @@ pub struct CommandSpool {
 
 #[derive(Debug)]
 struct Inner {
-    outbox: Outbox<Stored>,
+    outbox: Outbox<Place>,
     /// Over the log data so far.
     hash: Digest,
+    tape: Tape,
+    shelf: Shelf,
+    /// Bytes on the shelf.
     memory: usize,
-    spill: Option<Spill>,
+    spill: Option<Shelf>,
+    /// What its component was told: how often, and how many bytes.
+    told: (usize, usize),
+    /// No agent can go on with it but this one; nothing of what its component is told is kept any more.
+    volatile: bool,
     /// Whether it stands in `Spool::ready`.
     queued: bool,
     forgotten: bool,
@@ -180,26 +253,40 @@ struct Inner {
 }
 
 impl Inner {
-    fn new() -> Inner {
+    fn new(tape: Tape, shelf: Shelf) -> Inner {
         let (outbox, hash, memory, spill) = (Outbox::default(), begin(), 0, None);
-        Inner { outbox, hash, memory, spill, queued: false, forgotten: false, done: false }
+        let (told, volatile, queued, forgotten, done) = ((0, 0), false, false, false, false);
+        Inner { outbox, hash, tape, shelf, memory, spill, told, volatile, queued, forgotten, done }
     }
-}
 
-#[derive(Debug)]
-enum Stored {
-    Memory(Frames),
-    File { offset: u64, len: usize },
-}
-
-#[derive(Debug)]
-struct Spill {
-    file: File,
-    end: u64,
-    /// Updates that stand in the file; at none it starts anew.
-    held: usize,
-    /// Something could not be read back: nothing more is written to it.
-    bad: bool,
+    /// What a component is told is kept up to a bound; then no other agent can go on with its command.
+    fn bound(&mut self, records: &mut Vec<Record>) {
+        for record in records.iter() {
+            let bytes = match record {
+                Record::Called { answer, .. } => answer.len(),
+                Record::Event { event, .. } => bytes_of(event),
+                Record::Heard { .. } => 0,
+                Record::Volatile { .. } => {
+                    self.volatile = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            self.told = (self.told.0 + 1, self.told.1 + bytes);
+        }
+        let is_told = |record: &Record| matches!(record, Record::Called { .. } | Record::Event { .. });
+        if self.volatile {
+            records.retain(|record| !is_told(record));
+        } else if self.told.0 > MAX_ANSWERS || self.told.1 > MAX_BYTES {
+            self.volatile = true;
+            records.retain(|record| !is_told(record));
+            let why = format!(
+                "its component was told more than {MAX_ANSWERS} answers or {} MiB of them",
+                MAX_BYTES >> 20
+            );
+            records.push(Record::Volatile { why });
+        }
+    }
 }
 
 impl CommandSpool {
@@ -209,23 +296,31 @@ impl CommandSpool {
     }
 
     /// Appends bytes to a log. Never waits: ask [`CommandSpool::has_room`] before.
-    pub fn log(self: &Arc<Self>, log: &str, origin: Origin, mut data: Bytes) {
-        while !data.is_empty() {
-            let part = data.split_to(data.len().min(MAX_LOG_DATA));
-            self.append(Update::Log { log: log.to_owned(), origin, data: part });
-        }
+    pub fn log(self: &Arc<Self>, log: &str, origin: Origin, data: Bytes) {
+        self.say(pieces(log, origin, data), Vec::new());
     }
 
-    /// Appends any other update but the last.
-    pub fn append(self: &Arc<Self>, update: Update) {
+    /// Puts something on the tape.
+    pub fn record(self: &Arc<Self>, record: Record) {
+        self.say([], vec![record]);
+    }
+
+    /// Appends updates, but the last, and puts records on the tape: all of it or nothing, if the agent is killed.
+    pub fn say(self: &Arc<Self>, updates: impl IntoIterator<Item = Update>, mut records: Vec<Record>) {
         let mut inner = lock(&self.inner);
         if inner.done || inner.forgotten {
             return;
         }
-        if let Update::Log { origin: Origin::Stdout | Origin::Stderr, data, .. } = &update {
-            inner.hash = chain(inner.hash, data);
+        let mut said = Vec::new();
+        for update in updates {
+            if let Update::Log { origin: Origin::Stdout | Origin::Stderr, data, .. } = &update {
+                inner.hash = chain(inner.hash, data);
+            }
+            said.extend(self.push(&mut inner, update));
         }
-        self.push(&mut inner, update);
+        inner.bound(&mut records);
+        said.append(&mut records);
+        self.write(&mut inner, &said);
     }
 
     /// Appends the last update. Later ones are dropped: a child that was killed may still have output.
@@ -233,8 +328,17 @@ impl CommandSpool {
         let mut inner = lock(&self.inner);
         assert!(!inner.done, "BUG: command {} ended twice", self.uid.0);
         let log_hash = inner.hash;
-        self.push(&mut inner, Update::Done { how, log_hash, usage });
+        let mut said = self.push(&mut inner, Update::Done { how, log_hash, usage });
         inner.done = true;
+        if let Some(Record::Said { last, .. }) = &mut said {
+            *last = true;
+        }
+        self.write(&mut inner, said.as_slice());
+    }
+
+    /// What the holder keeps for the command under names that begin like this is needed no more.
+    pub fn give_up(&self, prefix: &str) {
+        self.spool.forget_kept(&self.uid, prefix);
     }
 
     /// Whether the command may say more now.
@@ -279,9 +383,10 @@ impl CommandSpool {
         Ok(inner.done && inner.outbox.acked() == inner.outbox.last())
     }
 
-    fn push(self: &Arc<Self>, inner: &mut Inner, update: Update) {
+    /// Puts an update into the outbox; what the tape is to say of it.
+    fn push(self: &Arc<Self>, inner: &mut Inner, update: Update) -> Option<Record> {
         if inner.forgotten {
-            return;
+            return None;
         }
         let number = inner.outbox.next_number();
         let message = ToMaster::Update { command: self.uid.clone(), number, update };
@@ -290,46 +395,88 @@ impl CommandSpool {
             Err(error) => {
                 // Nothing that a guest may hand over comes near the limit of a message.
                 tracing::error!(command = self.uid.0, %error, "BUG: an update can't be sent");
-                return;
+                return None;
             }
         };
         let len = frames.bytes();
-        let stored = self.store(inner, frames);
-        inner.outbox.push(stored, len);
+        let place = match self.store(inner, frames.as_bytes()) {
+            Ok(place) => place,
+            Err(error) => {
+                // Neither memory nor disk has room. Its hash says that it is missing: the command ends as lost.
+                tracing::error!(command = self.uid.0, %error, "an update was lost: nothing holds it");
+                return None;
+            }
+        };
+        inner.outbox.push(place, len);
         self.spool.total.fetch_add(len, Ordering::Relaxed);
         self.queue(inner);
+        Some(Record::Said { number, place, hash: inner.hash, last: false })
     }
 
-    fn store(&self, inner: &mut Inner, frames: Frames) -> Stored {
-        let len = frames.bytes();
-        let all = self.spool.memory.load(Ordering::Relaxed) + len;
-        let full = inner.memory + len > self.spool.limits.memory || all > self.spool.limits.all_memory;
+    fn write(&self, inner: &mut Inner, records: &[Record]) {
+        if records.is_empty() || inner.forgotten {
+            return;
+        }
+        let written = inner.tape.write(records);
+        let written = written.and_then(|()| if inner.tape.is_long() { self.shorten(inner) } else { Ok(()) });
+        if let Err(error) = written {
+            tracing::warn!(command = self.uid.0, %error, "failed to write the tape of a command");
+        }
+    }
+
+    /// Makes the tape anew, with what is needed still.
+    fn shorten(&self, inner: &mut Inner) -> io::Result<()> {
+        let mut tape = Tape::new()?;
+        let mut shelf = Shelf::new(tape.file().try_clone()?, SHELF);
+        let mut records = inner.tape.essence()?;
+        let (mut number, hash) = (inner.outbox.acked(), inner.hash);
+        records.insert(1, Record::Acked { number, hash });
+        let mut places = Vec::new();
+        for place in inner.outbox.held() {
+            let mut place = *place;
+            if !place.spilled {
+                let frames = inner.shelf.get(place.offset, place.len as usize)?;
+                place.offset = shelf.put(frames.as_bytes())?;
+            }
+            number += 1;
+            records.push(Record::Said { number, place, hash, last: false });
+            places.push(place);
+        }
+        tape.write(&records)?;
+        tape.is_made();
+        self.spool.holder.keep(&self.uid.0, TAPE, tape.file().as_fd())?;
+        inner.outbox.held_mut().zip(places).for_each(|(place, new)| *place = new);
+        (inner.tape, inner.shelf) = (tape, shelf);
+        Ok(())
+    }
+
+    fn store(&self, inner: &mut Inner, bytes: &[u8]) -> io::Result<Place> {
+        let all = self.spool.memory.load(Ordering::Relaxed) + bytes.len();
+        let full =
+            inner.memory + bytes.len() > self.spool.limits.memory || all > self.spool.limits.all_memory;
+        let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         if full && inner.spill.as_ref().is_none_or(|spill| !spill.bad) {
-            match self.spill(inner, frames.as_bytes()) {
-                Ok(stored) => return stored,
+            match self.spill(inner).and_then(|spill| spill.put(bytes)) {
+                Ok(offset) => return Ok(Place { spilled: true, offset, len }),
                 // A full disk: from here on there is no room until the master took what is in memory.
                 Err(error) => tracing::warn!(command = self.uid.0, %error, "failed to write the spool file"),
             }
         }
-        inner.memory += len;
-        self.spool.memory.fetch_add(len, Ordering::Relaxed);
-        Stored::Memory(frames)
+        let offset = inner.shelf.put(bytes)?;
+        inner.memory += bytes.len();
+        self.spool.memory.fetch_add(bytes.len(), Ordering::Relaxed);
+        Ok(Place { spilled: false, offset, len })
     }
 
-    fn spill(&self, inner: &mut Inner, bytes: &Bytes) -> io::Result<Stored> {
-        let spill = match &mut inner.spill {
-            Some(spill) => spill,
+    fn spill<'a>(&self, inner: &'a mut Inner) -> io::Result<&'a mut Shelf> {
+        match &mut inner.spill {
+            Some(spill) => Ok(spill),
             none => {
                 let mut options = File::options();
                 let file = options.read(true).write(true).create(true).truncate(true).open(self.path())?;
-                none.insert(Spill { file, end: 0, held: 0, bad: false })
+                Ok(none.insert(Shelf::new(file, 0)))
             }
-        };
-        spill.file.write_all_at(bytes, spill.end)?;
-        let stored = Stored::File { offset: spill.end, len: bytes.len() };
-        spill.end += bytes.len() as u64;
-        spill.held += 1;
-        Ok(stored)
+        }
     }
 
     fn queue(self: &Arc<Self>, inner: &mut Inner) {
@@ -368,47 +515,47 @@ impl CommandSpool {
 }
 
 impl Inner {
-    /// The next unsent update and its number, read back if it was spilled.
+    /// The next unsent update and its number, read back.
     fn next(&mut self) -> Option<(u64, io::Result<Frames>)> {
-        let Inner { outbox, spill, .. } = self;
-        let (number, stored) = outbox.next_unsent()?;
-        let frames = match stored {
-            Stored::Memory(frames) => Ok(frames.clone()),
-            Stored::File { offset, len } => {
-                let spill = spill.as_ref().expect("the file stays while it holds an update");
-                read_back(&spill.file, *offset, *len)
-            }
+        let Inner { outbox, shelf, spill, .. } = self;
+        let (number, place) = outbox.next_unsent()?;
+        let shelf = match spill {
+            Some(spill) if place.spilled => spill,
+            _ => shelf,
         };
-        Some((number, frames))
+        Some((number, shelf.get(place.offset, place.len as usize)))
     }
 
     fn ack(&mut self, number: u64) -> Result<(), NeverSent> {
         let going = number.saturating_sub(self.outbox.acked());
-        for stored in self.outbox.held().take(usize::try_from(going).unwrap_or(usize::MAX)) {
-            match stored {
-                Stored::Memory(frames) => self.memory -= frames.bytes(),
-                Stored::File { .. } => {
-                    let spill = self.spill.as_mut().expect("the file stays while it holds an update");
-                    spill.held -= 1;
-                }
+        for place in self.outbox.held().take(usize::try_from(going).unwrap_or(usize::MAX)) {
+            let (offset, len) = (place.offset, place.len as usize);
+            if place.spilled {
+                let spill = self.spill.as_mut().expect("the file stays while it holds an update");
+                spill.drop_oldest(offset, len);
+            } else {
+                self.memory -= len;
+                self.shelf.drop_oldest(offset, len);
             }
         }
-        self.outbox.ack(number)?;
-        if let Some(spill) = self.spill.as_mut().filter(|spill| spill.held == 0 && spill.end > 0) {
-            spill.end = 0;
-            if let Err(error) = spill.file.set_len(0) {
-                tracing::warn!(%error, "failed to shorten a spool file");
-            }
-        }
-        Ok(())
+        self.outbox.ack(number)
     }
 }
 
-fn read_back(file: &File, offset: u64, len: usize) -> io::Result<Frames> {
-    let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, offset)?;
-    let changed = || io::Error::other("a spool file was changed by somebody else");
-    Frames::from_bytes(bytes.into()).ok_or_else(changed)
+fn bytes_of(event: &ChildEvent) -> usize {
+    match event {
+        ChildEvent::Output(_, data) => data.len(),
+        ChildEvent::Lines(_, text) => text.len(),
+        ChildEvent::Exited(_) | ChildEvent::Interrupt(_) | ChildEvent::Idle => 0,
+    }
+}
+
+/// A message to a log, in updates that are small enough.
+pub fn pieces(log: &str, origin: Origin, mut data: Bytes) -> impl Iterator<Item = Update> {
+    std::iter::from_fn(move || {
+        let part = (!data.is_empty()).then(|| data.split_to(data.len().min(MAX_LOG_DATA)))?;
+        Some(Update::Log { log: log.to_owned(), origin, data: part })
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -416,191 +563,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use codec::Decoder;
-
-    fn uid(n: u32) -> CommandUid {
-        CommandUid(format!("{n:032x}"))
-    }
-
-    fn small() -> (tempfile::TempDir, Arc<Spool>) {
-        let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::new(
-            folder.path(),
-            Limits { memory: 4_000, total: 40_000, updates: 1_000, ..Limits::default() },
-        );
-        (folder, spool)
-    }
-
-    /// What the link would send now: command and number.
-    fn sent(spool: &Spool) -> Vec<(CommandUid, u64, Update)> {
-        std::iter::from_fn(|| spool.next())
-            .map(|frames| {
-                let mut decoder = Decoder::default();
-                match frames.filter_map(|f| decoder.push(&f).unwrap()).last() {
-                    Some(ToMaster::Update { command, number, update }) => (command, number, update),
-                    other => panic!("{other:?}"),
-                }
-            })
-            .collect()
-    }
-
-    fn numbers(spool: &Spool) -> Vec<u64> {
-        sent(spool).into_iter().map(|(_, number, _)| number).collect()
-    }
-
-    #[test]
-    fn what_was_spilled_comes_back_in_order_and_the_hash_covers_all_of_it() {
-        let (folder, spool) = small();
-        let command = spool.open(&uid(1)).unwrap();
-        assert!(spool.open(&uid(1)).is_none(), "a known command is not opened twice");
-        let (mut all, mut of_all) = (Vec::new(), begin());
-        for n in 0..20u8 {
-            let data = vec![n; 1_000];
-            all.extend_from_slice(&data);
-            of_all = chain(of_all, &data);
-            command.log("stdio", Origin::Stdout, data.into());
-        }
-        command.done(Ok(Completion::default()), None);
-        assert!(folder.path().join(&uid(1).0).metadata().unwrap().len() > 10_000);
-
-        let mut received = Vec::new();
-        let mut hash = None;
-        for (_, _, update) in sent(&spool) {
-            match update {
-                Update::Log { data, .. } => received.extend_from_slice(&data),
-                Update::Done { log_hash, .. } => hash = Some(log_hash),
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(received, all);
-        assert_eq!(hash, Some(of_all));
-        assert!(!command.ack(20).unwrap());
-        assert_eq!(folder.path().join(&uid(1).0).metadata().unwrap().len(), 0, "nothing spilled is held");
-        assert!(command.ack(21).unwrap(), "the master has the last update");
-        spool.forget(&uid(1));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert_eq!(spool.known(), []);
-    }
-
-    #[test]
-    fn a_new_connection_gets_what_the_master_lacks() {
-        let (_folder, spool) = small();
-        let command = spool.open(&uid(1)).unwrap();
-        for _ in 0..10 {
-            command.log("stdio", Origin::Stdout, vec![0; 1_000].into());
-        }
-        assert_eq!(numbers(&spool).len(), 10);
-        command.ack(2).unwrap();
-        command.resume(7).unwrap();
-        assert_eq!(numbers(&spool), [8, 9, 10]);
-        command.resume(2).unwrap();
-        assert_eq!(numbers(&spool), [3, 4, 5, 6, 7, 8, 9, 10]);
-        assert!(command.resume(11).is_err());
-    }
-
-    #[test]
-    fn commands_take_turns() {
-        let (_folder, spool) = small();
-        let (a, b) = (spool.open(&uid(1)).unwrap(), spool.open(&uid(2)).unwrap());
-        for _ in 0..2 {
-            a.log("stdio", Origin::Stdout, "a".into());
-        }
-        b.log("stdio", Origin::Stdout, "b".into());
-        let order: Vec<_> = sent(&spool).into_iter().map(|(uid, number, _)| (uid, number)).collect();
-        assert_eq!(order, [(uid(1), 1), (uid(2), 1), (uid(1), 2)]);
-        assert_eq!(spool.known(), [(uid(1), 2), (uid(2), 1)]);
-    }
-
-    #[tokio::test]
-    async fn a_full_spool_holds_the_command_back_until_the_master_acknowledges() {
-        let (_folder, spool) = small();
-        let command = spool.open(&uid(1)).unwrap();
-        while command.has_room() {
-            command.log("stdio", Origin::Stdout, vec![0; 8_000].into());
-        }
-        let waiting = tokio::spawn({
-            let command = Arc::clone(&command);
-            async move { command.room().await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        command.ack(3).unwrap();
-        waiting.await.unwrap();
-    }
-
-    /// Symptom: a worker connected, sent a little, and lost its link, again and again. Cause: a spool file
-    /// that could not be read back ended the link each time. Cure: a record of the loss is sent instead.
-    #[test]
-    fn what_can_not_be_read_back_is_told_as_lost_and_others_are_not_disturbed() {
-        let (folder, spool) = small();
-        let (bad, good) = (spool.open(&uid(1)).unwrap(), spool.open(&uid(2)).unwrap());
-        for _ in 0..10 {
-            bad.log("stdio", Origin::Stdout, vec![0; 1_000].into());
-        }
-        bad.done(Ok(Completion::default()), None);
-        good.log("stdio", Origin::Stdout, "fine".into());
-        File::options().write(true).open(folder.path().join(&uid(1).0)).unwrap().set_len(10).unwrap();
-        let sent = sent(&spool);
-        let of_bad: Vec<_> = sent.iter().filter(|(of, ..)| *of == uid(1)).collect();
-        assert_eq!(
-            of_bad.iter().map(|(_, number, _)| *number).collect::<Vec<_>>(),
-            (1..=11).collect::<Vec<_>>()
-        );
-        let is_lost = |update: &Update| matches!(update, Update::Diagnostic { message, .. } if message.contains("lost"));
-        assert_eq!(
-            of_bad.iter().filter(|(.., update)| is_lost(update)).count(),
-            7,
-            "three fitted into memory"
-        );
-        // The hash is that of all that was said: the master sees that something is missing.
-        let all = (0..10).fold(begin(), |before, _| chain(before, &[0; 1_000]));
-        assert!(matches!(&of_bad[10].2, Update::Done { log_hash, .. } if *log_hash == all));
-        assert_eq!(sent.len(), 12);
-        assert!(folder.path().join(format!("{}.unreadable", uid(1).0)).exists());
-        assert!(bad.ack(11).unwrap());
-    }
-
-    #[test]
-    fn all_commands_together_are_bounded_and_one_that_says_little_is_heard() {
-        let folder = tempfile::tempdir().unwrap();
-        let limits = Limits { all_memory: 4_000, all: 3 * SMALL, ..Limits::default() };
-        let spool = Spool::new(folder.path(), limits);
-        let loud: Vec<_> = (0..2).map(|n| spool.open(&uid(n)).unwrap()).collect();
-        while loud.iter().any(|command| command.has_room()) {
-            loud.iter().for_each(|command| command.log("stdio", Origin::Stdout, vec![0; 20_000].into()));
-        }
-        assert!(spool.memory.load(Ordering::Relaxed) <= 4_000);
-        let quiet = spool.open(&uid(9)).unwrap();
-        quiet.log("stdio", Origin::Stdout, "fine".into());
-        assert!(quiet.has_room());
-        loud.iter().for_each(|command| assert!(!command.ack(50).unwrap()));
-        assert!(loud.iter().all(|command| command.has_room()));
-        (0..2).for_each(|n| spool.forget(&uid(n)));
-        spool.forget(&uid(9));
-        assert_eq!((spool.memory.load(Ordering::Relaxed), spool.total.load(Ordering::Relaxed)), (0, 0));
-    }
-
-    #[test]
-    fn very_many_small_updates_are_too_many() {
-        let (_folder, spool) = small();
-        let command = spool.open(&uid(1)).unwrap();
-        let mut said = 0;
-        while command.has_room() {
-            command.append(Update::Values { values: Vec::new() });
-            said += 1;
-        }
-        assert!(said <= 1_000, "{said}");
-    }
-
-    #[test]
-    fn nothing_follows_the_last_update_and_large_data_is_cut() {
-        let (_folder, spool) = small();
-        let command = spool.open(&uid(1)).unwrap();
-        command.log("stdio", Origin::Stdout, vec![0; MAX_LOG_DATA + 1].into());
-        command.done(Err(Failure::new("x", "y")), None);
-        command.log("stdio", Origin::Stdout, "late".into());
-        assert_eq!(numbers(&spool), [1, 2, 3]);
-    }
-}
+mod tests;

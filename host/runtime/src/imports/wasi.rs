@@ -6,7 +6,8 @@
 //!   recorded. They don't trap, since interpreters read both when they start. Waiting traps.
 //! - In a step the clock is the step's recorded one, random numbers follow from the build and the step's
 //!   place in it, and waiting is the step's own `sleep`.
-//! - In a command they are the machine's.
+//! - In a command time is the machine's and waiting the command's `sleep`; random numbers follow from a seed that
+//!   was drawn for it, so that it can be run again from what was recorded.
 //! - `describe` lives in 1970, and always in the same.
 
 use std::io::Read as _;
@@ -16,7 +17,6 @@ use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceT
 use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
-use wasmtime_wasi::random::WasiRandomView as _;
 use wasmtime_wasi_io::bindings::wasi::io::poll;
 
 use crate::state::{Chance, Host, Role, State};
@@ -68,7 +68,10 @@ impl State {
         if let Chance::Seed(seed) = &self.chance {
             let mut seed = seed.clone();
             match &mut self.role {
-                Role::Describe | Role::Command(_) => {}
+                Role::Describe => {}
+                Role::Command(port) => {
+                    seed.update(&port.seed());
+                }
                 Role::Policy(decision) => {
                     seed.update(&decision.lookups.now.0.to_le_bytes());
                 }
@@ -88,9 +91,6 @@ impl State {
     fn random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
         self.called();
         wasmtime::ensure!(len <= MAX_RANDOM, "at most {MAX_RANDOM} random bytes are given at a time");
-        if matches!(self.role, Role::Command(_)) {
-            return random::Host::get_random_bytes(self.random(), len);
-        }
         let mut bytes = vec![0; usize::try_from(len)?];
         self.chance(&mut bytes)?;
         Ok(bytes)

@@ -11,20 +11,22 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
-use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_core::value::Origin;
 use windlass_runtime::port::{ChildEvent, Exit, Limit};
 
-use super::{Control, Guard, LAST, Ladder};
+use super::capture::{Capture, READ};
+use super::feed::Feed;
+use super::{At, Control, Guard, LAST, Ladder, STDIN, Stopped, Why, clock, instant, name_of as kept_as};
 use crate::follow::{Followed, Piece};
 use crate::group::name_of;
 use crate::mask::Masker;
 use crate::output::{Delivered, Gathered, Lines};
 use crate::pace::{self, Pace};
-use crate::spool::CommandSpool;
+use crate::spool::tape::Record;
+use crate::spool::{CommandSpool, pieces};
 
 /// How long processes that outlive the child may keep its pipes open before they are killed: a `tee`
 /// behind the shell writes its last lines, a forgotten server does not hold the build.
@@ -32,15 +34,6 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// After the kill: a process that left the group may hold the pipes for ever.
 const ABANDON: Duration = Duration::from_secs(1);
-
-const READ: usize = 32 * 1024;
-
-/// Why the host stopped a child.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Stopped {
-    Limit(Limit),
-    Interrupted,
-}
 
 /// What comes next for a child that is being stopped.
 #[derive(Clone, Copy, Debug)]
@@ -75,25 +68,30 @@ enum Turn {
 /// Watches over a child until its end.
 #[derive(Debug)]
 pub struct Watcher {
+    /// Which one of its command.
+    pub(super) child: u32,
     pub(super) guard: Guard,
-    pub(super) exited: AsyncFd<OwnedFd>,
+    /// None: an earlier agent reaped it.
+    pub(super) exited: Option<AsyncFd<OwnedFd>>,
     /// Not reaped yet: its group can be signalled till the very end.
     pub(super) ended: bool,
     /// Whoever wanted it has gone.
     pub(super) killed: bool,
-    pub(super) stdout: Option<pipe::Receiver>,
-    pub(super) stderr: Option<pipe::Receiver>,
-    pub(super) stdin: Option<pipe::Sender>,
-    pub(super) input: Vec<u8>,
-    pub(super) written: usize,
+    pub(super) stdout: Option<Capture>,
+    pub(super) stderr: Option<Capture>,
+    pub(super) feed: Option<Feed>,
     pub(super) scratch: Vec<u8>,
     pub(super) gathered: Gathered,
     pub(super) delivered: Delivered,
+    /// What the guest gets, and no agent but this one knows of yet.
+    pub(super) produced: Vec<ChildEvent>,
     /// Of standard output and of standard error; before anybody sees what was read.
     pub(super) maskers: Option<[Masker; 2]>,
     pub(super) followed: Option<Followed>,
     pub(super) lines: Lines,
-    pub(super) stopped: Option<Stopped>,
+    /// How far the output was taken, as the tape says.
+    pub(super) at: At,
+    pub(super) stopped: Option<Why>,
     pub(super) max_time: Option<Instant>,
     pub(super) idle_time: Option<Duration>,
     pub(super) last_output: Instant,
@@ -132,8 +130,8 @@ impl Watcher {
             let turn = tokio::select! {
                 ready = readable(&self.stdout), if reading && self.stdout.is_some() => named(ready, Turn::Readable(Origin::Stdout)),
                 ready = readable(&self.stderr), if reading && self.stderr.is_some() => named(ready, Turn::Readable(Origin::Stderr)),
-                ready = writable(&self.stdin), if self.stdin.is_some() => named(ready, Turn::Writable),
-                ready = self.exited.readable(), if !self.ended => named(ready.map(drop), Turn::Exited),
+                ready = writable(&self.feed), if self.feed.is_some() => named(ready, Turn::Writable),
+                ready = exited(&self.exited), if !self.ended => named(ready, Turn::Exited),
                 changed = self.control.changed(), if control_open => { control_open = changed.is_ok(); Turn::Control }
                 changed = self.interrupt.changed(), if interrupt_open => { interrupt_open = changed.is_ok(); Turn::Interrupted }
                 () = self.over.cancelled(), if !over_seen => { over_seen = true; Turn::Over }
@@ -159,14 +157,16 @@ impl Watcher {
             }
         }
         self.release();
+        self.deliver(|delivered| delivered.finish());
         self.flush(Instant::now());
-        self.delivered.finish();
         let exit = self.exit();
+        self.spool.record(Record::Exited { child: self.child, exit: exit.clone() });
+        self.spool.give_up(&kept_as(self.child, ""));
         if self.lost {
-            let (guard, exited) = (self.guard, self.exited);
+            let (guard, gone) = (self.guard, self.exited);
             // Reaped all the same, should it ever end.
             drop(tokio::spawn(async move {
-                named(exited.readable().await.map(drop), Turn::Exited);
+                named(exited(&gone).await, Turn::Exited);
                 drop(guard);
             }));
         }
@@ -245,9 +245,9 @@ impl Watcher {
         }
         if !self.ended && self.stopped.is_none() {
             if passed(self.max_time) {
-                self.stop(Stopped::Limit(Limit::MaxTime));
+                self.stop(Why::Limit(Limit::MaxTime));
             } else if passed(self.idle_time.map(|limit| self.last_output + limit)) {
-                self.stop(Stopped::Limit(Limit::IdleTime));
+                self.stop(Why::Limit(Limit::IdleTime));
             }
         }
         if let Some((_, rung)) = self.next_rung.filter(|(at, _)| *at <= now) {
@@ -276,14 +276,15 @@ impl Watcher {
     /// What is readable now, one piece of it: other events get their turn in between.
     fn read(&mut self, origin: Origin) {
         let stream = if origin == Origin::Stderr { &mut self.stderr } else { &mut self.stdout };
-        let Some(pipe) = stream else { return };
+        let Some(capture) = stream else { return };
         self.scratch.resize(READ, 0);
-        match pipe.try_read(&mut self.scratch) {
-            Ok(0) => *stream = None,
+        match capture.take(&mut self.scratch) {
+            Ok(0) => self.close(origin),
             Ok(len) => {
                 self.last_output = Instant::now();
                 let scratch = std::mem::take(&mut self.scratch);
                 let data = &scratch[..len];
+                let too_many = self.max_lines.is_some_and(|limit| self.lines.count(origin, data) > limit);
                 match &mut self.maskers {
                     Some([_, masker]) if origin == Origin::Stderr => {
                         let data = masker.push(data);
@@ -295,71 +296,113 @@ impl Watcher {
                     }
                     None => self.hand_on(origin, data),
                 }
-                let too_many = self.max_lines.is_some_and(|limit| self.lines.count(origin, data) > limit);
                 self.scratch = scratch;
                 if too_many {
-                    self.stop(Stopped::Limit(Limit::MaxLines));
+                    self.stop(Why::Limit(Limit::MaxLines));
                 }
-                if self.gathered.due(self.last_output).is_some_and(|due| due <= self.last_output) {
+                let due = self.gathered.due(self.last_output).is_some_and(|due| due <= self.last_output);
+                if due || !self.is_logged(origin) || self.delivered.is_wanted() {
                     self.flush(self.last_output);
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             // The end of a terminal.
-            Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => *stream = None,
+            Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => self.close(origin),
             Err(error) => {
                 tracing::warn!(%error, "failed to read from a child");
-                *stream = None;
+                self.close(origin);
             }
         }
+    }
+
+    fn close(&mut self, origin: Origin) {
+        // What was taken of it is told before it is gone.
+        self.release_one(origin);
+        self.flush(Instant::now());
+        *(if origin == Origin::Stderr { &mut self.stderr } else { &mut self.stdout }) = None;
+    }
+
+    fn is_logged(&self, origin: Origin) -> bool {
+        self.log.is_some() && if origin == Origin::Stderr { self.log_stderr } else { self.log_stdout }
     }
 
     /// Output on its two ways, to the log and to the guest.
     fn hand_on(&mut self, origin: Origin, data: &[u8]) {
-        let logged = if origin == Origin::Stderr { self.log_stderr } else { self.log_stdout };
-        if self.log.is_some() && logged {
+        if self.is_logged(origin) {
             self.gathered.push(origin, data);
         }
         if !self.control.borrow().waiting {
-            self.delivered.push(origin, data);
+            self.deliver(|delivered| delivered.push(origin, data));
         }
+    }
+
+    /// Something for the guest.
+    fn deliver(&mut self, make: impl FnOnce(&mut Delivered)) {
+        let before = self.delivered.count();
+        make(&mut self.delivered);
+        self.produced.extend(self.delivered.since(before).cloned());
     }
 
     /// The streams have ended: what was held back was no secret.
     fn release(&mut self) {
+        self.release_one(Origin::Stdout);
+        self.release_one(Origin::Stderr);
+    }
+
+    fn release_one(&mut self, origin: Origin) {
         let Some(maskers) = &mut self.maskers else { return };
-        let held = maskers.each_mut().map(Masker::finish);
-        for (origin, data) in [Origin::Stdout, Origin::Stderr].into_iter().zip(held) {
-            if !data.is_empty() {
-                self.hand_on(origin, &data);
-            }
+        let held = maskers[usize::from(origin == Origin::Stderr)].finish();
+        if !held.is_empty() {
+            self.hand_on(origin, &held);
         }
     }
 
     fn write(&mut self) {
-        let Some(stdin) = &self.stdin else { return };
-        match stdin.try_write(&self.input[self.written..]) {
-            Ok(len) => self.written += len,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            // A child that does not want its input closes it; that is its right.
-            Err(_) => self.written = self.input.len(),
-        }
-        if self.written == self.input.len() {
-            self.stdin = None;
+        if self.feed.as_mut().is_some_and(Feed::write) {
+            self.feed = None;
+            // Else its end would not show.
+            self.spool.give_up(&kept_as(self.child, STDIN));
         }
     }
 
+    /// Puts what came into updates and events, together with how far that is.
     fn flush(&mut self, now: Instant) {
+        let mut said = Vec::new();
         if let Some(log) = &self.log {
             for (origin, data) in self.gathered.take(now) {
-                self.spool.log(log, origin, data);
+                said.extend(pieces(log, origin, data));
             }
         }
+        let at = At { taken: self.taken(), lines: self.lines, carry: self.delivered.carry() };
+        if said.is_empty() && self.produced.is_empty() && at == self.at {
+            return;
+        }
+        let child = self.child;
+        let mut records: Vec<_> =
+            self.produced.drain(..).map(|event| Record::Event { child, event }).collect();
+        records.push(Record::At { child, at: at.clone() });
+        self.spool.say(said, records);
+        for (capture, taken) in [&mut self.stdout, &mut self.stderr].into_iter().zip(at.taken) {
+            capture.iter_mut().for_each(|capture| capture.is_kept(taken));
+        }
+        self.at = at;
+    }
+
+    /// How much of either stream was handed on; what a masker holds back was not.
+    fn taken(&self) -> [u64; 2] {
+        let taken = |which: usize, capture: &Option<Capture>| match capture {
+            Some(capture) => {
+                let held = self.maskers.as_ref().map_or(0, |maskers| maskers[which].held());
+                capture.taken() - held as u64
+            }
+            None => self.at.taken[which],
+        };
+        [taken(0, &self.stdout), taken(1, &self.stderr)]
     }
 
     fn on_exited(&mut self) {
         self.ended = true;
-        self.stdin = None;
+        self.feed = None;
         let now = Instant::now();
         // After a stop the rest of the group has its grace period and no more.
         let at = match (self.stopped, self.next_rung) {
@@ -388,7 +431,10 @@ impl Watcher {
                 self.guard.group.signal(Signal::KILL);
                 self.leftover = Some((now + ABANDON, Leftover::Abandon));
             }
-            Leftover::Abandon => (self.stdout, self.stderr) = (None, None),
+            Leftover::Abandon => {
+                self.close(Origin::Stdout);
+                self.close(Origin::Stderr);
+            }
         }
     }
 
@@ -409,13 +455,30 @@ impl Watcher {
     fn on_interrupt(&mut self) {
         let interrupted = self.interrupt.borrow_and_update().is_some();
         if interrupted && self.control.borrow().waiting && !self.ended {
-            self.stop(Stopped::Interrupted);
+            self.stop(Why::Interrupted);
         }
     }
 
-    fn stop(&mut self, why: Stopped) {
+    /// Goes on with what an earlier agent did.
+    pub(super) fn resume(&mut self, stopped: Option<Stopped>) {
+        if self.exited.is_none() {
+            self.on_exited();
+        }
+        if let Some(Stopped { why, at }) = stopped {
+            self.stopped = Some(why);
+            let Ladder { first, grace, second } = self.ladder();
+            if first == Signal::KILL {
+                return self.kill();
+            }
+            self.next_rung = Some((instant(at) + grace, Rung::Signal(second)));
+        }
+    }
+
+    fn stop(&mut self, why: Why) {
         if self.stopped.is_none() {
             self.stopped = Some(why);
+            let stopped = Stopped { why, at: clock() };
+            self.spool.record(Record::Stopped { child: self.child, stopped });
             let Ladder { first, grace, second } = self.ladder();
             self.step(first, grace, second);
         }
@@ -447,7 +510,8 @@ impl Watcher {
             return;
         }
         self.lost = true;
-        (self.stdout, self.stderr, self.stdin) = (None, None, None);
+        self.flush(now);
+        (self.stdout, self.stderr, self.feed) = (None, None, None);
         if let Some(log) = self.log.clone().filter(|_| !self.killed) {
             self.flush(now);
             let text = "the program was killed and does not end; nobody waits for it any more\n";
@@ -467,8 +531,8 @@ impl Watcher {
         let interrupted = self.interrupt.borrow().is_some();
         let (code, signal) = (status.and_then(|s| s.code()), status.and_then(|s| s.signal()));
         match (self.stopped, code, signal) {
-            (Some(Stopped::Limit(limit)), _, _) => Exit::TimedOut(limit),
-            (Some(Stopped::Interrupted), _, _) => Exit::Interrupted,
+            (Some(Why::Limit(limit)), _, _) => Exit::TimedOut(limit),
+            (Some(Why::Interrupted), _, _) => Exit::Interrupted,
             (None, Some(code), _) => Exit::Code(code),
             (None, None, _) if interrupted => Exit::Interrupted,
             (None, None, Some(signal)) => Exit::Signal(name_of(signal)),
@@ -485,10 +549,17 @@ fn named(ready: std::io::Result<()>, turn: Turn) -> Turn {
     turn
 }
 
-async fn readable(pipe: &Option<pipe::Receiver>) -> std::io::Result<()> {
-    match pipe {
-        Some(pipe) => pipe.readable().await,
+async fn readable(capture: &Option<Capture>) -> std::io::Result<()> {
+    match capture {
+        Some(capture) => capture.readable().await,
         None => std::future::pending().await,
+    }
+}
+
+async fn exited(process: &Option<AsyncFd<OwnedFd>>) -> std::io::Result<()> {
+    match process {
+        Some(process) => process.readable().await.map(drop),
+        None => Ok(()),
     }
 }
 
@@ -499,9 +570,9 @@ async fn next_piece(followed: &mut Option<Followed>) -> Option<Piece> {
     }
 }
 
-async fn writable(pipe: &Option<pipe::Sender>) -> std::io::Result<()> {
-    match pipe {
-        Some(pipe) => pipe.writable().await,
+async fn writable(feed: &Option<Feed>) -> std::io::Result<()> {
+    match feed {
+        Some(feed) => feed.writable().await,
         None => std::future::pending().await,
     }
 }

@@ -20,6 +20,8 @@ use super::wire::{Answer, Child, MAX_DESCRIPTORS, Order, Request, VERSION};
 pub struct Keeper {
     /// Those that were not reaped, by number.
     children: BTreeMap<i32, Child>,
+    /// Those that were reaped, of commands that are not forgotten.
+    buried: Vec<Child>,
     /// By command and name.
     kept: BTreeMap<(String, String), OwnedFd>,
     /// The agent itself: the holder's own to reap.
@@ -59,8 +61,7 @@ impl Keeper {
             }),
             Request::Spawn(order) => self.spawn(order, beside),
             Request::Children => {
-                let child = |c: &Child| Child { command: c.command.clone(), ..*c };
-                Ok(Answer::Children(self.children.values().map(child).collect()))
+                Ok(Answer::Children(self.children.values().chain(&self.buried).cloned().collect()))
             }
             Request::Reap { pid } => self.reap(pid),
             Request::ReapOrphan { pid } => done(self.reap_orphan(pid)),
@@ -78,8 +79,11 @@ impl Keeper {
                 let more = from.saturating_add(names.len()) < self.kept.len();
                 return Some((Answer::Kept { names, more }, beside));
             }
-            Request::Forget { command } => {
-                self.kept.retain(|(of, _), _| *of != command);
+            Request::Forget { command, prefix } => {
+                self.kept.retain(|(of, name), _| *of != command || !name.starts_with(&prefix));
+                if prefix.is_empty() {
+                    self.buried.retain(|child| child.command != command);
+                }
                 return None;
             }
         };
@@ -103,18 +107,20 @@ impl Keeper {
             true => beside.next().map(Stdio::from).ok_or_else(|| io::Error::other("a stream is missing")),
             false => Ok(Stdio::null()),
         };
-        let Order { command: of, child, program, argv, variables, streams } = order;
+        let Order { command: of, child, program, argv, variables, streams, kept } = order;
         let mut arguments = split(&argv);
         let mut command = Command::new(OsStr::from_bytes(&program));
         command.arg0(arguments.next().unwrap_or_default());
         command.args(arguments).env_clear().process_group(0);
         command.envs(split(&variables).map(variable));
         command.stdin(stream(streams[0])?).stdout(stream(streams[1])?).stderr(stream(streams[2])?);
+        // Before the start: whoever finds the child finds them too.
+        self.kept.extend(kept.into_iter().zip(beside).map(|(name, kept)| ((of.clone(), name), kept)));
         // The very directory that was checked, whatever its name leads to by now.
         command.current_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()));
         let started = self.limited(|| command.spawn())?;
         let pid = Pid::from_child(&started).as_raw_nonzero().get();
-        self.children.insert(pid, Child { command: of, child, pid });
+        self.children.insert(pid, Child { command: of, child, pid, status: None });
         Ok(Answer::Spawned { pid })
     }
 
@@ -135,7 +141,8 @@ impl Keeper {
         }
         match wait_for(number)? {
             Some(status) => {
-                self.children.remove(&number);
+                let buried = self.children.remove(&number);
+                self.buried.extend(buried.map(|child| Child { status: Some(status), ..child }));
                 Ok(Answer::Reaped { status })
             }
             None => Err(rustix::io::Errno::AGAIN.into()),

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 
 struct World {
     holder: Holder,
@@ -35,6 +36,7 @@ impl World {
             stdin: None,
             stdout,
             stderr: None,
+            keep: &[],
         })
     }
 
@@ -58,6 +60,9 @@ fn a_child_has_its_directory_streams_and_variables_and_nothing_else() {
     // The listing's own descriptor is the fourth.
     assert_eq!(said, format!("{}\n|a=b|0\n4\n0\n", folder.display()));
     assert_eq!(world.ended(pid).code(), Some(7));
+    let buried = world.holder.children().unwrap();
+    assert_eq!(buried.iter().map(|child| child.status.and_then(|s| s.code())).collect::<Vec<_>>(), [Some(7)]);
+    world.holder.forget("c1", "").unwrap();
     assert_eq!(world.holder.children().unwrap(), []);
 }
 
@@ -65,7 +70,7 @@ fn a_child_has_its_directory_streams_and_variables_and_nothing_else() {
 fn a_child_is_known_until_it_is_reaped_and_only_then() {
     let world = world();
     let pid = world.sh("exec sleep 1000", None).unwrap();
-    let child = ChildOf { command: "c1".into(), child: 3, pid };
+    let child = ChildOf { command: "c1".into(), child: 3, pid, status: None };
     assert_eq!(world.holder.children().unwrap(), [child]);
     assert!(world.holder.is_known(pid));
     assert_eq!(rustix::process::getpgid(Some(pid)).unwrap(), pid, "it leads a group");
@@ -117,7 +122,9 @@ fn what_is_kept_comes_back_until_its_command_is_forgotten() {
     assert_eq!(kept.next(), Some(entry("", "lock", "l")));
     assert_eq!(kept.next(), Some(entry("c1", "spool", "new")));
     assert_eq!(kept.next_back(), Some(entry("c2", "299", "x")));
-    world.holder.forget("c2").unwrap();
+    world.holder.forget("c2", "29").unwrap();
+    assert_eq!(world.holder.kept().unwrap().len(), 292);
+    world.holder.forget("c2", "").unwrap();
     let left: Vec<String> = world.holder.kept().unwrap().into_iter().map(|kept| kept.command).collect();
     assert_eq!(left, ["", "c1"]);
 }

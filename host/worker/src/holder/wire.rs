@@ -41,7 +41,7 @@ pub enum Request {
     },
     /// Starts a child. Beside it: its directory, then the streams that it has.
     Spawn(Order),
-    /// The children that were not reaped.
+    /// The children of commands that are not forgotten, the buried ones too.
     Children,
     /// Buries a child that has ended.
     Reap {
@@ -65,10 +65,14 @@ pub enum Request {
         /// How many were answered already.
         from: usize,
     },
-    /// Drops all that is kept for a command. Without an answer.
+    /// Drops what is kept for a command under names that begin like this; all of it, and its ended children, if that
+    /// is empty. Without an answer.
     Forget {
         /// Whose.
         command: String,
+        /// How the names begin.
+        #[serde(default)]
+        prefix: String,
     },
 }
 
@@ -87,6 +91,9 @@ pub struct Order {
     pub variables: Bytes,
     /// Which of input, output and errors come beside it; the others are /dev/null.
     pub streams: [bool; 3],
+    /// Under which names the descriptors after those are kept for the command.
+    #[serde(default)]
+    pub kept: Vec<String>,
 }
 
 /// What the holder answers.
@@ -104,7 +111,7 @@ pub enum Answer {
         /// Its number.
         pid: i32,
     },
-    /// Those that were not reaped.
+    /// They are these.
     Children(Vec<Child>),
     /// It was reaped.
     Reaped {
@@ -129,8 +136,8 @@ pub enum Answer {
     },
 }
 
-/// A child that was not reaped.
-#[derive(Debug, Serialize, Deserialize)]
+/// A child of a command that is not forgotten.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Child {
     /// Whose it is.
     pub command: String,
@@ -138,6 +145,9 @@ pub struct Child {
     pub child: u32,
     /// Its number.
     pub pid: i32,
+    /// How it ended, if it was buried.
+    #[serde(default)]
+    pub status: Option<i32>,
 }
 
 /// A message as it came.
@@ -248,9 +258,9 @@ mod tests {
         for size in [0, 1, MAX_INLINE - 100, MAX_INLINE, 3_000_000] {
             let (ours, theirs) = pair();
             let file = tempfile::tempfile().unwrap();
-            let sent = Request::Forget { command: "c".repeat(size) };
+            let sent = Request::Forget { command: "c".repeat(size), prefix: String::new() };
             send(&ours, &sent, &[file.as_fd(), ours.as_fd()], SendFlags::DONTWAIT).unwrap();
-            let Received::Message(Request::Forget { command }, beside) =
+            let Received::Message(Request::Forget { command, .. }, beside) =
                 receive(&theirs, RecvFlags::DONTWAIT).unwrap()
             else {
                 panic!("{size}")

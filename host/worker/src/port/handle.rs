@@ -47,6 +47,41 @@ impl Child {
         }
     }
 
+    /// Its component was told of the interrupt by an earlier agent.
+    pub(super) fn knows_of_interrupt(&mut self) {
+        self.told_interrupt = true;
+    }
+
+    /// Its component was told of its end by an earlier agent.
+    pub(super) fn has_exited(&mut self, exit: &Exit) {
+        self.rest = None;
+        self.exited = Some(exit.clone());
+    }
+
+    /// It was signalled by an earlier agent; a kill follows after the grace period, as then.
+    pub(super) fn was_stopped(&mut self, how: Stop) {
+        if how == Stop::Terminate {
+            self.control.send_modify(|control| control.terminated = true);
+        }
+    }
+
+    /// The next event that the component took before: it is there.
+    pub(super) async fn take(&mut self, max_bytes: u32) -> ChildEvent {
+        let event = match (self.rest.take(), &self.exited) {
+            (Some(rest), _) => Some(rest),
+            (None, Some(exit)) => Some(ChildEvent::Exited(exit.clone())),
+            (None, None) => self.events.recv().await,
+        };
+        self.on_taken(event, max_bytes)
+    }
+
+    fn on_taken(&mut self, event: Option<ChildEvent>, max_bytes: u32) -> ChildEvent {
+        let event = self.on_event(event);
+        let (event, rest) = cut(event, usize::try_from(max_bytes).unwrap_or(usize::MAX));
+        self.rest = rest;
+        event
+    }
+
     /// The end of the events without an exit: the command is over, or the watcher broke off.
     fn on_event(&mut self, event: Option<ChildEvent>) -> ChildEvent {
         let event = event.unwrap_or_else(|| {
@@ -90,12 +125,7 @@ impl ChildPort for Child {
             }
         };
         match turn {
-            Turn::Event(event) => {
-                let event = self.on_event(event);
-                let (event, rest) = cut(event, usize::try_from(max_bytes).unwrap_or(usize::MAX));
-                self.rest = rest;
-                event
-            }
+            Turn::Event(event) => self.on_taken(event, max_bytes),
             Turn::Interrupt(reason) => {
                 self.told_interrupt = true;
                 ChildEvent::Interrupt(reason)

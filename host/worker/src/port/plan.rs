@@ -10,7 +10,7 @@ use windlass_core::value::{Failure, Pair, Value};
 use windlass_runtime::port::SpawnOptions;
 
 use super::{Context, GRACE, Port, milliseconds};
-use crate::child::{Ladder, Plan};
+use crate::child::{self, Kept, Ladder, Plan};
 use crate::environment;
 use crate::follow::Tail;
 use crate::grant::Exec;
@@ -76,47 +76,41 @@ impl Port {
                 .ok_or_else(|| not_found(program, "the worker's own PATH", &machine.base))?,
         };
         options.tee_to_log.as_deref().map_or(Ok(()), log_name::check)?;
-        let mut plan = Plan {
-            child: self.begun,
-            program: file,
-            argv: options.argv,
-            directory,
-            variables,
-            input: options.input,
+        let mut kept = Kept {
+            began: child::clock(),
             max_time: options.max_time_ms.map(milliseconds),
             idle_time: options.idle_time_ms.map(milliseconds),
             max_lines: None,
             ladder: Ladder { first: Signal::TERM, grace: GRACE, second: Signal::KILL },
             terminal: options.pty,
-            follow: Vec::new(),
             log: options.tee_to_log,
             log_stdout: true,
             log_stderr: true,
             deliver: options.deliver,
-            mask: self.context.secrets.as_ref().map(|secrets| Arc::clone(secrets.mask())),
         };
+        let mut follow = Vec::new();
         let mut log_environment = false;
         for Pair { name, value } in &options.options {
             let wrong = |wanted: &str| bad(format!("the option `{name}` takes {wanted}"));
             match (name.as_str(), value) {
                 ("max-lines", Value::Integer(lines)) => {
-                    plan.max_lines = Some(u64::try_from(*lines).map_err(|_| wrong("a number of lines"))?);
+                    kept.max_lines = Some(u64::try_from(*lines).map_err(|_| wrong("a number of lines"))?);
                 }
                 ("max-lines", _) => return Err(wrong("a number of lines")),
                 ("terminate-ms", Value::Integer(ms)) => {
                     let ms = u32::try_from(*ms).map_err(|_| wrong("milliseconds"))?;
-                    plan.ladder.grace = milliseconds(ms);
+                    kept.ladder.grace = milliseconds(ms);
                 }
                 ("terminate-ms", _) => return Err(wrong("milliseconds")),
                 ("stop-signal", Value::Text(signal)) => {
-                    plan.ladder.first = signal_named(signal).ok_or_else(|| wrong("the name of a signal"))?;
+                    kept.ladder.first = signal_named(signal).ok_or_else(|| wrong("the name of a signal"))?;
                 }
                 ("second-signal", Value::Text(signal)) => {
-                    plan.ladder.second = signal_named(signal).ok_or_else(|| wrong("the name of a signal"))?;
+                    kept.ladder.second = signal_named(signal).ok_or_else(|| wrong("the name of a signal"))?;
                 }
                 ("stop-signal" | "second-signal", _) => return Err(wrong("the name of a signal")),
-                ("want-stdout", Value::Boolean(wanted)) => plan.log_stdout = *wanted,
-                ("want-stderr", Value::Boolean(wanted)) => plan.log_stderr = *wanted,
+                ("want-stdout", Value::Boolean(wanted)) => kept.log_stdout = *wanted,
+                ("want-stderr", Value::Boolean(wanted)) => kept.log_stderr = *wanted,
                 ("log-environment", Value::Boolean(wanted)) => log_environment = *wanted,
                 (EXPAND, Value::Boolean(_)) => {}
                 ("want-stdout" | "want-stderr" | "log-environment" | EXPAND, _) => {
@@ -125,14 +119,15 @@ impl Port {
                 ("follow", Value::Json(files)) => {
                     let files = serde_json::from_str(files)
                         .map_err(|error| bad(format!("the option `follow` is not understood: {error}")))?;
-                    plan.follow = self.tails(files, &options.workdir, exec)?;
+                    follow = self.tails(files, &options.workdir, exec)?;
                 }
                 ("follow", _) => return Err(wrong("JSON")),
                 _ => return Err(bad(format!("`{name}` is no option of a child; there are {OPTIONS}"))),
             }
         }
-        let header = log_environment.then(|| shown(&plan.variables));
-        Ok((plan, header))
+        let header = log_environment.then(|| shown(&variables));
+        let (argv, input) = (options.argv, options.input);
+        Ok((Plan { program: file, argv, directory, variables, input, follow, kept }, header))
     }
 
     /// The files to follow, as they are before the child.

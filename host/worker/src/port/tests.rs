@@ -64,8 +64,9 @@ fn world_of(given: Given<'_>) -> World {
 
 fn world_in(folder: tempfile::TempDir, given: Given<'_>) -> World {
     let Given { programs, files, secrets, usable, limits } = given;
-    let spool = Spool::new(folder.path(), limits);
-    let command = spool.open(&CommandUid("c0".into())).unwrap();
+    let holder = Arc::new(crate::holder::Holder::local().unwrap());
+    let spool = Spool::new(folder.path(), limits, Arc::clone(&holder));
+    let command = spool.open(&CommandUid("c0".into())).unwrap().unwrap();
     let (interrupt, interrupt_heard) = watch::channel(None);
     let any = vec!["*".to_owned()];
     let programs = vec![programs.to_owned()];
@@ -77,7 +78,6 @@ fn world_in(folder: tempfile::TempDir, given: Given<'_>) -> World {
     // What leaves its group is adopted by the tests' own process.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let private = folder.path().canonicalize().unwrap();
-    let holder = Arc::new(crate::holder::Holder::local().unwrap());
     let orphans = Orphans::new(&private.display().to_string(), false, holder);
     let context = Arc::new(Context {
         runtime: Handle::current(),
@@ -102,6 +102,9 @@ fn world_in(folder: tempfile::TempDir, given: Given<'_>) -> World {
         over: CancellationToken::new(),
         denials: AtomicU64::default(),
         log: Mutex::default(),
+        seed: [7; 32],
+        left: Mutex::default(),
+        broken: Mutex::default(),
     });
     let port = Port::new(Arc::clone(&context));
     World { folder, spool, interrupt, context, port }
