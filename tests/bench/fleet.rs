@@ -162,6 +162,7 @@ impl Fleet {
             token: self.token.to_string(),
             instance: format!("{number:032x}"),
             epoch: 1,
+            lost: None,
             lane: "control".to_owned(),
             version: "bench".to_owned(),
             facts: Vec::new(),

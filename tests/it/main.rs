@@ -10,6 +10,7 @@ mod examples;
 mod flow;
 mod git;
 mod guests;
+mod holder;
 mod hostile;
 mod languages;
 mod locks;

@@ -26,7 +26,8 @@ fn a_worker_that_is_lost_with_its_build_is_in_quarantine_until_a_person_releases
     // The one that comes after it knows nothing of the build: so it is lost.
     site.start_worker("w1");
     let status = site.until("it is in quarantine", |s| {
-        !s["workers"][0]["quarantine"].is_null() && !s["workers"][0]["connected"].is_null()
+        let waits = s["builders"][0]["waiting"]["waits_for"] == "quarantine";
+        waits && !s["workers"][0]["quarantine"].is_null() && !s["workers"][0]["connected"].is_null()
     });
     assert_eq!(status["workers"][0]["failures"], 1, "{status}");
     let waiting = &status["builders"][0]["waiting"];

@@ -20,6 +20,8 @@ pub struct Site {
     /// Name, token hash, slots.
     workers: Vec<(String, String, u32)>,
     processes: Vec<(String, Child)>,
+    /// Agents whose holders were killed.
+    left: Vec<u32>,
     listen: String,
     /// What its processes find in their environment, beside what the test has.
     env: Vec<(String, PathBuf)>,
@@ -36,6 +38,7 @@ impl Site {
             builders: String::new(),
             workers: Vec::new(),
             processes: Vec::new(),
+            left: Vec::new(),
             listen,
             env: Vec::new(),
         };
@@ -202,14 +205,14 @@ impl Site {
         std::fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
     }
 
-    /// Ends a process: politely (SIGTERM, waited for), or with SIGKILL.
+    /// Ends a process: politely (SIGTERM, waited for), or with SIGKILL, a worker's agent along with it.
     pub fn end(&mut self, name: &str, politely: bool) {
         let place = self.processes.iter().position(|(n, _)| n == name).expect("it was started");
         let (_, mut child) = self.processes.remove(place);
         if politely {
             signal(&child, rustix::process::Signal::TERM);
         } else {
-            child.kill().expect("it runs");
+            kill_whole(&mut child);
         }
         let ended = eventually(&format!("{name} has ended"), || child.try_wait().expect("ours to wait for"));
         assert!(!politely || ended.success(), "{name} ended badly: {ended}\n{}", self.said(name));
@@ -231,6 +234,27 @@ impl Site {
             self.processes.remove(place);
         }
         ended
+    }
+
+    /// The number of a worker's agent; none: it is just being started again.
+    #[must_use]
+    pub fn agent(&self, worker: &str) -> Option<u32> {
+        agent_of(self.pid(worker))
+    }
+
+    /// Kills a worker's agent, and its holder starts another one.
+    pub fn kill_agent(&self, worker: &str) {
+        let agent = eventually("there is an agent", || self.agent(worker));
+        kill(agent, rustix::process::Signal::KILL);
+    }
+
+    /// Kills a worker's holder; its agent finds out.
+    pub fn kill_holder(&mut self, worker: &str) {
+        let place = self.processes.iter().position(|(n, _)| n == worker).expect("it was started");
+        let (_, mut child) = self.processes.remove(place);
+        self.left.extend(agent_of(child.id()));
+        child.kill().expect("it runs");
+        child.wait().expect("ours to wait for");
     }
 
     /// The number of a process.
@@ -357,10 +381,43 @@ fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).expect("it runs");
 }
 
+/// Kills a process; if it is the holder of a worker, its agent first, so that nothing of it can say anything about that.
+fn kill_whole(child: &mut Child) {
+    kill(child.id(), rustix::process::Signal::STOP);
+    if let Some(agent) = agent_of(child.id()) {
+        kill(agent, rustix::process::Signal::KILL);
+    }
+    child.kill().ok();
+}
+
+fn kill(pid: u32, signal: rustix::process::Signal) {
+    let pid =
+        i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a number of a process");
+    // Gone is as well.
+    rustix::process::kill_process(pid, signal).ok();
+}
+
+/// The agent among the children of a holder.
+fn agent_of(holder: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{holder}/task/{holder}/children")).ok()?;
+    children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid| is_agent(*pid))
+}
+
+fn is_agent(pid: u32) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).nth(1) == Some(b"--held")
+}
+
 impl Drop for Site {
     fn drop(&mut self) {
+        for agent in std::mem::take(&mut self.left) {
+            // Those that have not found out yet that their holder is gone.
+            if is_agent(agent) {
+                kill(agent, rustix::process::Signal::KILL);
+            }
+        }
         for (name, child) in &mut self.processes {
-            child.kill().ok();
+            kill_whole(child);
             child.wait().ok();
             if std::thread::panicking() {
                 let log =

@@ -20,6 +20,9 @@ pub struct Cli {
     /// Print JSON for machines instead of text for people
     #[arg(long, global = true)]
     pub json: bool,
+    /// The standard input leads to the holder that started this process: given by `windlass worker` alone.
+    #[arg(long, hide = true)]
+    pub held: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -60,7 +63,7 @@ pub enum Command {
         /// Its directory [default: --dir]
         path: Option<PathBuf>,
     },
-    /// Run a worker, in the foreground, until SIGINT or SIGTERM
+    /// Run a worker, in the foreground, until SIGINT or SIGTERM; SIGHUP starts it anew, while its commands run on
     Worker {
         /// A directory with worker.toml, or such a file [default: --dir]
         path: Option<PathBuf>,

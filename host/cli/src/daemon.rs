@@ -1,15 +1,16 @@
 //! `master` and `worker`: the daemons in the foreground, and their signals.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anstream::eprintln;
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use windlass_worker::Event;
+use windlass_worker::{AgentProgram, Event, Holder};
 
 use crate::exit::{Exit, Failed};
-use crate::output::{GOOD, paint, tame_lines};
+use crate::output::{BAD, GOOD, paint, tame_lines};
 use crate::place::{MASTER_FILE, WORKER_FILE, file_in, read};
 
 /// `windlass master`: runs until SIGINT or SIGTERM; SIGHUP reconfigures.
@@ -75,7 +76,24 @@ pub fn start_failed(error: windlass_master::StartError) -> Failed {
     Failed { exit, error: error.into() }
 }
 
-/// `windlass worker`: runs until SIGINT or SIGTERM.
+/// `windlass worker`: the holder, which has the children of commands. It starts the agent, this program with the same
+/// arguments, and starts it again when it dies.
+pub fn hold() -> ExitCode {
+    let held = std::env::current_exe().and_then(|file| {
+        let given = std::env::args_os().skip(1);
+        let arguments = std::iter::once("--held".into()).chain(given).collect();
+        windlass_worker::hold(AgentProgram { file, arguments })
+    });
+    match held {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("{} the worker's agent cannot be started: {error}", paint(BAD, "error:"));
+            Exit::Outside.into()
+        }
+    }
+}
+
+/// The agent of a worker: runs until SIGINT or SIGTERM.
 pub async fn worker(path: &Path) -> Result<Exit, Failed> {
     let config = file_in(path, WORKER_FILE);
     let text = read(&config)?;
@@ -85,7 +103,8 @@ pub async fn worker(path: &Path) -> Result<Exit, Failed> {
     let folder = config.parent().unwrap_or(Path::new("."));
     let mut options = windlass_worker::Options::new(folder, stop.clone());
     options.on_event = std::sync::Arc::new(tell);
-    options.alone = true;
+    let holder = Holder::on_stdin().context("a worker's agent is started by `windlass worker` alone")?;
+    options.holder = Some(std::sync::Arc::new(holder));
     options.compiler = crate::compile::compiler();
     options.leader = crate::terminal::leader();
     // In a task: here, on the first thread, each message of the link would have to wake another thread.
@@ -102,7 +121,7 @@ pub async fn worker(path: &Path) -> Result<Exit, Failed> {
                     eprintln!("stopping; once more to stop at once");
                     stop.cancel();
                 }
-                Asked::Reconfig => eprintln!("a worker has nothing to reconfigure; start it again instead"),
+                Asked::Reconfig => eprintln!("SIGHUP is for the process that started this one: it starts it anew"),
             },
         }
     }

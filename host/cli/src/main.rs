@@ -44,6 +44,9 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     trace();
+    if let (Command::Worker { .. }, false) = (&cli.command, cli.held) {
+        return daemon::hold();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -85,7 +88,7 @@ fn trace() {
 }
 
 async fn run(cli: Cli) -> Result<Exit, Failed> {
-    let Cli { dir, json, command } = cli;
+    let Cli { dir, json, held: _, command } = cli;
     let client = || place::client(&dir);
     match command {
         Command::Init { dir } => init::init(&dir),

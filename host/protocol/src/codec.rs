@@ -212,6 +212,7 @@ mod tests {
             token: "t".into(),
             instance: "i".into(),
             epoch: 3,
+            lost: Some(Loss::MachineRestarted),
             lane: "control".into(),
             version: "0.1.0".into(),
             facts: vec![Pair { name: "cores".into(), value: Value::Integer(-2) }],

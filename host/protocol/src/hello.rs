@@ -103,6 +103,7 @@ mod tests {
             token: String::new(),
             instance: "i".into(),
             epoch: 1,
+            lost: None,
             lane: "control".into(),
             version: "0.1.0".into(),
             facts: vec![],

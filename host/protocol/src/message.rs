@@ -109,6 +109,9 @@ pub struct Hello {
     pub instance: String,
     /// Counts starts of the worker; among equal instances the newest wins.
     pub epoch: u64,
+    /// What ended the start before this one, and its commands with it, if that was not in good order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Loss>,
     /// `control` or `bulk`.
     pub lane: String,
     /// The version of the program.
@@ -117,6 +120,16 @@ pub struct Hello {
     pub facts: Vec<Pair>,
     /// Commands that it knows, running or ended but not acknowledged: the last number it has.
     pub commands: Vec<(CommandUid, u64)>,
+}
+
+/// What ended a worker that did not end itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Its holder was killed, which has the processes of its commands.
+    WorkerKilled,
+    /// Its machine was started anew.
+    MachineRestarted,
 }
 
 /// What a command did.

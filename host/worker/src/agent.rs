@@ -18,7 +18,7 @@ use crate::backoff::pause;
 use crate::commands::{Commands, Parts};
 use crate::components::{Components, chain};
 use crate::environment;
-use crate::harden::harden;
+use crate::harden::conceal;
 use crate::holder::Holder;
 use crate::home::Home;
 use crate::link::{self, Ends, LinkError};
@@ -32,24 +32,33 @@ use crate::transfer::Transfers;
 /// After the last command has ended: what the master has to acknowledge, it does at once or not at all.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How long a start waits for a lock that another worker has: one whose holder was killed needs a few seconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Why commands end, as their steps say it.
+const HOLDER_KILLED: &str = "the holder of this worker was killed, and its commands with it";
+
 /// For the close of the connection itself.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Runs a worker until it is asked to leave, or the master refuses it for good.
 pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError> {
-    let (alone, inherit) = (options.alone, file.inherit_env.clone());
-    if alone {
-        harden();
+    let (given, inherit) = (options.holder.clone(), file.inherit_env.clone());
+    if given.is_some() {
+        conceal();
     }
     let token_path = options.directory.join(&file.token_file);
     let base_dir = options.directory.join(&file.base_dir);
     let (compiler, leader) = (options.compiler.clone(), options.leader.clone());
     let prepared = tokio::task::spawn_blocking(move || {
         let token = read_token(&token_path)?;
-        let home = Home::prepare(&base_dir)?;
-        let holder = Arc::new(Holder::local().map_err(|source| WorkerError::Holder { source })?);
-        let orphans = Orphans::new(&home.instance, alone, holder);
-        let leftovers = orphans.end_leftovers();
+        let failed = |source| WorkerError::Holder { source };
+        let alone = given.is_some();
+        let holder = given.map_or_else(|| Holder::local().map(Arc::new), Ok).map_err(failed)?;
+        let home = Home::prepare(&base_dir, &holder, LOCK_PATIENCE)?;
+        let orphans = Orphans::new(&home.instance, alone, Arc::clone(&holder));
+        // Those of an agent before this one are taken up.
+        let leftovers = if home.is_same_start { Ended::default() } else { orphans.end_leftovers() };
         if leftovers != Ended::default() {
             tracing::warn!("an earlier process of this worker was killed: {}", leftovers.report().trim_end());
         }
@@ -73,18 +82,21 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
         outgoing: Arc::clone(&outgoing),
         builds: home.builds.clone(),
         allow: file.allow.clone(),
-        machine,
+        machine: Arc::clone(&machine),
         transfers: Arc::clone(&transfers),
         on_event: Arc::clone(&options.on_event),
     };
     let (commands, owner) = Commands::spawn(parts, left);
-    let agent = Agent { file, options, token, home, spool, outgoing, transfers, commands };
+    let agent = Agent { file, options, token, home, spool, outgoing, transfers, commands, machine };
     let ended = agent.stay().await;
     let Agent { commands, home, .. } = agent;
     drop(commands);
     owner.await.expect("the owner of commands does not panic");
     // Locked until the last command was gone.
-    drop(home);
+    match ended {
+        Err(WorkerError::HolderKilled) => drop(home),
+        _ => home.leave(),
+    }
     ended
 }
 
@@ -97,6 +109,7 @@ struct Agent {
     outgoing: Arc<Outgoing>,
     transfers: Arc<Transfers>,
     commands: Commands,
+    machine: Arc<Machine>,
 }
 
 impl Agent {
@@ -106,6 +119,13 @@ impl Agent {
         let exit = tokio::select! {
             refused = &mut connected => return Err(refused.expect_err("it ends well only when asked to close")),
             exit = self.leave() => exit,
+            () = self.machine.holder.gone() => {
+                tokio::select! {
+                    () = self.on_holder_killed() => {}
+                    _ = &mut connected => {}
+                }
+                return Err(WorkerError::HolderKilled);
+            }
         };
         // The last words are to arrive: they say that this was no accident.
         if self.outgoing.close() && tokio::time::timeout(GOODBYE, connected).await.is_err() {
@@ -176,6 +196,27 @@ impl Agent {
         }
     }
 
+    /// The holder was killed: so are all commands, and the master hears of it while there is time.
+    async fn on_holder_killed(&self) {
+        tracing::error!("{}: {HOLDER_KILLED}", self.file.name);
+        self.outgoing.say(ToMaster::Draining);
+        self.commands.abandon().await;
+        let machine = Arc::clone(&self.machine);
+        let ended = tokio::task::spawn_blocking(move || machine.orphans.end_leftovers()).await;
+        let report = ended.unwrap_or_default().report();
+        if !report.is_empty() {
+            tracing::warn!("{}", report.trim_end());
+        }
+        // Whoever builds it again does so after its processes are gone.
+        self.commands.lose(HOLDER_KILLED).await;
+        let mut count = self.commands.count();
+        if tokio::time::timeout(FAREWELL, count.wait_for(|count| count.known == 0)).await.is_err() {
+            tracing::warn!(
+                "the master did not hear of it; it hears that the worker was killed when it starts again"
+            );
+        }
+    }
+
     fn hello(&self) -> Hello {
         let fact = |name: &str, value: Value| Pair { name: name.to_owned(), value };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -187,6 +228,7 @@ impl Agent {
             token: self.token.clone(),
             instance: self.home.instance.clone(),
             epoch: self.home.epoch,
+            lost: self.home.lost,
             lane: "control".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             facts: vec![

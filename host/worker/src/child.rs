@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
@@ -497,7 +497,7 @@ fn piped(plan: &Plan) -> std::io::Result<(Streams, Streams)> {
 
 /// Readable once the leader has ended; it is not reaped by that.
 fn exit_of(group: &Group) -> std::io::Result<AsyncFd<OwnedFd>> {
-    asynchronous(pidfd_open(group.leader(), PidfdFlags::NONBLOCK)?)
+    asynchronous(group.end_of_leader()?)
 }
 
 /// Kills and reaps a child whose watcher was dropped before its end.

@@ -89,6 +89,8 @@ enum Message {
     Part { digest: Digest, offset: u64, total: u64, data: bytes::Bytes },
     NoComponent(Digest),
     Leave(Duration),
+    Abandon,
+    Lose(&'static str),
 }
 
 /// Messages of the link that may wait: a few thousand small builds' worth of starts and acknowledgements.
@@ -152,6 +154,16 @@ impl Commands {
     /// Takes no more commands, and interrupts the running ones after `drain`.
     pub async fn leave(&self, drain: Duration) {
         self.tell(Message::Leave(drain)).await;
+    }
+
+    /// Nobody looks after those that run any more, and no other begins. They have not ended before [`Commands::lose`].
+    pub async fn abandon(&self) {
+        self.tell(Message::Abandon).await;
+    }
+
+    /// All that run have ended, for this reason.
+    pub async fn lose(&self, why: &'static str) {
+        self.tell(Message::Lose(why)).await;
     }
 
     /// How many there are, as it changes.
@@ -306,6 +318,8 @@ impl Owner {
                 (self.parts.on_event)(Event::Draining { running });
                 self.leaving = Some(Leaving::At(Instant::now() + drain));
             }
+            Message::Abandon => self.abandon(),
+            Message::Lose(why) => self.lose_all(why),
         }
     }
 
@@ -564,6 +578,21 @@ impl Owner {
         });
         if matches!(entry.phase, Phase::Waits(..)) && entry.left.is_none() {
             self.end(uid, Err(Failure::new("interrupted", reason)));
+        }
+    }
+
+    fn abandon(&mut self) {
+        self.leaving = Some(Leaving::Interrupted);
+        // What they would say of their end is not how it was.
+        self.names.clear();
+        self.runs.abort_all();
+    }
+
+    fn lose_all(&mut self, why: &str) {
+        let running = self.entries.iter().filter(|(_, entry)| !matches!(entry.phase, Phase::Ended));
+        let running: Vec<CommandUid> = running.map(|(uid, _)| uid.clone()).collect();
+        for uid in running {
+            self.end(&uid, Err(Failure::retryable("worker-lost", why)));
         }
     }
 

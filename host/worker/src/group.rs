@@ -1,10 +1,11 @@
 //! The process group that a child leads: signalled while the child is not reaped, and never after,
 //! since its number may belong to somebody else then.
 
+use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Resource, Signal, getpriority_pgrp, getpriority_process, getrlimit, kill_process_group,
@@ -19,13 +20,16 @@ use crate::machine::Machine;
 pub struct Group {
     machine: Arc<Machine>,
     leader: Pid,
+    /// The leader itself, whoever has its number. None: it cannot be had.
+    process: Option<OwnedFd>,
     reaped: Mutex<bool>,
 }
 
 impl Group {
     /// The group of a child that `machine`'s holder started as the leader of one.
     pub fn of(leader: Pid, machine: Arc<Machine>) -> Group {
-        Group { machine, leader, reaped: Mutex::new(false) }
+        let process = pidfd_open(leader, PidfdFlags::NONBLOCK).ok();
+        Group { machine, leader, process, reaped: Mutex::new(false) }
     }
 
     /// The group of a child that was reaped: there is nobody to signal.
@@ -36,6 +40,14 @@ impl Group {
     /// The child's process id.
     pub fn leader(&self) -> Pid {
         self.leader
+    }
+
+    /// Readable once the leader has ended; it is not reaped by that.
+    pub fn end_of_leader(&self) -> std::io::Result<OwnedFd> {
+        match &self.process {
+            Some(process) => process.try_clone(),
+            None => Ok(pidfd_open(self.leader, PidfdFlags::NONBLOCK)?),
+        }
     }
 
     /// Signals every process of the group. One that is gone is no error.
@@ -105,7 +117,7 @@ impl Group {
         }
         let status = match self.machine.holder.reap(self.leader) {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                let ended = pidfd_open(self.leader, PidfdFlags::empty())?;
+                let ended = self.end_of_leader()?;
                 rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&ended, PollFlags::IN)], None))?;
                 self.machine.holder.reap(self.leader)?
             }
@@ -115,6 +127,12 @@ impl Group {
         Ok(status)
     }
 
+    fn has_ended(&self) -> bool {
+        let Some(process) = &self.process else { return true };
+        let mut ended = [PollFd::new(process, PollFlags::IN)];
+        !matches!(poll(&mut ended, Some(&Timespec::default())), Ok(0))
+    }
+
     /// For tests: no signal reaches it, as if the kernel held it.
     #[cfg(test)]
     pub fn hold(&self) {
@@ -122,6 +140,10 @@ impl Group {
     }
 
     fn send(&self, signal: Signal) {
+        // Without its parent, a leader that has ended is buried at once, and its number is anybody's.
+        if !self.machine.holder.lives() && self.has_ended() {
+            return;
+        }
         match kill_process_group(self.leader, signal) {
             Ok(()) => {}
             // On its way from the group that it was started in to a session of its own.

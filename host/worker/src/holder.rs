@@ -20,6 +20,7 @@ use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
 use tokio::io::unix::AsyncFd;
@@ -113,6 +114,14 @@ impl Holder {
         let left = left.map(|child| child.pid.as_raw_nonzero().get()).collect();
         holder.lock().children = left;
         Ok(holder)
+    }
+
+    /// The holder that started this process: its link is the standard input, which is /dev/null thereafter.
+    pub fn on_stdin() -> io::Result<Holder> {
+        let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+        let null = std::fs::File::open("/dev/null")?;
+        rustix::stdio::dup2_stdin(&null)?;
+        Holder::held(socket)
     }
 
     /// A holder that is a thread of this process, and dies with it: for embedding and for tests.
@@ -236,6 +245,13 @@ impl Holder {
     /// Whether the holder is a process of its own.
     pub fn is_process(&self) -> bool {
         self.process.is_some()
+    }
+
+    /// Whether its children still have it: their numbers are nobody else's then.
+    pub fn lives(&self) -> bool {
+        let Some(process) = &self.process else { return true };
+        let mut ended = [PollFd::new(process, PollFlags::IN)];
+        matches!(poll(&mut ended, Some(&Timespec::default())), Ok(0))
     }
 
     /// Comes back when the holder has ended, and its children have lost their parent.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use windlass_runtime::Compiler;
 
+use crate::holder::Holder;
+
 /// Everything about a worker that `worker.toml` does not say.
 #[derive(Clone)]
 pub struct Options {
@@ -16,9 +18,10 @@ pub struct Options {
     pub shutdown: CancellationToken,
     /// How long running commands may go on after that, before they are interrupted.
     pub drain: Duration,
-    /// This process is the worker and nothing else: it may be hardened, and what it adopts came from
-    /// commands. Without it a process that leaves its command's group outlives the command.
-    pub alone: bool,
+    /// The holder that started this process: which is the worker then and nothing else, so that it may be hardened,
+    /// and what its holder adopts came from commands. None: a thread holds the children, and a process that leaves its
+    /// command's group outlives the command.
+    pub holder: Option<Arc<Holder>>,
     /// Where components are compiled.
     pub compiler: Compiler,
     /// How this program is started to become another one in a terminal: its file, and what leads to
@@ -36,7 +39,7 @@ impl Options {
             directory: directory.into(),
             shutdown,
             drain: Duration::ZERO,
-            alone: false,
+            holder: None,
             compiler: Compiler::InProcess,
             leader: Vec::new(),
             on_event: Arc::new(|_| {}),
@@ -136,6 +139,8 @@ pub enum WorkerError {
     EmptyToken { path: PathBuf },
     #[error("`{address}` is no address of a master; it looks like ws://host:9989")]
     Address { address: String },
+    #[error("the holder of this worker was killed, and its commands with it; start the worker again")]
+    HolderKilled,
     #[error("the holder of this worker does not answer; start the worker again")]
     Holder {
         #[source]

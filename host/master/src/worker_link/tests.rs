@@ -97,6 +97,7 @@ pub(crate) fn hello(name: &str) -> Hello {
         token: "secret".to_owned(),
         instance: "instance-1".to_owned(),
         epoch: 1,
+        lost: None,
         lane: "control".to_owned(),
         version: "0.1.0".to_owned(),
         facts: Vec::new(),

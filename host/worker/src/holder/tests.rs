@@ -1,7 +1,6 @@
 //! A holder within the tests' own process, with real children.
 
 use super::*;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::fs::File;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 use windlass_protocol::hello::Refusal;
-use windlass_protocol::message::{CommandUid, PROTOCOL, ToWorker};
+use windlass_protocol::message::{CommandUid, Loss, PROTOCOL, ToWorker};
 
 use super::super::ConnectedWorker;
 use super::super::accept::refuse;
@@ -89,7 +89,7 @@ impl Seat {
             }
         }
         for uid in gone {
-            self.lose(&uid, "the worker came back without the command");
+            self.lose(&uid, lost_by(hello.lost));
         }
 
         let wire = Wire::spawn(outgoing, self.limits.keepalive * 2, &self.links.0.tasks);
@@ -154,6 +154,17 @@ impl Seat {
             refusal.message
         );
         self.links.0.tasks.spawn(refuse(candidate.outgoing, refusal, self.limits.hello));
+    }
+}
+
+/// Why a worker that came back does not know a command.
+fn lost_by(loss: Option<Loss>) -> &'static str {
+    match loss {
+        Some(Loss::WorkerKilled) => "the holder of its worker was killed, and the command with it",
+        Some(Loss::MachineRestarted) => {
+            "the worker's machine was started anew, and the command ended with it"
+        }
+        None => "the worker came back without the command",
     }
 }
 

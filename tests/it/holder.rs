@@ -1,0 +1,117 @@
+//! The holder of a worker, as a process: what outlives the agent, what ends with it, and what its own death costs.
+
+use rustix::process::Signal;
+use windlass_tests::site::{Site, eventually, text, until_ended};
+
+/// One worker, and a builder whose command says that it began and waits until it may end.
+fn site() -> Site {
+    let command = "echo $$ >> ../../../began; until test -e ../../../go; do sleep 0.05; done";
+    Site::new(&["w1"], &Site::builder("b", command, "").replace(", \"w2\"", "")).start()
+}
+
+/// The process of the command that began last.
+fn began(site: &Site, times: usize) -> u32 {
+    eventually("the command runs", || {
+        let began = std::fs::read_to_string(site.path("w1/began")).ok()?;
+        let lines: Vec<&str> = began.lines().collect();
+        (lines.len() == times && began.ends_with('\n')).then(|| lines[times - 1].parse().expect("a number"))
+    })
+}
+
+fn since(site: &Site) -> u64 {
+    let status = site.until("the worker is connected", |s| !s["workers"][0]["connected"].is_null());
+    status["workers"][0]["connected"].as_u64().expect("a time")
+}
+
+fn another_agent(site: &Site, than: u32) -> u32 {
+    eventually("there is another agent", || site.agent("w1").filter(|agent| *agent != than))
+}
+
+/// The reason that a build ended for.
+fn summary(site: &Site, build: u64) -> String {
+    let build = site.ok(&["build", &build.to_string(), "--json"]);
+    assert_eq!(build["outcome"], "retry", "{build}");
+    build["summary"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn an_agent_that_is_killed_comes_back_as_the_same_start_of_the_worker() {
+    let site = site();
+    let (agent, since_first, epoch) = (site.agent("w1").unwrap(), since(&site), text(&site.path("w1/epoch")));
+    site.kill_agent("w1");
+    another_agent(&site, agent);
+    eventually("it is connected again", || (since(&site) > since_first).then_some(()));
+    assert_eq!(text(&site.path("w1/epoch")), epoch);
+    assert!(site.said("w1").contains("was killed by SIGKILL"), "{}", site.said("w1"));
+    std::fs::write(site.path("w1/go"), "").unwrap();
+    assert_eq!(site.build("b")["outcome"], "success");
+}
+
+#[test]
+fn a_hangup_starts_the_agent_anew_and_the_holder_stays() {
+    let mut site = site();
+    let (holder, agent) = (site.pid("w1"), site.agent("w1").unwrap());
+    site.signal("w1", Signal::HUP);
+    another_agent(&site, agent);
+    assert_eq!(site.pid("w1"), holder);
+    std::fs::write(site.path("w1/go"), "").unwrap();
+    assert_eq!(site.build("b")["outcome"], "success");
+    let agent = site.agent("w1").unwrap();
+    assert!(site.path("w1/runs").exists());
+    site.end("w1", true);
+    until_ended(agent);
+    assert!(!site.path("w1/runs").exists(), "it ended in good order");
+}
+
+#[test]
+fn an_agent_that_cannot_work_ends_its_holder_with_its_code() {
+    let mut site = site();
+    site.end("w1", true);
+    std::fs::write(site.path("w1/worker.toml"), "name = 3\n").unwrap();
+    site.start_worker("w1");
+    assert_eq!(site.ended("w1"), 3, "{}", site.said("w1"));
+    std::fs::remove_file(site.path("w1/worker.toml")).unwrap();
+    site.start_worker("w1");
+    assert_eq!(site.ended("w1"), 6, "{}", site.said("w1"));
+}
+
+#[test]
+fn the_commands_of_a_holder_that_is_killed_end_with_it_and_are_told_by_name() {
+    let mut site = site();
+    let buildset = site.submit("b");
+    let (first, child, agent) = (site.running("b"), began(&site, 1), site.agent("w1").unwrap());
+    site.kill_holder("w1");
+    until_ended(child);
+    until_ended(agent);
+    assert!(site.said("w1").contains("the holder of this worker was killed"), "{}", site.said("w1"));
+    let told = eventually("the build has ended", || {
+        let build = site.ok(&["build", &first.to_string(), "--json"]);
+        build["ended"].as_u64().map(|_| summary(&site, first))
+    });
+    assert!(told.contains("the holder of this worker was killed"), "{told}");
+    std::fs::write(site.path("w1/go"), "").unwrap();
+    site.start_worker("w1");
+    assert_eq!(site.outcome(buildset), "success");
+}
+
+#[test]
+fn a_worker_that_was_killed_and_a_machine_that_was_restarted_are_told_apart() {
+    for machine in [false, true] {
+        let mut site = site();
+        let buildset = site.submit("b");
+        let (first, child) = (site.running("b"), began(&site, 1));
+        site.end("w1", false);
+        if machine {
+            let runs = site.path("w1/runs");
+            let before = text(&runs);
+            std::fs::write(&runs, before.replacen(|c: char| c.is_ascii_hexdigit(), "x", 1)).unwrap();
+        }
+        site.start_worker("w1");
+        until_ended(child);
+        std::fs::write(site.path("w1/go"), "").unwrap();
+        assert_eq!(site.outcome(buildset), "success");
+        let told = summary(&site, first);
+        let why = if machine { "machine was started anew" } else { "the holder of its worker was killed" };
+        assert!(told.contains(why), "{told}");
+    }
+}
