@@ -155,7 +155,7 @@ fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{CommandUid, Hello, Secret, SecretValue, Start, ToMaster, ToWorker, Update};
+    use crate::message::{CommandUid, Hello, Loss, Secret, SecretValue, Start, ToMaster, ToWorker, Update};
     use crate::transfer::{Compression, Part, Sent, SentKind, TransferId};
     use windlass_core::digest::Digest;
     use windlass_core::policy::Usage;

@@ -34,7 +34,7 @@ impl Group {
 
     /// The group of a child that was reaped: there is nobody to signal.
     pub fn buried(machine: Arc<Machine>) -> Group {
-        Group { machine, leader: Pid::INIT, reaped: Mutex::new(true) }
+        Group { machine, leader: Pid::INIT, process: None, reaped: Mutex::new(true) }
     }
 
     /// The child's process id.

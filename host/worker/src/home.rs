@@ -275,7 +275,7 @@ mod tests {
         holder.keep("", LOCK, third._lock.as_fd()).unwrap();
         assert_eq!(prepare(&holder).lost, Some(Loss::MachineRestarted));
         third.leave();
-        holder.forget("").unwrap();
+        holder.forget("", LOCK).unwrap();
         assert_eq!(prepare(&holder).lost, None);
     }
 }
