@@ -1,11 +1,11 @@
 //! The whole sweep: the master killed at every commit in turn, those with journals first, on both sides of it, now and
-//! then a second time while it puts things in order; a worker killed, and its link cut, delayed and half open, at sampled
-//! places.
+//! then a second time while it puts things in order; a worker's agent, its holder and both killed, and its link cut,
+//! delayed and half open, at sampled places.
 //!
 //!     cargo run -p windlass-tests --example sweep [WHAT ...] [--again] [--lines N] [--no-upload] [--from N] [--step N]
 //!
-//! `WHAT` is `journals`, `commits`, `workers` or `links`; all of them without it. With `--again` builds may be
-//! built again; of those whose worker was killed all are. It ends with what it found, and with 1 if that is anything.
+//! `WHAT` is `journals`, `commits`, `workers`, `agents`, `holders` or `links`; all of them without it. With `--again` builds may be
+//! built again; of those whose worker or holder was killed all are. It ends with what it found, and with 1 if that is anything.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use windlass_tests::faults::{Chance, Plan};
 use windlass_tests::relay::Trouble;
-use windlass_tests::sweep::{Rule, Size, Sweep};
+use windlass_tests::sweep::{HOLDER, Rule, Size, Sweep};
 
 /// Runs with a worker killed, and with a link that has troubles.
 const SAMPLES: u64 = 40;
@@ -39,9 +39,9 @@ impl Order {
                 "--lines" => order.size.lines = number(),
                 "--from" => order.from = number().into(),
                 "--step" => order.step = number() as usize,
-                "journals" | "commits" | "workers" | "links" => order.what.push(word),
+                "journals" | "commits" | "workers" | "agents" | "holders" | "links" => order.what.push(word),
                 _ => panic!(
-                    "`{word}` is none of journals, commits, workers, links, --again, --no-upload, --lines N, --from N, --step N"
+                    "`{word}` is none of journals, commits, workers, agents, holders, links, --again, --no-upload, --lines N, --from N, --step N"
                 ),
             }
         }
@@ -118,7 +118,19 @@ fn main() -> ExitCode {
         for _ in 0..SAMPLES {
             let worker = vec![chance.below(carried)];
             // It takes its commands along.
-            found.play(&sweep, &Plan { worker, ..Plan::default() }, Rule::BuiltAgain);
+            found.play(&sweep, &Plan { worker, ..Plan::default() }, Rule::BuiltAgainFor(HOLDER));
+        }
+    }
+    if order.wants("holders") {
+        for _ in 0..SAMPLES {
+            let holder = vec![chance.below(carried)];
+            found.play(&sweep, &Plan { holder, ..Plan::default() }, Rule::BuiltAgainFor(HOLDER));
+        }
+    }
+    if order.wants("agents") {
+        for sample in 0..SAMPLES {
+            let agent = (0..=sample % 3).map(|_| chance.below(carried)).collect();
+            found.play(&sweep, &Plan { agent, ..Plan::default() }, order.rule);
         }
     }
     if order.wants("links") {

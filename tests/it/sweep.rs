@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use windlass_tests::faults::{Chance, Plan, Run};
 use windlass_tests::relay::Trouble;
-use windlass_tests::sweep::{Rule, Size, Sweep};
+use windlass_tests::sweep::{HOLDER, Rule, Size, Sweep};
 
 #[test]
 fn whatever_is_killed_or_cut_all_ends_as_if_nothing_had_been() {
@@ -22,9 +22,16 @@ fn whatever_is_killed_or_cut_all_ends_as_if_nothing_had_been() {
     let mut place = || chance.below(carried);
     let slow = Trouble::Delay(Duration::from_millis(20));
     let link = vec![(place(), Trouble::Cut), (place(), slow), (place(), Trouble::Cut)];
-    // A worker that dies takes its commands along.
+    // A holder that dies takes its commands along, an agent does not.
     let worker = Plan { worker: vec![place()], ..Plan::default() };
-    let mut plans = vec![(worker, Rule::BuiltAgain), (Plan { link, ..Plan::default() }, Rule::TakenUp)];
+    let holder = Plan { holder: vec![place()], ..Plan::default() };
+    let agent = Plan { agent: vec![place(), place()], ..Plan::default() };
+    let mut plans = vec![
+        (worker, Rule::BuiltAgainFor(HOLDER)),
+        (holder, Rule::BuiltAgainFor(HOLDER)),
+        (agent, Rule::TakenUp),
+        (Plan { link, ..Plan::default() }, Rule::TakenUp),
+    ];
     plans.extend(masters.into_iter().map(|master| (Plan { master, ..Plan::default() }, Rule::TakenUp)));
 
     let mut wrong = String::new();

@@ -46,16 +46,29 @@ impl Default for Chance {
 pub struct Plan {
     /// `WINDLASS_FAULT` of the master's first start, of the next, and so on; none after that.
     pub master: Vec<String>,
-    /// The worker that is watched is killed each time that its link has carried so many bytes.
+    /// The worker that is watched is killed, holder and agent at once, each time that its link has carried so many bytes.
     pub worker: Vec<u64>,
+    /// Its agent alone, whose holder starts another one.
+    pub agent: Vec<u64>,
+    /// Its holder alone; its agent finds out, and a new worker is started at once.
+    pub holder: Vec<u64>,
     /// What befalls that link after so many bytes.
     pub link: Vec<(u64, Trouble)>,
+}
+
+impl Plan {
+    /// How often something of the worker is to be killed.
+    fn kills(&self) -> usize {
+        self.worker.len() + self.agent.len() + self.holder.len()
+    }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts: Vec<String> = self.master.iter().map(|fault| format!("master {fault}")).collect();
-        parts.extend(self.worker.iter().map(|bytes| format!("worker killed after {bytes} bytes")));
+        for (what, places) in [("worker", &self.worker), ("agent", &self.agent), ("holder", &self.holder)] {
+            parts.extend(places.iter().map(|bytes| format!("{what} killed after {bytes} bytes")));
+        }
         parts
             .extend(self.link.iter().map(|(bytes, trouble)| format!("link {trouble:?} after {bytes} bytes")));
         f.write_str(&if parts.is_empty() { "undisturbed".to_owned() } else { parts.join(", ") })
@@ -115,21 +128,31 @@ pub fn play(story: Story<'_>, plan: &Plan) -> Run {
     relay.befall(plan.link.clone());
     site.write_worker(watched, &relay.address());
     let mut faults = plan.master.iter();
-    let mut kills = plan.worker.iter().peekable();
+    let [mut workers, mut agents, mut holders] =
+        [&plan.worker, &plan.agent, &plan.holder].map(|places| places.iter().peekable());
     let mut deaths = 0;
     start_master(&mut site, faults.next());
     for worker in site.workers() {
         site.start_worker(&worker);
     }
-    let patience =
-        PATIENCE * u32::try_from(1 + plan.master.len() + plan.worker.len() + plan.link.len()).unwrap();
+    let patience = PATIENCE * u32::try_from(1 + plan.master.len() + plan.kills() + plan.link.len()).unwrap();
     let outcome = loop {
         if site.has_ended("master") {
             deaths += 1;
             start_master(&mut site, faults.next());
         }
-        if kills.next_if(|bytes| relay.carried() >= **bytes).is_some() {
+        let is_due = |bytes: &&u64| relay.carried() >= **bytes;
+        if workers.next_if(is_due).is_some() {
             site.end(watched, false);
+            site.start_worker(watched);
+            deaths += 1;
+        }
+        if agents.next_if(is_due).is_some() {
+            site.kill_agent(watched);
+            deaths += 1;
+        }
+        if holders.next_if(is_due).is_some() {
+            site.kill_holder(watched);
             site.start_worker(watched);
             deaths += 1;
         }

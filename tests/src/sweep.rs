@@ -22,6 +22,8 @@ pub enum Rule {
     TakenUp,
     /// A build that is cut off ends as *retry*, and another does the same from the beginning.
     BuiltAgain,
+    /// The same, but for what [`ALLOWED`] has only with these words in its summary.
+    BuiltAgainFor(&'static str),
 }
 
 /// Why a build may be built again even where builds are taken up: words of its summary, and what cannot be had.
@@ -29,6 +31,9 @@ pub const ALLOWED: &[(&str, &str)] = &[(
     "it received files",
     "parts of a file that is under way are not durable; its token dies with the step",
 )];
+
+/// What a build says that was cut off by the death of a holder.
+pub const HOLDER: &str = "the holder of ";
 
 /// What the build is made of.
 #[derive(Clone, Copy, Debug)]
@@ -252,7 +257,12 @@ impl Wrong<'_> {
     /// A build that was built again: that may be, and nothing that it wrote is wrong.
     fn cut_off(&mut self, name: &str, build: &Value, should: &Output, is: &Output) {
         let summary = build["summary"].as_str().unwrap_or_default();
-        if self.rule == Rule::TakenUp && !ALLOWED.iter().any(|(words, _)| summary.contains(words)) {
+        let expected = match self.rule {
+            Rule::TakenUp => false,
+            Rule::BuiltAgain => true,
+            Rule::BuiltAgainFor(words) => summary.contains(words),
+        };
+        if !expected && !ALLOWED.iter().any(|(words, _)| summary.contains(words)) {
             self.told.push(format!("{name} is built again: {summary}"));
         }
         for (log, bytes) in is {
