@@ -33,16 +33,24 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(f) for f in fields[11:15]) / TICK
 
 
-def cpu_by_thread(pid: int) -> dict[str, float]:
-    """CPU seconds of a process, by the names of its threads without their numbers; children apart."""
+def cpu_by_thread(pids: list[int]) -> dict[str, float]:
+    """CPU seconds of processes, by the names of their threads without their numbers; children apart."""
     spent: dict[str, float] = {}
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+    for pid, task in ((pid, task) for pid in pids for task in pathlib.Path(f"/proc/{pid}/task").iterdir()):
         fields = (task / "stat").read_text().rsplit(")", 1)[1].split()
         name = (task / "comm").read_text().strip().rstrip("0123456789-")
+        name = "holder" if pid == pids[0] and len(pids) > 1 else name
         spent[name] = spent.get(name, 0) + (int(fields[11]) + int(fields[12])) / TICK
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    spent["children"] = (int(fields[13]) + int(fields[14])) / TICK
+    fields = [pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids]
+    spent["children"] = sum(int(f[13]) + int(f[14]) for f in fields) / TICK
     return spent
+
+
+def with_agent(holder: int) -> list[int]:
+    """A worker's processes: the holder, which was started, and its agent. Older versions have one alone."""
+    children = pathlib.Path(f"/proc/{holder}/task/{holder}/children").read_text().split()
+    is_agent = lambda pid: b"\0--held\0" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    return [holder, *(int(pid) for pid in children if is_agent(pid))]
 
 
 def resident_mib(pid: int) -> float:
@@ -100,7 +108,8 @@ class Windlass:
         self.idle_mib = resident_mib(self.master.pid)
         self.workers = [self.spawn("worker", self.folder / f"w{n}") for n in range(WORKERS)]
         wait_until("the workers", lambda: all(w["connected"] for w in self.call("status")["workers"]))
-        self.idle_workers_mib = [resident_mib(w.pid) for w in self.workers]
+        self.worker_pids = [with_agent(w.pid) for w in self.workers]
+        self.idle_workers_mib = [[round(resident_mib(pid), 1) for pid in pids] for pids in self.worker_pids]
         return self
 
     def __exit__(self, *_):
@@ -122,6 +131,9 @@ class Windlass:
             sys.exit(f"windlass {' '.join(command)}: {said.stderr.decode()}")
         return json.loads(said.stdout) if said.returncode == 0 else None
 
+    def workers_cpu(self) -> float:
+        return sum(cpu_seconds(pid) for pids in self.worker_pids for pid in pids)
+
     def status(self):
         return over_unix(self.folder / "state" / "windlass.sock", "GET", "/api/v1/status")
 
@@ -129,9 +141,9 @@ class Windlass:
         """Builds one after the other, each for its reason."""
         socket = self.folder / "state" / "windlass.sock"
         before = self.status()["store"]
-        cpu = {"master": cpu_seconds(self.master.pid), "workers": sum(cpu_seconds(w.pid) for w in self.workers)}
-        threads = {"master": cpu_by_thread(self.master.pid)}
-        threads["a worker"] = cpu_by_thread(self.workers[0].pid)
+        cpu = {"master": cpu_seconds(self.master.pid), "workers": self.workers_cpu()}
+        threads = {"master": cpu_by_thread([self.master.pid])}
+        threads["a worker"] = cpu_by_thread(self.worker_pids[0])
         began = time.monotonic()
         for n in range(builds):
             over_unix(socket, "POST", "/api/v1/force", {"builder": builder, "reason": reason(n)})
@@ -152,15 +164,15 @@ class Windlass:
         outcomes = {o: sum(b["outcome"] == o for b in newest) for o in {b["outcome"] for b in newest}}
         if outcomes != {"success": builds}:
             sys.exit(f"not all builds succeeded: {outcomes}")
-        for name, process in (("master", self.master), ("a worker", self.workers[0])):
+        for name, pids in (("master", [self.master.pid]), ("a worker", self.worker_pids[0])):
             share = builds if name == "master" else builds / WORKERS
-            spent = {t: (s - threads[name].get(t, 0)) * 1000 / share for t, s in cpu_by_thread(process.pid).items()}
+            spent = {t: (s - threads[name].get(t, 0)) * 1000 / share for t, s in cpu_by_thread(pids).items()}
             self.where[name] = {t: ms for t, ms in sorted(spent.items(), key=lambda i: -i[1]) if ms >= 0.01}
         return {
             "builds/s": builds / took,
             "submit/s": builds / submitted,
             "master CPU ms/build": (cpu_seconds(self.master.pid) - cpu["master"]) * 1000 / builds,
-            "workers CPU ms/build": (sum(cpu_seconds(w.pid) for w in self.workers) - cpu["workers"]) * 1000 / builds,
+            "workers CPU ms/build": (self.workers_cpu() - cpu["workers"]) * 1000 / builds,
             "syncs/build": (after["syncs"] - before["syncs"]) / builds,
             "commits/build": (after["commits"] - before["commits"]) / builds,
             "batches/build": (after["batches"] - before["batches"]) / builds,
@@ -306,7 +318,7 @@ def main():
             print(f"  status answered {cold * 1000:.0f} ms after the first start (nothing compiled yet), "
                   f"{statistics.median(warm) * 1000:.0f} ms after others (median of {len(warm)})")
             print(f"  idle master {windlass.idle_mib:.1f} MiB, after the runs {resident_mib(windlass.master.pid):.1f} MiB; "
-                  f"idle workers {[round(mib) for mib in windlass.idle_workers_mib]} MiB")
+                  f"idle workers, holder and agent, {windlass.idle_workers_mib} MiB")
         if options.buildbot:
             with Buildbot(folder / "buildbot") as buildbot:
                 buildbot.run(20)

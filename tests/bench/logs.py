@@ -90,7 +90,7 @@ def run(binary: pathlib.Path, folder: pathlib.Path, lines: int) -> None:
     socket = folder / "site/state/windlass.sock"
     with site:
         get = lambda path: builds.over_unix(socket, "GET", f"/api/v1/{path}")
-        cpu = lambda: (builds.cpu_seconds(site.master.pid), sum(builds.cpu_seconds(w.pid) for w in site.workers))
+        cpu = lambda: (builds.cpu_seconds(site.master.pid), site.workers_cpu())
         before, began = cpu(), time.monotonic()
         builds.over_unix(socket, "POST", "/api/v1/force", {"builder": "b"})
         build = builds.wait_until("the build", lambda: site.status()["running"])[0]["id"]
@@ -108,7 +108,7 @@ def run(binary: pathlib.Path, folder: pathlib.Path, lines: int) -> None:
             f"through a command into the store: {took:.2f} s, {mb / took:.0f} MB/s, {lines / took:,.0f} lines/s, "
             f"{pipe / took:.2f} of the pipe; CPU: master {after[0] - before[0]:.2f} s, worker {after[1] - before[1]:.2f} s"
         )
-        print(f"peak memory: master {peak_mib(site.master.pid):.0f} MiB, worker {max(peak_mib(w.pid) for w in site.workers):.0f} MiB")
+        print(f"peak memory: master {peak_mib(site.master.pid):.0f} MiB, worker {max(sum(map(peak_mib, pids)) for pids in site.worker_pids):.0f} MiB")
 
         path = f"builds/{build}/steps/0/logs/stdio"
         line = min(9_999_999, lines - 2)
@@ -153,7 +153,7 @@ def run(binary: pathlib.Path, folder: pathlib.Path, lines: int) -> None:
         if shutil.which("b3sum"):
             said = subprocess.run(["b3sum", "--no-names", data], check=True, capture_output=True, text=True)
             print(f"b3sum of the file: {said.stdout.strip()}")
-        print(f"peak memory: master {peak_mib(site.master.pid):.0f} MiB, worker {max(peak_mib(w.pid) for w in site.workers):.0f} MiB")
+        print(f"peak memory: master {peak_mib(site.master.pid):.0f} MiB, worker {max(sum(map(peak_mib, pids)) for pids in site.worker_pids):.0f} MiB")
 
 
 main()
