@@ -75,6 +75,22 @@ fn a_build_under_a_killed_master_goes_on_and_its_command_runs_once() {
 }
 
 #[test]
+fn a_build_under_a_master_that_is_stopped_and_started_again_goes_on_and_is_not_built_again() {
+    let mut site = site(&["w1", "w2"], &Site::builder("b", &once("b"), ""));
+    let buildset = site.submit("b");
+    let build = site.running("b");
+    eventually("its command runs", || (ran(&site, "b") == 1).then_some(()));
+    site.end("master", true);
+    // It ends while no master is there.
+    std::fs::write(site.path("go"), "").unwrap();
+    site.start_master();
+    assert_eq!(site.outcome(buildset), "success");
+    assert_eq!((site.newest("b")["id"].as_u64(), ran(&site, "b")), (Some(build), 1));
+    let log = site.windlass(&["logs", &build.to_string()]);
+    assert!(String::from_utf8_lossy(&log.stdout).contains("done\n"), "{log:?}");
+}
+
+#[test]
 fn a_build_whose_command_is_lost_with_its_worker_is_built_again_and_says_so() {
     let mut site = site(&["w1"], &Site::builder("b", &once("b"), "").replace(", \"w2\"", ""));
     let buildset = site.submit("b");

@@ -44,7 +44,7 @@ pub async fn master(path: &Path) -> Result<Exit, Failed> {
             () = handle.stopped() => break,
         };
         if let Asked::Stop = asked {
-            eprintln!("stopping; what runs is built again after the next start. Once more to stop at once");
+            eprintln!("stopping; what runs goes on after the next start. Once more to stop at once");
             break;
         }
         match handle.reconfig(false).await {

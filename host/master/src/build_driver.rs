@@ -4,7 +4,7 @@
 //! first, then the next step. A step is a component of the generation that was live when the build
 //! started; the build keeps that generation for its whole life.
 //!
-//! - `run`: the task; `again`: how it begins with a build of the last run
+//! - `run`: the task; `step`: one step of it; `again`: how it begins with a build of the last run
 //! - `locks`: what a step waits for before it runs
 //! - `properties`: what a build begins with
 //! - `rendering`: what a step is given, and whether it runs
@@ -19,6 +19,7 @@ mod properties;
 mod rendering;
 pub(crate) mod retries;
 mod run;
+mod step;
 
 use std::collections::{BTreeSet, HashMap};
 use std::pin::Pin;
@@ -50,12 +51,9 @@ use crate::step_port::Stop;
 use crate::worker_link::Links;
 use crate::world::World;
 
-/// How long a step that was asked to stop may take for it, and its commands thereafter. A worker ends a command
-/// that does not heed an interrupt after 15 s.
-pub(crate) const STOP_GRACE: Duration = Duration::from_secs(20);
-
-/// The same when the master goes down.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// How long a step that was asked to stop may take for it, and its commands thereafter. A worker has ended a command
+/// that does not heed an interrupt after 35 s.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(40);
 
 /// What drives builds.
 pub struct DriverParts {
@@ -312,8 +310,8 @@ impl Builds {
         running
     }
 
-    /// Interrupts all builds, so that they are built again after the next start, and waits until they
-    /// have ended. Bounded in time.
+    /// Leaves all builds as they run, with all that is known of them durable: the next start takes them up. Waits until
+    /// nothing moves here any more. Bounded in time.
     pub async fn shutdown(&self) {
         // Closed first: whoever starts now either stands in the map already or sees that it is closed.
         self.0.tasks.close();
@@ -374,7 +372,7 @@ impl Builds {
         let (id, fence, detached) = (*id, *fence, BTreeSet::new());
         let begun = InProgress { builder, requests, fence, stop, step, detached, ends: false };
         self.lock().insert(id, begun);
-        // A build that is claimed while the master goes down ends before its first step.
+        // A build that is claimed while the master goes down is left before its first step.
         if self.0.tasks.is_closed() {
             self.tell(id, |stop| *stop = Stop::Shutdown);
         }

@@ -360,7 +360,7 @@ impl Handle {
         self.0.events.listen()
     }
 
-    /// Stops taking work, interrupts what runs (it is built again after the next start), and closes
+    /// Stops taking work, leaves what runs as it stands (it goes on after the next start), and closes
     /// the store. Returns when all that is done, in bounded time.
     pub async fn shutdown(&self) {
         // The first call does it, in a task of its own; every call waits for its end.

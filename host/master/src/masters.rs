@@ -34,7 +34,7 @@ pub(crate) async fn register(store: &Store, master: MasterId, now: Timestamp) ->
     put(store, master, true, now).await
 }
 
-/// Says that this master stops in an orderly way: it holds nothing, and nobody waits for word of it.
+/// Says that this master stops in an orderly way: what it holds waits for its next start.
 pub(crate) async fn leave(store: &Store, master: MasterId, now: Timestamp) -> Result<(), MastersError> {
     put(store, master, false, now).await
 }

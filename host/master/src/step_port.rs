@@ -69,9 +69,6 @@ pub(crate) use commands::{Acked, acknowledge};
 pub(crate) use logs::without_logs;
 pub(crate) use replay::{Resumed, read as read_resumed};
 
-/// Why everything stops with the master, as steps are told.
-pub(crate) const SHUTDOWN: &str = "the master shuts down";
-
 /// Why a build is to stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -87,18 +84,17 @@ pub(crate) enum Stop {
     },
     /// Somebody wants it stopped: it ends as cancelled.
     Cancel(String),
-    /// The master goes down: it is built again later.
+    /// The master goes down: the build is left as it runs, and the next master takes it up.
     Shutdown,
 }
 
 impl Stop {
-    /// The reason, as this step is told.
+    /// The reason, as this step is told. Of a shutdown it hears nothing: it goes on in the next master.
     pub(crate) fn reason(&self, of: StepId) -> Option<&str> {
         match self {
-            Stop::No => None,
+            Stop::No | Stop::Shutdown => None,
             Stop::Step { step, reason } => (*step == of).then_some(reason),
             Stop::Cancel(reason) => Some(reason),
-            Stop::Shutdown => Some(SHUTDOWN),
         }
     }
 }
@@ -305,6 +301,22 @@ impl StepState {
             flooded: None,
             worker_lost: None,
             context,
+        }
+    }
+
+    /// Leaves the run as it stands: all that is known of it goes down, and the next master goes on from there. Its
+    /// commands run on.
+    pub(crate) async fn leave(mut self) {
+        self.commands.iter_mut().for_each(commands::Command::part);
+        self.files.part();
+        self.flush();
+        while self.batch.in_flight() {
+            // Without a store there is nothing to say, and nothing more to write: it is as after a kill.
+            let landed = self.batch.landed().await;
+            if landed.is_err() {
+                return;
+            }
+            self.on_landed(landed);
         }
     }
 

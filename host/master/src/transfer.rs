@@ -160,6 +160,11 @@ impl Transfers {
         }
     }
 
+    /// The master goes down: nothing goes on, and no worker is told so. The next master hears of it again.
+    pub(crate) fn close(&self) {
+        self.desk().tokens.values().for_each(|token| token.closed.cancel());
+    }
+
     /// A link of a worker begins, on which it takes up what it has under way.
     pub(crate) fn on_link(&self, worker: &str) {
         if let Some(of) = self.desk().workers.get_mut(worker) {

@@ -273,13 +273,15 @@ impl Links {
         seats.values().filter_map(|seat| seat.shown.connected()).collect()
     }
 
-    /// Sends every worker away and waits until all links are closed. Commands end as lost.
+    /// Says goodbye to every worker and waits until all links are closed. What runs there runs on; whoever waits for it
+    /// here hears that it is lost.
     pub async fn shutdown(&self) {
         self.0.closing.cancel();
         {
             let seats = self.0.seats.read().expect("no holder of this lock panics");
             seats.values().for_each(|seat| seat.order(Order::Close { reason: "shutdown" }));
         }
+        self.0.transfers.close();
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }

@@ -10,11 +10,12 @@ use windlass_core::persist::Persist;
 use windlass_core::record::{LogRow, StepRow};
 use windlass_runtime::registry::Generation;
 
-use super::run::{Begin, Driver, Ended, Unrecorded};
+use super::run::{Begin, Driver, Halt};
+use super::step::Ended;
 use super::{Builds, chain};
 use crate::dispatcher::BuildStart;
 use crate::recovery::TakeUp;
-use crate::step_port::{Remains, Resumed, SHUTDOWN, Stop};
+use crate::step_port::{Remains, Resumed, Stop};
 
 /// A build that goes on.
 pub(super) struct Again {
@@ -47,9 +48,9 @@ pub(super) async fn begin(
     builds: &Builds,
     again: Again,
     stop: watch::Receiver<Stop>,
-) -> Result<(Driver<'_>, Effects), Unrecorded> {
+) -> Result<(Driver<'_>, Effects), Halt> {
     let Again { build, builder, generation, running } = again;
-    let arrived = arrival(builds, &build.row().worker, &stop).await;
+    let arrived = arrival(builds, &build.row().worker, &stop).await?;
     let config = Arc::clone(&builds.0.world.load().config);
     let mut driver = Driver::new(builds, config, builder, generation, build, stop);
     let effects = match (running, arrived) {
@@ -71,17 +72,17 @@ pub(super) async fn begin(
 }
 
 /// Waits for the worker of a build of the last run: what templates know of it, it says when it connects, and no command
-/// can begin before. The error says, for people, why it is waited for no longer.
+/// can begin before. The inner error says, for people, why it is waited for no longer.
 pub(super) async fn arrival(
     builds: &Builds,
     worker: &str,
     stop: &watch::Receiver<Stop>,
-) -> Result<(), String> {
+) -> Result<Result<(), String>, Halt> {
     let mut stop = stop.clone();
     tokio::select! {
-        arrived = builds.0.parts.links.arrival(worker) => arrived,
+        arrived = builds.0.parts.links.arrival(worker) => Ok(arrived),
         // The task holds what would end this.
-        Ok(_) = stop.wait_for(|stop| *stop == Stop::Shutdown) => Err(SHUTDOWN.to_owned()),
+        Ok(_) = stop.wait_for(|stop| *stop == Stop::Shutdown) => Err(Halt::Left),
     }
 }
 
@@ -93,7 +94,7 @@ impl Driver<'_> {
     }
 
     /// Ends the step that ran: its worker has not come back.
-    async fn give_up_step(&mut self, spec: StepSpec, reason: String) -> Result<Effects, Unrecorded> {
+    async fn give_up_step(&mut self, spec: StepSpec, reason: String) -> Result<Effects, Halt> {
         let step = self.build.step().expect("BUG: a build without the step that runs").clone();
         let (store, now) = (&self.builds.0.parts.store, self.builds.0.parts.clock.now());
         let logs = store.logs(step.build).unwrap_or_else(|error| {

@@ -8,7 +8,8 @@ use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::record::StepRow;
 
-use super::run::{Driver, Ended, Unrecorded, commit, exception};
+use super::run::{Driver, Halt, commit};
+use super::step::{Ended, exception};
 use crate::dispatcher::{Standing, StepLocks};
 use crate::step_port::Stop;
 
@@ -20,7 +21,7 @@ impl Driver<'_> {
         spec: &StepSpec,
         step: &mut StepRow,
         begun: &mut Vec<Persist>,
-    ) -> Result<Result<Option<StepLocks>, Ended>, Unrecorded> {
+    ) -> Result<Result<Option<StepLocks>, Ended>, Halt> {
         let Some(report) = self.builds.0.report.get().filter(|_| !spec.locks.is_empty()) else {
             return Ok(Ok(None));
         };
@@ -33,15 +34,15 @@ impl Driver<'_> {
                 standing = locks.changed(), if answers => standing,
                 changed = self.stop.changed() => {
                     let stop = if changed.is_err() { Stop::Shutdown } else { self.stop.borrow().clone() };
-                    let outcome = match stop {
+                    match stop {
                         Stop::No => continue,
                         Stop::Step { step: other, .. } if other != step.id => continue,
-                        Stop::Step { .. } | Stop::Cancel(_) => Outcome::Cancelled,
-                        Stop::Shutdown => Outcome::Retry,
-                    };
+                        Stop::Step { .. } | Stop::Cancel(_) => {}
+                        Stop::Shutdown => return Err(Halt::Left),
+                    }
                     self.heed_stop();
                     let summary = Some(format!("was stopped while it {what}"));
-                    return Ok(Err(Ended { outcome, summary, fault: None }));
+                    return Ok(Err(Ended { outcome: Outcome::Cancelled, summary, fault: None }));
                 }
             };
             match standing {
@@ -75,12 +76,7 @@ impl Driver<'_> {
     }
 
     /// Records what the step waits for. Its next row, which comes with the first that it does, has no such line.
-    async fn show_wait(
-        &mut self,
-        step: &StepRow,
-        text: &str,
-        begun: &mut Vec<Persist>,
-    ) -> Result<(), Unrecorded> {
+    async fn show_wait(&mut self, step: &StepRow, text: &str, begun: &mut Vec<Persist>) -> Result<(), Halt> {
         let fence = self.build.row().fence;
         let waiting = StepRow { summary: text.to_owned(), ..step.clone() };
         let mut rows = std::mem::replace(begun, vec![Persist::PutStep { fence, step: step.clone() }]);

@@ -346,18 +346,20 @@ async fn step_whose_hook_is_gone_is_an_exception_of_its_build() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shutdown_interrupts_builds_so_that_they_are_built_again() {
+async fn a_shutdown_leaves_a_build_as_it_runs_and_its_worker_hears_goodbye_and_nothing_else() {
     let mut bench = Bench::new(limits(), windlass_store::Options::default()).await;
     let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
     bench.start(vec![shell("echo")]).await;
-    assert!(matches!(worker.hear().await, ToWorker::Start(_)));
-    let worker = async {
-        let ToWorker::Interrupt { command, .. } = worker.hear().await else { panic!("an interrupt is due") };
-        done(&mut worker, command, 1, &[], -1).await;
-    };
-    tokio::join!(bench.builds.shutdown(), worker);
-    assert_eq!(bench.ended().await, Outcome::Retry);
-    assert_eq!(bench.request().claim, None);
+    let ToWorker::Start(start) = worker.hear().await else { panic!("a start is due") };
+    bench.builds.shutdown().await;
+    // What the command says now, the next master is told.
+    worker.log(&start.command.0, 1, "still there\n").await;
+    let bye = async { assert!(matches!(worker.hear().await, ToWorker::Bye { .. })) };
+    tokio::join!(bench.linked.links.shutdown(), bye);
+    assert!(bench.ended.try_recv().is_err());
+    assert!(bench.build().complete.is_none() && bench.request().claim.is_some());
+    let steps = bench.linked.store.steps(BuildId(1)).unwrap();
+    assert_eq!((steps.len(), steps[0].complete), (1, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

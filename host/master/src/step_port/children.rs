@@ -15,7 +15,7 @@ use windlass_core::request::Parent;
 use windlass_core::value::{Failure, Value};
 use windlass_runtime::port::Submission;
 
-use super::{StepState, Stop};
+use super::StepState;
 use crate::build_driver::chain;
 use crate::dispatcher::{Standing, StepLocks};
 use crate::fatal::is_gone;
@@ -211,10 +211,10 @@ impl StepState {
         }
     }
 
-    /// The step has ended: nobody waits for its buildsets any more. A master that goes down leaves them.
+    /// The step has ended: nobody waits for its buildsets any more.
     pub(super) fn cancel_children(&mut self) {
         let children = std::mem::take(&mut self.children);
-        if children.awaited.is_empty() || *self.context.stop.borrow() == Stop::Shutdown {
+        if children.awaited.is_empty() {
             return;
         }
         let reason = match &self.interrupted {

@@ -103,6 +103,11 @@ impl Command {
         self.observed.clear();
     }
 
+    /// Lets go of it without a word: it runs on.
+    pub(super) fn part(&mut self) {
+        self.feed.take().into_iter().for_each(CommandFeed::part);
+    }
+
     /// The step took so many of its events, or will never take them.
     pub(super) fn took(&mut self, events: u64) {
         self.waiting -= events;

@@ -262,13 +262,14 @@ impl StepPort for Port {
             }
             Err(diverged) => return Err(state.diverged(&diverged.to_string())),
         }
-        state.append(log, origin, data)?;
+        // Room first: what is in a log, and what the journal says of it, go down together.
         let mut moved = false;
         while !state.has_room() {
             state.flush();
             state.turn(None).await;
             moved = true;
         }
+        state.append(log, origin, data)?;
         if moved && state.seen != state.interrupted {
             state.record(Call::Log, args, &());
         } else {

@@ -36,6 +36,8 @@ pub(super) struct StepFiles {
     transfers: Transfers,
     tokens: Vec<String>,
     closed: CancellationToken,
+    /// The step goes on in another master, with its tokens.
+    is_left: bool,
     /// Names of what it offers: the token, and the bytes so far.
     offered: BTreeMap<String, (String, Pieces)>,
     offered_bytes: usize,
@@ -72,6 +74,7 @@ impl StepFiles {
             transfers,
             tokens: Vec::new(),
             closed: CancellationToken::new(),
+            is_left: false,
             offered: BTreeMap::new(),
             offered_bytes: 0,
             appended: BTreeMap::new(),
@@ -92,8 +95,18 @@ impl StepFiles {
     }
 }
 
+impl StepFiles {
+    /// The master goes down: what is under way goes on as long as it can, and is not refused.
+    pub(super) fn part(&mut self) {
+        self.is_left = true;
+    }
+}
+
 impl Drop for StepFiles {
     fn drop(&mut self) {
+        if self.is_left {
+            return;
+        }
         self.closed.cancel();
         self.transfers.revoke(&self.tokens);
     }

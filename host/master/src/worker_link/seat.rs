@@ -17,7 +17,7 @@ use windlass_core::value::Failure;
 use windlass_protocol::message::{CommandUid, Hello, Start, ToMaster, ToWorker, Update};
 use windlass_protocol::session::{Inbox, Seen};
 
-use super::feed::{Ahead, CommandEvent, FeedSender, NOBODY_WAITS};
+use super::feed::{Ahead, CommandEvent, CommandFeed, FeedSender, NOBODY_WAITS};
 use super::wire::{Bulk, Incoming, Outgoing, Wire};
 use super::{ConnectedWorker, LinkLimits, Links, Session};
 use crate::transfer::{Broken, Line};
@@ -38,6 +38,8 @@ pub(super) enum Order {
     Interrupt { uid: CommandUid, reason: String },
     /// Updates are durable.
     Ack { uid: CommandUid, number: u64 },
+    /// The owner of a command goes down with the master: nobody interrupts it.
+    Part(CommandFeed),
     /// Somebody said hello in the worker's name, with its token.
     Candidate(Box<Candidate>),
     /// Send the worker away and end.
@@ -128,6 +130,8 @@ struct Seat {
     /// Somebody else who claims the name while the present worker is asked for a sign of life.
     probe: Option<Probe>,
     nonce: u64,
+    /// Whose owners are gone with the master: held, so that nobody takes their commands for unwanted.
+    parted: Vec<CommandFeed>,
 }
 
 struct Link {
@@ -190,6 +194,7 @@ impl Seat {
             commands: HashMap::new(),
             probe: None,
             nonce: 0,
+            parted: Vec::new(),
         }
     }
 
@@ -231,6 +236,7 @@ impl Seat {
                 }
             }
             Order::Ack { uid, number } => self.ack(uid, number),
+            Order::Part(feed) => self.parted.push(feed),
             Order::Candidate(candidate) => self.on_candidate(candidate),
             Order::Close { .. } => unreachable!("BUG: `run` handles it"),
         }

@@ -406,7 +406,7 @@ async fn component_is_served_by_digest_in_parts() {
 }
 
 #[tokio::test]
-async fn shutdown_says_goodbye_and_loses_what_runs() {
+async fn shutdown_says_goodbye_and_whoever_waits_for_a_command_hears_that_it_is_lost() {
     let world = world(limits()).await;
     let (mut worker, _) = Scripted::join(&world, hello("w1")).await;
     let mut feed = world.links.start_command("w1", start("u1")).unwrap();
