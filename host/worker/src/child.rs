@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::value::Failure;
 use windlass_runtime::port::{ChildEvent, Delivery, Exit, Limit};
 
+use crate::beneath::Root;
 use crate::environment::Variables;
-use crate::follow::{Followed, Tail};
+use crate::follow::{self, Followed, Tail};
 use crate::group::Group;
 use crate::holder::Spawn;
 use crate::machine::Machine;
@@ -85,6 +86,9 @@ pub struct Kept {
     pub log_stderr: bool,
     /// What the guest sees of it.
     pub deliver: Delivery,
+    /// Files that it writes, followed into logs of their own.
+    #[serde(default)]
+    pub follow: Vec<follow::Kept>,
 }
 
 /// How far a child's output was taken.
@@ -96,6 +100,9 @@ pub struct At {
     pub lines: Lines,
     /// The beginnings of lines that the guest is to get with their ends.
     pub carry: [Vec<u8>; 2],
+    /// How far the files that it writes were read.
+    #[serde(default)]
+    pub followed: Vec<follow::Place>,
 }
 
 /// Why the host stopped a child.
@@ -119,6 +126,8 @@ pub struct Stopped {
 /// What a child has around it.
 #[derive(Debug)]
 pub struct Surroundings {
+    /// Where its command may be.
+    pub root: Arc<Root>,
     /// Who spawns and reaps it, and finds what it leaves.
     pub machine: Arc<Machine>,
     /// Where its output goes.
@@ -282,8 +291,10 @@ pub fn again(
         _ => To::Nothing,
     };
     let streams = Ours { stdout, stderr, feed };
-    let (started, watcher) =
-        watched(child, left, guard, streams, Vec::new(), surroundings).map_err(failed)?;
+    let places = left.at.followed.iter().copied().chain(std::iter::repeat(None));
+    let tail = |(kept, place)| Tail::again(Arc::clone(&surroundings.root), kept, place);
+    let tails = left.kept.follow.clone().into_iter().zip(places).map(tail).collect();
+    let (started, watcher) = watched(child, left, guard, streams, tails, surroundings).map_err(failed)?;
     Ok((started, Some(watcher)))
 }
 
@@ -326,7 +337,7 @@ fn watched(
     follow: Vec<Tail>,
     surroundings: Surroundings,
 ) -> std::io::Result<(Started, Watcher)> {
-    let Surroundings { machine: _, spool, interrupt, over, mask } = surroundings;
+    let Surroundings { root: _, machine: _, spool, interrupt, over, mask } = surroundings;
     let ChildLeft { kept, at, events: earlier, stopped, exit: _ } = left;
     let carry = at.carry.clone();
     let (sender, events) = mpsc::channel(EVENTS);
@@ -540,7 +551,6 @@ impl Drop for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::beneath::Root;
     use crate::holder::Holder;
     use crate::orphans::Orphans;
     use crate::spool::{Limits, Spool};
@@ -567,6 +577,7 @@ mod tests {
             log_stdout: true,
             log_stderr: true,
             deliver: Delivery::None,
+            follow: Vec::new(),
         };
         let plan = Plan {
             program: "/bin/sleep".into(),
@@ -579,7 +590,8 @@ mod tests {
         };
         let (_interrupt, heard) = watch::channel(None);
         let over = CancellationToken::new();
-        let surroundings = Surroundings { machine, spool, interrupt: heard, over, mask: None };
+        let root = Arc::new(root);
+        let surroundings = Surroundings { root, machine, spool, interrupt: heard, over, mask: None };
         let (mut started, watcher) = start(0, plan, surroundings).unwrap();
         let mut watcher = watcher.unwrap();
         // As the kernel would have it.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use windlass_core::value::Failure;
@@ -36,14 +37,26 @@ pub struct Piece {
     pub data: Bytes,
 }
 
+/// A file to follow: what an agent that is started anew has to know of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    log: String,
+    path: String,
+    from_end: bool,
+    /// What stood there before the child.
+    before: Option<Before>,
+}
+
+/// How far a file was read: which one, and up to where. None: nothing of it was.
+pub type Place = Option<((u64, u64), u64)>;
+
 /// A file to follow, as it was before the child.
 #[derive(Debug)]
 pub struct Tail {
     root: Arc<Root>,
-    log: String,
-    path: String,
-    before: Option<Before>,
-    from_end: bool,
+    kept: Kept,
+    /// Held where the file from before is told by its number: it is not given to another one meanwhile.
+    _held: Option<OwnedFd>,
     open: Option<Open>,
     /// What stood there at the end, if something of the one before was not read yet.
     last: Option<Open>,
@@ -52,11 +65,11 @@ pub struct Tail {
 }
 
 /// What stood there before the child.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Before {
-    stat: Stat,
-    /// Held where the file is told by its number: it is not given to another one meanwhile.
-    _held: Option<OwnedFd>,
+    which: (u64, u64),
+    seen: (i64, [i64; 2], [u64; 2]),
+    length: u64,
 }
 
 #[derive(Debug)]
@@ -89,16 +102,46 @@ impl Open {
 impl Tail {
     /// Remembers what stands at `path` now. `from_end`: of that only what comes behind it is wanted.
     pub fn new(root: Arc<Root>, log: String, path: String, from_end: bool) -> Result<Tail, Failure> {
-        let before = match root.open_at(&path, OFlags::PATH, Mode::empty()) {
+        let (before, held) = match root.open_at(&path, OFlags::PATH, Mode::empty()) {
             Ok(found) => {
-                let stat = rustix::fs::fstat(&found).ok();
-                stat.map(|stat| Before { stat, _held: from_end.then_some(found) })
+                let before = rustix::fs::fstat(&found).ok().map(|stat| Before {
+                    which: which(&stat),
+                    seen: seen(&stat),
+                    length: length(&stat),
+                });
+                (before, from_end.then_some(found))
             }
             Err(failure) if failure.code == "bad-argument" => return Err(failure),
             // It may come, or be mended, while the child runs.
-            Err(_) => None,
+            Err(_) => (None, None),
         };
-        Ok(Tail { root, log, path, before, from_end, open: None, last: None, finished: false })
+        let kept = Kept { log, path, from_end, before };
+        Ok(Tail { root, kept, _held: held, open: None, last: None, finished: false })
+    }
+
+    /// One that an earlier agent read up to a place. What it left of a file that does not stand there any more is gone.
+    pub fn again(root: Arc<Root>, kept: Kept, place: Place) -> Tail {
+        let mut tail = Tail { root, kept, _held: None, open: None, last: None, finished: false };
+        if let Some((was, at)) = place {
+            tail.kept.before = None;
+            if let Some((mut file, stat)) = tail.standing()
+                && which(&stat) == was
+                && file.seek(SeekFrom::Start(at)).is_ok()
+            {
+                tail.open = Some(Open { at, ..Open::new(file, &stat) });
+            }
+        }
+        tail
+    }
+
+    /// What an agent that is started anew has to know of it.
+    pub fn kept(&self) -> Kept {
+        self.kept.clone()
+    }
+
+    /// How far it was read.
+    fn place(&self) -> Place {
+        self.open.as_ref().map(|open| (open.which, open.at))
     }
 
     /// The next piece; none: there is nothing new just now.
@@ -119,7 +162,7 @@ impl Tail {
     fn standing(&self) -> Option<(File, Stat)> {
         // Not blocked by a pipe that stands there, and no terminal becomes the worker's.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = self.root.open_at(&self.path, flags, Mode::empty()).ok()?;
+        let file = self.root.open_at(&self.kept.path, flags, Mode::empty()).ok()?;
         let stat = rustix::fs::fstat(&file).ok()?;
         FileType::from_raw_mode(stat.st_mode).is_file().then(|| (file.into(), stat))
     }
@@ -138,18 +181,19 @@ impl Tail {
             Some(open) if open.len() > open.at => {}
             Some(_) => self.open = Some(Open::new(file, &stat)),
             None => {
-                let before = self.before.as_ref().map(|before| &before.stat);
-                let same = before.filter(|before| which(before) == which(&stat));
-                if same.is_some_and(|before| seen(before) == seen(&stat)) {
+                let same = self.kept.before.filter(|before| before.which == which(&stat));
+                if same.is_some_and(|before| before.seen == seen(&stat)) {
                     return;
                 }
                 // One that was cut meanwhile is new from its beginning.
-                let skipped = same.filter(|_| self.from_end).map(length).filter(|skipped| *skipped <= size);
+                let skipped = same.filter(|_| self.kept.from_end).map(|before| before.length);
+                let skipped = skipped.filter(|skipped| *skipped <= size);
                 let mut open = Open::new(file, &stat);
                 open.at = skipped.unwrap_or_default();
                 if open.file.seek(SeekFrom::Start(open.at)).is_ok() {
                     self.open = Some(open);
-                    self.before = None;
+                    self.kept.before = None;
+                    self._held = None;
                 }
             }
         }
@@ -184,10 +228,12 @@ fn seen(stat: &Stat) -> (i64, [i64; 2], [u64; 2]) {
 /// The files of one child.
 #[derive(Debug)]
 pub struct Followed {
-    pieces: mpsc::Receiver<(usize, Bytes)>,
+    pieces: mpsc::Receiver<(usize, Bytes, Place)>,
     ended: CancellationToken,
     /// The logs, and what takes secrets out of what goes there.
     logs: Vec<(String, Option<Masker>)>,
+    /// How far each was handed on.
+    places: Vec<Place>,
 }
 
 impl Followed {
@@ -196,12 +242,13 @@ impl Followed {
         if tails.is_empty() {
             return None;
         }
+        let places = tails.iter().map(Tail::place).collect();
         let masker = || mask.map(|mask| Masker::new(Arc::clone(mask)));
-        let logs = tails.iter().map(|tail| (tail.log.clone(), masker())).collect();
+        let logs = tails.iter().map(|tail| (tail.kept.log.clone(), masker())).collect();
         let (sender, pieces) = mpsc::channel(PIECES);
         let ended = CancellationToken::new();
         drop(tokio::spawn(follow(tails, sender, ended.clone())));
-        Some(Followed { pieces, ended, logs })
+        Some(Followed { pieces, ended, logs, places })
     }
 
     /// The child has ended: what stands in the files now still comes, and no more.
@@ -209,14 +256,22 @@ impl Followed {
         self.ended.cancel();
     }
 
+    /// How far each file was handed on, once what [`Followed::next`] gave was.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
     /// The next piece; none after the last. Safe to drop while it waits.
     pub async fn next(&mut self) -> Option<Piece> {
-        while let Some((index, data)) = self.pieces.recv().await {
+        while let Some((index, data, place)) = self.pieces.recv().await {
             let (log, masker) = &mut self.logs[index];
             let data = match masker {
                 Some(masker) => masker.push(&data).into(),
                 None => data,
             };
+            // What a masker holds back was not handed on.
+            let held = masker.as_ref().map_or(0, Masker::held) as u64;
+            self.places[index] = place.map(|(file, at)| (file, at.saturating_sub(held)));
             if !data.is_empty() {
                 return Some(Piece { log: log.clone(), data });
             }
@@ -233,7 +288,7 @@ impl Followed {
 }
 
 /// Reads where it delays nobody, until the child has ended and all is read, or nobody listens any more.
-async fn follow(mut tails: Vec<Tail>, pieces: mpsc::Sender<(usize, Bytes)>, ended: CancellationToken) {
+async fn follow(mut tails: Vec<Tail>, pieces: mpsc::Sender<(usize, Bytes, Place)>, ended: CancellationToken) {
     let mut finished = false;
     loop {
         let last = ended.is_cancelled();
@@ -242,8 +297,9 @@ async fn follow(mut tails: Vec<Tail>, pieces: mpsc::Sender<(usize, Bytes)>, ende
             if finish {
                 tails.iter_mut().for_each(Tail::finish);
             }
-            let found: Vec<_> =
-                tails.iter_mut().enumerate().filter_map(|(n, tail)| Some((n, tail.read()?))).collect();
+            let found: Vec<_> = (tails.iter_mut().enumerate())
+                .filter_map(|(n, tail)| Some((n, tail.read()?, tail.place())))
+                .collect();
             (tails, found)
         });
         let Ok((back, found)) = read.await else { return };
@@ -334,6 +390,23 @@ mod tests {
         std::fs::rename(world.root.path().join("f"), world.root.path().join("f.1")).unwrap();
         world.add("f", "another\n");
         assert_eq!(all(&mut tail), "last words\nanother\n");
+    }
+
+    #[test]
+    fn another_agent_reads_on_where_the_last_one_stood_and_whatever_stands_there_by_then() {
+        let world = world();
+        world.add("f", "before\n");
+        let mut tail = world.tail(true);
+        let again = |tail: &Tail| Tail::again(Arc::clone(&world.root), tail.kept(), tail.place());
+        assert_eq!(all(&mut again(&tail)), "", "nobody touched it");
+        world.add("f", "one\n");
+        assert_eq!(all(&mut tail), "one\n");
+        world.add("f", "two\n");
+        let mut next = again(&tail);
+        assert_eq!(all(&mut next), "two\n");
+        std::fs::rename(world.root.path().join("f"), world.root.path().join("f.1")).unwrap();
+        world.add("f", "another\n");
+        assert_eq!(all(&mut again(&next)), "another\n");
     }
 
     #[test]

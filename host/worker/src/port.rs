@@ -303,7 +303,6 @@ impl Port {
         }
         let volatile = match &plan {
             plan if plan.kept.terminal => Some("one of its programs has a terminal"),
-            plan if !plan.follow.is_empty() => Some("files of one of its programs are followed"),
             plan if plan.input.is_none() => Some("it holds the input of a program open"),
             _ => None,
         };
@@ -378,6 +377,7 @@ impl Context {
 
     fn surroundings(&self) -> Surroundings {
         Surroundings {
+            root: Arc::clone(&self.root),
             machine: Arc::clone(&self.machine),
             spool: Arc::clone(&self.spool),
             interrupt: self.interrupt.clone(),

@@ -15,12 +15,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_core::value::Origin;
+use windlass_protocol::message::Update;
 use windlass_runtime::port::{ChildEvent, Exit, Limit};
 
 use super::capture::{Capture, READ};
 use super::feed::Feed;
 use super::{At, Control, Guard, LAST, Ladder, STDIN, Stopped, Why, clock, instant, name_of as kept_as};
-use crate::follow::{Followed, Piece};
+use crate::follow::{self, Followed, Piece};
 use crate::group::name_of;
 use crate::mask::Masker;
 use crate::output::{Delivered, Gathered, Lines};
@@ -216,9 +217,12 @@ impl Watcher {
         match piece {
             Some(Piece { log, data }) => {
                 self.last_output = Instant::now();
-                self.spool.log(&log, Origin::Stdout, data);
+                self.flush_with(self.last_output, pieces(&log, Origin::Stdout, data).collect());
             }
-            None => self.followed = None,
+            None => {
+                self.at.followed = self.places();
+                self.followed = None;
+            }
         }
     }
 
@@ -367,13 +371,17 @@ impl Watcher {
 
     /// Puts what came into updates and events, together with how far that is.
     fn flush(&mut self, now: Instant) {
-        let mut said = Vec::new();
+        self.flush_with(now, Vec::new());
+    }
+
+    fn flush_with(&mut self, now: Instant, mut said: Vec<Update>) {
         if let Some(log) = &self.log {
             for (origin, data) in self.gathered.take(now) {
                 said.extend(pieces(log, origin, data));
             }
         }
-        let at = At { taken: self.taken(), lines: self.lines, carry: self.delivered.carry() };
+        let (taken, carry, followed) = (self.taken(), self.delivered.carry(), self.places());
+        let at = At { taken, lines: self.lines, carry, followed };
         if said.is_empty() && self.produced.is_empty() && at == self.at {
             return;
         }
@@ -386,6 +394,10 @@ impl Watcher {
             capture.iter_mut().for_each(|capture| capture.is_kept(taken));
         }
         self.at = at;
+    }
+
+    fn places(&self) -> Vec<follow::Place> {
+        self.followed.as_ref().map_or_else(|| self.at.followed.clone(), |followed| followed.places().to_vec())
     }
 
     /// How much of either stream was handed on; what a masker holds back was not.

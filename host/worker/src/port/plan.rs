@@ -87,6 +87,7 @@ impl Port {
             log_stdout: true,
             log_stderr: true,
             deliver: options.deliver,
+            follow: Vec::new(),
         };
         let mut follow = Vec::new();
         let mut log_environment = false;
@@ -127,6 +128,7 @@ impl Port {
         }
         let header = log_environment.then(|| shown(&variables));
         let (argv, input) = (options.argv, options.input);
+        kept.follow = follow.iter().map(Tail::kept).collect();
         Ok((Plan { program: file, argv, directory, variables, input, follow, kept }, header))
     }
 
