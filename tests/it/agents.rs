@@ -137,3 +137,20 @@ fn the_input_of_a_program_and_files_that_it_writes_are_gone_on_with() {
     let out = said(&site, build, "out");
     assert_eq!(out.lines().filter(|line| line.len() <= 2).collect::<Vec<_>>(), ["a1", "a2", "a3", "b", "c"]);
 }
+
+#[test]
+fn a_program_with_a_terminal_is_gone_on_with() {
+    let script = "test -t 1 && echo terminal; seq 1 3000; echo x >> ../../../began; \
+                  until test -e ../../../go; do sleep 0.02; done; seq 3001 6000; stty -echo; cat; echo end";
+    let site = site(&format!("{}pty = true\n", shell(script)));
+    let buildset = site.submit("b");
+    let build = site.running("b");
+    began(&site, 1);
+    kill_agent(&site);
+    open(&site, "go");
+    assert_eq!(site.outcome(buildset), "success");
+    let said = said(&site, build, "stdio");
+    let numbers: Vec<u32> = said.lines().filter_map(|line| line.trim_end().parse().ok()).collect();
+    assert_eq!(numbers, (1..=6_000).collect::<Vec<_>>());
+    assert!(said.contains("terminal") && said.contains("end"), "{said}");
+}

@@ -29,7 +29,7 @@ use crate::pace::Pace;
 use crate::spool::CommandSpool;
 use crate::spool::left::{ChildLeft, Running};
 use crate::terminal::{self, Terminal, led};
-use capture::Capture;
+use capture::{Capture, Through};
 use feed::Feed;
 
 mod capture;
@@ -238,9 +238,11 @@ pub fn start(
     let guard = Guard::of(leader, &surroundings.machine);
     // The end of its streams shows once nobody holds its side of them.
     drop(childs);
-    let Files { stdout, stderr, input } = files;
-    let captured = |pipe: Option<OwnedFd>, file: Option<OwnedFd>| {
-        pipe.map(|pipe| Capture::new(pipe, file.map(|file| (file, 0)))).transpose()
+    let Files { stdout, stderr, input, through } = files;
+    let mut through = through;
+    let mut captured = |pipe: Option<OwnedFd>, file: Option<OwnedFd>| {
+        let both = pipe.zip(file);
+        both.map(|(pipe, file)| Capture::new(pipe, through.take(), file, 0)).transpose()
     };
     let stdout = captured(ours.stdout, stdout).map_err(failed)?;
     let stderr = captured(ours.stderr, stderr).map_err(failed)?;
@@ -280,8 +282,13 @@ pub fn again(
         None => Guard::buried(status, &surroundings.machine),
     };
     let mut descriptor = |name: &str| kept.remove(&name_of(child, name));
+    let through = match (descriptor(THROUGH_OUT), descriptor(THROUGH_IN)) {
+        (Some(read), Some(write)) => Some(Through { read, write }),
+        _ => None,
+    };
+    let mut through = through;
     let mut captured = |pipe: &str, file: &str, taken| match (descriptor(pipe), descriptor(file)) {
-        (Some(pipe), Some(file)) => Capture::new(pipe, Some((file, taken))).map(Some),
+        (Some(pipe), Some(file)) => Capture::new(pipe, through.take(), file, taken).map(Some),
         _ => Ok(None),
     };
     let stdout = captured(STDOUT, SAID_OUT, left.at.taken[0]).map_err(failed)?;
@@ -338,7 +345,7 @@ fn watched(
     surroundings: Surroundings,
 ) -> std::io::Result<(Started, Watcher)> {
     let Surroundings { root: _, machine: _, spool, interrupt, over, mask } = surroundings;
-    let ChildLeft { kept, at, events: earlier, stopped, exit: _ } = left;
+    let ChildLeft { kept, at, events: earlier, fed: _, stopped, exit: _ } = left;
     let carry = at.carry.clone();
     let (sender, events) = mpsc::channel(EVENTS);
     let (control, control_heard) = watch::channel(Control::default());
@@ -392,11 +399,12 @@ fn watched(
     Ok((started, watcher))
 }
 
-/// The files in memory of a child that is started.
+/// What a child that is started has in memory.
 struct Files {
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     input: Option<OwnedFd>,
+    through: Option<Through>,
 }
 
 const STDIN: &str = "stdin";
@@ -405,6 +413,8 @@ const STDERR: &str = "stderr";
 const INPUT: &str = "input";
 const SAID_OUT: &str = "said-out";
 const SAID_ERR: &str = "said-err";
+const THROUGH_IN: &str = "through-in";
+const THROUGH_OUT: &str = "through-out";
 
 /// Under which name something of a child is kept.
 fn name_of(child: u32, what: &str) -> String {
@@ -412,20 +422,18 @@ fn name_of(child: u32, what: &str) -> String {
 }
 
 impl Files {
-    /// A terminal has none: it is read and typed to as it comes.
     fn of(plan: &Plan, ours: &Streams) -> std::io::Result<Files> {
-        if plan.kept.terminal {
-            return Ok(Files { stdout: None, stderr: None, input: None });
-        }
         let file = |pipe: &Option<OwnedFd>| pipe.as_ref().map(|_| capture::file()).transpose();
-        let input = plan.input.as_ref().filter(|_| ours.stdin.is_some());
+        // What is typed to a terminal goes no such way.
+        let input = plan.input.as_ref().filter(|_| ours.stdin.is_some() && !plan.kept.terminal);
         let input = input.map(|input| feed::file(input)).transpose()?;
-        Ok(Files { stdout: file(&ours.stdout)?, stderr: file(&ours.stderr)?, input })
+        let through = plan.kept.terminal.then(Through::new).transpose()?;
+        Ok(Files { stdout: file(&ours.stdout)?, stderr: file(&ours.stderr)?, input, through })
     }
 
     /// What the holder keeps of a child.
     fn kept<'a>(&'a self, child: u32, ours: &'a Streams) -> Vec<(String, BorrowedFd<'a>)> {
-        let Files { stdout, stderr, input } = self;
+        let Files { stdout, stderr, input, through } = self;
         let pairs = [
             (STDOUT, &ours.stdout, SAID_OUT, stdout),
             (STDERR, &ours.stderr, SAID_ERR, stderr),
@@ -434,9 +442,12 @@ impl Files {
         ];
         let both = pairs.into_iter().filter_map(|(pipe, ours, name, file)| {
             let (ours, file) = (ours.as_ref()?, file.as_ref()?);
-            Some([(name_of(child, pipe), ours.as_fd()), (name_of(child, name), file.as_fd())])
+            Some([(pipe, ours.as_fd()), (name, file.as_fd())])
         });
-        both.flatten().collect()
+        let through = through
+            .iter()
+            .map(|through| [(THROUGH_OUT, through.read.as_fd()), (THROUGH_IN, through.write.as_fd())]);
+        both.chain(through).flatten().map(|(name, kept)| (name_of(child, name), kept)).collect()
     }
 }
 

@@ -301,11 +301,7 @@ impl Port {
             let said = pieces(log, Origin::Header, context.masked(text.into()));
             context.spool.say(said, vec![Record::Begun]);
         }
-        let volatile = match &plan {
-            plan if plan.kept.terminal => Some("one of its programs has a terminal"),
-            plan if plan.input.is_none() => Some("it holds the input of a program open"),
-            _ => None,
-        };
+        let volatile = plan.input.is_none().then_some("its component holds the input of a program open");
         let child = self.next_child;
         // An agent that was killed between a start and its record: the child is there.
         let (kept, running) = (plan.kept.clone(), context.left().take(child));

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{FallocateFlags, MemfdFlags};
 use rustix::io::Errno;
-use rustix::pipe::{SpliceFlags, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -25,9 +25,10 @@ const RELEASE: u64 = 1024 * 1024;
 /// The reading side of a child's output.
 #[derive(Debug)]
 pub struct Capture {
-    pipe: AsyncFd<OwnedFd>,
-    /// None: it is a terminal, and read as it comes.
-    moved: Option<Moved>,
+    from: AsyncFd<OwnedFd>,
+    /// Where the kernel takes the way through a pipe, since one side of each move has to be one: a terminal.
+    through: Option<Through>,
+    moved: Moved,
 }
 
 #[derive(Debug)]
@@ -38,36 +39,55 @@ struct Moved {
     given: u64,
 }
 
+/// A pipe between a terminal and a file, both ends of it.
+#[derive(Debug)]
+pub struct Through {
+    /// Out of it.
+    pub read: OwnedFd,
+    /// Into it.
+    pub write: OwnedFd,
+}
+
+impl Through {
+    /// A new one.
+    pub fn new() -> io::Result<Through> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok(Through { read, write })
+    }
+}
+
 /// A file in memory for [`Capture`].
 pub fn file() -> io::Result<OwnedFd> {
     Ok(rustix::fs::memfd_create(c"windlass output", MemfdFlags::CLOEXEC)?)
 }
 
 impl Capture {
-    /// Of a pipe, and the file to move it to with how much of that was handed on; or of a terminal. Within a tokio
-    /// runtime.
-    pub fn new(pipe: OwnedFd, file: Option<(OwnedFd, u64)>) -> io::Result<Capture> {
-        rustix::io::ioctl_fionbio(&pipe, true)?;
-        let moved = |(file, taken): (OwnedFd, u64)| {
-            let file = File::from(file);
-            let len = file.metadata()?.len();
-            io::Result::Ok(Moved { file, len, taken, given: 0 })
-        };
-        let moved = file.map(moved).transpose()?;
-        Ok(Capture { pipe: super::asynchronous(pipe)?, moved })
+    /// Of a pipe or a terminal, and the file to move it to, of which so much was handed on. Within a tokio runtime.
+    pub fn new(from: OwnedFd, through: Option<Through>, file: OwnedFd, taken: u64) -> io::Result<Capture> {
+        rustix::io::ioctl_fionbio(&from, true)?;
+        let file = File::from(file);
+        let mut moved = Moved { len: file.metadata()?.len(), file, taken, given: 0 };
+        if let Some(through) = &through {
+            // What an earlier agent had under way.
+            match move_on(&through.read, &mut moved) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => drop(other?),
+            }
+        }
+        Ok(Capture { from: super::asynchronous(from)?, through, moved })
     }
 
     /// How much was taken out of it so far.
     pub fn taken(&self) -> u64 {
-        self.moved.as_ref().map_or(0, |moved| moved.taken)
+        self.moved.taken
     }
 
     /// What was handed on up to here is needed no more, whatever happens.
     pub fn is_kept(&mut self, up_to: u64) {
-        let Some(moved) = self.moved.as_mut().filter(|moved| up_to.saturating_sub(moved.given) >= RELEASE)
-        else {
+        let moved = &mut self.moved;
+        if up_to.saturating_sub(moved.given) < RELEASE {
             return;
-        };
+        }
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match rustix::fs::fallocate(&moved.file, flags, moved.given, up_to - moved.given) {
             Ok(()) => moved.given = up_to,
@@ -77,19 +97,29 @@ impl Capture {
 
     /// Waits until there may be something to take.
     pub async fn readable(&self) -> io::Result<()> {
-        if self.moved.as_ref().is_none_or(|moved| moved.len == moved.taken) {
-            drop(self.pipe.readable().await?);
+        if self.moved.len == self.moved.taken {
+            drop(self.from.readable().await?);
         }
         Ok(())
     }
 
     /// Takes what there is, in front of `buffer`: how much; 0 at the end.
     pub fn take(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(moved) = &mut self.moved else {
-            return self.pipe.try_io(Interest::READABLE, |pipe| Ok(rustix::io::read(pipe, &mut *buffer)?));
-        };
+        let Capture { from, through, moved } = self;
         if moved.len == moved.taken {
-            let len = self.pipe.try_io(Interest::READABLE, |pipe| move_on(pipe, moved))?;
+            let len = from.try_io(Interest::READABLE, |from| match through {
+                None => move_on(from, moved),
+                Some(Through { read, write }) => {
+                    // Never more than the pipe takes: it is empty.
+                    match splice(from, None, write, None, READ, SpliceFlags::NONBLOCK) {
+                        Ok(0) => Ok(0),
+                        Ok(_) => move_on(read, moved),
+                        // A kernel that moves nothing out of a terminal.
+                        Err(Errno::INVAL) => copy_on(from, moved),
+                        Err(error) => Err(error.into()),
+                    }
+                }
+            })?;
             if len == 0 {
                 return Ok(0);
             }
@@ -101,10 +131,10 @@ impl Capture {
     }
 }
 
-fn move_on(pipe: &OwnedFd, moved: &mut Moved) -> io::Result<usize> {
+fn move_on(from: &OwnedFd, moved: &mut Moved) -> io::Result<usize> {
     let mut to = moved.len;
     let len = loop {
-        match splice(pipe, None, &moved.file, Some(&mut to), MOVE, SpliceFlags::NONBLOCK) {
+        match splice(from, None, &moved.file, Some(&mut to), MOVE, SpliceFlags::NONBLOCK) {
             Err(Errno::INTR) => {}
             other => break other?,
         }
@@ -113,10 +143,17 @@ fn move_on(pipe: &OwnedFd, moved: &mut Moved) -> io::Result<usize> {
     Ok(len)
 }
 
+fn copy_on(from: &OwnedFd, moved: &mut Moved) -> io::Result<usize> {
+    let mut buffer = vec![0; READ];
+    let len = rustix::io::read(from, &mut buffer)?;
+    moved.file.write_all_at(&buffer[..len], moved.len)?;
+    moved.len += len as u64;
+    Ok(len)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::pipe::{PipeFlags, pipe_with};
     use std::io::Write;
 
     #[tokio::test]
@@ -125,7 +162,7 @@ mod tests {
         let mut write = File::from(write);
         let kept = file().unwrap();
         let mut capture =
-            Capture::new(read.try_clone().unwrap(), Some((kept.try_clone().unwrap(), 0))).unwrap();
+            Capture::new(read.try_clone().unwrap(), None, kept.try_clone().unwrap(), 0).unwrap();
         write.write_all(b"one two ").unwrap();
         let mut buffer = [0; 4];
         capture.readable().await.unwrap();
@@ -135,7 +172,7 @@ mod tests {
         drop(capture);
         write.write_all(b"three").unwrap();
         drop(write);
-        let mut capture = Capture::new(read, Some((kept, 4))).unwrap();
+        let mut capture = Capture::new(read, None, kept, 4).unwrap();
         let mut all = Vec::new();
         loop {
             capture.readable().await.unwrap();
@@ -148,11 +185,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_terminal_shows_is_moved_as_well() {
+        let (ours, childs) = {
+            let (ours, childs) = crate::terminal::Terminal::open().unwrap().streams().unwrap();
+            (ours.stdout.unwrap(), childs.stdout.unwrap())
+        };
+        let (through, kept) = (Through::new().unwrap(), file().unwrap());
+        let another =
+            Through { read: through.read.try_clone().unwrap(), write: through.write.try_clone().unwrap() };
+        let clone = |fd: &OwnedFd| fd.try_clone().unwrap();
+        let mut capture = Capture::new(clone(&ours), Some(through), clone(&kept), 0).unwrap();
+        let mut childs = File::from(childs);
+        childs.write_all(b"one\n").unwrap();
+        let mut buffer = [0; 64];
+        capture.readable().await.unwrap();
+        assert_eq!(capture.take(&mut buffer).unwrap(), 5);
+        childs.write_all(b"two\n").unwrap();
+        // The agent is killed between the two moves.
+        while splice(&ours, None, &another.write, None, READ, SpliceFlags::NONBLOCK).is_err() {}
+        drop(capture);
+        let mut capture = Capture::new(ours, Some(another), kept, 5).unwrap();
+        capture.readable().await.unwrap();
+        let len = capture.take(&mut buffer).unwrap();
+        assert_eq!(&buffer[..len], b"two\r\n");
+    }
+
+    #[tokio::test]
     async fn what_was_handed_on_takes_up_no_memory() {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let mut write = File::from(write);
         let kept = file().unwrap();
-        let mut capture = Capture::new(read, Some((kept.try_clone().unwrap(), 0))).unwrap();
+        let mut capture = Capture::new(read, None, kept.try_clone().unwrap(), 0).unwrap();
         let mut buffer = vec![0; READ];
         for _ in 0..100 {
             write.write_all(&vec![1; READ]).unwrap();

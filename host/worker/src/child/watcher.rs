@@ -366,6 +366,7 @@ impl Watcher {
             self.feed = None;
             // Else its end would not show.
             self.spool.give_up(&kept_as(self.child, STDIN));
+            self.spool.record(Record::Fed { child: self.child });
         }
     }
 

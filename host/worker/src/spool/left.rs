@@ -79,6 +79,8 @@ pub struct ChildLeft {
     pub at: At,
     /// Its output for the component, from the beginning.
     pub events: Vec<ChildEvent>,
+    /// It has its input.
+    pub fed: bool,
     /// It is being stopped.
     pub stopped: Option<Stopped>,
     /// It has ended.
@@ -117,7 +119,7 @@ impl Children {
 impl ChildLeft {
     /// Of a child of which nothing was heard yet.
     pub fn new(kept: Kept) -> ChildLeft {
-        ChildLeft { kept, at: At::default(), events: Vec::new(), stopped: None, exit: None }
+        ChildLeft { kept, at: At::default(), events: Vec::new(), fed: false, stopped: None, exit: None }
     }
 }
 
@@ -164,6 +166,7 @@ impl Left {
                 }
                 Record::At { child, at } => left.child(child, |left| left.at = at),
                 Record::Event { child, event } => left.child(child, |left| left.events.push(event)),
+                Record::Fed { child } => left.child(child, |left| left.fed = true),
                 Record::Stopped { child, stopped } => left.child(child, |left| left.stopped = Some(stopped)),
                 Record::Exited { child, exit } => left.child(child, |left| left.exit = Some(exit)),
                 Record::Interrupted { reason } => {
@@ -174,6 +177,11 @@ impl Left {
                 }
                 Record::Again => again += 1,
             }
+        }
+        let typed = |child: &ChildLeft| !child.kept.terminal || child.fed || child.exit.is_some();
+        if !left.children.values().all(typed) {
+            // Nobody knows how much of it.
+            left.refusal.get_or_insert("the input of one of its programs was being typed".to_owned());
         }
         if again >= MAX_AGAIN {
             let why = format!("it was gone on with {again} times, and the worker's agent ended each time");

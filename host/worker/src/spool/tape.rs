@@ -91,6 +91,11 @@ pub enum Record {
         /// What.
         event: ChildEvent,
     },
+    /// A child has all of the input that it was given at its start.
+    Fed {
+        /// Which one.
+        child: u32,
+    },
     /// A child is being stopped.
     Stopped {
         /// Which one.
