@@ -184,6 +184,45 @@ fn large_files_come_along_where_they_are_wanted_and_are_pointers_elsewhere() {
 }
 
 #[test]
+fn large_files_and_submodules_that_cannot_be_fetched_are_tried_again() {
+    let (inner, outer) = (Repository::new(), Repository::new());
+    inner.commit("inside", "inner\n", "first");
+    outer.git(&["lfs", "install", "--local"]);
+    outer.git(&["lfs", "track", "*.bin"]);
+    outer.commit("large.bin", &"large\n".repeat(10_000), "first");
+    outer.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.url(), "sub"]);
+    outer.git(&["commit", "--quiet", "--message", "with a submodule"]);
+    let moved = |path: &std::path::Path| (path.to_owned(), path.with_file_name("away"));
+    let (modules, objects) =
+        (moved(&inner.path().join(".git")), moved(&outer.path().join(".git/lfs/objects")));
+    std::fs::rename(&modules.0, &modules.1).unwrap();
+    std::fs::rename(&objects.0, &objects.1).unwrap();
+    let args = ", lfs = true, submodules = true, retry = { delay = 0.1, count = 600 }";
+    let site = site(&outer, args, "wc -c < large.bin; cat sub/inside");
+    let buildset = site.submit("b");
+    let id = site.running("b").to_string();
+    // Whichever comes first, and then the other.
+    let mut mended = Vec::new();
+    for _ in 0..2 {
+        let what = eventually("it says that it tries again", || {
+            let build = site.ok(&["build", &id, "--json"]);
+            let summary = build["steps"][0]["summary"].as_str()?;
+            let what = if summary.contains("lfs") { "large files" } else { "submodules" };
+            (summary.contains("again in 0.1 s") && !mended.contains(&what)).then_some(what)
+        });
+        let (there, away) = if what == "submodules" { &modules } else { &objects };
+        std::fs::rename(away, there).unwrap();
+        mended.push(what);
+    }
+    assert_eq!(site.outcome(buildset), "success");
+    assert!(
+        shown(&site, &site.newest("b")).contains("60000\ninner\n"),
+        "{}",
+        shown(&site, &site.newest("b"))
+    );
+}
+
+#[test]
 fn submodules_tags_and_settings_come_along_where_they_are_wanted() {
     let (inner, outer) = (Repository::new(), Repository::new());
     inner.commit("inside", "inner\n", "first");

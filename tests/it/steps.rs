@@ -102,6 +102,19 @@ fn warnings_that_are_suppressed_do_not_count_and_too_many_are_a_failure() {
 }
 
 #[test]
+fn warnings_are_not_counted_where_no_pattern_is_wanted() {
+    let steps = "[[builders.steps]]\nuse = \"compile\"\nwarn_on_warnings = true\n\
+        args = { command = \"echo a.c:1: warning: all is lost\", warning_pattern = \"\" }\n";
+    let site = Site::new(&["w1"], &builder(steps)).start();
+    let build = site.build("b");
+    assert_eq!(ends(&build), [("compile", "success", "echo a.c:1: warning: all is lost")]);
+    assert_eq!(step(&build, "compile")["statistics"]["warnings"], Value::Null, "{build}");
+    let names: Vec<_> =
+        step(&build, "compile")["logs"].as_array().unwrap().iter().map(|log| of(log, "name")).collect();
+    assert_eq!(names, ["stdio"]);
+}
+
+#[test]
 fn a_sequence_runs_what_its_flags_allow() {
     let steps = "[[builders.steps]]\nuse = \"shell-sequence\"\nname = \"mild\"\n[builders.steps.args]\n\
         commands = [{ command = \"exit 3\", flunk_on_failure = false, warn_on_failure = true, logname = \"first\" }, \

@@ -316,7 +316,11 @@ fn results_of_many_files_are_all_read() {
         junit("\"r/*.xml\"", ", workdir = \"./build\""),
     ];
     let site = Site::new(&["w1"], &builder(&steps.concat())).start();
-    assert_eq!(ends(&site.build("b")), [("junit", "failure", "180 tests, 1 failed")]);
+    let build = site.build("b");
+    assert_eq!(ends(&build), [("junit", "failure", "180 tests, 1 failed")]);
+    // A hundred by one command.
+    let said = log(&site, &build, "junit", "junit");
+    assert_eq!(said.matches("exit code 0").count(), 2, "{said}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl Hook for Compile {
     const ARGS_SCHEMA: Option<&'static str> = Some(shell_schema!(
         "",
         command_property!(r#""default": ["make", "all"], "#),
-        r#""warning_pattern": {"x-no-secrets": "it is an expression", "type": ["string", "null"], "minLength": 1, "default": "(?i)warning[: ]", "description": "A regular expression that finds something in each line that is a warning; null: none is."}"#,
+        r#""warning_pattern": {"x-no-secrets": "it is an expression", "type": ["string", "null"], "default": "(?i)warning[: ]", "description": "A regular expression that finds something in each line that is a warning; empty or null: none is."}"#,
         r#""warning_extractor": {"x-no-secrets": "it is an expression", "type": "string", "minLength": 1, "description": "A regular expression with groups `file`, `line` and `text`, or three of them in this order; unless given, it reads `FILE:LINE: TEXT` and `FILE:LINE:COLUMN: TEXT`."}"#,
         r#""directory_enter_pattern": {"x-no-secrets": "it is an expression", "type": "string", "minLength": 1, "description": "A regular expression for lines that say which directory is entered, in its first group; unless given, as `make` says it."}"#,
         r#""directory_leave_pattern": {"x-no-secrets": "it is an expression", "type": "string", "minLength": 1, "description": "The same for lines that say that it is left."}"#,
@@ -56,7 +56,8 @@ pub struct Args {
     shell: shell::Args,
 }
 
-/// Null means something else than nothing.
+/// Null means something else than nothing. So does the empty text, since a file of configuration has no null, and what
+/// finds something in every line is of no use.
 #[derive(Default)]
 enum Pattern {
     #[default]
@@ -66,7 +67,8 @@ enum Pattern {
 }
 
 fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Pattern, D::Error> {
-    Ok(Option::deserialize(from)?.map_or(Pattern::None, Pattern::Own))
+    let own = Option::deserialize(from)?.filter(|own: &String| !own.is_empty());
+    Ok(own.map_or(Pattern::None, Pattern::Own))
 }
 
 /// A suppression of the configuration.
@@ -217,7 +219,12 @@ mod tests {
     fn no_pattern_and_the_usual_one_are_two_things() {
         let args = |json: &str| serde_json::from_str::<Args>(json).expect("they fit");
         assert!(matches!(args("{}").warning_pattern, Pattern::Usual));
-        assert!(matches!(args(r#"{"warning_pattern":null}"#).warning_pattern, Pattern::None));
+        for none in ["null", r#""""#] {
+            assert!(matches!(
+                args(&format!(r#"{{"warning_pattern":{none}}}"#)).warning_pattern,
+                Pattern::None
+            ));
+        }
         assert!(
             matches!(args(r#"{"warning_pattern":"x"}"#).warning_pattern, Pattern::Own(own) if own == "x")
         );

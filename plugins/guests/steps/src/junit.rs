@@ -15,8 +15,14 @@ const LOG: &str = "junit";
 /// The largest file.
 const MAX_FILE: usize = 32 * 1024 * 1024;
 
-/// The most files: each is a command, of which a step has 10,000.
+/// The most files: each may become a command, of which a step has 10,000.
 const MAX_FILES: usize = 9_000;
+
+/// So many files are read by one command.
+const AT_ONCE: usize = 100;
+
+/// And so many bytes: of more, each is read by itself.
+const MAX_AT_ONCE: usize = 8 * 1024 * 1024;
 
 /// The hook.
 pub struct Junit;
@@ -59,10 +65,20 @@ impl BuildStep for Junit {
             return Ok(StepResult::new(Outcome::Failure, why));
         }
         let mut tally = Tally::default();
-        for file in &files {
-            if let Err((outcome, why)) = read(file, &mut tally)? {
-                tally.finish()?;
-                return Ok(ended(file, outcome, &why));
+        for files in files.chunks(AT_ONCE) {
+            match read_at_once(files, &mut tally)? {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err((outcome, why)) => {
+                    tally.finish()?;
+                    return Ok(ended("cat", outcome, &why));
+                }
+            }
+            for file in files {
+                if let Err((outcome, why)) = read(file, &mut tally)? {
+                    tally.finish()?;
+                    return Ok(ended(file, outcome, &why));
+                }
             }
         }
         tally.finish()?;
@@ -76,10 +92,26 @@ impl BuildStep for Junit {
     }
 }
 
+/// Reads files into the tally by one command. False: something is wrong with one of them, and nothing was taken.
+fn read_at_once(files: &[String], tally: &mut Tally) -> Result<Result<bool, Stop>, Failure> {
+    if files.len() < 2 {
+        return Ok(Ok(false));
+    }
+    let text = match cat(files).read(MAX_AT_ONCE) {
+        Ok((Ending::Code(0), text)) => text,
+        Ok((Ending::Code(_), _)) => return Ok(Ok(false)),
+        Ok((Ending::Other(outcome, why), _)) => return Ok(Err((outcome, why))),
+        Err(failure) if failure.code == "too-large" => return Ok(Ok(false)),
+        Err(failure) => return Err(failure),
+    };
+    let Some(results) = junit_xml::read_several(&text, files.len()) else { return Ok(Ok(false)) };
+    results.into_iter().try_for_each(|result| tally.add(result))?;
+    Ok(Ok(true))
+}
+
 /// Reads a file into the tally. Paths are relative to the builder's directory.
 pub fn read(path: &str, tally: &mut Tally) -> Result<Result<(), Stop>, Failure> {
-    let shell = Shell { log: LOG.to_owned(), ..Shell::new(Line::argv(["cat", "--", path])) };
-    let text = match shell.read(MAX_FILE) {
+    let text = match cat(&[path.to_owned()]).read(MAX_FILE) {
         Ok((Ending::Code(0), text)) => text,
         Ok((Ending::Code(_), _)) => return Ok(Err((Outcome::Failure, "it cannot be read".to_owned()))),
         Ok((Ending::Other(outcome, why), _)) => return Ok(Err((outcome, why))),
@@ -90,4 +122,9 @@ pub fn read(path: &str, tally: &mut Tally) -> Result<Result<(), Stop>, Failure> 
         Ok(results) => results.into_iter().try_for_each(|result| tally.add(result)).map(Ok),
         Err(wrong) => Ok(Err((Outcome::Failure, wrong))),
     }
+}
+
+fn cat(paths: &[String]) -> Shell {
+    let argv = ["cat", "--"].map(str::to_owned).into_iter().chain(paths.iter().cloned());
+    Shell { log: LOG.to_owned(), ..Shell::new(Line::Argv(argv.collect())) }
 }

@@ -16,7 +16,18 @@ const MAX_RESULTS: usize = 100_000;
 
 /// Reads a file. The error says what is wrong with it.
 pub fn read(text: &str) -> Result<Vec<TestResult>, String> {
-    let mut reader = Reader::new(text);
+    read_from(&mut Reader::new(text))
+}
+
+/// Reads files that stand behind one another. None: these are not so many whole ones, and each has to be read by itself
+/// to tell which is not, and why.
+pub fn read_several(text: &str, files: usize) -> Option<Vec<TestResult>> {
+    let mut reader = Reader::several(text);
+    let results = read_from(&mut reader).ok()?;
+    (reader.documents() == files).then_some(results)
+}
+
+fn read_from(reader: &mut Reader<'_>) -> Result<Vec<TestResult>, String> {
     let mut file = File::default();
     let no_xml = |wrong: Wrong| format!("line {} is no XML: {}", wrong.line, wrong.what);
     while let Some(event) = reader.next().map_err(no_xml)? {
@@ -275,6 +286,28 @@ mod tests {
     fn a_file_that_is_cut_off_is_an_error() {
         let wrong = read("<testsuite><testcase name='a'/>").expect_err("it is cut off");
         assert_eq!(wrong, "line 1 is no XML: it ends within <testsuite>");
+    }
+
+    #[test]
+    fn files_behind_one_another_are_read_at_once_if_each_is_whole() {
+        let (one, two) = (
+            "<testsuite name='S'><testcase name='a'/></testsuite>",
+            "\u{feff}<?xml version='1.0'?>\n\
+            <testsuites><testcase name='b'/></testsuites><!-- by a tool -->\n",
+        );
+        let names = |text: &str, files| {
+            let results = read_several(text, files)?;
+            Some(results.into_iter().map(|result| result.name.join("/")).collect::<Vec<_>>())
+        };
+        let both = [one, two, one].concat();
+        assert_eq!(names(&both, 3), Some(vec!["S/a".to_owned(), "b".to_owned(), "S/a".to_owned()]));
+        assert_eq!(names("", 0), None);
+        // One of them is empty, one is cut off, one is no XML.
+        assert_eq!(names(&both, 4), None);
+        let cut = &one[..one.len() - "</testsuite>".len()];
+        for bad in [[cut, one, two].concat(), [cut, two, "</testsuite>"].concat(), [one, "x", two].concat()] {
+            assert_eq!((names(&bad, 2), names(&bad, 3)), (None, None), "{bad}");
+        }
     }
 
     /// Symptom: a file of 150,000 cases, the 120,000th of which failed, was a success of 100,000 tests.

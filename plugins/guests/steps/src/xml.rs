@@ -1,4 +1,5 @@
-//! Reads XML as test tools write it: elements, attributes and text, in one pass over what is there.
+//! Reads XML as test tools write it: elements, attributes and text, in one pass over what is there; one document, or
+//! several behind one another.
 //!
 //! Deliberately absent: validation, namespaces (a name is what stands there, prefix and all), entities of a document
 //! type (kept as they stand: nothing is fetched, and nothing grows).
@@ -8,6 +9,9 @@ const MAX_DEPTH: usize = 64;
 
 /// The most attributes of one element.
 const MAX_ATTRIBUTES: usize = 64;
+
+/// What may stand before a document.
+const MARK: char = '\u{feff}';
 
 /// A piece of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,15 +45,26 @@ pub struct Reader<'a> {
     open: Vec<&'a str>,
     /// The element that began last is empty: its end comes next.
     empty: bool,
-    /// The one outermost element came.
-    rooted: bool,
+    /// So many outermost elements came.
+    roots: usize,
+    several: bool,
 }
 
 impl<'a> Reader<'a> {
     /// Begins with a document.
     pub fn new(text: &'a str) -> Reader<'a> {
-        let text = text.trim_start_matches('\u{feff}');
-        Reader { text, at: 0, open: Vec::new(), empty: false, rooted: false }
+        let text = text.trim_start_matches(MARK);
+        Reader { text, at: 0, open: Vec::new(), empty: false, roots: 0, several: false }
+    }
+
+    /// Begins with documents that stand behind one another.
+    pub fn several(text: &'a str) -> Reader<'a> {
+        Reader { several: true, ..Reader::new(text) }
+    }
+
+    /// So many documents have begun.
+    pub fn documents(&self) -> usize {
+        self.roots
     }
 
     /// The next piece; none: the document is over, and all of its elements have ended.
@@ -63,7 +78,7 @@ impl<'a> Reader<'a> {
             if rest.is_empty() {
                 return match self.open.last() {
                     Some(name) => Err(self.wrong(format!("it ends within <{name}>"))),
-                    None if !self.rooted => Err(self.wrong("there is no element in it")),
+                    None if self.roots == 0 => Err(self.wrong("there is no element in it")),
                     None => Ok(None),
                 };
             }
@@ -78,6 +93,10 @@ impl<'a> Reader<'a> {
                     }
                     return Ok(Some(Event::Text(data[..end].to_owned())));
                 } else if rest.starts_with("<?") {
+                    // The next document begins before this one is over.
+                    if self.several && !self.open.is_empty() && rest.starts_with("<?xml ") {
+                        return Err(self.wrong("a document begins within another one"));
+                    }
                     self.skip("<?", "?>")?;
                 } else if rest.starts_with("<!") {
                     self.skip_type()?;
@@ -89,7 +108,8 @@ impl<'a> Reader<'a> {
             } else {
                 let end = rest.find('<').unwrap_or(rest.len());
                 let text = &rest[..end];
-                if self.open.is_empty() && !text.trim().is_empty() {
+                let is_nothing = |c: char| c.is_whitespace() || self.several && c == MARK;
+                if self.open.is_empty() && !text.chars().all(is_nothing) {
                     return Err(self.wrong("there is text outside of all elements"));
                 }
                 self.at += end;
@@ -147,8 +167,11 @@ impl<'a> Reader<'a> {
         if name.is_empty() || name.contains(['<', '&', '"', '\'', '=']) {
             return Err(self.wrong("a `<` begins no element"));
         }
-        if self.open.is_empty() && std::mem::replace(&mut self.rooted, true) {
-            return Err(self.wrong(format!("<{name}> stands beside the outermost element")));
+        if self.open.is_empty() {
+            if self.roots > 0 && !self.several {
+                return Err(self.wrong(format!("<{name}> stands beside the outermost element")));
+            }
+            self.roots += 1;
         }
         if self.open.len() == MAX_DEPTH {
             return Err(self.wrong(format!("elements stand more than {MAX_DEPTH} deep in one another")));
