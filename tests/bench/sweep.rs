@@ -3,9 +3,11 @@
 //! delayed and half open, at sampled places.
 //!
 //!     cargo run -p windlass-tests --example sweep [WHAT ...] [--again] [--lines N] [--no-upload] [--from N] [--step N]
+//!         [--samples N]
 //!
-//! `WHAT` is `journals`, `commits`, `workers`, `agents`, `holders` or `links`; all of them without it. With `--again` builds may be
-//! built again; of those whose worker or holder was killed all are. It ends with what it found, and with 1 if that is anything.
+//! `WHAT` is `journals`, `commits`, `workers`, `agents`, `holders`, `together` (an agent, a link and the master) or `links`;
+//! all of them without it. With `--again` builds may be built again; of those whose worker or holder was killed all are. It
+//! ends with what it found, and with 1 if that is anything.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -15,7 +17,7 @@ use windlass_tests::faults::{Chance, Plan};
 use windlass_tests::relay::Trouble;
 use windlass_tests::sweep::{HOLDER, Rule, Size, Sweep};
 
-/// Runs with a worker killed, and with a link that has troubles.
+/// Runs of each kind that takes its places by chance, unless `--samples` says otherwise.
 const SAMPLES: u64 = 40;
 
 struct Order {
@@ -24,12 +26,14 @@ struct Order {
     size: Size,
     from: u64,
     step: usize,
+    samples: u64,
 }
 
 impl Order {
     fn read() -> Order {
         let size = Size { lines: 100_000, upload: true };
-        let mut order = Order { what: Vec::new(), rule: Rule::TakenUp, size, from: 1, step: 1 };
+        let mut order =
+            Order { what: Vec::new(), rule: Rule::TakenUp, size, from: 1, step: 1, samples: SAMPLES };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             let mut number = || words.next().and_then(|word| word.parse::<u32>().ok()).expect("a number");
@@ -39,9 +43,12 @@ impl Order {
                 "--lines" => order.size.lines = number(),
                 "--from" => order.from = number().into(),
                 "--step" => order.step = number() as usize,
-                "journals" | "commits" | "workers" | "agents" | "holders" | "links" => order.what.push(word),
+                "--samples" => order.samples = number().into(),
+                "journals" | "commits" | "workers" | "agents" | "holders" | "together" | "links" => {
+                    order.what.push(word)
+                }
                 _ => panic!(
-                    "`{word}` is none of journals, commits, workers, agents, holders, links, --again, --no-upload, --lines N, --from N, --step N"
+                    "`{word}` is none of journals, commits, workers, agents, holders, together, links, --again, --no-upload, --lines N, --from N, --step N, --samples N"
                 ),
             }
         }
@@ -115,26 +122,34 @@ fn main() -> ExitCode {
         }
     }
     if order.wants("workers") {
-        for _ in 0..SAMPLES {
+        for _ in 0..order.samples {
             let worker = vec![chance.below(carried)];
             // It takes its commands along.
             found.play(&sweep, &Plan { worker, ..Plan::default() }, Rule::BuiltAgainFor(HOLDER));
         }
     }
     if order.wants("holders") {
-        for _ in 0..SAMPLES {
+        for _ in 0..order.samples {
             let holder = vec![chance.below(carried)];
             found.play(&sweep, &Plan { holder, ..Plan::default() }, Rule::BuiltAgainFor(HOLDER));
         }
     }
     if order.wants("agents") {
-        for sample in 0..SAMPLES {
+        for sample in 0..order.samples {
             let agent = (0..=sample % 3).map(|_| chance.below(carried)).collect();
             found.play(&sweep, &Plan { agent, ..Plan::default() }, order.rule);
         }
     }
+    if order.wants("together") {
+        for _ in 0..order.samples {
+            let mut place = || chance.below(carried);
+            let (agent, link) = (vec![place(), place()], vec![(place(), Trouble::Cut)]);
+            let master = vec![format!("commit:{}", 1 + chance.below(undisturbed.commits))];
+            found.play(&sweep, &Plan { agent, link, master, ..Plan::default() }, order.rule);
+        }
+    }
     if order.wants("links") {
-        for sample in 0..SAMPLES {
+        for sample in 0..order.samples {
             let mut place = || chance.below(carried);
             let slow = Trouble::Delay(Duration::from_millis(20));
             let link = match sample % 4 {

@@ -1,6 +1,8 @@
 //! The holder of a worker, as a process: what outlives the agent, what ends with it, and what its own death costs.
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
+use windlass_tests::fixtures::component;
 use windlass_tests::site::{Site, eventually, text, until_ended};
 
 /// One worker, and a builder whose command says that it began and waits until it may end.
@@ -114,4 +116,32 @@ fn a_worker_that_was_killed_and_a_machine_that_was_restarted_are_told_apart() {
         let why = if machine { "machine was started anew" } else { "the holder of its worker was killed" };
         assert!(told.contains(why), "{told}");
     }
+}
+
+/// Symptom: a build stood for ever. Cause: its step had lost a command with the worker, and started another one on the
+/// worker's next start, which waited for what the first was to do. Cure: a step that lost a command starts none, and
+/// those that it has are stopped; its build is tried again.
+#[test]
+fn a_step_that_lost_a_command_with_its_worker_starts_no_other() {
+    // Twelve at a time: the thirteenth is started when one of them has ended.
+    let row = |n: u32| {
+        let script = format!("echo {n} >> ../../began; until test -e ../../go; do sleep 0.05; done");
+        json!({ "command": "windlass:shell", "args": { "command": script } })
+    };
+    let rows = Value::from((1..=13).map(row).collect::<Vec<_>>()).to_string();
+    let mut site = Site::new(&["w1"], "");
+    site.plugin("sender", &component("sender"));
+    site.configure(&format!(
+        "[[builders]]\nname = \"b\"\nworkers = [\"w1\"]\n[[builders.steps]]\nuse = \"send\"\nargs = {{ rows = {} }}\n",
+        Value::from(rows)
+    ));
+    site = site.start();
+    let began = |site: &Site| std::fs::read_to_string(site.path("w1/began")).unwrap_or_default();
+    site.submit("b");
+    let first = site.running("b");
+    eventually("twelve run", || (began(&site).lines().count() == 12).then_some(()));
+    site.kill_holder("w1");
+    site.start_worker("w1");
+    eventually("the build has ended", || site.ok(&["build", &first.to_string(), "--json"])["ended"].as_u64());
+    assert!(summary(&site, first).contains("the holder of"));
 }

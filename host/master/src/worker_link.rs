@@ -250,6 +250,11 @@ impl Links {
         self.handle(worker).and_then(|seat| seat.shown.connected())
     }
 
+    /// Which start of which worker was connected last, whether it is connected now or not.
+    pub(crate) fn session(&self, worker: &str) -> Session {
+        self.handle(worker).map(|seat| seat.shown.session()).unwrap_or_default()
+    }
+
     /// Waits for a worker as long as commands wait for one whose link was cut. The error says, for people, that it did
     /// not come.
     pub(crate) async fn arrival(&self, worker: &str) -> Result<(), String> {

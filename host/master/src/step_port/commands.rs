@@ -195,6 +195,9 @@ impl StepState {
             // commands of its own.
             return Err(Failure::new("interrupted", reason.clone()));
         }
+        if let Some(reason) = &self.worker_lost {
+            return Err(Failure::retryable("worker-lost", reason.clone()));
+        }
         if self.commands.len() == MAX_COMMANDS {
             return Err(Failure::new("quota", format!("a step may start {MAX_COMMANDS} commands")));
         }
@@ -283,7 +286,8 @@ impl StepState {
             }
         };
         let worker = self.context.build.worker.clone();
-        let session = self.context.links.of(&worker).map(|worker| worker.session).unwrap_or_default();
+        // Also without a link just now: whoever comes back as this one without the command never had it.
+        let session = self.context.links.session(&worker);
         let uid = start.command.clone();
         self.record(Call::StartCommand, call, &Started::Command { number: ordinal, uid, session });
         self.make_durable().await;
@@ -451,7 +455,12 @@ impl StepState {
         if let Err(failure) = &how
             && failure.code == "worker-lost"
         {
-            self.worker_lost.get_or_insert_with(|| failure.message.clone());
+            let reason = self.worker_lost.get_or_insert_with(|| failure.message.clone()).clone();
+            // The build is tried again from its beginning. Another command, on the next start of the worker, may wait
+            // for what this one was to do.
+            for other in 0..u32::try_from(self.commands.len()).expect("numbers of commands are u32") {
+                self.interrupt(other, &reason);
+            }
         }
         self.queue_of(index, StepEvent::Done { command: number, how });
     }

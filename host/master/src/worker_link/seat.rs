@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
@@ -62,6 +62,8 @@ pub(super) struct Shown {
     reachable: AtomicBool,
     /// Written at connects, losses and load reports only.
     connected: watch::Sender<Option<ConnectedWorker>>,
+    /// The last that was connected: it outlives the link.
+    session: Mutex<Session>,
     pub(super) ahead: Arc<Ahead>,
 }
 
@@ -72,6 +74,10 @@ impl Shown {
 
     pub(super) fn connected(&self) -> Option<ConnectedWorker> {
         self.connected.borrow().clone()
+    }
+
+    pub(super) fn session(&self) -> Session {
+        self.session.lock().expect("nobody panics while holding a session").clone()
     }
 
     /// Resolves once it is connected.

@@ -118,6 +118,7 @@ impl Seat {
 
         let now = Instant::now();
         self.link = Some(Link { wire, incoming, heard: now, next_ping: now + self.limits.keepalive });
+        self.shown.session.lock().expect("nobody panics while holding a session").clone_from(&identity);
         self.identity = Some(identity);
         self.expected_until = None;
         let since = self.links.0.parts.clock.now();
