@@ -154,3 +154,27 @@ fn a_program_with_a_terminal_is_gone_on_with() {
     assert_eq!(numbers, (1..=6_000).collect::<Vec<_>>());
     assert!(said.contains("terminal") && said.contains("end"), "{said}");
 }
+
+/// The agent dies in the middle of an upload: the next one's command sends it again under its token.
+#[test]
+fn an_upload_whose_agent_is_killed_in_the_middle_arrives_whole() {
+    let step = "[[builders.steps]]\nuse = \"file-upload\"\nargs = { worker_src = \"big\" }\n";
+    let site = site(step);
+    let data: Vec<u8> = (0..100_u32 << 20).map(|at| (at * 31 + at / 251) as u8).collect();
+    let here = site.path("w1/builds/b/build");
+    std::fs::create_dir_all(&here).unwrap();
+    std::fs::write(here.join("big"), &data).unwrap();
+    let buildset = site.submit("b");
+    let unfinished = site.path("state/artifacts/unfinished");
+    eventually("some of it is there", || {
+        let file = std::fs::read_dir(&unfinished).ok()?.next()?.ok()?;
+        (file.metadata().ok()?.len() > 8 << 20).then_some(())
+    });
+    kill_agent(&site);
+    assert_eq!(site.outcome(buildset), "success");
+    let build = site.newest("b");
+    assert_eq!(build["number"], 1);
+    let artifacts = site.get(&format!("/api/v1/builds/{}/artifacts", build["id"]));
+    let all: Vec<_> = artifacts.as_array().unwrap().iter().map(|one| one["hash"].as_str().unwrap()).collect();
+    assert_eq!(all, [windlass_core::digest::Digest::of(&data).to_string()]);
+}

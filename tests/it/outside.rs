@@ -144,6 +144,30 @@ fn a_request_is_sent_after_a_stop_by_a_step_that_always_runs_and_ends_with_its_s
 }
 
 #[test]
+fn a_program_whose_master_is_killed_ends_with_the_next_start_and_its_build_is_built_again() {
+    let script = "test -e @/go && exit 0; sleep 600 & echo $! > @/new; mv @/new @/pid; wait";
+    let mut site = site_of("", "");
+    let script = script.replace('@', site.path("").to_str().unwrap().trim_end_matches('/'));
+    let args = format!("command = [\"sh\", \"-c\", {}]", Value::from(script));
+    let grants = "[grants.\"windlass:master-shell-command\"]\nmaster-process = [\"sh\"]\n";
+    let secret = Value::from(site.path("token-of-the-service").to_str().unwrap());
+    let secrets = format!("[secrets]\ntoken = {{ file = {secret} }}\n");
+    site.configure(&(step("b", "master-shell-command", &args) + &secrets + grants));
+    let mut site = site.start();
+    let buildset = site.submit("b");
+    let first = site.running("b");
+    let read = || std::fs::read_to_string(site.path("pid")).ok()?.trim().parse::<u32>().ok();
+    let sleeps = eventually("its program runs", read);
+    site.end("master", false);
+    std::fs::write(site.path("go"), "").unwrap();
+    site.start_master();
+    until_ended(sleeps);
+    assert_eq!(site.outcome(buildset), "success");
+    let summary = site.ok(&["build", &first.to_string(), "--json"])["summary"].to_string();
+    assert!(summary.contains("on the master"), "{summary}");
+}
+
+#[test]
 fn a_program_runs_on_the_master_if_it_is_granted_and_ends_with_its_step() {
     let args = |script: &str| format!("command = [\"sh\", \"-c\", {}]", Value::from(script));
     let site = site(

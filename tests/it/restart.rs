@@ -1,5 +1,6 @@
 //! Restarts: what is known survives, and what was running goes on.
 
+use windlass_core::digest::Digest;
 use windlass_tests::site::{Site, eventually};
 
 #[test]
@@ -104,6 +105,73 @@ fn a_build_whose_command_is_lost_with_its_worker_is_built_again_and_says_so() {
     assert_eq!(site.outcome(buildset), "success");
     assert_eq!(ran(&site, "b"), 2);
     assert_eq!(site.ok(&["build", &first.to_string(), "--json"])["outcome"], "retry");
+}
+
+/// The log is far beyond its limit when the master is killed, and goes on after that.
+#[test]
+fn a_log_beyond_its_limit_is_cut_as_if_its_master_had_lived() {
+    let command = "seq 30000; touch @/began; until test -e @/go; do sleep 0.05; done; seq 30000 40000";
+    let limits = "[logs]\nmax_log_bytes = 60000\nlog_max_tail_size = 6000\n";
+    let mut site = site(&["w1"], &(Site::builder("b", command, "").replace(", \"w2\"", "") + limits));
+    let buildset = site.submit("b");
+    eventually("half of it is said", || site.path("began").exists().then_some(()));
+    let build = site.running("b");
+    // What was said is durable as far as the log may have it.
+    eventually("the log is full", || {
+        let steps = site.get(&format!("/api/v1/builds/{build}"))["steps"].clone();
+        (steps[0]["logs"][0]["length"].as_u64()? >= 60_000).then_some(())
+    });
+    site.end("master", false);
+    site.start_master();
+    std::fs::write(site.path("go"), "").unwrap();
+    assert_eq!(site.outcome(buildset), "success");
+    assert_eq!(site.newest("b")["id"].as_u64(), Some(build));
+    let cut = site.get(&format!("/api/v1/builds/{build}"))["steps"][0]["logs"][0]["cut"].clone();
+    let (mut before, mut after, mut is_after, mut offset) = (String::new(), String::new(), false, 0);
+    loop {
+        let part = site.get(&format!("/api/v1/builds/{build}/steps/0/logs/stdio?offset={offset}"));
+        for piece in part["pieces"].as_array().unwrap() {
+            let data = piece["data"].as_str().unwrap();
+            is_after |= piece["origin"] == "header" && data.contains("were dropped here");
+            if piece["origin"] == "stdout" {
+                if is_after { &mut after } else { &mut before }.push_str(data);
+            }
+        }
+        let next = part["next"].as_u64().unwrap();
+        if std::mem::replace(&mut offset, next) == next {
+            break;
+        }
+    }
+    let said: String = (1..=30_000).chain(30_000..=40_000).map(|n| format!("{n}\n")).collect();
+    assert!(said.starts_with(&before) && said.ends_with(&after) && after.len() > 5_000);
+    let dropped = &said.as_bytes()[before.len()..said.len() - after.len()];
+    assert_eq!(cut["bytes"], dropped.len());
+    assert_eq!(cut["hash"], Digest::of(dropped).to_string());
+}
+
+#[test]
+fn a_build_with_a_request_taken_out_of_it_goes_on_for_the_others() {
+    let command = once("b");
+    let builder = Site::builder("b", &command, "").replace("merge_requests = false", "merge_requests = true");
+    let mut site = site(&["w1", "w2"], &builder);
+    for worker in ["w1", "w2"] {
+        site.end(worker, true);
+    }
+    let buildsets = [site.submit("b"), site.submit("b")];
+    for worker in ["w1", "w2"] {
+        site.start_worker(worker);
+    }
+    let build = site.running("b");
+    eventually("its command runs", || (ran(&site, "b") == 1).then_some(()));
+    let requests = site.get("/api/v1/requests?state=all&limit=10")["requests"].clone();
+    assert_eq!(requests.as_array().unwrap().len(), 2);
+    let second = requests.as_array().unwrap().iter().find(|request| request["buildset"] == buildsets[1]);
+    site.ok(&["cancel", &second.unwrap()["id"].to_string(), "--json"]);
+    site.end("master", false);
+    site.start_master();
+    std::fs::write(site.path("go"), "").unwrap();
+    assert_eq!(buildsets.map(|buildset| site.outcome(buildset)), ["success", "cancelled"]);
+    assert_eq!((site.newest("b")["id"].as_u64(), ran(&site, "b")), (Some(build), 1));
 }
 
 /// Two builds with two steps each; the second steps share a lock. The master is killed while one has the lock and the

@@ -377,24 +377,68 @@ fn what_is_missing_or_too_large_fails_the_step_and_leaves_nothing() {
 }
 
 #[test]
-fn a_master_that_is_killed_in_the_middle_of_an_upload_leaves_no_half_artifact() {
+fn an_upload_whose_master_is_killed_in_the_middle_begins_again_under_the_next_and_its_build_goes_on() {
     let mut site = Site::new(&["w1"], &builder(&[("file-upload", r#"worker_src = "big""#)])).start();
     let data = content(100 << 20);
     write(&workdir(&site).join("big"), &data);
     let buildset = site.submit("b");
     let unfinished = site.path("state/artifacts/unfinished");
-    eventually("some of it is there", || {
-        let file = std::fs::read_dir(&unfinished).ok()?.next()?.ok()?;
-        (file.metadata().ok()?.len() > 8 << 20).then_some(())
-    });
-    let first = site.newest("b");
+    // Once as by kill -9, once in good order.
+    for goodbye in [false, true] {
+        eventually("some of it is there", || {
+            let file = std::fs::read_dir(&unfinished).ok()?.next()?.ok()?;
+            (file.metadata().ok()?.len() > 8 << 20).then_some(())
+        });
+        let first = site.newest("b");
+        site.end("master", goodbye);
+        site.start_master();
+        assert_eq!(first["id"], site.newest("b")["id"]);
+    }
+    assert_eq!(site.outcome(buildset), "success");
+    let build = site.newest("b");
+    assert_eq!(build["number"], 1);
+    assert!(fetched(&site, &build, "big") == data);
+    assert_eq!(kept(&site), (0, 1));
+}
+
+#[test]
+fn a_download_whose_master_is_killed_in_the_middle_begins_again_under_the_next() {
+    let steps = [("file-download", r#"master_src = "big", worker_dest = "back""#)];
+    let site = Site::new(&["w1"], &builder(&steps));
+    let relay = Relay::to(site.listen());
+    site.write_worker("w1", &relay.address());
+    let data = content(100 << 20);
+    write(&site.path("public/big"), &data);
+    let mut site = site.start();
+    let buildset = site.submit("b");
+    eventually("some of it came", || (relay.carried() > 20 << 20).then_some(()));
     site.end("master", false);
     site.start_master();
     assert_eq!(site.outcome(buildset), "success");
-    let second = site.newest("b");
-    assert_ne!(first["id"], second["id"]);
-    assert!(artifacts(&site, &first).is_empty());
-    assert!(fetched(&site, &second, "big") == data);
+    assert_eq!(site.newest("b")["number"], 1);
+    assert!(std::fs::read(workdir(&site).join("back")).unwrap() == data);
+}
+
+/// The step writes an artifact, takes a token, and waits for a command while its master is killed.
+#[test]
+fn what_a_step_wrote_itself_before_its_master_was_killed_is_there_once() {
+    let waits = r#"append = ["one ", "two "], read = "notes", command = "windlass:shell", args = { command = "touch began; until test -e go; do sleep 0.05; done" }"#;
+    let steps = [("carry", r#"append = ["zero "]"#), ("carry", waits)];
+    let site = Site::new(&["w1"], &builder(&steps));
+    site.plugin("courier", &component("courier"));
+    let mut site = site.start();
+    let buildset = site.submit("b");
+    let here = workdir(&site).parent().unwrap().to_owned();
+    eventually("its command runs", || here.join("began").exists().then_some(()));
+    site.end("master", false);
+    site.start_master();
+    std::fs::write(here.join("go"), "").unwrap();
+    assert_eq!(site.outcome(buildset), "success");
+    let build = site.newest("b");
+    assert_eq!(
+        (build["number"].as_u64(), &fetched(&site, &build, "notes")[..]),
+        (Some(1), &b"zero one two "[..])
+    );
     assert_eq!(kept(&site), (0, 1));
 }
 

@@ -18,19 +18,13 @@ const CHILD: &str = "child";
 /// What a fault may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// Nothing: builds go on where they stood. Only those for which [`ALLOWED`] has a reason are built again.
+    /// Nothing: builds go on where they stood.
     TakenUp,
     /// A build that is cut off ends as *retry*, and another does the same from the beginning.
     BuiltAgain,
-    /// The same, but for what [`ALLOWED`] has only with these words in its summary.
+    /// Builds that say these words in their summary may be built again, and no others.
     BuiltAgainFor(&'static str),
 }
-
-/// Why a build may be built again even where builds are taken up: words of its summary, and what cannot be had.
-pub const ALLOWED: &[(&str, &str)] = &[(
-    "it received files",
-    "parts of a file that is under way are not durable; its token dies with the step",
-)];
 
 /// What a build says that was cut off by the death of a holder.
 pub const HOLDER: &str = "the holder of ";
@@ -262,7 +256,7 @@ impl Wrong<'_> {
             Rule::BuiltAgain => true,
             Rule::BuiltAgainFor(words) => summary.contains(words),
         };
-        if !expected && !ALLOWED.iter().any(|(words, _)| summary.contains(words)) {
+        if !expected {
             self.told.push(format!("{name} is built again: {summary}"));
         }
         for (log, bytes) in is {

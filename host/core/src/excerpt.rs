@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::running_hash::{HeldHash, RunningHash};
 use crate::value::Origin;
 
 /// The most runs of the end: each has one stream, and one that changes with each byte is bounded, too.
@@ -51,7 +52,45 @@ pub struct Excerpt {
     /// The streams of what is in `tail`.
     runs: VecDeque<(Origin, usize)>,
     dropped: u64,
-    hash: blake3::Hasher,
+    hash: RunningHash,
+}
+
+/// What of a log beyond its limit is kept for whoever goes on with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    limit: Limit,
+    passed: u64,
+    room: u64,
+    last: Option<Origin>,
+    passed_runs: u64,
+    tail: Bytes,
+    runs: Vec<(Origin, usize)>,
+    dropped: u64,
+    hash: HeldHash,
+}
+
+/// What of a log was let through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    bytes: u64,
+    runs: u64,
+    last: Option<Origin>,
+}
+
+impl Passed {
+    /// So many bytes of a stream follow.
+    pub fn add(&mut self, origin: Origin, bytes: u64) {
+        if bytes > 0 {
+            self.bytes += bytes;
+            self.runs += u64::from(self.last.replace(origin) != Some(origin));
+        }
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
 }
 
 impl Excerpt {
@@ -68,15 +107,34 @@ impl Excerpt {
             tail,
             runs,
             dropped: 0,
-            hash: blake3::Hasher::new(),
+            hash: RunningHash::default(),
         }
     }
 
     /// Of a log of which so much was let through, and nothing kept back.
     #[must_use]
-    pub fn resumed(limit: Limit, passed: u64) -> Excerpt {
+    pub fn resumed(limit: Limit, Passed { bytes, runs, last }: Passed) -> Excerpt {
         // Where the limit is smaller by now, what is there stays.
-        Excerpt { passed, ..Excerpt::new(Limit { head: limit.head.max(passed), ..limit }) }
+        let cost = bytes.saturating_add(runs.saturating_sub(FREE_RUNS) * RUN);
+        let room = limit.head.saturating_sub(cost);
+        Excerpt { passed: bytes, room, last, passed_runs: runs, ..Excerpt::new(limit) }
+    }
+
+    /// What it holds, for whoever goes on.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let (front, back) = self.tail.as_slices();
+        Held {
+            limit: self.limit,
+            passed: self.passed,
+            room: self.room,
+            last: self.last,
+            passed_runs: self.passed_runs,
+            tail: [front, back].concat().into(),
+            runs: self.runs.iter().copied().collect(),
+            dropped: self.dropped,
+            hash: self.hash.held(),
+        }
     }
 
     /// Takes what comes next and returns what of it belongs to the beginning.
@@ -133,7 +191,7 @@ impl Excerpt {
     /// The log has ended: what was dropped, if anything was, and the end.
     #[must_use]
     pub fn finish(mut self) -> (Option<Cut>, Vec<(Origin, Bytes)>) {
-        let hash = Digest::from_bytes(*self.hash.finalize().as_bytes());
+        let hash = self.hash.finish();
         let cut = (self.dropped > 0).then_some(Cut { at: self.passed, bytes: self.dropped, hash });
         let tail = self.runs.iter().map(|(origin, length)| (*origin, self.tail.drain(..*length).collect()));
         (cut, tail.collect())
@@ -161,6 +219,14 @@ impl Excerpt {
     fn drop_bytes(&mut self, bytes: &[u8]) {
         self.hash.update(bytes);
         self.dropped += bytes.len() as u64;
+    }
+}
+
+impl From<Held> for Excerpt {
+    fn from(held: Held) -> Excerpt {
+        let Held { limit, passed, room, last, passed_runs, tail, runs, dropped, hash } = held;
+        let (tail, runs, hash) = (Vec::from(tail).into(), runs.into(), hash.into());
+        Excerpt { limit, passed, room, last, passed_runs, tail, runs, dropped, hash }
     }
 }
 
@@ -223,11 +289,19 @@ mod tests {
         ) {
             let origins = [Origin::Stdout, Origin::Stderr, Origin::Header];
             let mut excerpt = Excerpt::new(Limit { head, tail });
-            let (mut all, mut kept) = (Vec::new(), Vec::new());
+            let (mut all, mut kept, mut there) = (Vec::new(), Vec::new(), Passed::default());
             for (origin, data) in pieces {
                 let origin = origins[usize::from(origin)];
                 all.extend(data.iter().map(|byte| (origin, *byte)));
-                kept.extend(excerpt.push(origin, data.into()).iter().map(|byte| (origin, *byte)));
+                let passed = excerpt.push(origin, data.into());
+                there.add(origin, passed.len() as u64);
+                kept.extend(passed.iter().map(|byte| (origin, *byte)));
+                // As after a restart: from what is in the log, or from what was held beside it.
+                excerpt = if excerpt.is_whole() {
+                    Excerpt::resumed(Limit { head, tail }, there)
+                } else {
+                    excerpt.held().into()
+                };
             }
             let (cut, end) = excerpt.finish();
             let end: Vec<_> = end.iter().flat_map(|(origin, data)| data.iter().map(|byte| (*origin, *byte))).collect();

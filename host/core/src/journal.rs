@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::excerpt::Held;
+use crate::properties::Properties;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -39,6 +41,12 @@ pub enum Call {
     Sleep,
     Fetch,
     Log,
+    Accept,
+    OfferFile,
+    OfferBytes,
+    Append,
+    ReadArtifact,
+    StartProcess,
 }
 
 impl Call {
@@ -55,14 +63,33 @@ impl Call {
             Call::Sleep => "sleep",
             Call::Fetch => "fetch",
             Call::Log => "a message to a log",
+            Call::Accept => "accept",
+            Call::OfferFile => "offer-file",
+            Call::OfferBytes => "offer-bytes",
+            Call::Append => "append",
+            Call::ReadArtifact => "read-artifact",
+            Call::StartProcess => "start-process",
         }
     }
+}
+
+/// What a step was given when it began: a replay gives it the same, whatever its worker says of itself by then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Given {
+    /// Its arguments, rendered: JSON text.
+    pub args: String,
+    /// Of its builder's variables, those that are not mere templates, rendered.
+    pub env: BTreeMap<String, String>,
+    /// What templates know of the worker.
+    pub worker: Properties,
 }
 
 /// Something that a replay goes by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Entry {
+    /// What it was given: the first entry.
+    Given(Given),
     /// A call and its answer.
     Called {
         /// Which.
@@ -90,10 +117,27 @@ pub enum Entry {
         /// None: it was not there.
         before: Option<(Value, String)>,
     },
+    /// So many pieces in a row were appended to artifacts. A replay appends them again.
+    Wrote {
+        /// How many.
+        calls: u64,
+        /// Of all their arguments, each over the one before.
+        args: u64,
+    },
+    /// Something is about to be done that is not done twice, as a step says it of itself ("it ..."). The answer of the
+    /// call comes next; where it does not, nobody knows whether it was done.
+    Once(String),
     /// The step cannot be taken up, and why.
     Volatile(String),
     /// It is being taken up.
     Replayed,
+}
+
+impl Entry {
+    /// Whether no call of the component stands behind it.
+    fn is_no_call(&self) -> bool {
+        matches!(self, Entry::Given(_) | Entry::Once(_) | Entry::Volatile(_) | Entry::Replayed)
+    }
 }
 
 /// What a step sees of the world: it moves on only at a call that waits.
@@ -118,12 +162,18 @@ pub struct Mark {
     pub hash: Digest,
     /// The begun lines of observed logs after `number`.
     pub lines: Vec<(String, Begun)>,
+    /// Of the step itself ([`OF_STEP`]): what its logs hold that are beyond their limits.
+    #[serde(default)]
+    pub ends: Vec<(String, Held)>,
 }
+
+/// The mark of a step itself stands behind those of all commands.
+pub const OF_STEP: u32 = u32::MAX;
 
 impl Default for Mark {
     /// Of a command of which nothing came yet.
     fn default() -> Mark {
-        Mark { number: 0, logged: 0, taken: 0, hash: begin(), lines: Vec::new() }
+        Mark { number: 0, logged: 0, taken: 0, hash: begin(), lines: Vec::new(), ends: Vec::new() }
     }
 }
 
@@ -173,13 +223,49 @@ pub struct Recorded {
     pub after: After,
 }
 
-/// What there is of a message to a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
+/// Calls of which there are many, and whose runs are one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Many {
+    /// Messages to logs.
+    Messages,
+    /// Pieces of artifacts.
+    Pieces,
+}
+
+impl Many {
+    fn call(self) -> Call {
+        match self {
+            Many::Messages => Call::Log,
+            Many::Pieces => Call::Append,
+        }
+    }
+
+    /// The run that an entry is, if it is one of these.
+    fn run(self, entry: &Entry) -> Option<(u64, u64)> {
+        match (self, entry) {
+            (Many::Messages, Entry::Logged { calls, args })
+            | (Many::Pieces, Entry::Wrote { calls, args }) => Some((*calls, *args)),
+            _ => None,
+        }
+    }
+
+    fn entry(self, calls: u64, args: u64) -> Entry {
+        match self {
+            Many::Messages => Entry::Logged { calls, args },
+            Many::Pieces => Entry::Wrote { calls, args },
+        }
+    }
+}
+
+/// What there is of one of many calls.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OneOfMany {
     /// Nothing: it is live.
     New,
-    /// The log has it; and what the step saw after it, if that was something new.
-    There(Option<After>),
+    /// It was made, and went well.
+    There,
+    /// It has an entry of its own.
+    Answered(Recorded),
 }
 
 /// What a store has of a step that ran.
@@ -199,19 +285,33 @@ impl Kept {
     pub fn refusal(&self) -> Option<String> {
         let volatile = self.entries.iter().find_map(|entry| match entry {
             Entry::Volatile(why) => Some(why.clone()),
-            Entry::Called { .. } | Entry::Logged { .. } | Entry::Set { .. } | Entry::Replayed => None,
+            _ => None,
         });
+        let last = self.entries.iter().rfind(|entry| **entry != Entry::Replayed);
+        let once = match last {
+            Some(Entry::Once(what)) => Some(format!("{what}, and nobody knows what came of it")),
+            _ => None,
+        };
         let replays = self.entries.iter().filter(|entry| **entry == Entry::Replayed).count();
         let often = (replays >= MAX_REPLAYS)
             .then(|| format!("it was taken up {replays} times, and the master ended each time"));
-        volatile.or(often)
+        volatile.or(once).or(often)
+    }
+
+    /// What the step was given, if it got so far.
+    #[must_use]
+    pub fn given(&self) -> Option<&Given> {
+        self.entries.iter().find_map(|entry| match entry {
+            Entry::Given(given) => Some(given),
+            _ => None,
+        })
     }
 
     /// The properties that the step set, each with what it was before the step began.
     pub fn before(&self) -> impl Iterator<Item = (&str, Option<&(Value, String)>)> {
         self.entries.iter().rev().filter_map(|entry| match entry {
             Entry::Set { name, before, .. } => Some((name.as_str(), before.as_ref())),
-            Entry::Called { .. } | Entry::Logged { .. } | Entry::Volatile(_) | Entry::Replayed => None,
+            _ => None,
         })
     }
 }
@@ -236,10 +336,14 @@ impl Journal {
     /// Of a step that is taken up.
     #[must_use]
     pub fn resumed(kept: Kept) -> Journal {
-        let replay: VecDeque<Entry> =
-            kept.entries.into_iter().filter(|entry| *entry != Entry::Replayed).collect();
+        let replay: VecDeque<Entry> = kept.entries.into_iter().filter(|entry| !entry.is_no_call()).collect();
         let (entries, bytes) = (replay.len(), replay.iter().map(cost).sum());
         Journal { replay, piece: kept.pieces, entries, bytes, ..Journal::default() }
+    }
+
+    /// Keeps what the step was given, before its first call.
+    pub fn gives(&mut self, given: Given) {
+        self.add(Entry::Given(given));
     }
 
     /// Whether the next call with an entry is answered from it.
@@ -270,42 +374,39 @@ impl Journal {
         self.add(Entry::Called { call, args, answer, after });
     }
 
-    /// A message to a log: what there is of it.
-    pub fn logs(&mut self, args: u64) -> Result<Message, Diverged> {
+    /// One of many calls: what there is of it.
+    pub fn one_of_many(&mut self, many: Many, args: u64) -> Result<OneOfMany, Diverged> {
+        let Some(front) = self.replay.front() else {
+            self.calls += 1;
+            return Ok(OneOfMany::New);
+        };
+        let Some((calls, all)) = many.run(front) else {
+            let recorded = self.called(many.call(), args)?;
+            return Ok(recorded.map_or(OneOfMany::New, OneOfMany::Answered));
+        };
         self.calls += 1;
-        match self.replay.front() {
-            None => Ok(Message::New),
-            Some(Entry::Called { call: Call::Log, args: was, .. }) if *was == args && self.run.0 == 0 => {
-                let Some(Entry::Called { after, .. }) = self.replay.pop_front() else {
-                    unreachable!("BUG: it was looked at just now")
-                };
-                Ok(Message::There(Some(after)))
+        self.run = (self.run.0 + 1, over(self.run.1, args));
+        if self.run.0 == calls {
+            if self.run.1 != all {
+                return Err(self.diverged(many.call(), args));
             }
-            Some(Entry::Logged { calls, args: all }) => {
-                let (calls, all) = (*calls, *all);
-                self.run = (self.run.0 + 1, over(self.run.1, args));
-                if self.run.0 == calls {
-                    if self.run.1 != all {
-                        return Err(self.diverged(Call::Log, args));
-                    }
-                    self.run = (0, 0);
-                    self.replay.pop_front();
-                }
-                Ok(Message::There(None))
-            }
-            Some(_) => Err(self.diverged(Call::Log, args)),
+            self.run = (0, 0);
+            self.replay.pop_front();
+        }
+        Ok(OneOfMany::There)
+    }
+
+    /// Keeps that a live one of many calls went well, in the run of those before it.
+    pub fn made(&mut self, many: Many, args: u64) {
+        match self.fresh.last_mut().and_then(|last| many.run(last).map(|run| (last, run))) {
+            Some((last, (calls, all))) => *last = many.entry(calls + 1, over(all, args)),
+            None => self.add(many.entry(1, over(0, args))),
         }
     }
 
-    /// Keeps that a live message went to a log, in the run of those before it.
-    pub fn logged(&mut self, args: u64) {
-        match self.fresh.last_mut() {
-            Some(Entry::Logged { calls, args: all }) => {
-                *calls += 1;
-                *all = over(*all, args);
-            }
-            _ => self.add(Entry::Logged { calls: 1, args: over(0, args) }),
-        }
+    /// Says what is about to be done once: it is durable before that.
+    pub fn once(&mut self, what: impl Into<String>) {
+        self.add(Entry::Once(what.into()));
     }
 
     /// A property is set, which was `before`.
@@ -373,8 +474,11 @@ impl Journal {
         let was = match self.replay.front() {
             Some(Entry::Called { call, args, .. }) => say(*call, *args),
             Some(Entry::Logged { calls, args }) => format!("{} ({calls} in a row)", say(Call::Log, *args)),
+            Some(Entry::Wrote { calls, args }) => format!("{} ({calls} in a row)", say(Call::Append, *args)),
             Some(Entry::Set { args, name, .. }) => format!("{} (`{name}`)", say(Call::SetProperty, *args)),
-            Some(Entry::Volatile(_) | Entry::Replayed) | None => "none".to_owned(),
+            Some(Entry::Given(_) | Entry::Once(_) | Entry::Volatile(_) | Entry::Replayed) | None => {
+                "none".to_owned()
+            }
         };
         Diverged { call: self.calls, was, is: say(call, args) }
     }
@@ -391,7 +495,15 @@ fn cost(entry: &Entry) -> usize {
         Entry::Set { name, before, .. } => {
             name.len() + before.as_ref().map_or(0, |(value, source)| value.bytes() + source.len())
         }
-        Entry::Logged { .. } | Entry::Volatile(_) | Entry::Replayed => 0,
+        Entry::Given(Given { args, env, worker }) => {
+            let env = env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+            args.len() + env + worker.bytes()
+        }
+        Entry::Logged { .. }
+        | Entry::Wrote { .. }
+        | Entry::Once(_)
+        | Entry::Volatile(_)
+        | Entry::Replayed => 0,
     }
 }
 

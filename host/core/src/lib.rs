@@ -43,6 +43,7 @@ pub mod record;
 pub mod render;
 pub mod request;
 pub mod request_record;
+pub mod running_hash;
 pub mod schedule;
 pub mod schema;
 pub mod secret;

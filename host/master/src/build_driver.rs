@@ -338,7 +338,7 @@ impl Builds {
 
 impl StartBuild for Builds {
     fn start(&self, build: BuildStart) {
-        self.begin(run::Begin::New(build), watch::channel(Stop::No), None);
+        self.begin(run::Begin::New(build), watch::channel(Stop::No), None, BTreeSet::new());
     }
 }
 
@@ -357,7 +357,8 @@ impl Builds {
                 name: step.name.clone(),
             });
             let stop = stop_again(taken.stop.as_ref(), taken.build.is_interrupted());
-            self.begin(run::Begin::of(taken), stop, step);
+            let detached = std::mem::take(&mut taken.detached);
+            self.begin(run::Begin::of(taken), stop, step, detached);
         }
     }
 
@@ -366,10 +367,11 @@ impl Builds {
         build: run::Begin,
         (stop, stopped): (watch::Sender<Stop>, watch::Receiver<Stop>),
         step: Option<RunningStep>,
+        detached: BTreeSet<RequestId>,
     ) {
         let BuildRow { id, builder, requests, fence, .. } = build.row();
         let (builder, requests) = (builder.clone(), requests.clone());
-        let (id, fence, detached) = (*id, *fence, BTreeSet::new());
+        let (id, fence) = (*id, *fence);
         let begun = InProgress { builder, requests, fence, stop, step, detached, ends: false };
         self.lock().insert(id, begun);
         // A build that is claimed while the master goes down is left before its first step.

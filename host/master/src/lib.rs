@@ -22,6 +22,7 @@ mod hint;
 pub mod intake;
 mod logs;
 mod masters;
+mod orphans;
 mod plugins;
 mod policies;
 mod reading;

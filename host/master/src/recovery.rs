@@ -4,7 +4,7 @@
 //! What each left is read first; [`decide`] says what becomes of it; then all is committed, each build by itself, before
 //! any goes on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use windlass_core::build::{Build, Durable, ResumeError, Stands};
@@ -66,8 +66,10 @@ pub(crate) struct TakeUp {
     pub(crate) stop: Option<StopRow>,
     /// What its running step did so far.
     pub(crate) resumed: Option<Resumed>,
-    /// Those that it serves, each with its buildset, in the order of its row.
+    /// Those of its row, each with its buildset, in that order.
     pub(crate) requests: Vec<(Request, Buildset)>,
+    /// Those of them that were taken out of it.
+    pub(crate) detached: BTreeSet<RequestId>,
 }
 
 impl TakeUp {
@@ -81,7 +83,8 @@ impl TakeUp {
             Stands::New | Stands::Between | Stands::Running(_) => None,
         };
         let row = self.build.row();
-        let requests = self.requests.iter().cloned().map(|(request, set)| (request, Arc::new(set)));
+        let served = self.requests.iter().filter(|(request, _)| !self.detached.contains(&request.id));
+        let requests = served.cloned().map(|(request, set)| (request, Arc::new(set)));
         TakenUp {
             build: row.id,
             builder: Arc::clone(&self.builder),
@@ -164,7 +167,7 @@ struct Left {
     added: BTreeMap<StepId, Vec<StepSpec>>,
     stop: Option<StopRow>,
     plan: Option<Builder>,
-    /// Its requests, as far as they are held under its fence, each with its buildset.
+    /// Its requests, as far as they are held under its fence or were taken out of it, each with its buildset.
     requests: Vec<(Request, Buildset)>,
     /// Its plugins; or why they cannot be had.
     generation: Result<Arc<Generation>, String>,
@@ -221,10 +224,15 @@ fn look(
     };
     let mut requests = Vec::new();
     for id in &row.requests {
-        if let Some(&request) = claimed.get(id).filter(|request| is_under(request, &row))
+        let held = claimed.get(id).filter(|request| is_under(request, &row)).map(|held| (*held).clone());
+        let request = match held {
+            Some(held) => Some(held),
+            None => store.request(*id)?.filter(|request| was_taken_out(request, &row)),
+        };
+        if let Some(request) = request
             && let Some(buildset) = store.buildset(request.buildset)?
         {
-            requests.push((request.clone(), buildset));
+            requests.push((request, buildset));
         }
     }
     // Without a plan nothing goes on, and nothing has to be loaded for it.
@@ -251,7 +259,9 @@ fn decide(left: Left) -> Result<TakeUp, Why> {
     let resumed = resumed.map_err(Why::Step)?;
     let durable = Durable { row, steps, added, stop: stop.clone() };
     let (build, stands) = Build::resume(durable, &plan.steps)?;
-    Ok(TakeUp { build, stands, builder: Arc::new(plan), generation, stop, resumed, requests })
+    let ended = requests.iter().map(|(request, _)| request).filter(|request| request.complete.is_some());
+    let detached = ended.map(|request| request.id).collect();
+    Ok(TakeUp { build, stands, builder: Arc::new(plan), generation, stop, resumed, requests, detached })
 }
 
 /// The generations of builds, each made once.
@@ -289,6 +299,11 @@ fn is_ours(store: &Store, row: &BuildRow, master: MasterId) -> Result<bool, Read
 
 fn is_under(request: &Request, row: &BuildRow) -> bool {
     request.claim.is_some_and(|claim| claim.fence == row.fence)
+}
+
+/// Whether a request of this running build was taken out of it: it ended by itself, under the build's fence.
+fn was_taken_out(request: &Request, row: &BuildRow) -> bool {
+    request.complete.is_some() && request.last_fence == row.fence
 }
 
 /// The requests that a build holds.

@@ -337,6 +337,14 @@ fn prepare(
         ..windlass_store::Options::default()
     };
     let store = Store::open(&folders.state, limits)?;
+    // Nobody else has this state now.
+    let ended = crate::orphans::end(store.folder());
+    if ended > 0 {
+        tracing::warn!(
+            processes = ended,
+            "ended programs of steps that the last run had left on this machine"
+        );
+    }
     plugins::keep(store.cas(), &bytes)?;
     Ok(Prepared { runtime, store, config, generation })
 }

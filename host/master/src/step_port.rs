@@ -5,7 +5,7 @@
 //! while the step computes, nothing moves, and the worker's window holds its output back. When the
 //! run is over, however it ended, the port's state comes home to the driver.
 //!
-//! - `host`: the functions of the contract
+//! - `host`: the functions of the contract; `book`, `events`: what they write and take
 //! - `commands`: remote commands of the step
 //! - `turn`: the one place that waits
 //! - `batch`: what waits for a commit, and what is acknowledged after it
@@ -17,8 +17,10 @@
 //! - `transfer`: files to and from the worker, artifacts
 
 mod batch;
+mod book;
 mod children;
 mod commands;
+mod events;
 mod host;
 mod lines;
 mod logs;
@@ -40,9 +42,8 @@ use windlass_config::config;
 use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::excerpt::Limit;
 use windlass_core::id::StepId;
-use windlass_core::journal::{Journal, Mark};
+use windlass_core::journal::{Given, Journal, Mark};
 use windlass_core::persist::Persist;
-use windlass_core::properties::Properties;
 use windlass_core::record::{BuildRow, StepRow};
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Completion, Failure};
@@ -119,10 +120,8 @@ pub(crate) struct StepContext {
     /// Those of the generation that the build looked up already.
     pub(crate) hooks: windlass_config::Known,
     pub(crate) builder: Arc<Builder>,
-    /// What templates know of the worker.
-    pub(crate) worker: Arc<Properties>,
-    /// Variables of the builder that are no mere templates, rendered.
-    pub(crate) env: BTreeMap<String, String>,
+    /// What it is given, the same whenever it is run again.
+    pub(crate) given: Given,
     /// Of the build.
     pub(crate) secrets: Arc<BuildSecrets>,
     /// Which of them the step may name itself.
@@ -218,6 +217,8 @@ pub(crate) struct StepState {
     /// It goes down with the next commit; else not before this moment.
     rows_due: bool,
     next_rows: Instant,
+    /// What is held of logs beyond their limits goes down then, or when there is much of it.
+    next_ends: Instant,
     /// Bytes of the answers of commands that have ended.
     answered: usize,
     fault: Option<String>,
@@ -258,14 +259,14 @@ impl StepState {
         let mut context = context;
         let begun = std::mem::take(&mut context.begun);
         let behind = context.resumed.is_some();
-        let (journal, marks, feeds) = match context.resumed.take() {
-            Some(Resumed { kept, feeds, logs: there }) => {
-                logs.resume(there);
-                let marks = kept.marks.clone();
-                (Journal::resumed(kept), marks, feeds)
-            }
-            None => (Journal::default(), BTreeMap::new(), BTreeMap::new()),
-        };
+        let transfers = context.links.transfers().clone();
+        let Resumed { kept, feeds, logs: there, files } = context.resumed.take().unwrap_or_default();
+        logs.resume(there);
+        let (marks, has_given) = (kept.marks.clone(), kept.given().is_some());
+        let mut journal = Journal::resumed(kept);
+        if !has_given && !journal.is_replaying() {
+            journal.gives(context.given.clone());
+        }
         let results = Results::resumed(context.step.tests.total);
         StepState {
             // The same whenever the step is run again.
@@ -276,7 +277,7 @@ impl StepState {
             behind,
             seen: None,
             commands: Vec::new(),
-            files: StepFiles::new(context.links.transfers().clone()),
+            files: files.unwrap_or_else(|| StepFiles::new(transfers)),
             running: 0,
             events: VecDeque::new(),
             queued: 0,
@@ -296,6 +297,7 @@ impl StepState {
             dirty: false,
             rows_due: false,
             next_rows: Instant::now(),
+            next_ends: Instant::now(),
             answered: 0,
             fault: None,
             flooded: None,
@@ -309,7 +311,7 @@ impl StepState {
     pub(crate) async fn leave(mut self) {
         self.commands.iter_mut().for_each(commands::Command::part);
         self.files.part();
-        self.flush();
+        self.flush_all();
         while self.batch.in_flight() {
             // Without a store there is nothing to say, and nothing more to write: it is as after a kill.
             let landed = self.batch.landed().await;
@@ -339,13 +341,9 @@ impl StepState {
             }
         }
         self.settle().await;
-        if let Err(failure) = self.settle_files().await {
-            self.break_off(&format!(
-                "an artifact that the step wrote could not be kept: {}",
-                failure.message
-            ));
-        }
+        let artifacts = self.settle_files().await;
         let mut persist = self.batch.take_rows();
+        persist.extend(artifacts);
         self.drain_results(&mut persist);
         self.logs.finish(self.context.clock.now(), &mut persist);
         if self.fault.is_some() {

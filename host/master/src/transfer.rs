@@ -5,6 +5,10 @@
 //! a task of its own, which survives the link and goes on with the next one. A worker that sends more than
 //! its window, or begins more transfers than it may, is told off: nothing here grows with what it does.
 //!
+//! A token of a step that is taken up after a restart is expected before it is granted again: whoever shows it waits.
+//! What is under way and not known here begins again from its first byte, and so does what the next start of a worker
+//! does again under the same token.
+//!
 //! - `upload`: takes parts in until an artifact is durable; `download`: sends what a token stands for
 //! - `keep`: an artifact in the making, and the deletion of old ones; `tree`: the entries of one
 
@@ -23,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_core::value::Failure;
 use windlass_protocol::message::ToWorker;
-use windlass_protocol::transfer::{AT_ONCE, Part, Sent, TransferId};
+use windlass_protocol::transfer::{AT_ONCE, BEGIN_AGAIN, Part, Sent, TransferId};
 
 use download::Source;
 pub(crate) use upload::Accept;
@@ -63,6 +67,23 @@ struct OfWorker {
     /// Those that were live when a link began and were not taken up again: on so many links. The worker may have given
     /// them up without a link to say it on.
     away: HashMap<TransferId, usize>,
+    /// How many links it had.
+    links: u64,
+    /// What it wants under tokens that are expected.
+    waiting: HashMap<TransferId, Asked>,
+}
+
+/// What a worker wants.
+struct Asked {
+    line: Line,
+    token: String,
+    way: Way,
+}
+
+/// A file or tree that it sends, or one of which it has so many parts.
+enum Way {
+    Send(Sent),
+    Receive(u64),
 }
 
 /// A place among the transfers that a worker may have under way, until it is dropped.
@@ -70,7 +91,10 @@ struct Place(Arc<AtomicUsize>);
 
 struct Token {
     worker: String,
-    grant: Grant,
+    /// None: its step has not come to it again.
+    grant: Option<Grant>,
+    /// The upload under it.
+    upload: Option<TransferId>,
     /// Cancelled when the step ends.
     closed: CancellationToken,
     /// What is under way under it, or was.
@@ -79,13 +103,8 @@ struct Token {
 
 /// What a token allows.
 pub(crate) enum Grant {
-    /// One upload.
-    Accept {
-        /// What becomes of it.
-        accept: Arc<Accept>,
-        /// There was one.
-        used: bool,
-    },
+    /// One upload: what becomes of it.
+    Accept(Arc<Accept>),
     /// Any number of downloads.
     Offer(Source),
 }
@@ -144,8 +163,23 @@ impl Transfers {
 
     /// Makes a token good for a worker, until `closed` is cancelled and the token taken back.
     pub(crate) fn grant(&self, token: String, worker: String, grant: Grant, closed: CancellationToken) {
-        let transfers = HashSet::new();
-        self.desk().tokens.insert(token, Token { worker, grant, closed, transfers });
+        let asked = {
+            let mut desk = self.desk();
+            let asked = desk.workers.get_mut(&worker).map(|of| of.waited_for(&token)).unwrap_or_default();
+            desk.tokens.insert(token, Token::new(worker.clone(), Some(grant), closed));
+            asked
+        };
+        for (transfer, Asked { line, token, way }) in asked {
+            match way {
+                Way::Send(sent) => self.on_send(&worker, line, transfer, &token, &sent),
+                Way::Receive(received) => self.on_receive(&worker, line, transfer, &token, received),
+            }
+        }
+    }
+
+    /// A token that a step got before the master's restart: whoever shows it waits until the step has come to it again.
+    pub(crate) fn expect(&self, token: String, worker: String, closed: CancellationToken) {
+        self.desk().tokens.insert(token, Token::new(worker, None, closed));
     }
 
     /// Takes tokens back, and with them the transfers under them.
@@ -156,6 +190,9 @@ impl Transfers {
             closed.cancel();
             if let Some(of) = desk.workers.get_mut(&worker) {
                 transfers.iter().for_each(|transfer| of.remove(transfer));
+                for (transfer, Asked { line, .. }) in of.waited_for(token) {
+                    line.say(ToWorker::Over { transfer, how: Err(unknown()) });
+                }
             }
         }
     }
@@ -175,24 +212,36 @@ impl Transfers {
     /// A worker wants to send, for the first time or on a new link.
     pub(crate) fn on_send(&self, worker: &str, line: Line, transfer: TransferId, token: &str, sent: &Sent) {
         let mut desk = self.desk();
-        if let Some(upload) = desk.taken_up(worker, &transfer).and_then(|of| of.uploads.get(&transfer)) {
-            return upload.opened(line);
+        if let Some(of) = desk.taken_up(worker, &transfer)
+            && let Some(upload) = of.uploads.get_mut(&transfer)
+        {
+            return upload.opened(line, of.links);
         }
+        let Some(line) = desk.put_off(worker, line, &transfer, token, Way::Send(sent.clone())) else {
+            return;
+        };
         let refused = match desk.begin(worker, token) {
             Err(failure) => failure,
-            Ok((Token { grant: Grant::Offer(_), .. }, ..)) => {
+            Ok((Token { grant: Some(Grant::Accept(accept)), upload, closed, transfers, .. }, of, place)) => {
+                // One of an earlier link, of which the worker speaks no more, was its last start's.
+                let before = upload.replace(transfer.clone());
+                let rival =
+                    before.filter(|before| of.uploads.get(before).is_some_and(|u| u.link == of.links));
+                if rival.is_some() {
+                    *upload = rival;
+                    Failure::new("denied", "this token was used for another upload already")
+                } else {
+                    transfers.drain().for_each(|before| of.remove(&before));
+                    transfers.insert(transfer.clone());
+                    let (accept, closed) = (Arc::clone(accept), closed.clone());
+                    let on = (line, of.links);
+                    let upload = Upload::begin(accept, &transfer, sent, on, closed, &self.0.tasks, place);
+                    of.uploads.insert(transfer, upload);
+                    return;
+                }
+            }
+            Ok((Token { grant: Some(Grant::Offer(_)) | None, .. }, ..)) => {
                 Failure::new("denied", "this token is for a download")
-            }
-            Ok((Token { grant: Grant::Accept { used: true, .. }, .. }, ..)) => {
-                Failure::new("denied", "this token was used for another upload already")
-            }
-            Ok((Token { grant: Grant::Accept { accept, used }, closed, transfers, .. }, of, place)) => {
-                *used = true;
-                transfers.insert(transfer.clone());
-                let (accept, closed) = (Arc::clone(accept), closed.clone());
-                let upload = Upload::begin(accept, &transfer, sent, line, closed, &self.0.tasks, place);
-                of.uploads.insert(transfer, upload);
-                return;
             }
         };
         line.say(ToWorker::Over { transfer, how: Err(refused) });
@@ -213,12 +262,17 @@ impl Transfers {
             download.events.send(download::Event::Opened { line, received }).ok();
             return;
         }
+        let Some(line) = desk.put_off(worker, line, &transfer, token, Way::Receive(received)) else { return };
         let refused = match desk.begin(worker, token) {
             Err(failure) => failure,
-            Ok((Token { grant: Grant::Accept { .. }, .. }, ..)) => {
+            Ok((Token { grant: Some(Grant::Accept(_)) | None, .. }, ..)) => {
                 Failure::new("denied", "this token is for an upload")
             }
-            Ok((Token { grant: Grant::Offer(source), closed, transfers, .. }, of, place)) => {
+            Ok(_) if received > 0 => {
+                let message = "the master does not know the beginning of this download any more";
+                Failure::retryable(BEGIN_AGAIN, message)
+            }
+            Ok((Token { grant: Some(Grant::Offer(source)), closed, transfers, .. }, of, place)) => {
                 transfers.insert(transfer.clone());
                 let (events, inbox) = mpsc::unbounded_channel();
                 events.send(download::Event::Opened { line, received }).ok();
@@ -266,6 +320,7 @@ impl Transfers {
     pub(crate) fn on_give_up(&self, worker: &str, transfer: TransferId) {
         if let Some(of) = self.desk().workers.get_mut(worker) {
             of.remove(&transfer);
+            of.waiting.remove(&transfer);
         }
     }
 
@@ -276,10 +331,32 @@ impl Transfers {
 
 impl Desk {
     /// What is under way with a worker that says something of a transfer.
-    fn taken_up(&mut self, worker: &str, transfer: &TransferId) -> Option<&OfWorker> {
+    fn taken_up(&mut self, worker: &str, transfer: &TransferId) -> Option<&mut OfWorker> {
         let of = self.workers.get_mut(worker)?;
         of.away.remove(transfer);
         Some(of)
+    }
+
+    /// Puts off what a worker wants under a token that is expected; else hands its line back.
+    fn put_off(
+        &mut self,
+        worker: &str,
+        line: Line,
+        transfer: &TransferId,
+        token: &str,
+        way: Way,
+    ) -> Option<Line> {
+        let known = self.tokens.get(token).filter(|token| token.worker == worker);
+        if known.is_none_or(|token| token.grant.is_some()) {
+            return Some(line);
+        }
+        let of = self.workers.entry(worker.to_owned()).or_default();
+        if of.waiting.len() >= MOST_OF_A_WORKER && !of.waiting.contains_key(transfer) {
+            line.say(ToWorker::Over { transfer: transfer.clone(), how: Err(too_many()) });
+            return None;
+        }
+        of.waiting.insert(transfer.clone(), Asked { line, token: token.to_owned(), way });
+        None
     }
 
     /// Whether a worker may begin a transfer under this token, and with whom it then is.
@@ -304,7 +381,18 @@ impl Desk {
     }
 }
 
+impl Token {
+    fn new(worker: String, grant: Option<Grant>, closed: CancellationToken) -> Token {
+        Token { worker, grant, upload: None, closed, transfers: HashSet::new() }
+    }
+}
+
 impl OfWorker {
+    /// Takes out what waits for a token.
+    fn waited_for(&mut self, token: &str) -> Vec<(TransferId, Asked)> {
+        self.waiting.extract_if(|_, asked| asked.token == token).collect()
+    }
+
     /// Dropping what is under way tells its task.
     fn remove(&mut self, transfer: &TransferId) {
         self.uploads.remove(transfer);
@@ -313,6 +401,9 @@ impl OfWorker {
     }
 
     fn linked(&mut self) {
+        self.links += 1;
+        // It asks for these again.
+        self.waiting.clear();
         let uploads =
             self.uploads.iter().filter(|(_, upload)| !upload.is_over()).map(|(transfer, _)| transfer);
         let live: Vec<TransferId> = uploads.chain(self.downloads.keys()).cloned().collect();

@@ -27,7 +27,11 @@ pub const AT_ONCE: usize = 4;
 /// A receiver says how far it is after so many bytes, and at the end.
 pub const ACKNOWLEDGE: usize = 256 * 1024;
 
-/// Names one transfer for ever: the command that asked for it, and a number.
+/// The failure of a transfer that goes on from its first byte alone: who began it is gone. It is begun again, under
+/// another name and with the same token.
+pub const BEGIN_AGAIN: &str = "begin-again";
+
+/// Names one transfer for ever: the command that asked for it, a start of its worker, and a number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TransferId(pub String);

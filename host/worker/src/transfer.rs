@@ -24,7 +24,9 @@ use windlass_core::value::Failure;
 use windlass_protocol::codec::{self, Frames};
 use windlass_protocol::message::{CommandUid, ToMaster};
 use windlass_protocol::session::{Inbox, Outbox, Seen};
-use windlass_protocol::transfer::{ACKNOWLEDGE, AT_ONCE, FEATURE, Part, Sent, TransferId, WINDOW};
+use windlass_protocol::transfer::{
+    ACKNOWLEDGE, AT_ONCE, BEGIN_AGAIN, FEATURE, Part, Sent, TransferId, WINDOW,
+};
 
 use crate::machine::{Turn, Turns};
 use crate::outgoing::Outgoing;
@@ -43,7 +45,12 @@ pub struct Transfers {
     /// The link has something to send.
     wake: Notify,
     turns: Turns,
+    /// Which start of the worker this is, in the names of transfers: the next one begins its own.
+    life: u32,
 }
+
+/// So often one transfer begins again that its master has forgotten.
+const MOST_AGAIN: usize = 32;
 
 #[derive(Debug, Default)]
 struct Desk {
@@ -118,6 +125,8 @@ impl Transfers {
             desk: Mutex::default(),
             wake: Notify::new(),
             turns: Turns::new(AT_ONCE),
+            // Without chance they are told apart by their commands and numbers.
+            life: getrandom::u32().unwrap_or_default(),
         })
     }
 
@@ -188,6 +197,12 @@ impl Transfers {
         let Some(live) = desk.live.get(id).cloned() else { return };
         let mut state = lock(&live.state);
         let State { way: Way::Sending { outbox, open, queued, .. }, over } = &mut *state else { return };
+        if received < outbox.acked() {
+            let message = "the master does not know the beginning of this upload any more";
+            over.get_or_insert(Err(Failure::retryable(BEGIN_AGAIN, message)));
+            live.changed.notify_all();
+            return;
+        }
         match outbox.resume(received) {
             Ok(()) => *open = true,
             Err(error) => {
@@ -256,7 +271,7 @@ impl Transfers {
         }
         desk.next += 1;
         let live = Arc::new(Live {
-            id: TransferId(format!("{}.{}", command.0, desk.next)),
+            id: TransferId(format!("{}.{:08x}.{}", command.0, self.life, desk.next)),
             token: token.to_owned(),
             state: Mutex::new(State { way, over: None }),
             changed: Condvar::new(),
@@ -281,6 +296,23 @@ impl Transfers {
             }
         }
     }
+}
+
+/// Does a whole transfer, from its first byte, and again as long as a new master has to have it from there.
+fn whole(mut once: impl FnMut() -> Result<u64, Failure>) -> Result<u64, Failure> {
+    for _ in 0..MOST_AGAIN {
+        match once() {
+            again if is_to_begin_again(&again) => {
+                tracing::info!("a transfer begins again: its master is a new one");
+            }
+            ended => return ended,
+        }
+    }
+    once()
+}
+
+fn is_to_begin_again(how: &Result<u64, Failure>) -> bool {
+    how.as_ref().is_err_and(|failure| failure.code == BEGIN_AGAIN)
 }
 
 fn too_old() -> Failure {
@@ -380,7 +412,8 @@ impl Drop for Under {
         desk.live.remove(&self.live.id);
         let state = lock(&self.live.state);
         let finished = match &state.way {
-            Way::Sending { .. } => state.over.is_some(),
+            // What begins again was not over for the master.
+            Way::Sending { .. } => state.over.as_ref().is_some_and(|over| !is_to_begin_again(over)),
             Way::Receiving { .. } => false,
         };
         if !finished {

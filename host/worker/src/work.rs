@@ -23,7 +23,7 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 const MAX_HELD: usize = 200_000;
 
 /// How one operation on files is bounded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Work {
     over: CancellationToken,
     interrupt: watch::Receiver<Option<String>>,

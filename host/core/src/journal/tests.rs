@@ -20,7 +20,7 @@ fn kept(journal: &mut Journal) -> Kept {
 #[derive(Clone, Debug)]
 enum Does {
     Calls(Call, u64, Vec<u8>),
-    Logs(u64),
+    Many(Many, u64),
     Sets(u64),
 }
 
@@ -28,7 +28,8 @@ fn does() -> impl Strategy<Value = Does> {
     let call = prop::sample::select(vec![Call::Wait, Call::NextEvent, Call::Sleep, Call::StartCommand]);
     prop_oneof![
         (call, 0..3u64, prop::collection::vec(any::<u8>(), 0..4)).prop_map(|(c, a, r)| Does::Calls(c, a, r)),
-        (0..3u64).prop_map(Does::Logs),
+        (0..3u64).prop_map(|args| Does::Many(Many::Messages, args)),
+        (0..3u64).prop_map(|args| Does::Many(Many::Pieces, args)),
         (0..3u64).prop_map(Does::Sets),
     ]
 }
@@ -46,10 +47,10 @@ fn one(journal: &mut Journal, does: &Does, at: usize) -> Result<bool, Diverged> 
                 Ok(false)
             }
         },
-        Does::Logs(args) => match journal.logs(*args)? {
-            Message::There(_) => Ok(true),
-            Message::New => {
-                journal.logged(*args);
+        Does::Many(many, args) => match journal.one_of_many(*many, *args)? {
+            OneOfMany::There | OneOfMany::Answered(_) => Ok(true),
+            OneOfMany::New => {
+                journal.made(*many, *args);
                 Ok(false)
             }
         },
@@ -94,7 +95,8 @@ proptest! {
         let place = place % story.len();
         let same = match (&story[place], &other) {
             (Does::Calls(a, b, _), Does::Calls(c, d, _)) => (a, b) == (c, d),
-            (Does::Logs(a), Does::Logs(b)) | (Does::Sets(a), Does::Sets(b)) => a == b,
+            (Does::Many(a, b), Does::Many(c, d)) => (a, b) == (c, d),
+            (Does::Sets(a), Does::Sets(b)) => a == b,
             _ => false,
         };
         prop_assume!(!same);
@@ -108,7 +110,7 @@ proptest! {
             // The answer is the journal's to give.
             Does::Calls(call, args, _) => match &story[place] {
                 Does::Calls(_, _, answer) => Does::Calls(call, args, answer.clone()),
-                Does::Logs(_) | Does::Sets(_) => Does::Calls(call, args, Vec::new()),
+                Does::Many(..) | Does::Sets(_) => Does::Calls(call, args, Vec::new()),
             },
             other => other,
         };
@@ -141,6 +143,31 @@ fn what_properties_were_before_is_known_newest_first() {
     journal.sets(2, "p", Some((Value::Integer(2), "step".to_owned()))).unwrap();
     let kept = kept(&mut journal);
     assert_eq!(kept.before().last(), Some(("p", Some(&old))));
+}
+
+#[test]
+fn what_a_step_was_given_is_its_first_entry_and_no_call() {
+    let given = Given { args: "{}".to_owned(), env: BTreeMap::new(), worker: Properties::default() };
+    let mut first = Journal::default();
+    first.gives(given.clone());
+    first.record(Call::Sleep, 5, vec![1], after(1));
+    let kept = kept(&mut first);
+    assert_eq!(kept.given(), Some(&given));
+    let recorded = Journal::resumed(kept).called(Call::Sleep, 5).unwrap().unwrap();
+    assert_eq!(recorded.answer, [1]);
+}
+
+#[test]
+fn what_is_done_once_and_has_no_answer_is_not_taken_up() {
+    let mut journal = Journal::default();
+    journal.once("it sent a letter");
+    let mut letter = kept(&mut journal);
+    letter.entries.push(Entry::Replayed);
+    assert_eq!(letter.refusal().unwrap(), "it sent a letter, and nobody knows what came of it");
+    journal.record(Call::Fetch, 1, Vec::new(), after(1));
+    letter.entries.extend(journal.take().unwrap().1);
+    assert_eq!(letter.refusal(), None);
+    assert!(Journal::resumed(letter).called(Call::Fetch, 1).unwrap().is_some());
 }
 
 #[test]

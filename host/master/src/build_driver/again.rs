@@ -29,7 +29,7 @@ pub(super) struct Again {
 impl Begin {
     /// A build of which no step has begun begins as a new one does.
     pub(super) fn of(taken: TakeUp) -> Begin {
-        let TakeUp { build, stands, builder, generation, stop: _, resumed, requests } = taken;
+        let TakeUp { build, stands, builder, generation, stop: _, resumed, requests, detached: _ } = taken;
         let running = match stands {
             Stands::New => {
                 let (requests, buildsets) = requests.into_iter().unzip();

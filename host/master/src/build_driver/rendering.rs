@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use windlass_core::builder::StepSpec;
 use windlass_core::condition::{self, Condition, Facts};
+use windlass_core::journal::Given;
 use windlass_core::outcome::Outcome;
 use windlass_core::policy::{HookKind, Lookups};
 use windlass_core::record::{BuildRow, Component, Computed, StepRow};
@@ -20,14 +21,6 @@ use crate::plugins::Pinned;
 
 /// The most bytes of what components compute for one step: its row holds it.
 const MAX_COMPUTED: usize = 256 * 1024;
-
-/// What a step is given.
-pub(super) struct Given {
-    /// Its arguments: JSON text.
-    pub(super) args: String,
-    /// Of its builder's variables, those that are not mere templates.
-    pub(super) env: BTreeMap<String, String>,
-}
 
 /// What is rendered.
 #[derive(Clone, Copy)]
@@ -126,7 +119,7 @@ impl Driver<'_> {
             let value = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
             env.insert(variable.clone(), Value::from_json(&value).to_text());
         }
-        Ok(Given { args: rendered, env })
+        Ok(Given { args: rendered, env, worker: (*self.worker).clone() })
     }
 
     /// A document of the configuration, rendered for the build as `row` has it.

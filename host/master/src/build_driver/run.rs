@@ -28,6 +28,7 @@ use crate::dispatcher::{BuildEnded, BuildStart};
 use crate::fatal::is_gone;
 use crate::secrets::BuildSecrets;
 use crate::step_port::Stop;
+use crate::transfer::keep::remove_dropped;
 use crate::view;
 
 /// The most changes whose properties a build takes over.
@@ -220,10 +221,12 @@ fn decide(builds: &Builds, build: &mut Build, event: Event, now: Timestamp) -> E
 /// Writes rows of a build; tries again as long as that may help.
 pub(super) async fn commit(builds: &Builds, row: &BuildRow, persist: Vec<Persist>) -> Result<(), Halt> {
     let parts = &builds.0.parts;
-    parts.fatal.commit(&parts.store, persist).await.map(drop).map_err(|error| {
+    let committed = parts.fatal.commit(&parts.store, persist).await.map_err(|error| {
         tracing::error!(build = %row.id, error = chain(&error), "failed to write rows of a build");
         Halt::Unrecorded(error)
-    })
+    })?;
+    remove_dropped(&parts.store, committed.dropped).await;
+    Ok(())
 }
 
 pub(super) struct Driver<'a> {

@@ -15,7 +15,7 @@ use windlass_runtime::StepResult;
 use windlass_runtime::registry::Resolved;
 use windlass_store::CommitError;
 
-use super::rendering::{Given, component};
+use super::rendering::component;
 use super::run::{Driver, Halt, commit};
 use super::{RunningStep, chain};
 use crate::fatal::is_gone;
@@ -62,7 +62,7 @@ impl Driver<'_> {
         let resolved = self.generation.resolve(HookKind::BuildStep, &spec.hook);
         let mut locks = None;
         let (ended, remains) = match resolved {
-            Ok(resolved) => match self.do_step(spec.do_step_if.as_ref(), &step).await {
+            Ok(resolved) => match self.runs(&spec, &step, resumed.as_ref()).await {
                 Ok(true) => match self.lock(&spec, &mut step, &mut begun).await? {
                     Ok(held) => {
                         locks = held;
@@ -84,6 +84,20 @@ impl Driver<'_> {
         effects
     }
 
+    /// Whether the step runs. One that was given its arguments before the master's end did.
+    async fn runs(
+        &mut self,
+        spec: &StepSpec,
+        step: &StepRow,
+        resumed: Option<&Resumed>,
+    ) -> Result<bool, String> {
+        if resumed.is_some_and(|resumed| resumed.given().is_some()) {
+            self.computed = std::mem::take(&mut self.recorded).into();
+            return Ok(true);
+        }
+        self.do_step(spec.do_step_if.as_ref(), step).await
+    }
+
     async fn run(
         &mut self,
         resolved: &Resolved,
@@ -92,7 +106,12 @@ impl Driver<'_> {
         mut step: StepRow,
         resumed: Option<Resumed>,
     ) -> Result<(Ended, Remains), Halt> {
-        let Given { args, env } = match self.give(resolved, spec).await {
+        let before = resumed.as_ref().and_then(Resumed::given).cloned();
+        let given = match before {
+            Some(given) => Ok(given),
+            None => self.give(resolved, spec).await,
+        };
+        let given = match given {
             Ok(given) => given,
             Err(why) => return Ok((exception(why), self.nothing_ran(begun, step))),
         };
@@ -118,8 +137,7 @@ impl Driver<'_> {
             generation: Arc::clone(&self.generation),
             hooks: self.hooks.clone(),
             builder: Arc::clone(&self.builder),
-            worker: Arc::clone(&self.worker),
-            env,
+            given: given.clone(),
             secrets: Arc::clone(&self.secrets),
             own_templates: OwnTemplates::of(resolved, &self.config, &self.secrets.placeholders),
             build: self.build.row().clone(),
@@ -138,7 +156,7 @@ impl Driver<'_> {
         });
         let runtime = parts.runtime.clone();
         let mut run =
-            Box::pin(runtime.run_step(&resolved.plugin, &resolved.hook, &args, &used, Box::new(port)));
+            Box::pin(runtime.run_step(&resolved.plugin, &resolved.hook, &given.args, &used, Box::new(port)));
         let mut overdue = false;
         let mut last: Option<(Instant, &str)> = None;
         let ended = loop {

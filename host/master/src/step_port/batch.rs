@@ -71,15 +71,24 @@ impl StepState {
 
     /// Something waits for a commit: sees to it that it goes down soon.
     pub(super) fn flush_soon(&mut self) {
-        if self.logs.bytes() >= FLUSH_BYTES {
+        let swallowed = self.logs.swallowed().is_some_and(|bytes| bytes >= self.logs.may_swallow());
+        if self.logs.bytes() >= FLUSH_BYTES || swallowed {
             return self.flush();
         }
         let soon = Instant::now() + FLUSH_AFTER;
         self.flush_at = Some(self.flush_at.map_or(soon, |at| at.min(soon)));
     }
 
-    /// Puts all that waits on its way, in one commit.
+    /// Puts what waits on its way, in one commit, unless that is to wait for more.
     pub(super) fn flush(&mut self) {
+        match self.ends_wait(Instant::now()).filter(|_| self.logs.bytes() < FLUSH_BYTES) {
+            Some(later) => self.flush_at = Some(later),
+            None => self.flush_all(),
+        }
+    }
+
+    /// Puts all that waits on its way, in one commit.
+    pub(super) fn flush_all(&mut self) {
         self.flush_at = None;
         let now = Instant::now();
         if self.dirty && !self.rows_due && now < self.next_rows {
@@ -152,7 +161,7 @@ impl StepState {
 
     /// Makes all that waits durable.
     pub(super) async fn make_durable(&mut self) {
-        self.flush();
+        self.flush_all();
         self.settle().await;
     }
 

@@ -120,7 +120,7 @@ impl Command {
         if self.waiting == 0 && self.again == 0 && self.taken > self.at.number {
             let lines = self.observed.iter().map(|(log, lines)| (log.clone(), lines.begun().clone()));
             let (number, hash, lines) = (self.taken, self.hash, lines.collect());
-            self.at = Mark { number, logged: 0, taken: 0, hash, lines };
+            self.at = Mark { number, hash, lines, ..Mark::default() };
         }
     }
 
@@ -348,10 +348,10 @@ impl StepState {
     fn environment(&self) -> Result<Vec<(String, String)>, Failure> {
         let build = &self.context.build;
         let (properties, stamps) = (&build.properties, &build.stamps);
-        let (worker, secrets) = (&*self.context.worker, &self.context.secrets.placeholders);
+        let (worker, secrets) = (&self.context.given.worker, &self.context.secrets.placeholders);
         let scope = Scope { properties, stamps, worker, secrets };
         let pair = |(name, value): (&String, &serde_json::Value)| {
-            let value = match (value.as_str(), self.context.env.get(name)) {
+            let value = match (value.as_str(), self.context.given.env.get(name)) {
                 (Some(template), _) => render(template, scope).map_err(|e| {
                     Failure::new("bad-argument", format!("the builder's `env`, `{name}`: {e}"))
                 })?,

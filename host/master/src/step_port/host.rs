@@ -5,8 +5,7 @@ use bytes::Bytes;
 use windlass_core::build::MAX_STEPS;
 use windlass_core::builder::StepSpec;
 use windlass_core::change::{Change, SourceStamp};
-use windlass_core::id::LogId;
-use windlass_core::journal::{Call, Message};
+use windlass_core::journal::{Call, Many};
 use windlass_core::policy::HookKind;
 use windlass_core::render::{Problem, RenderError, Scope, render};
 use windlass_core::time::Timestamp;
@@ -16,11 +15,9 @@ use windlass_runtime::port::{
 };
 
 use super::commands::cost;
-use super::logs::Appended;
 use super::turn::Turn;
-use super::{End, Port, StepState, commands, replay};
+use super::{End, Port, commands, replay};
 use crate::plugins::Pinned;
-use crate::view;
 
 /// The most properties of a build, and the largest name and value that a step may set.
 const MAX_PROPERTIES: usize = 1_000;
@@ -40,13 +37,6 @@ const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
 
 /// The most timers of a step that wait at once.
 const MAX_TIMERS: usize = 1_000;
-
-/// The most messages of a step, and the bytes of each: nothing holds back a step that writes them.
-const MAX_DIAGNOSTICS: usize = 1_000;
-const MAX_MESSAGE: usize = 4 * 1024;
-
-/// The most text of `read-log`.
-const MAX_READ: usize = 64 * 1024;
 
 /// The most changes of `changes`.
 const MAX_CHANGES: usize = 1_000;
@@ -139,7 +129,7 @@ impl StepPort for Port {
         let scope = Scope {
             properties: &build.properties,
             stamps: &build.stamps,
-            worker: &context.worker,
+            worker: &context.given.worker,
             secrets: own.allowed(),
         };
         match render(template, scope) {
@@ -252,15 +242,8 @@ impl StepPort for Port {
         let state = self.state();
         state.logs.takes(log)?;
         let args = replay::args(&[log.as_bytes(), &[origin as u8], &data]);
-        match state.journal.logs(args) {
-            Ok(Message::New) => {}
-            Ok(Message::There(after)) => {
-                if let Some(after) = after {
-                    state.see(after);
-                }
-                return Ok(());
-            }
-            Err(diverged) => return Err(state.diverged(&diverged.to_string())),
+        if state.made_before(Many::Messages, args)?.is_some() {
+            return Ok(());
         }
         // Room first: what is in a log, and what the journal says of it, go down together.
         let mut moved = false;
@@ -273,7 +256,7 @@ impl StepPort for Port {
         if moved && state.seen != state.interrupted {
             state.record(Call::Log, args, &());
         } else {
-            state.journal.logged(args);
+            state.journal.made(Many::Messages, args);
         }
         match state.fault.as_ref().or(state.flooded.as_ref()) {
             Some(fault) => Err(Failure::new("quota", fault.clone())),
@@ -440,8 +423,18 @@ impl StepPort for Port {
         log: &str,
     ) -> Result<u32, Failure> {
         let state = self.state();
-        state.give_up_journal("it ran a program on the master, which ended with it");
-        let started = state.start_process(&argv, &env, timeout_ms, log).await;
+        let args = replay::args_of(&(&argv, &env, timeout_ms, log));
+        let started = match state.replayed(Call::StartProcess, args)? {
+            Some(before) => {
+                state.processes.started_before(&before, log);
+                before
+            }
+            None => {
+                let started = state.start_process(&argv, &env, timeout_ms, log).await;
+                state.record(Call::StartProcess, args, &started);
+                started
+            }
+        };
         started.map_err(|failure| self.told(failure))
     }
 
@@ -458,142 +451,6 @@ impl StepPort for Port {
             *queued -= if stays { 0 } else { cost(event) };
             stays
         });
-    }
-}
-
-impl StepState {
-    /// Reads lines of a log of the build.
-    async fn read_log(
-        &mut self,
-        step: &str,
-        log: &str,
-        first_line: u64,
-        max_lines: u32,
-    ) -> Result<String, Failure> {
-        self.make_durable().await;
-        let id = self.find_log(step, log)?;
-        let pieces = self
-            .context
-            .store
-            .read_log_lines(id, first_line, u64::from(max_lines), MAX_READ)
-            .map_err(|error| Failure::new("io", error.to_string()))?;
-        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.data.iter().copied()).collect();
-        self.now = self.context.clock.now();
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// The step took this event before the master's restart.
-    fn took_before(&mut self, event: &StepEvent) {
-        match event {
-            StepEvent::Done { command, how } => self.has_ended(*command, how.clone()),
-            StepEvent::BuildsetDone { id, .. } => self.child_ended_before(*id),
-            StepEvent::Timer(timer) => drop(self.timers.remove(timer)),
-            StepEvent::Lines { .. }
-            | StepEvent::Update { .. }
-            | StepEvent::ProcessDone { .. }
-            | StepEvent::Interrupt(_)
-            | StepEvent::Idle => {}
-        }
-    }
-
-    /// A message that the component makes by a call of its own, unless the log has it from before the master's
-    /// restart.
-    fn tells(&mut self, level: &str, message: &str) {
-        let args = replay::args(&[level.as_bytes(), message.as_bytes()]);
-        match self.journal.logs(args) {
-            Ok(Message::New) => {
-                self.journal.logged(args);
-                self.tell(level, message);
-            }
-            Ok(Message::There(_)) => self.told += 1,
-            Err(diverged) => drop(self.diverged(&diverged.to_string())),
-        }
-    }
-
-    /// Appends to a log and sees to it that it goes down soon.
-    pub(super) fn append(&mut self, log: &str, origin: Origin, data: Bytes) -> Result<(), Failure> {
-        let store = &self.context.store;
-        if self.logs.append(log, origin, data, || store.ids().next_log())? == Appended::Begun {
-            let (build, position) = (self.context.build.id.0, self.context.step.position);
-            let log = log.to_owned();
-            self.context.events.tell(|| view::Event::LogStarted { build, position, log });
-        }
-        if !self.journal.is_volatile()
-            && let Some(log) = self.logs.beyond_limit()
-        {
-            let why = format!("its log `{log}` is longer than a log may have, and its end is kept in memory");
-            self.give_up_journal(&why);
-        }
-        if let Some(why) = self.logs.flood().filter(|_| self.flooded.is_none()).map(str::to_owned) {
-            self.stop_flood(why);
-        }
-        self.flush_soon();
-        Ok(())
-    }
-
-    /// Writes a message of the step, or of a command of it, into the build. Nothing holds back who writes them:
-    /// they have a bound.
-    pub(super) fn tell(&mut self, level: &str, message: &str) {
-        self.told += 1;
-        let (level, message) = match self.told {
-            ..MAX_DIAGNOSTICS => (level, &message[..message.floor_char_boundary(MAX_MESSAGE)]),
-            MAX_DIAGNOSTICS => ("warn", "further messages of this step are dropped"),
-            _ => return,
-        };
-        let text = format!("{level}: {message}\n");
-        if let Err(failure) = self.append("diagnostics", Origin::Header, text.into()) {
-            tracing::warn!(build = %self.context.build.id, %failure, "a message was dropped: {message}");
-        }
-    }
-
-    /// How a command ended; its events are forgotten with that.
-    fn ended(&mut self, command: u32) -> Option<End> {
-        let end = self.commands[command as usize].end.clone()?;
-        self.forget_events(command);
-        Some(end)
-    }
-
-    fn forget_events(&mut self, command: u32) {
-        let queued = &mut self.queued;
-        let mut forgotten = 0;
-        self.events.retain(|event| match event {
-            StepEvent::Lines { command: of, .. }
-            | StepEvent::Update { command: of, .. }
-            | StepEvent::Done { command: of, .. }
-                if *of == command =>
-            {
-                *queued -= cost(event);
-                forgotten += 1;
-                false
-            }
-            StepEvent::Lines { .. }
-            | StepEvent::Update { .. }
-            | StepEvent::Done { .. }
-            | StepEvent::BuildsetDone { .. }
-            | StepEvent::ProcessDone { .. }
-            | StepEvent::Timer(_)
-            | StepEvent::Interrupt(_)
-            | StepEvent::Idle => true,
-        });
-        self.commands[command as usize].took(forgotten);
-    }
-
-    fn find_log(&self, step: &str, log: &str) -> Result<LogId, Failure> {
-        let context = &self.context;
-        if step == context.step.name {
-            let found = self.logs.id(log);
-            return found.ok_or_else(|| Failure::new("not-found", format!("this step has no log `{log}`")));
-        }
-        let io = |error: windlass_store::ReadError| Failure::new("io", error.to_string());
-        let steps = context.store.steps(context.build.id).map_err(io)?;
-        let Some(row) = steps.into_iter().find(|row| row.name == step) else {
-            return Err(Failure::new("not-found", format!("this build has no step `{step}`")));
-        };
-        let logs = context.store.logs(context.build.id).map_err(io)?;
-        let found = logs.into_iter().find(|candidate| candidate.step == row.id && candidate.name == log);
-        found
-            .map(|found| found.id)
-            .ok_or_else(|| Failure::new("not-found", format!("step `{step}` has no log `{log}`")))
     }
 }
 

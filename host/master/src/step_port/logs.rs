@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use windlass_core::digest::Digest;
-use windlass_core::excerpt::{Excerpt, Limit};
+use windlass_core::excerpt::{Excerpt, Held, Limit, Passed};
 use windlass_core::id::{BuildId, Fence, LogId, StepId};
 use windlass_core::log_name;
 use windlass_core::persist::Persist;
@@ -21,6 +21,9 @@ const PIECE: usize = 128;
 /// A log that is so many times as long as it may be is a flood, and is not waited out.
 const FLOOD: u64 = 10;
 
+/// What is held of logs beyond their limits goes down after so many bytes more: it is written anew each time.
+const SWALLOW: u64 = 8 * 1024 * 1024;
+
 /// Pieces of one stream are joined up to this size: fewer and larger ones cost less to keep.
 const JOIN: usize = 64 * 1024;
 
@@ -35,6 +38,8 @@ pub(super) struct LogBook {
     pieces: Vec<Piece>,
     /// What `pieces` take up.
     bytes: usize,
+    /// Bytes beyond limits since what is held of those was put into a commit.
+    swallowed: u64,
     flood: Option<String>,
 }
 
@@ -63,9 +68,11 @@ struct Piece {
 pub(super) struct Resumed {
     pub(super) id: LogId,
     pub(super) name: String,
-    pub(super) length: u64,
+    pub(super) passed: Passed,
     /// Over what it has, without headers.
     pub(super) hash: blake3::Hasher,
+    /// What was held of it beyond its limit.
+    pub(super) held: Option<Held>,
 }
 
 /// Whether a log is new.
@@ -87,14 +94,16 @@ impl LogBook {
             logs: BTreeMap::new(),
             pieces: Vec::new(),
             bytes: 0,
+            swallowed: 0,
             flood: None,
         }
     }
 
     /// Goes on with the logs of a step that is taken up.
     pub(super) fn resume(&mut self, logs: Vec<Resumed>) {
-        for Resumed { id, name, length, hash } in logs {
-            let excerpt = Excerpt::resumed(self.limit, length);
+        for Resumed { id, name, passed, hash, held } in logs {
+            let length = passed.bytes();
+            let excerpt = held.map_or_else(|| Excerpt::resumed(self.limit, passed), Excerpt::from);
             self.logs.insert(name, Log { id, length, recorded: true, excerpt, hash });
         }
     }
@@ -111,9 +120,21 @@ impl LogBook {
         Ok(())
     }
 
-    /// Which log has bytes that are neither written nor dropped yet.
-    pub(super) fn beyond_limit(&self) -> Option<&str> {
-        self.logs.iter().find(|(_, log)| !log.excerpt.is_whole()).map(|(name, _)| name.as_str())
+    /// How many bytes beyond limits no commit knows of; none: no log is beyond its limit.
+    pub(super) fn swallowed(&self) -> Option<u64> {
+        self.logs.values().any(|log| !log.excerpt.is_whole()).then_some(self.swallowed)
+    }
+
+    /// So many may be, before what is held goes down: that is as long as the ends of logs.
+    pub(super) fn may_swallow(&self) -> u64 {
+        SWALLOW.max(4 * self.limit.tail as u64)
+    }
+
+    /// What is held of logs beyond their limits, for a commit.
+    pub(super) fn ends(&mut self) -> Vec<(String, Held)> {
+        self.swallowed = 0;
+        let beyond = self.logs.iter().filter(|(_, log)| !log.excerpt.is_whole());
+        beyond.map(|(name, log)| (name.clone(), log.excerpt.held())).collect()
     }
 
     /// Appends to a log, which is made at its first use. What is beyond its limit is counted, hashed and dropped,
@@ -135,7 +156,9 @@ impl LogBook {
             Appended::Begun
         };
         let log = self.logs.get_mut(name).expect("it was made above");
+        let all = data.len();
         let data = log.excerpt.push(origin, data);
+        self.swallowed += (all - data.len()) as u64;
         if log.excerpt.dropped() / FLOOD >= self.limit.head && self.flood.is_none() && !log.excerpt.is_whole()
         {
             self.flood = Some(format!(

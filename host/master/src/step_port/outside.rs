@@ -10,6 +10,9 @@ use windlass_runtime::port::{FetchRequest, FetchResponse};
 use super::StepState;
 use crate::fetch;
 
+/// What may be sent again where nobody knows whether it arrived (RFC 9110, 9.2.2).
+const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+
 /// What stands in an answer where it repeats a secret.
 const MASKED: &[u8] = b"<secret>";
 
@@ -24,6 +27,9 @@ impl StepState {
             return Err(Failure::new("denied", message));
         }
         let values = self.fill_in(&mut request).await?;
+        if !IDEMPOTENT.iter().any(|method| request.method.eq_ignore_ascii_case(method)) {
+            self.journal.once(format!("it sent a {} request to {host}", request.method));
+        }
         self.before_effects().await?;
         // A step runs on a thread of guests, which has no sockets.
         let exchange = AbortOnDropHandle::new(self.context.io.spawn(fetch::send(request)));

@@ -20,6 +20,7 @@ use windlass_runtime::port::StepEvent;
 
 use self::attend::{Attended, attend};
 use super::{End, StepState};
+use crate::orphans;
 
 /// The most programs of one step, in all and at once.
 const MAX_PROCESSES: usize = 1_000;
@@ -69,8 +70,24 @@ impl Processes {
     }
 }
 
+impl Processes {
+    /// The step started it before the master's restart.
+    pub(super) fn started_before(&mut self, started: &Result<u32, Failure>, log: &str) {
+        if started.is_ok() {
+            self.logs.push(log.to_owned());
+            self.stops.push(watch::channel(false).0);
+            self.running += 1;
+        }
+    }
+
+    /// And heard of its end: who did not is not taken up.
+    pub(super) fn ended_before(&mut self) {
+        self.running -= 1;
+    }
+}
+
 impl StepState {
-    /// Starts a program: its number. What the step said before is durable by then.
+    /// Starts a program: its number. What the step said before is durable by then, and that it is started.
     pub(super) async fn start_process(
         &mut self,
         argv: &[String],
@@ -94,12 +111,15 @@ impl StepState {
         let any = self.context.rights.covers_all(MASTER_PROCESS);
         let file =
             if any { program.into() } else { program::granted(program, env, self.context.store.folder())? };
+        self.journal.once(format!("it started `{program}` on the master"));
         self.before_effects().await?;
         let mut command = Command::new(file);
         command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env_clear().kill_on_drop(true);
         command.envs(program::inherited());
         command.envs(env.iter().map(|(name, value)| (name, value)));
+        // Last, so that no step takes it off: whoever has it ends with the next start at the latest.
+        command.env(orphans::MARK, orphans::of(self.context.store.folder()));
         command.as_std_mut().process_group(0);
         // A step runs on a thread of guests, which cannot wait for programs.
         let io = self.context.io.clone();

@@ -4,33 +4,43 @@
 //! `core::journal` says what a journal is. Here is what its answers look like, and what of the run's state follows
 //! from them: commands that may run still, logs that have what was said before, the moment that the step sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
+use windlass_core::excerpt::{Held, Passed};
 use windlass_core::id::{BuildId, StepId};
-use windlass_core::journal::{After, Call, Entry, Journal, Kept, Mark, Recorded};
+use windlass_core::journal::{
+    After, Call, Entry, Given, Journal, Kept, Many, Mark, OF_STEP, OneOfMany, Recorded,
+};
 use windlass_core::persist::Persist;
 use windlass_core::record::{BuildRow, LogRow, StepRow};
 use windlass_core::value::Failure;
 use windlass_protocol::message::CommandUid;
+use windlass_runtime::port::StepEvent;
 use windlass_store::{ReadError, Store};
 
 use super::StepState;
 use super::logs::Resumed as ResumedLog;
+use super::transfer::StepFiles;
 use crate::worker_link::{CommandFeed, Links, Session};
 
 /// How much of a log is read at a time, for its hash.
 const READ: usize = 1024 * 1024;
 
+/// So long what is held of logs beyond their limits waits for company.
+const ENDS_AFTER: Duration = Duration::from_secs(1);
+
 /// What there is of a step that ran when the master ended.
-#[derive(Debug)]
+#[derive(Default)]
 pub(crate) struct Resumed {
     pub(super) kept: Kept,
     /// Its commands that may run still, by their numbers within the step.
     pub(super) feeds: BTreeMap<u32, CommandFeed>,
     pub(super) logs: Vec<ResumedLog>,
+    /// Its tokens, once its worker may show them.
+    pub(super) files: Option<StepFiles>,
 }
 
 /// Why a step cannot be taken up.
@@ -70,11 +80,12 @@ pub(crate) fn read(
 ) -> Result<Resumed, NotTakenUp> {
     let unread = |source| NotTakenUp::Read { step: step.name.clone(), source };
     let kept = store.journal(build.id, step.id).map_err(unread)?;
-    if let Some(why) = kept.refusal() {
+    if let Some(why) = kept.refusal().or_else(|| runs_program(&kept)) {
         return Err(NotTakenUp::Volatile { step: step.name.clone(), why });
     }
     let mine = logs.iter().filter(|log| log.step == step.id);
-    let logs = mine.map(|log| whole(store, log)).collect::<Result<_, _>>().map_err(unread)?;
+    let ends = kept.marks.get(&OF_STEP).map(|mark| mark.ends.as_slice()).unwrap_or_default();
+    let logs = mine.map(|log| whole(store, log, ends)).collect::<Result<_, _>>().map_err(unread)?;
     for (name, before) in kept.before() {
         match before {
             Some((value, source)) => build.properties.set(name, value.clone(), source),
@@ -82,7 +93,26 @@ pub(crate) fn read(
         }
     }
     (step.summary, step.urls) = (String::new(), Vec::new());
-    Ok(Resumed { kept, feeds: BTreeMap::new(), logs })
+    Ok(Resumed { kept, logs, ..Resumed::default() })
+}
+
+/// Whether a program on the master had not ended yet, as far as the step knows: why it cannot be taken up.
+fn runs_program(kept: &Kept) -> Option<String> {
+    let mut running = BTreeSet::new();
+    for entry in &kept.entries {
+        match entry {
+            Entry::Called { call: Call::StartProcess, answer, .. } => {
+                running.extend(decode::<Result<u32, Failure>>(answer).ok().and_then(Result::ok));
+            }
+            Entry::Called { call: Call::NextEvent, answer, .. } if !running.is_empty() => {
+                if let Ok(StepEvent::ProcessDone { process, .. }) = decode(answer) {
+                    running.remove(&process);
+                }
+            }
+            _ => {}
+        }
+    }
+    (!running.is_empty()).then(|| "a program that it ran on the master ended with it".to_owned())
 }
 
 impl Resumed {
@@ -98,27 +128,46 @@ impl Resumed {
         self.kept.entries.iter().any(|entry| *entry != Entry::Replayed)
     }
 
-    /// Waits for the step's commands. To be called before workers can connect: what no step waits for is stopped.
+    /// What the step was given, if it got so far.
+    pub(crate) fn given(&self) -> Option<&Given> {
+        self.kept.given()
+    }
+
+    /// Waits for the step's commands, and for the files that they have under way. To be called before workers can
+    /// connect: what no step waits for is stopped.
     pub(crate) fn expect(&mut self, links: &Links, worker: &str) {
+        let mut files = StepFiles::new(links.transfers().clone());
         for entry in &self.kept.entries {
-            let Entry::Called { call: Call::StartCommand, answer, .. } = entry else { continue };
-            let Ok(Started::Command { number, uid, session }) = decode(answer) else { continue };
-            let seen = self.kept.marks.get(&number).map_or(0, |mark| mark.number);
-            self.feeds.insert(number, links.expect(worker, &uid, session, seen));
+            let Entry::Called { call, answer, .. } = entry else { continue };
+            match call {
+                Call::StartCommand => {
+                    let Ok(Started::Command { number, uid, session }) = decode(answer) else { continue };
+                    let seen = self.kept.marks.get(&number).map_or(0, |mark| mark.number);
+                    self.feeds.insert(number, links.expect(worker, &uid, session, seen));
+                }
+                Call::Accept | Call::OfferFile | Call::OfferBytes => {
+                    if let Ok(Ok(token)) = decode::<Result<String, Failure>>(answer) {
+                        files.expect(worker, token);
+                    }
+                }
+                _ => {}
+            }
         }
+        self.files = Some(files);
     }
 }
 
-/// A log with the hash of what it has.
-fn whole(store: &Store, row: &LogRow) -> Result<ResumedLog, ReadError> {
-    let (mut length, mut hash) = (0, blake3::Hasher::new());
+/// A log with the hash of what it has, and what is held of it.
+fn whole(store: &Store, row: &LogRow, ends: &[(String, Held)]) -> Result<ResumedLog, ReadError> {
+    let (mut passed, mut hash) = (Passed::default(), blake3::Hasher::new());
     loop {
-        let pieces = store.read_log(row.id, length, READ)?;
+        let pieces = store.read_log(row.id, passed.bytes(), READ)?;
         if pieces.is_empty() {
-            return Ok(ResumedLog { id: row.id, name: row.name.clone(), length, hash });
+            let held = ends.iter().find(|(name, _)| *name == row.name).map(|(_, held)| held.clone());
+            return Ok(ResumedLog { id: row.id, name: row.name.clone(), passed, hash, held });
         }
         for piece in pieces {
-            length += piece.data.len() as u64;
+            passed.add(piece.origin, piece.data.len() as u64);
             if piece.origin != windlass_core::value::Origin::Header {
                 hash.update(&piece.data);
             }
@@ -170,6 +219,25 @@ impl StepState {
         }
     }
 
+    /// What the journal has of one of many calls, which went well or did not; none: the call is live. An error: the
+    /// component does something else than before.
+    pub(super) fn made_before(
+        &mut self,
+        many: Many,
+        args: u64,
+    ) -> Result<Option<Result<(), Failure>>, Failure> {
+        match self.journal.one_of_many(many, args) {
+            Ok(OneOfMany::New) => Ok(None),
+            Ok(OneOfMany::There) => Ok(Some(Ok(()))),
+            Ok(OneOfMany::Answered(Recorded { answer, after })) => {
+                self.see(after);
+                // Of a message it says nothing: whoever writes one is told of a fault of the master alone.
+                Ok(Some(decode(&answer).unwrap_or(Ok(()))))
+            }
+            Err(diverged) => Err(self.diverged(&diverged.to_string())),
+        }
+    }
+
     /// Keeps the answer of a live call, with what the step sees after it.
     pub(super) fn record<T: Serialize>(&mut self, call: Call, args: u64, answer: &T) {
         self.seen.clone_from(&self.interrupted);
@@ -202,14 +270,6 @@ impl StepState {
         Instant::now() + Duration::from_millis(u64::from(ms).saturating_sub(gone))
     }
 
-    /// The step does what cannot be done again.
-    pub(super) fn give_up_journal(&mut self, why: &str) {
-        if !self.journal.is_volatile() {
-            self.journal.give_up(why);
-            self.flush_soon();
-        }
-    }
-
     /// Puts into a batch what the journal has new, and how far the commands are.
     pub(super) fn drain_journal(&mut self, batch: &mut Vec<Persist>) {
         let (fence, build, step) = (self.context.build.fence, self.context.build.id, self.context.step.id);
@@ -222,6 +282,20 @@ impl StepState {
                 batch.push(Persist::PutMark { fence, build, step, command, mark });
             }
         }
+        if self.logs.swallowed().is_some() {
+            let mark = Mark { ends: self.logs.ends(), ..Mark::default() };
+            batch.push(Persist::PutMark { fence, build, step, command: OF_STEP, mark });
+            self.next_ends = Instant::now() + ENDS_AFTER;
+        }
+    }
+
+    /// When what waits may go down: where a log is beyond its limit, what is held of it goes along, and that is not for
+    /// each line. None: now.
+    pub(super) fn ends_wait(&self, now: Instant) -> Option<Instant> {
+        let swallowed = self.logs.swallowed()?;
+        let waits =
+            now < self.next_ends && swallowed < self.logs.may_swallow() && !self.journal.is_volatile();
+        waits.then_some(self.next_ends)
     }
 
     /// The journal's new piece, for a commit.

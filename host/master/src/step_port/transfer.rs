@@ -1,5 +1,8 @@
 //! Files between a step, its worker and the master: tokens that die with the step, and the artifacts that it
 //! writes itself.
+//!
+//! A token is an entry of the journal: a step that is taken up hands out the same ones again. What it wrote itself it
+//! writes again, beginning with the artifact that was there before; the row comes with the step's end.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
@@ -10,11 +13,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use windlass_core::artifact::{ArtifactKind, check_name};
+use windlass_core::id::ArtifactId;
+use windlass_core::journal::{Call, Many};
+use windlass_core::persist::Persist;
 use windlass_core::value::Failure;
 use windlass_protocol::transfer::{Sent, SentKind};
 use windlass_runtime::port::StepTransfer;
 
-use super::{Port, StepContext, StepState};
+use super::{Port, StepContext, StepState, replay};
 use crate::build_driver::chain;
 use crate::start::blocking;
 use crate::transfer::download::{Source, not_found};
@@ -81,7 +87,25 @@ impl StepFiles {
         }
     }
 
-    fn grant(&mut self, worker: &str, grant: Grant) -> Result<String, Failure> {
+    /// The step got this token before the master's restart, and will come to it again.
+    pub(super) fn expect(&mut self, worker: &str, token: String) {
+        if !self.tokens.contains(&token) {
+            self.transfers.expect(token.clone(), worker.to_owned(), self.closed.clone());
+            self.tokens.push(token);
+        }
+    }
+
+    /// A token for this: a new one, or the one that it had `before`.
+    fn grant(&mut self, worker: &str, grant: Grant, before: Option<&str>) -> Result<String, Failure> {
+        let token = match before {
+            Some(token) => token.to_owned(),
+            None => self.new_token()?,
+        };
+        self.transfers.grant(token.clone(), worker.to_owned(), grant, self.closed.clone());
+        Ok(token)
+    }
+
+    fn new_token(&mut self) -> Result<String, Failure> {
         if self.tokens.len() == MAX_TOKENS {
             return Err(Failure::new("quota", format!("a step may have {MAX_TOKENS} tokens of transfers")));
         }
@@ -89,8 +113,36 @@ impl StepFiles {
         getrandom::fill(&mut random)
             .map_err(|error| Failure::new("io", format!("there are no random numbers: {error}")))?;
         let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.transfers.grant(token.clone(), worker.to_owned(), grant, self.closed.clone());
         self.tokens.push(token.clone());
+        Ok(token)
+    }
+
+    /// A token for bytes: the one that they have, or one for the first of them.
+    fn offer(
+        &mut self,
+        worker: &str,
+        name: &str,
+        data: Vec<u8>,
+        before: Option<&str>,
+    ) -> Result<String, Failure> {
+        let known = self.offered.get(name);
+        if let (Some((token, _)), true) = (known, data.is_empty()) {
+            return Ok(token.clone());
+        }
+        let cost = PIECE + data.len() + if known.is_some() { 0 } else { name.len() };
+        if self.offered_bytes + cost > MAX_OFFERED {
+            let message = format!("a step may offer {MAX_OFFERED} bytes of its own");
+            return Err(Failure::new("quota", message));
+        }
+        self.offered_bytes += cost;
+        let data = Bytes::from(data);
+        if let Some((token, pieces)) = known {
+            pieces.lock().unwrap_or_else(PoisonError::into_inner).push(data);
+            return Ok(token.clone());
+        }
+        let pieces = Arc::new(Mutex::new(vec![data]));
+        let token = self.grant(worker, Grant::Offer(Source::Bytes(Arc::clone(&pieces))), before)?;
+        self.offered.insert(name.to_owned(), (token.clone(), pieces));
         Ok(token)
     }
 }
@@ -131,34 +183,62 @@ impl StepContext {
 }
 
 impl StepState {
-    /// Gives the artifacts that the step wrote itself their rows, as far as that can be; the first failure.
-    pub(super) async fn settle_files(&mut self) -> Result<(), Failure> {
-        let mut settled = Ok(());
+    /// Makes the artifacts that the step wrote itself durable, as far as that can be: their rows, for the commit that
+    /// records its end.
+    pub(super) async fn settle_files(&mut self) -> Vec<Persist> {
+        let mut rows = Vec::new();
         for (name, appended) in std::mem::take(&mut self.files.appended) {
-            let kept = self.settle_file(&name, appended).await;
-            settled = settled.and(kept);
+            match self.settle_file(&name, appended).await {
+                Ok(row) => rows.extend(row),
+                Err(failure) => self.break_off(&format!(
+                    "an artifact that the step wrote could not be kept: {}",
+                    failure.message
+                )),
+            }
         }
-        settled
+        rows
     }
 
-    async fn settle_file(&mut self, name: &str, appended: Appended) -> Result<(), Failure> {
+    async fn settle_file(&mut self, name: &str, appended: Appended) -> Result<Option<Persist>, Failure> {
         let accept = self.context.accept(&self.files.transfers, name, u64::MAX)?;
         let build = accept.build;
         let made = blocking(move || {
             let making = appended.with(Option::take);
             making.map(|making| making.finish(build, None)).transpose()
         });
-        match made.await? {
-            Some(made) => accept.keep(made).await,
-            None => Ok(()),
-        }
+        let row = made.await?.map(|made| accept.row(made));
+        // In a moment it is stored.
+        accept.stored.notify_one();
+        Ok(row)
     }
 
-    /// Begins an artifact that the step writes itself, with what there is of it already.
+    /// An artifact that the step writes itself. Which artifact it begins with is an entry of the journal: a step that is
+    /// taken up begins with the same.
     async fn appending(&mut self, name: &str) -> Result<Appended, Failure> {
         if let Some(appended) = self.files.appended.get(name) {
             return Ok(appended.clone());
         }
+        let args = replay::args(&[b"the first of", name.as_bytes()]);
+        let before = self.replayed::<Result<Option<ArtifactId>, Failure>>(Call::Append, args)?;
+        if let Some(Err(failure)) = before {
+            return Err(failure);
+        }
+        let begun = self.begin_appending(name).await;
+        if before.is_none() {
+            self.record(Call::Append, args, &begun.as_ref().map(|(_, first)| *first));
+        }
+        let (appended, first) = begun?;
+        if before.is_some_and(|before| before != Ok(first)) {
+            return Err(
+                self.diverged(&format!("the artifact `{name}`, to which the step appends, was replaced"))
+            );
+        }
+        self.files.appended.insert(name.to_owned(), appended.clone());
+        Ok(appended)
+    }
+
+    /// Begins it with what there is of it already, and says which artifact that is.
+    async fn begin_appending(&mut self, name: &str) -> Result<(Appended, Option<ArtifactId>), Failure> {
         if self.files.appended.len() == MAX_APPENDED {
             let message = format!("a step may be writing {MAX_APPENDED} artifacts itself");
             return Err(Failure::new("quota", message));
@@ -171,6 +251,7 @@ impl StepState {
             let id = store.ids().next_artifact();
             let mut making =
                 Making::begin(store.artifact_files(), id, &sent, accept.limit, accept.keep_free)?;
+            let first = before.as_ref().map(|before| before.row.id);
             match before {
                 None => {}
                 Some(keep::Opened { row, .. }) if row.kind == ArtifactKind::Tree => {
@@ -182,11 +263,45 @@ impl StepState {
                     keep::copy_into(&mut making, file)?;
                 }
             }
-            Ok(Appended::new(making))
+            Ok((Appended::new(making), first))
         });
-        let appended: Appended = begun.await?;
-        self.files.appended.insert(name.to_owned(), appended.clone());
-        Ok(appended)
+        begun.await
+    }
+
+    /// The token that the journal has for a call; none: the call is live.
+    fn token_before(&mut self, call: Call, args: u64) -> Result<Option<String>, Failure> {
+        self.replayed::<Result<String, Failure>>(call, args)?.transpose()
+    }
+
+    /// Hands a token out: a new one, of which the journal keeps what came of it, or the one of `before`.
+    fn hand_out(
+        &mut self,
+        (call, args): (Call, u64),
+        before: Option<&str>,
+        granted: Result<String, Failure>,
+    ) -> Result<String, Failure> {
+        match (before, granted) {
+            (Some(_), Err(failure)) => {
+                Err(self.diverged(&format!("a file was offered or accepted, and cannot be again: {failure}")))
+            }
+            (Some(_), granted) => granted,
+            (None, granted) => {
+                self.record(call, args, &granted);
+                granted
+            }
+        }
+    }
+
+    async fn write(&mut self, name: &str, data: Vec<u8>) -> Result<(), Failure> {
+        let appended = self.appending(name).await?;
+        // What was written before stays, whatever comes of this.
+        blocking(move || {
+            appended.with(|making| match making {
+                Some(making) => making.write(&data),
+                None => Err(Failure::new("io", "the artifact is finished")),
+            })
+        })
+        .await
     }
 }
 
@@ -197,72 +312,89 @@ fn io(error: &keep::OpenFailed) -> Failure {
 #[async_trait]
 impl StepTransfer for Port {
     async fn accept(&mut self, name: &str, max_bytes: u64) -> Result<String, Failure> {
-        self.state().give_up_journal("it received files");
-        let StepState { context, files, .. } = self.state();
-        let accept = Arc::new(context.accept(&files.transfers, name, max_bytes)?);
-        files.grant(&context.build.worker, Grant::Accept { accept, used: false })
+        let state = self.state();
+        let args = replay::args_of(&(name, max_bytes));
+        let before = state.token_before(Call::Accept, args)?;
+        let StepState { context, files, .. } = &mut *state;
+        let accept = context.accept(&files.transfers, name, max_bytes);
+        let granted = accept.and_then(|accept| {
+            files.grant(&context.build.worker, Grant::Accept(Arc::new(accept)), before.as_deref())
+        });
+        state.hand_out((Call::Accept, args), before.as_deref(), granted)
     }
 
     async fn offer_file(&mut self, path: &str) -> Result<String, Failure> {
-        self.state().give_up_journal("it offered files");
         let state = self.state();
-        let Some(folder) = state.files.transfers.public().cloned() else {
-            return Err(not_found(path));
+        let args = replay::args_of(&path);
+        let before = state.token_before(Call::OfferFile, args)?;
+        let folder = match state.files.transfers.public().cloned() {
+            // Whoever downloads it finds out whether it is there still.
+            Some(folder) if before.is_some() => Some(folder),
+            Some(folder) => {
+                let (beneath, wanted) = (folder.clone(), path.to_owned());
+                let there = blocking(move || keep::open_beneath(&beneath, &wanted)).await;
+                there.ok().flatten().map(|_| folder)
+            }
+            None => None,
         };
-        let source = Source::File { folder: folder.clone(), path: path.to_owned() };
-        let wanted = path.to_owned();
-        let there = blocking(move || keep::open_beneath(&folder, &wanted)).await;
-        if there.ok().flatten().is_none() {
-            return Err(not_found(path));
-        }
-        let StepState { context, files, .. } = state;
-        files.grant(&context.build.worker, Grant::Offer(source))
+        let StepState { context, files, .. } = &mut *state;
+        let granted = folder.ok_or_else(|| not_found(path)).and_then(|folder| {
+            let source = Source::File { folder, path: path.to_owned() };
+            files.grant(&context.build.worker, Grant::Offer(source), before.as_deref())
+        });
+        state.hand_out((Call::OfferFile, args), before.as_deref(), granted)
     }
 
     async fn offer_bytes(&mut self, name: &str, data: Vec<u8>) -> Result<String, Failure> {
-        self.state().give_up_journal("it offered bytes");
-        let StepState { context, files, .. } = self.state();
-        let known = files.offered.get(name);
-        if let (Some((token, _)), true) = (known, data.is_empty()) {
-            return Ok(token.clone());
-        }
-        let cost = PIECE + data.len() + if known.is_some() { 0 } else { name.len() };
-        if files.offered_bytes + cost > MAX_OFFERED {
-            let message = format!("a step may offer {MAX_OFFERED} bytes of its own");
-            return Err(Failure::new("quota", message));
-        }
-        files.offered_bytes += cost;
-        let data = Bytes::from(data);
-        if let Some((token, pieces)) = files.offered.get(name) {
-            pieces.lock().unwrap_or_else(PoisonError::into_inner).push(data);
-            return Ok(token.clone());
-        }
-        let pieces = Arc::new(Mutex::new(vec![data]));
-        let token = files.grant(&context.build.worker, Grant::Offer(Source::Bytes(Arc::clone(&pieces))))?;
-        files.offered.insert(name.to_owned(), (token.clone(), pieces));
-        Ok(token)
+        let state = self.state();
+        let args = replay::args(&[name.as_bytes(), &data]);
+        let before = state.token_before(Call::OfferBytes, args)?;
+        let StepState { context, files, .. } = &mut *state;
+        let granted = files.offer(&context.build.worker, name, data, before.as_deref());
+        state.hand_out((Call::OfferBytes, args), before.as_deref(), granted)
     }
 
     async fn append(&mut self, name: &str, data: Vec<u8>) -> Result<(), Failure> {
-        self.state().give_up_journal("it wrote an artifact");
         let state = self.state();
-        let appended = state.appending(name).await?;
-        // What was written before stays, whatever comes of this.
-        blocking(move || {
-            appended.with(|making| match making {
-                Some(making) => making.write(&data),
-                None => Err(Failure::new("io", "the artifact is finished")),
-            })
-        })
-        .await
+        let args = replay::args(&[name.as_bytes(), &data]);
+        // First the entry of the artifact that it begins with, if this begins it.
+        state.appending(name).await?;
+        let before = state.made_before(Many::Pieces, args)?;
+        if let Some(Err(failure)) = before {
+            return Err(failure);
+        }
+        let written = state.write(name, data).await;
+        match (before, &written) {
+            (Some(_), Err(failure)) => {
+                let why = format!("what was appended to the artifact `{name}` cannot be again: {failure}");
+                return Err(state.diverged(&why));
+            }
+            (Some(_), Ok(())) => {}
+            (None, Ok(())) => state.journal.made(Many::Pieces, args),
+            (None, Err(_)) => state.record(Call::Append, args, &written),
+        }
+        written
     }
 
     async fn read_artifact(&mut self, name: &str, offset: u64, max_bytes: u32) -> Result<Vec<u8>, Failure> {
-        self.state().give_up_journal("it read an artifact");
         let state = self.state();
-        let writing = state.files.appended.get(name).map(|appended| appended.path.clone());
-        let (store, build, wanted) = (state.context.store.clone(), state.context.build.id, name.to_owned());
-        let read = blocking(move || {
+        let args = replay::args_of(&(name, offset, max_bytes));
+        if let Some(before) = state.replayed::<Result<Bytes, Failure>>(Call::ReadArtifact, args)? {
+            return before.map(Vec::from);
+        }
+        let read = state.read(name, offset, max_bytes).await.map(Bytes::from);
+        state.now = state.context.clock.now();
+        state.record(Call::ReadArtifact, args, &read);
+        read.map(Vec::from)
+    }
+}
+
+impl StepState {
+    /// Reads from an artifact of the build, one that the step itself is writing among them.
+    async fn read(&mut self, name: &str, offset: u64, max_bytes: u32) -> Result<Vec<u8>, Failure> {
+        let writing = self.files.appended.get(name).map(|appended| appended.path.clone());
+        let (store, build, wanted) = (self.context.store.clone(), self.context.build.id, name.to_owned());
+        blocking(move || {
             let file = match writing {
                 Some(path) => std::fs::File::open(path).map_err(|error| io(&error.into()))?,
                 None => {
@@ -288,8 +420,6 @@ impl StepTransfer for Port {
             data.truncate(filled);
             Ok(data)
         })
-        .await;
-        state.now = state.context.clock.now();
-        read
+        .await
     }
 }

@@ -46,14 +46,10 @@ pub(super) enum Event {
 
 /// Sends until the worker has all of it. Safe to drop.
 pub(super) async fn run(source: Source, transfer: TransferId, mut events: mpsc::UnboundedReceiver<Event>) {
-    let Some(Event::Opened { line, received }) = events.recv().await else { return };
+    let Some(Event::Opened { line, .. }) = events.recv().await else { return };
     let over = |line: &Line, failure| {
         line.say(ToWorker::Over { transfer: transfer.clone(), how: Err(failure) });
     };
-    if received > 0 {
-        let message = "the master does not know the beginning of this download any more";
-        return over(&line, Failure::retryable("io", message));
-    }
     let mut reading = match blocking(move || source.open()).await {
         Ok(open) => Some(open),
         Err(failure) => return over(&line, failure),

@@ -78,7 +78,7 @@ impl World {
             keep_free: 0,
             stored: Arc::default(),
         });
-        self.grant(token, Grant::Accept { accept, used: false });
+        self.grant(token, Grant::Accept(accept));
     }
 
     fn grant(&self, token: &str, grant: Grant) {
@@ -115,6 +115,48 @@ async fn a_token_is_good_for_its_worker_its_kind_and_one_upload() {
     world.transfers.revoke(&["up".into()]);
     world.transfers.on_send("w", hearing.line.clone(), id(8), "up", &sent());
     assert_eq!(hearing.code().await, "denied");
+}
+
+#[tokio::test]
+async fn who_shows_a_token_that_is_expected_waits_until_it_is_granted_or_taken_back() {
+    let world = World::new();
+    let mut hearing = Hearing::new();
+    let expect = |token: &str| world.transfers.expect(token.into(), "w".into(), world.closed.clone());
+    expect("up");
+    expect("never");
+    world.transfers.on_send("w", hearing.line.clone(), id(1), "up", &sent());
+    world.transfers.on_send("w", hearing.line.clone(), id(2), "never", &sent());
+    assert!(hearing.control.try_recv().is_err());
+    world.accept("up");
+    let ready = ToWorker::Ready { transfer: id(1), received: 0 };
+    assert_eq!(hearing.control.recv().await, Some(ready));
+    world.transfers.revoke(&["never".into()]);
+    assert_eq!(hearing.code().await, "denied");
+}
+
+/// The worker's program died in the middle of an upload, and its next start does the same again.
+#[tokio::test]
+async fn an_upload_of_an_earlier_link_makes_room_for_another_under_its_token() {
+    let world = World::new();
+    let (mut hearing, next) = (Hearing::new(), Hearing::new());
+    world.accept("up");
+    world.transfers.on_send("w", hearing.line.clone(), id(1), "up", &sent());
+    world.transfers.on_send("w", hearing.line.clone(), id(2), "up", &sent());
+    assert_eq!(hearing.code().await, "denied");
+    world.transfers.on_link("w");
+    let mut next = next;
+    world.transfers.on_send("w", next.line.clone(), id(3), "up", &sent());
+    let ready = ToWorker::Ready { transfer: id(3), received: 0 };
+    assert_eq!(next.control.recv().await, Some(ready));
+}
+
+#[tokio::test]
+async fn a_download_that_is_not_known_any_more_begins_again() {
+    let world = World::new();
+    let mut hearing = Hearing::new();
+    world.offer("down", b"x".to_vec());
+    world.transfers.on_receive("w", hearing.line.clone(), id(1), "down", 5);
+    assert_eq!(hearing.code().await, BEGIN_AGAIN);
 }
 
 #[tokio::test]

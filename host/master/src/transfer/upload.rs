@@ -42,13 +42,19 @@ pub(crate) struct Accept {
 }
 
 impl Accept {
-    /// Gives what was made, and is durable, its row, and removes what had its name before.
-    pub(crate) async fn keep(&self, made: Made) -> Result<(), Failure> {
+    /// The row of what was made, and is durable.
+    pub(crate) fn row(&self, made: Made) -> Persist {
         let Made { id, kind, size, entries, hash, mode, modified_ms } = made;
         let (build, step, name, stored) = (self.build, self.step, self.name.clone(), self.clock.now());
         let artifact =
             ArtifactRow { id, build, step, name, kind, size, entries, hash, mode, modified_ms, stored };
-        let put = Persist::PutArtifact { fence: self.fence, artifact };
+        Persist::PutArtifact { fence: self.fence, artifact }
+    }
+
+    /// Gives what was made, and is durable, its row, and removes what had its name before.
+    async fn keep(&self, made: Made) -> Result<(), Failure> {
+        let (build, id) = (self.build, made.id);
+        let put = self.row(made);
         match self.store.commit(vec![put]).await {
             Ok(committed) => {
                 remove_dropped(&self.store, committed.dropped).await;
@@ -72,6 +78,8 @@ pub(super) struct Upload {
     parts: mpsc::UnboundedSender<(u64, Part)>,
     shared: Arc<Shared>,
     gone: CancellationToken,
+    /// On which of its worker's links it was spoken of last.
+    pub(super) link: u64,
 }
 
 struct Shared {
@@ -92,7 +100,7 @@ impl Upload {
         accept: Arc<Accept>,
         transfer: &TransferId,
         sent: &Sent,
-        line: Line,
+        (line, link): (Line, u64),
         closed: CancellationToken,
         tasks: &TaskTracker,
         place: Place,
@@ -116,7 +124,7 @@ impl Upload {
             drop(place);
             how.into_iter().for_each(|how| of_task.end(how));
         });
-        let upload = Upload { inbox: Inbox::default(), parts, shared, gone };
+        let upload = Upload { inbox: Inbox::default(), parts, shared, gone, link };
         upload.ready();
         upload
     }
@@ -126,7 +134,8 @@ impl Upload {
     }
 
     /// The worker is there again: what it hears now may have been said before, on a link that was cut.
-    pub(super) fn opened(&self, line: Line) {
+    pub(super) fn opened(&mut self, line: Line, link: u64) {
+        self.link = link;
         self.shared.state().line = line;
         self.ready();
     }

@@ -14,7 +14,7 @@ use windlass_protocol::message::CommandUid;
 use windlass_protocol::session::Inbox;
 use windlass_protocol::transfer::Part;
 
-use super::{Transfers, Way};
+use super::{Transfers, Way, whole};
 use crate::beneath::{Root, failure};
 use crate::work::{Stop, Work};
 
@@ -32,6 +32,17 @@ pub struct Target<'a> {
 impl Transfers {
     /// Receives a file; the number of its bytes. Blocks.
     pub fn receive_file(
+        self: &Arc<Self>,
+        command: &CommandUid,
+        token: &str,
+        root: &Root,
+        target: Target<'_>,
+        work: &Work,
+    ) -> Result<u64, Failure> {
+        whole(|| self.receive_file_once(command, token, root, target, work))
+    }
+
+    fn receive_file_once(
         self: &Arc<Self>,
         command: &CommandUid,
         token: &str,

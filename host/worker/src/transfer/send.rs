@@ -14,7 +14,7 @@ use windlass_protocol::session::Outbox;
 use windlass_protocol::transfer::{Compression, PART, Part, Sent, SentKind};
 use windlass_runtime::port::TransferOptions;
 
-use super::{Transfers, Under, Way, walk};
+use super::{Transfers, Under, Way, walk, whole};
 use crate::beneath::Root;
 use crate::files::{modified_ms, regular};
 use crate::work::{Stop, Work};
@@ -28,6 +28,18 @@ const LEVEL: i32 = 1;
 impl Transfers {
     /// Sends a file; the number of its bytes once it is durable at the master. Blocks.
     pub fn send_file(
+        self: &Arc<Self>,
+        command: &CommandUid,
+        token: &str,
+        root: &Root,
+        path: &str,
+        options: &TransferOptions,
+        work: Work,
+    ) -> Result<u64, Failure> {
+        whole(|| self.send_file_once(command, token, root, path, options, work.clone()))
+    }
+
+    fn send_file_once(
         self: &Arc<Self>,
         command: &CommandUid,
         token: &str,
@@ -52,6 +64,18 @@ impl Transfers {
 
     /// Sends a directory with all that is in it; the number of bytes of its files. Blocks.
     pub fn send_tree(
+        self: &Arc<Self>,
+        command: &CommandUid,
+        token: &str,
+        root: &Root,
+        path: &str,
+        options: &TransferOptions,
+        (work, walking): (Work, Work),
+    ) -> Result<u64, Failure> {
+        whole(|| self.send_tree_once(command, token, root, path, options, (work.clone(), walking.clone())))
+    }
+
+    fn send_tree_once(
         self: &Arc<Self>,
         command: &CommandUid,
         token: &str,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::thread::JoinHandle;
 use windlass_core::digest::Digest;
 use windlass_protocol::codec::Decoder;
-use windlass_protocol::transfer::SentKind;
+use windlass_protocol::transfer::{PART, SentKind};
 use windlass_runtime::port::TransferOptions;
 
 use super::*;
@@ -91,6 +91,34 @@ impl World {
 
 fn content(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at * 31 + at / 251) as u8).collect()
+}
+
+/// A new master knows of no upload that was under way: all of it is sent once more, under another name.
+#[test]
+fn a_file_whose_beginning_no_master_has_any_more_is_sent_again_from_its_first_byte() {
+    let world = World::new();
+    let data = content(3 * PART);
+    std::fs::write(world.root.path().join("data"), &data).unwrap();
+    let sending = world.send(TransferOptions::default());
+    let ToMaster::Send { transfer, .. } = world.said() else { panic!("it opens first") };
+    world.transfers.on_ready(&transfer, 0);
+    assert_eq!(world.part().0, 1);
+    world.transfers.on_taken(&transfer, 1);
+    world.link(&features());
+    assert!(matches!(world.said(), ToMaster::Send { transfer: same, .. } if same == transfer));
+    world.transfers.on_ready(&transfer, 0);
+    let said = world.all_said(2);
+    assert!(matches!(&said[0], ToMaster::GiveUp { transfer: given_up } if *given_up == transfer));
+    let ToMaster::Send { transfer: again, token, .. } = &said[1] else { panic!("{said:?}") };
+    assert!(*again != transfer && token == "token");
+    world.transfers.on_ready(again, 0);
+    let mut received = Vec::new();
+    while let (_, Part::Data { data }) = world.part() {
+        received.extend_from_slice(&data);
+    }
+    assert!(received == data);
+    world.transfers.on_over(again, Ok(1));
+    assert_eq!(sending.join().unwrap().unwrap(), 1);
 }
 
 /// A master that loses its links: whatever was on its way, it wants what follows the last part that it has.

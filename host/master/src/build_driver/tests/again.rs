@@ -8,6 +8,7 @@ use crate::clock::Clock as _;
 use crate::recovery::{Recovered, TakeUp, recover};
 use windlass_core::digest::Digest;
 use windlass_core::id::{LogId, StepId};
+use windlass_core::journal::{Entry, Given};
 
 /// A step of the build that has ended like this, or runs, since `started`.
 fn step(id: u64, name: &str, outcome: Option<Outcome>, started: Timestamp) -> Persist {
@@ -217,4 +218,28 @@ async fn an_order_to_stop_is_not_forgotten() {
     answers(&mut worker, "clean\n", 0).await;
     assert_eq!(alone.ended().await, cancelled);
     assert_eq!(alone.ends(), ends(&[("first", cancelled), ("last", success)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_has_begun_is_given_what_it_was_given_then() {
+    let mut bench = bench().await;
+    let args = r#"{"command":["echo","as it was unit"]}"#.to_owned();
+    let given = Given { args, env: BTreeMap::new(), worker: Properties::default() };
+    let journal = Persist::AppendJournal {
+        fence: Fence(1),
+        build: BuildId(1),
+        step: StepId(1),
+        piece: 0,
+        entries: vec![Entry::Given(given)].into(),
+    };
+    bench.take_up(vec![shell("first")], vec![step(1, "first", None, now()), journal]).await;
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    let start = loop {
+        if let ToWorker::Start(start) = worker.hear().await {
+            break start;
+        }
+    };
+    assert!(start.args.contains("as it was"), "{}", start.args);
+    done(&mut worker, start.command, 1, &[], 0).await;
+    assert_eq!(bench.ended().await, Outcome::Success);
 }

@@ -1,0 +1,78 @@
+//! Programs that steps ran on a master that was killed: the next master of the same state ends them before anything
+//! else.
+//!
+//! Each has a mark in its environment, and whoever it started has it too, unless it took it off: that one lives on, as it
+//! does where a step ends.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// The variable that says whose they are.
+pub(crate) const MARK: &str = "WINDLASS_PROGRAM_OF";
+
+/// So often it is looked for those that were started while others were ended.
+const ROUNDS: usize = 16;
+
+/// Its value: where the master keeps its state.
+pub(crate) fn of(state: &Path) -> OsString {
+    state.canonicalize().unwrap_or_else(|_| state.to_owned()).into()
+}
+
+/// Ends what a former master of this state left; how many that were. Blocks.
+pub(crate) fn end(state: &Path) -> usize {
+    let mut mark = MARK.as_bytes().to_vec();
+    mark.push(b'=');
+    mark.extend_from_slice(of(state).as_bytes());
+    let mut ended = 0;
+    for _ in 0..ROUNDS {
+        let found = marked(&mark);
+        if found == 0 {
+            break;
+        }
+        ended += found;
+    }
+    ended
+}
+
+/// Kills every process that has the mark; how many.
+fn marked(mark: &[u8]) -> usize {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
+    let numbers = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    numbers.filter_map(Pid::from_raw).filter(|pid| kill(*pid, mark)).count()
+}
+
+/// Kills a process if it has the mark. It is held meanwhile, so that its number means nobody else.
+fn kill(pid: Pid, mark: &[u8]) -> bool {
+    let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+    // Of one that is dead, or another user's, nothing can be read.
+    let environ = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
+    environ.split(|byte| *byte == 0).any(|variable| variable == mark)
+        && pidfd_send_signal(held, Signal::KILL).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn what_has_the_mark_of_a_state_ends_with_its_children_and_others_live() {
+        let (ours, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let start = |state: &Path| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "sleep 600 & wait"]).env(MARK, of(state)).stdout(Stdio::null());
+            command.spawn().unwrap()
+        };
+        let (mut mine, mut theirs) = (start(ours.path()), start(other.path()));
+        assert!(end(ours.path()) >= 1);
+        assert!(!mine.wait().unwrap().success());
+        assert!(theirs.try_wait().unwrap().is_none());
+        assert_eq!(end(ours.path()), 0);
+        end(other.path());
+        theirs.wait().unwrap();
+    }
+}
