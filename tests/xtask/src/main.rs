@@ -1,6 +1,7 @@
 //! Chores of the project: `cargo xtask help` lists them.
 
 mod audit;
+mod kept;
 mod setup;
 mod wit_check;
 
@@ -11,7 +12,7 @@ const HELP: &str = "\
 Usage: cargo xtask <chore>
 
   setup      makes this machine able to build plugins in every language; does nothing when it is
-  wit-check  the contract in wit/ parses, and every item of it is documented
+  wit-check  the contract in wit/ parses, every item of it is documented, and what was published stands
   audit      licences, duplicates and the number of dependencies are as decided
   help       this text
 ";
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["setup"] => setup::run(),
-        ["wit-check"] => wit_check::run(root()),
+        ["wit-check"] => wit_check::run(root()).and_then(|()| kept::run(root())),
         ["audit"] => audit::run(root()),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
