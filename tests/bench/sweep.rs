@@ -2,8 +2,8 @@
 //! then a second time while it puts things in order; a worker's agent, its holder and both killed, and its link cut,
 //! delayed and half open, at sampled places.
 //!
-//!     cargo run -p windlass-tests --example sweep [WHAT ...] [--again] [--lines N] [--no-upload] [--from N] [--step N]
-//!         [--samples N]
+//!     cargo run -p windlass-tests --example sweep [WHAT ...] [--again] [--lines N] [--no-upload] [--one-language]
+//!         [--from N] [--step N] [--samples N]
 //!
 //! `WHAT` is `journals`, `commits`, `workers`, `agents`, `holders`, `together` (an agent, a link and the master) or `links`;
 //! all of them without it. With `--again` builds may be built again; of those whose worker or holder was killed all are. It
@@ -31,7 +31,7 @@ struct Order {
 
 impl Order {
     fn read() -> Order {
-        let size = Size { lines: 100_000, upload: true };
+        let size = Size { lines: 100_000, upload: true, languages: true };
         let mut order =
             Order { what: Vec::new(), rule: Rule::TakenUp, size, from: 1, step: 1, samples: SAMPLES };
         let mut words = std::env::args().skip(1);
@@ -40,6 +40,7 @@ impl Order {
             match word.as_str() {
                 "--again" => order.rule = Rule::BuiltAgain,
                 "--no-upload" => order.size.upload = false,
+                "--one-language" => order.size.languages = false,
                 "--lines" => order.size.lines = number(),
                 "--from" => order.from = number().into(),
                 "--step" => order.step = number() as usize,
@@ -48,7 +49,7 @@ impl Order {
                     order.what.push(word)
                 }
                 _ => panic!(
-                    "`{word}` is none of journals, commits, workers, agents, holders, together, links, --again, --no-upload, --lines N, --from N, --step N, --samples N"
+                    "`{word}` is none of journals, commits, workers, agents, holders, together, links, --again, --no-upload, --one-language, --lines N, --from N, --step N, --samples N"
                 ),
             }
         }

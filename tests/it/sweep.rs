@@ -10,7 +10,7 @@ use windlass_tests::sweep::{HOLDER, Rule, Size, Sweep};
 #[test]
 fn whatever_is_killed_or_cut_all_ends_as_if_nothing_had_been() {
     let mut chance = Chance::new();
-    let sweep = Sweep::new(Size { lines: 20_000, upload: true });
+    let sweep = Sweep::new(Size { lines: 20_000, upload: true, languages: false });
     let (commits, carried) = (sweep.undisturbed().commits, sweep.undisturbed().carried);
     let mut commit = |end: u64| {
         let side = ["", ":after"][usize::from(chance.below(2) == 1)];
@@ -46,7 +46,7 @@ fn whatever_is_killed_or_cut_all_ends_as_if_nothing_had_been() {
 /// What finds nothing has to show that it would.
 #[test]
 fn what_was_lost_doubled_or_altered_is_told() {
-    let sweep = Sweep::new(Size { lines: 10, upload: false });
+    let sweep = Sweep::new(Size { lines: 10, upload: false, languages: false });
     let mut run = sweep.play(&Plan::default());
     assert_eq!(sweep.differences(&run, Rule::TakenUp), [""; 0]);
     let told = |run: &Run, words: &str| {

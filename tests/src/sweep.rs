@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::faults::{Output, Plan, Run, Story, play};
 use crate::fixtures::component;
+use crate::languages;
 use crate::site::{Site, text};
 
 const WHOLE: &str = "whole";
@@ -36,7 +37,12 @@ pub struct Size {
     pub lines: u32,
     /// Whether it uploads a file.
     pub upload: bool,
+    /// Whether it has steps in C, JavaScript and Python, too, and a command in C.
+    pub languages: bool,
 }
+
+/// The projects in other languages, and what their plugins are called.
+const LANGUAGES: [(&str, &str); 3] = [("c/all", "c-all"), ("js/all", "js-all"), ("python/all", "py-all")];
 
 /// One kind of run, and the undisturbed one that all others are compared with.
 pub struct Sweep {
@@ -88,6 +94,15 @@ fn story(size: Size, warm: Option<&Site>) -> Story<'static> {
     for name in ["courier", "sender"] {
         site.plugin(name, &component(name));
     }
+    if size.languages {
+        for (project, name) in LANGUAGES {
+            site.plugin(name, &languages::component(project));
+        }
+        site.plugin("c-tee", &languages::component("c/tee"));
+        let worker = site.path("w1/worker.toml");
+        let allowed = "\n[allow.\"c-tee:tee\"]\nexec = [\"/bin/sh\"]\n";
+        std::fs::write(&worker, text(&worker) + allowed).expect("a file of the site");
+    }
     let effects = effects(&site);
     let effects = effects.to_str().expect("UTF-8");
     site.configure(&config(effects, size));
@@ -101,7 +116,7 @@ fn effects(site: &Site) -> std::path::PathBuf {
     site.path("effects")
 }
 
-fn config(effects: &str, Size { lines, upload }: Size) -> String {
+fn config(effects: &str, Size { lines, upload, languages }: Size) -> String {
     let errand = |name: &str, script: &str| {
         let mark = |word| format!("echo \"$BUILD {name} {word}\" >> $EFFECTS");
         format!("set -e; {}; {script}; {}", mark("begins"), mark("ends"))
@@ -142,6 +157,21 @@ fn config(effects: &str, Size { lines, upload }: Size) -> String {
         } }));
         steps.push(json!({ "use": "file-upload", "name": "upload", "args": { "worker_src": "made" } }));
     }
+    for (_, plugin) in LANGUAGES.iter().filter(|_| languages) {
+        // The step starts the last one when it reads the word of the first.
+        let watched = format!(
+            "rm -f heard-{plugin}; echo one; echo ready; until test -e heard-{plugin}; do sleep 0.02; done"
+        );
+        let mut args = json!({
+            "watch": errand(&format!("{plugin}-watched"), &watched),
+            "beside": errand(&format!("{plugin}-beside"), "seq 100"),
+            "word": "ready", "then": errand(&format!("{plugin}-then"), &format!("touch heard-{plugin}")),
+        });
+        if *plugin == "c-all" {
+            args["with"] = "c-tee:tee".into();
+        }
+        steps.push(json!({ "use": format!("{plugin}:pair"), "name": plugin, "args": args }));
+    }
     steps.push(json!({ "use": "shell-command", "name": "last", "args": {
         "command": errand("last", "echo last saw %(prop:found)s"),
     } }));
@@ -158,6 +188,9 @@ fn config(effects: &str, Size { lines, upload }: Size) -> String {
         for step in steps {
             writeln!(config, "[[builders.steps]]\n{}", toml(&step)).expect("a string takes all");
         }
+    }
+    if languages {
+        config += "[grants.\"c-tee:tee\"]\nexec = [\"/bin/sh\"]\n";
     }
     config + "[[schedulers]]\nname = \"child\"\ntype = \"triggerable\"\nbuilders = [\"child\"]\n"
 }
