@@ -119,7 +119,7 @@ pub struct Run {
 /// Plays a story under a plan, to its end.
 ///
 /// # Panics
-/// If it does not come to one within [`PATIENCE`] and as much again for each fault.
+/// If it does not come to one within four times [`PATIENCE`], and as much again for each fault: the first run compiles.
 #[must_use]
 pub fn play(story: Story<'_>, plan: &Plan) -> Run {
     let began = Instant::now();
@@ -135,7 +135,7 @@ pub fn play(story: Story<'_>, plan: &Plan) -> Run {
     for worker in site.workers() {
         site.start_worker(&worker);
     }
-    let patience = PATIENCE * u32::try_from(1 + plan.master.len() + plan.kills() + plan.link.len()).unwrap();
+    let patience = PATIENCE * u32::try_from(4 + plan.master.len() + plan.kills() + plan.link.len()).unwrap();
     let outcome = loop {
         if site.has_ended("master") {
             deaths += 1;
