@@ -154,6 +154,7 @@ impl Agent {
                 Err(error) => error,
             };
             self.outgoing.set_linked(false);
+            self.spool.set_linked(false);
             self.transfers.unlinked();
             let name = &self.file.name;
             match error {

@@ -101,6 +101,7 @@ async fn greet(address: &str, hello: Hello, ends: Ends<'_>) -> Result<Link, Link
         ToWorker::Welcome { protocol, features, commands, keepalive_ms } => {
             check_welcome(protocol).map_err(LinkError::Version)?;
             ends.outgoing.set_linked(true);
+            ends.spool.set_linked(true);
             ends.commands.welcome(commands).await;
             ends.transfers.linked(&features);
             let keepalive = Duration::from_millis(keepalive_ms.max(1));

@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -48,7 +48,10 @@ pub struct Limits {
     pub memory: usize,
     /// Bytes of all commands in memory; what comes after goes to files.
     pub all_memory: usize,
-    /// Bytes of one command in all; then it waits for the master.
+    /// Bytes of one command in all while there is a link; then it waits for the master, who takes them. More would only
+    /// be written to disk and read back.
+    pub window: usize,
+    /// Bytes of one command in all without a link; then it waits for the master.
     pub total: usize,
     /// Bytes of all commands in all; then those with more than [`SMALL`] of it wait for the master.
     pub all: usize,
@@ -70,8 +73,9 @@ impl Default for Limits {
     fn default() -> Limits {
         const MIB: usize = 1024 * 1024;
         Limits {
-            memory: 8 * MIB,
+            memory: 16 * MIB,
             all_memory: 64 * MIB,
+            window: 16 * MIB,
             total: 1024 * MIB,
             all: 8 * 1024 * MIB,
             updates: 100_000,
@@ -89,6 +93,8 @@ pub struct Spool {
     /// Commands with unsent updates, each once: taking one from each in turn is fair.
     ready: Mutex<VecDeque<Arc<CommandSpool>>>,
     wake: Notify,
+    /// Whether there is somebody who takes updates.
+    linked: AtomicBool,
     /// Bytes of all commands: in memory, and in all.
     memory: AtomicUsize,
     total: AtomicUsize,
@@ -105,6 +111,7 @@ impl Spool {
             commands: Mutex::default(),
             ready: Mutex::default(),
             wake: Notify::new(),
+            linked: AtomicBool::new(false),
             memory: AtomicUsize::new(0),
             total: AtomicUsize::new(0),
         })
@@ -187,6 +194,14 @@ impl Spool {
                 tracing::warn!(%error, "failed to remove a spool file");
             }
             self.forget_kept(uid, "");
+        }
+    }
+
+    /// A link begins or ends. Without one commands go on, and what they say goes to disk.
+    pub fn set_linked(&self, linked: bool) {
+        self.linked.store(linked, Ordering::Release);
+        if !linked {
+            lock(&self.commands).values().for_each(|command| command.room.notify_waiters());
         }
     }
 
@@ -348,7 +363,9 @@ impl CommandSpool {
         let (limits, bytes) = (&self.spool.limits, inner.outbox.bytes());
         let shared = bytes < SMALL || self.spool.total.load(Ordering::Relaxed) < limits.all;
         let few = inner.outbox.last() - inner.outbox.acked() < limits.updates;
-        (bytes < limits.total && inner.memory <= limits.memory && shared && few) || inner.forgotten
+        let linked = self.spool.linked.load(Ordering::Acquire);
+        let most = if linked { limits.window } else { limits.total };
+        (bytes < most && inner.memory <= limits.memory && shared && few) || inner.forgotten
     }
 
     /// Waits until the command may say more.

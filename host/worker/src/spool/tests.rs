@@ -146,6 +146,28 @@ fn what_can_not_be_read_back_is_told_as_lost_and_others_are_not_disturbed() {
     assert!(bad.ack(11).unwrap());
 }
 
+#[tokio::test]
+async fn while_there_is_a_link_a_command_waits_for_the_master_and_not_for_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { memory: 30_000, window: 20_000, ..Limits::default() };
+    let spool = Spool::new(folder.path(), limits, holder());
+    let command = open(&spool, 1);
+    spool.set_linked(true);
+    while command.has_room() {
+        command.log("stdio", Origin::Stdout, vec![0; 8_000].into());
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was spilled");
+    let waiting = tokio::spawn({
+        let command = Arc::clone(&command);
+        async move { command.room().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    // The link is gone: the command goes on.
+    spool.set_linked(false);
+    waiting.await.unwrap();
+}
+
 #[test]
 fn all_commands_together_are_bounded_and_one_that_says_little_is_heard() {
     let folder = tempfile::tempdir().unwrap();
