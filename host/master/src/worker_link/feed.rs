@@ -70,8 +70,10 @@ impl CommandFeed {
 impl CommandFeed {
     /// Hears no more of the command, which goes on: its worker keeps what it says until another master asks for it.
     pub(crate) fn part(mut self) {
-        // A seat that is closed has no command that could be interrupted.
-        self.seat.take().map(|(seat, _)| seat.send(Order::Part(self)));
+        if let Some((seat, _)) = self.seat.take() {
+            // A seat that is closed has no command that could be interrupted.
+            seat.send(Order::Part(self)).ok();
+        }
     }
 }
 
