@@ -211,7 +211,14 @@ pub(crate) fn entries() -> Vec<Entry> {
 /// How far a command is whose observed log has begun a line.
 pub(crate) fn mark() -> Mark {
     let begun = Begun { partial: [b"ab".to_vec(), Vec::new(), Vec::new()], next: 9 };
-    Mark { number: 2, logged: 3, taken: 1, hash: chain(begin(), b"x"), lines: vec![("stdio".into(), begun)] }
+    Mark {
+        number: 2,
+        logged: 3,
+        taken: 1,
+        hash: chain(begin(), b"x"),
+        lines: vec![("stdio".into(), begun)],
+        ends: vec![],
+    }
 }
 
 pub(crate) fn log(id: u64, build: u64, finished: bool, fence: u64) -> Persist {
