@@ -39,6 +39,10 @@ use output::{BAD, paint, tame_lines};
 const ENDING: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == "--held") {
+        // Before anything else: programs of commands run already, and starts with secrets are in reach.
+        windlass_worker::conceal();
+    }
     if let Some(ended) = compile::if_asked().or_else(terminal::if_asked) {
         return ended;
     }

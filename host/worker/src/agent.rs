@@ -19,7 +19,7 @@ use crate::commands::{Commands, Parts};
 use crate::components::{Components, chain};
 use crate::environment;
 use crate::harden::conceal;
-use crate::holder::Holder;
+use crate::holder::{HOLDER_KILLED, Holder, Restart};
 use crate::home::Home;
 use crate::link::{self, Ends, LinkError};
 use crate::machine::Machine;
@@ -34,9 +34,6 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How long a start waits for a lock that another worker has: one whose holder was killed needs a few seconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(15);
-
-/// Why commands end, as their steps say it.
-const HOLDER_KILLED: &str = "the holder of this worker was killed, and its commands with it";
 
 /// For the close of the connection itself.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -62,6 +59,8 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
         if leftovers != Ended::default() {
             tracing::warn!("an earlier process of this worker was killed: {}", leftovers.report().trim_end());
         }
+        // Only now: an agent that comes after this one has nothing of that to do.
+        home.hold(&holder).map_err(failed)?;
         let engine = windlass_runtime::Options { compiler, ..windlass_runtime::Options::new(&home.cache) };
         let runtime = Runtime::new(engine).map_err(WorkerError::Engine)?;
         let components = Components::new(runtime.clone(), &home.components);
@@ -88,7 +87,9 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
     };
     let (commands, owner) = Commands::spawn(parts, left);
     let agent = Agent { file, options, token, home, spool, outgoing, transfers, commands, machine };
+    let restart = Restart::if_held(&agent.machine.holder);
     let ended = agent.stay().await;
+    drop(restart);
     let Agent { commands, home, .. } = agent;
     drop(commands);
     owner.await.expect("the owner of commands does not panic");

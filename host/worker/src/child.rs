@@ -305,6 +305,16 @@ pub fn again(
     Ok((started, Some(watcher)))
 }
 
+/// Ends a child that no agent can go on with: what its command hears.
+pub fn end(running: Running, machine: &Arc<Machine>) -> Failure {
+    // It is killed and reaped when this is dropped.
+    drop(running.pid.map(|pid| Guard::of(pid, machine)));
+    Failure::retryable(
+        "worker-lost",
+        "the agent of this worker ended while it started a program with an open input",
+    )
+}
+
 /// A child that has ended, and of which the guest may not have taken everything.
 fn over(events: Vec<ChildEvent>, exit: Exit, surroundings: &Surroundings) -> Started {
     let (sender, receiver) = mpsc::channel(EVENTS);

@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_core::digest::Digest;
+use windlass_core::journal::begin;
 use windlass_core::policy::Usage;
 use windlass_core::value::{Completion, Failure};
-use windlass_protocol::message::{CommandUid, Start, ToMaster};
+use windlass_protocol::message::{CommandUid, Start, ToMaster, Update};
 use windlass_runtime::Runtime;
 use windlass_runtime::plugin::Plugin;
 
@@ -24,6 +25,7 @@ use crate::again;
 use crate::beneath::Root;
 use crate::components::{Change, Components, Look};
 use crate::grant::{Allow, Grants};
+use crate::holder::{HOLDER_KILLED, Restart};
 use crate::machine::Machine;
 use crate::options::Event;
 use crate::outgoing::Outgoing;
@@ -111,6 +113,7 @@ impl Commands {
             secrets: secret::Known::default(),
             behind: Vec::new(),
             leaving: None,
+            abandoned: false,
         };
         for command in left {
             owner.take_up(command);
@@ -231,6 +234,8 @@ struct Owner {
     /// Commands whose directory is still in use by one that nobody wants any more.
     behind: Vec<(CommandUid, Arc<Plugin>)>,
     leaving: Option<Leaving>,
+    /// Nobody looks after those that run, and no other begins.
+    abandoned: bool,
 }
 
 /// What the set of running commands says when a task ended.
@@ -252,6 +257,8 @@ const UNKNOWN: &str = "the master does not know this command any more";
 
 impl Owner {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        // Dropped before the commands are, which it keeps from being ended.
+        let _restart = Restart::if_held(&self.parts.machine.holder);
         enum Turn {
             Message(Option<Message>),
             Ended(Option<Joined>),
@@ -374,8 +381,14 @@ impl Owner {
             // Sent again after a reconnect: it runs or ran already.
             Ok(None) => return,
             Err(error) => {
-                // The master is told at the next hello that nothing is known of it.
                 tracing::error!(command = uid.0, %error, "a command can't be begun: there is no room for its tape");
+                let how = Err(Failure::retryable(
+                    "quota",
+                    format!("this worker has no room for a command: {error}"),
+                ));
+                let update = Update::Done { how, log_hash: begin(), usage: None };
+                // If that is lost with the link, the next hello does not name the command.
+                self.parts.outgoing.say(ToMaster::Update { command: uid, number: 1, update });
                 return;
             }
         };
@@ -431,6 +444,9 @@ impl Owner {
     /// again comes while the old command is being stopped: two in one directory would harm each other.
     fn begin(&mut self, uid: &CommandUid, plugin: Arc<Plugin>) {
         let Some(entry) = self.entries.get(uid) else { return };
+        if self.abandoned {
+            return;
+        }
         let leftover = |other: &Entry| other.unwanted && other.builddir == entry.builddir;
         if self.entries.values().any(leftover) {
             self.behind.push((uid.clone(), plugin));
@@ -519,7 +535,7 @@ impl Owner {
                 format!("the agent of this worker ended, and the command cannot be gone on with: {why}");
             return self.end(&uid, Err(Failure::retryable("worker-lost", message)));
         }
-        entry.get().spool.record(Record::Again);
+        entry.get().spool.record(Record::Again { at: crate::child::clock() });
         match self.parts.components.look(digest, &plugin) {
             Look::Ready(plugin) => self.begin(&uid, plugin),
             Look::Later => {}
@@ -544,7 +560,13 @@ impl Owner {
     }
 
     fn ended(&mut self, uid: &CommandUid, how: Result<Completion, Failure>, usage: Option<Usage>) {
-        let Some(entry) = self.entries.get_mut(uid) else { return };
+        let Some(entry) = self.entries.get_mut(uid).filter(|entry| !matches!(entry.phase, Phase::Ended))
+        else {
+            return;
+        };
+        // Whatever it says of its end then, this is how it was.
+        let is_gone = !self.parts.machine.holder.lives();
+        let how = if is_gone { Err(Failure::retryable("worker-lost", HOLDER_KILLED)) } else { how };
         let stopped_by_us = entry.interrupt.borrow().as_deref() == Some(LEAVES);
         // Not the step's fault: somewhere else it may run to its end.
         let how = if stopped_by_us { Err(Failure::retryable("worker-lost", LEAVES)) } else { how };
@@ -583,6 +605,7 @@ impl Owner {
 
     fn abandon(&mut self) {
         self.leaving = Some(Leaving::Interrupted);
+        self.abandoned = true;
         // What they would say of their end is not how it was.
         self.names.clear();
         self.runs.abort_all();

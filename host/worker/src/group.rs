@@ -167,7 +167,8 @@ fn group_of(process: Pid) -> Option<Pid> {
     let stat = String::from_utf8_lossy(&stat);
     // The 5th field, counted from 1; the name before it may contain anything.
     let group = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(2)?;
-    Pid::from_raw(group.parse().ok()?)
+    // One that is just ending has -1.
+    Pid::from_raw(group.parse().ok().filter(|group| *group > 0)?)
 }
 
 /// The signal of this name, with or without `SIG`.

@@ -35,6 +35,32 @@ mod wire;
 
 pub use process::{AgentProgram, hold};
 
+/// Why commands end, as their steps say it.
+pub const HOLDER_KILLED: &str = "the holder of this worker was killed, and its commands with it";
+
+/// How a panic ends a process.
+pub const PANICKED: u8 = 101;
+
+/// Ends this process at once where the thread that has it panics, before anything that it guards is dropped: the holder
+/// starts another one, which goes on with the commands.
+#[derive(Debug)]
+pub struct Restart(bool);
+
+impl Restart {
+    /// Of an agent; where a thread of this process is the holder, nobody would start another one.
+    pub fn if_held(holder: &Holder) -> Restart {
+        Restart(holder.is_process())
+    }
+}
+
+impl Drop for Restart {
+    fn drop(&mut self) {
+        if self.0 && std::thread::panicking() {
+            std::process::exit(PANICKED.into());
+        }
+    }
+}
+
 /// A link to the holder of this worker. Its calls block for well under a millisecond.
 #[derive(Debug)]
 pub struct Holder {

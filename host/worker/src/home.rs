@@ -65,12 +65,7 @@ impl Home {
                     .map_err(failed(&lock_path))?
                     .then_some(())
                     .ok_or_else(|| WorkerError::Locked { path: base.clone() })?;
-                let lock = OwnedFd::from(lock);
-                if holder.is_process() {
-                    // It outlives this process, as the children do.
-                    holder.keep("", LOCK, lock.as_fd()).map_err(|source| WorkerError::Holder { source })?;
-                }
-                lock
+                OwnedFd::from(lock)
             }
         };
         let folder = |name: &str| {
@@ -107,6 +102,15 @@ impl Home {
         };
         let (base, cache) = (base.clone(), base.join("cache"));
         Ok(Home { instance, epoch, base, builds, components, spool, cache, is_same_start, lost, _lock: lock })
+    }
+
+    /// The start is counted, and nothing is left of the one before: the lock outlives this process, as the children do.
+    pub fn hold(&self, holder: &Holder) -> io::Result<()> {
+        if holder.is_process() && !self.is_same_start {
+            holder.keep("", LOCK, self._lock.as_fd())
+        } else {
+            Ok(())
+        }
     }
 
     /// The worker ends in good order: no command is lost with it.

@@ -309,6 +309,10 @@ impl Port {
             let _entered = context.runtime.enter();
             let surroundings = context.surroundings();
             match running {
+                // What it was told, nobody knows.
+                Some(running) if plan.input.is_none() || plan.kept.terminal => {
+                    Err(child::end(running, &surroundings.machine))
+                }
                 Some(running) => child::again(child, ChildLeft::new(kept.clone()), running, surroundings),
                 None => child::start(child, plan, surroundings),
             }

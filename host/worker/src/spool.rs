@@ -27,7 +27,6 @@ use windlass_core::value::{Completion, Failure, Origin};
 use windlass_protocol::codec::{self, Frames};
 use windlass_protocol::message::{CommandUid, ToMaster, Update};
 use windlass_protocol::session::{NeverSent, Outbox};
-use windlass_runtime::port::ChildEvent;
 
 use crate::holder::Holder;
 use left::{Left, MAX_ANSWERS, MAX_BYTES};
@@ -137,11 +136,11 @@ impl Spool {
         let (tape, records) = Tape::read(tape)?;
         let shelf = Shelf::new(tape.file().try_clone()?, SHELF);
         let mut inner = Inner::new(tape, shelf);
-        let left = Left::of(records)?;
+        let left = Left::of(records, crate::child::clock())?;
         inner.outbox = Outbox::resumed(left.acked);
         inner.hash = left.hash;
         inner.done = left.done;
-        inner.told.0 = left.answers.len();
+        inner.told = left.told();
         inner.volatile = left.refusal.is_some();
         for place in &left.said {
             let (offset, len) = (place.offset, place.len as usize);
@@ -193,8 +192,9 @@ impl Spool {
             {
                 tracing::warn!(%error, "failed to remove a spool file");
             }
-            self.forget_kept(uid, "");
         }
+        // Even if it was forgotten before: its children may have ended since.
+        self.forget_kept(uid, "");
     }
 
     /// A link begins or ends. Without one commands go on, and what they say goes to disk.
@@ -276,25 +276,20 @@ impl Inner {
 
     /// What a component is told is kept up to a bound; then no other agent can go on with its command.
     fn bound(&mut self, records: &mut Vec<Record>) {
-        for record in records.iter() {
-            let bytes = match record {
-                Record::Called { answer, .. } => answer.len(),
-                Record::Event { event, .. } => bytes_of(event),
-                Record::Heard { .. } => 0,
-                Record::Volatile { .. } => {
-                    self.volatile = true;
-                    continue;
-                }
-                _ => continue,
-            };
-            self.told = (self.told.0 + 1, self.told.1 + bytes);
-        }
-        let is_told = |record: &Record| matches!(record, Record::Called { .. } | Record::Event { .. });
+        let is_needed = |record: &Record| matches!(record, Record::Interrupted { .. });
         if self.volatile {
-            records.retain(|record| !is_told(record));
+            return records.retain(is_needed);
+        }
+        for record in records.iter() {
+            if let Some(bytes) = record.told() {
+                self.told = (self.told.0 + 1, self.told.1 + bytes);
+            }
+        }
+        if records.iter().any(|record| matches!(record, Record::Volatile { .. })) {
+            self.volatile = true;
         } else if self.told.0 > MAX_ANSWERS || self.told.1 > MAX_BYTES {
             self.volatile = true;
-            records.retain(|record| !is_told(record));
+            records.retain(is_needed);
             let why = format!(
                 "its component was told more than {MAX_ANSWERS} answers or {} MiB of them",
                 MAX_BYTES >> 20
@@ -393,6 +388,11 @@ impl CommandSpool {
     pub fn ack(&self, number: u64) -> Result<bool, NeverSent> {
         let mut inner = lock(&self.inner);
         let (memory, bytes) = (inner.memory, inner.outbox.bytes());
+        if number > inner.outbox.acked() && number <= inner.outbox.last() {
+            // On the tape before anything else lies where those updates lay.
+            let hash = inner.hash;
+            self.write(&mut inner, &[Record::Acked { number, hash }]);
+        }
         inner.ack(number)?;
         self.spool.memory.fetch_sub(memory - inner.memory, Ordering::Relaxed);
         self.spool.total.fetch_sub(bytes - inner.outbox.bytes(), Ordering::Relaxed);
@@ -456,7 +456,8 @@ impl CommandSpool {
                 place.offset = shelf.put(frames.as_bytes())?;
             }
             number += 1;
-            records.push(Record::Said { number, place, hash, last: false });
+            let last = inner.done && number == inner.outbox.last();
+            records.push(Record::Said { number, place, hash, last });
             places.push(place);
         }
         tape.write(&records)?;
@@ -556,14 +557,6 @@ impl Inner {
             }
         }
         self.outbox.ack(number)
-    }
-}
-
-fn bytes_of(event: &ChildEvent) -> usize {
-    match event {
-        ChildEvent::Output(_, data) => data.len(),
-        ChildEvent::Lines(_, text) => text.len(),
-        ChildEvent::Exited(_) | ChildEvent::Interrupt(_) | ChildEvent::Idle => 0,
     }
 }
 

@@ -81,9 +81,11 @@ impl Keeper {
             }
             Request::Forget { command, prefix } => {
                 self.kept.retain(|(of, name), _| *of != command || !name.starts_with(&prefix));
-                if prefix.is_empty() {
-                    self.buried.retain(|child| child.command != command);
-                }
+                let one: Option<u32> = prefix.strip_suffix('.').and_then(|child| child.parse().ok());
+                // What is said of all of them, or of this one.
+                self.buried.retain(|child| {
+                    child.command != command || !(prefix.is_empty() || one == Some(child.child))
+                });
                 return None;
             }
         };

@@ -17,14 +17,12 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{self, SignalKind};
 
+use super::PANICKED;
 use super::keeper::Keeper;
 use super::serve::serve_one;
 use super::sockets;
 use crate::group::name_of;
 use crate::{harden, proc};
-
-/// How a panic ends a process.
-const PANICKED: i32 = 101;
 
 /// Before the agent is started again: at first, and at most, twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -87,14 +85,18 @@ enum Next {
     Later,
 }
 
-/// What follows an agent that has ended. `killed`: by the holder, for a restart.
-fn after(status: ExitStatus, killed: bool, is_stopping: bool) -> Next {
-    let by_itself = status.code().filter(|code| *code != PANICKED);
+/// What follows an agent that has ended. `killed`: by the holder, for a restart. `has_children`: programs of commands
+/// run still, which one that ends in good order ends.
+fn after(status: ExitStatus, killed: bool, is_stopping: bool, has_children: bool) -> Next {
+    let by_itself = status.code().filter(|code| *code != i32::from(PANICKED));
     match (by_itself, status.signal()) {
+        // It could not begin, as with a configuration that has a mistake since: that costs no build.
+        (Some(_), _) if has_children && !is_stopping => Next::Later,
         (Some(code), _) => Next::Leave(u8::try_from(code).unwrap_or(u8::MAX)),
         // As a shell says it.
         (None, signal) if is_stopping => {
-            Next::Leave(u8::try_from(signal.map_or(PANICKED, |signal| 128 + signal)).unwrap_or(u8::MAX))
+            let code = signal.map_or(PANICKED.into(), |signal| 128 + signal);
+            Next::Leave(u8::try_from(code).unwrap_or(u8::MAX))
         }
         (None, Some(_)) if killed => Next::Now,
         (None, _) => Next::Later,
@@ -118,7 +120,7 @@ impl Hold {
             let next = match self.start() {
                 Ok((agent, socket)) => {
                     let (status, killed) = self.tend(agent, socket).await?;
-                    let next = after(status, killed, self.is_stopping);
+                    let next = after(status, killed, self.is_stopping, self.keeper.has_children());
                     if next != Next::Now && (status.signal().is_some() || next == Next::Later) {
                         tracing::error!("the agent of this worker {}", how(status));
                     }
@@ -280,13 +282,16 @@ mod tests {
     #[test]
     fn an_agent_that_ends_by_itself_ends_its_holder_and_one_that_breaks_is_replaced() {
         let (exited, killed) = (|code: i32| ExitStatus::from_raw(code << 8), ExitStatus::from_raw(9));
-        assert_eq!(after(exited(3), false, false), Next::Leave(3));
-        assert_eq!(after(exited(0), true, false), Next::Leave(0));
-        assert_eq!(after(killed, false, false), Next::Later);
-        assert_eq!(after(exited(PANICKED), false, false), Next::Later);
-        assert_eq!(after(killed, true, false), Next::Now);
-        assert_eq!(after(killed, true, true), Next::Leave(137), "somebody wanted an end");
-        assert_eq!(after(exited(PANICKED), false, true), Next::Leave(101));
+        let panicked = i32::from(PANICKED);
+        assert_eq!(after(exited(3), false, false, false), Next::Leave(3));
+        assert_eq!(after(exited(3), false, false, true), Next::Later, "programs run still");
+        assert_eq!(after(exited(1), false, true, true), Next::Leave(1), "somebody wanted an end");
+        assert_eq!(after(exited(0), true, false, false), Next::Leave(0));
+        assert_eq!(after(killed, false, false, false), Next::Later);
+        assert_eq!(after(exited(panicked), false, false, false), Next::Later);
+        assert_eq!(after(killed, true, false, false), Next::Now);
+        assert_eq!(after(killed, true, true, false), Next::Leave(137), "somebody wanted an end");
+        assert_eq!(after(exited(panicked), false, true, false), Next::Leave(101));
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::child::{At, Kept, Stopped};
 /// time would do so for ever.
 pub const MAX_AGAIN: usize = 3;
 
+/// An agent that lived so long, in milliseconds, was not ended by the command.
+const SOUND: u64 = 60_000;
+
 /// A tape has so many answers at most; the same as a step's journal.
 pub const MAX_ANSWERS: usize = 10_000;
 
@@ -49,6 +52,7 @@ pub struct Left {
     pub interrupted: Option<String>,
     /// Why nobody can go on with it.
     pub refusal: Option<String>,
+    told: (usize, usize),
 }
 
 /// What its component got.
@@ -124,8 +128,10 @@ impl ChildLeft {
 }
 
 impl Left {
-    /// As the records say, in order.
-    pub fn of(records: Vec<Record>) -> io::Result<Left> {
+    /// As the records say, in order, at this moment of the machine's own clock.
+    pub fn of(records: Vec<Record>, now: u64) -> io::Result<Left> {
+        let told =
+            records.iter().filter_map(Record::told).fold((0, 0), |(n, all), bytes| (n + 1, all + bytes));
         let mut records = records.into_iter();
         let Some(Record::Began { start, seed }) = records.next() else {
             return Err(io::Error::other("the tape of a command does not begin with its start"));
@@ -142,12 +148,17 @@ impl Left {
             children: BTreeMap::new(),
             interrupted: None,
             refusal: None,
+            told,
         };
-        let mut again = 0;
+        let (mut again, mut last_again) = (0, 0);
         for record in records {
             match record {
                 Record::Began { .. } => return Err(io::Error::other("a command began twice")),
-                Record::Acked { number, hash } => (left.acked, left.hash) = (number, hash),
+                Record::Acked { number, hash } => {
+                    let gone = usize::try_from(number.saturating_sub(left.acked)).unwrap_or(usize::MAX);
+                    left.said.drain(..gone.min(left.said.len()));
+                    (left.acked, left.hash) = (number.max(left.acked), hash);
+                }
                 Record::Said { number, place, hash, last } => {
                     if number != left.acked + left.said.len() as u64 + 1 {
                         return Err(io::Error::other(format!("the update before {number} is missing")));
@@ -175,7 +186,10 @@ impl Left {
                 Record::Volatile { why } => {
                     left.refusal.get_or_insert(why);
                 }
-                Record::Again => again += 1,
+                Record::Again { at } => {
+                    again = if at.saturating_sub(last_again) < SOUND { again + 1 } else { 1 };
+                    last_again = at;
+                }
             }
         }
         let typed = |child: &ChildLeft| !child.kept.terminal || child.fed || child.exit.is_some();
@@ -183,11 +197,16 @@ impl Left {
             // Nobody knows how much of it.
             left.refusal.get_or_insert("the input of one of its programs was being typed".to_owned());
         }
-        if again >= MAX_AGAIN {
+        if again >= MAX_AGAIN && now.saturating_sub(last_again) < SOUND {
             let why = format!("it was gone on with {again} times, and the worker's agent ended each time");
             left.refusal.get_or_insert(why);
         }
         Ok(left)
+    }
+
+    /// What is kept for its component and its children: how many records, and how many bytes.
+    pub fn told(&self) -> (usize, usize) {
+        self.told
     }
 
     fn child(&mut self, child: u32, change: impl FnOnce(&mut ChildLeft)) {

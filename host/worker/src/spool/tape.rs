@@ -121,7 +121,25 @@ pub enum Record {
         why: String,
     },
     /// An agent that was started anew goes on with it.
-    Again,
+    Again {
+        /// When, in milliseconds of the machine's own clock.
+        at: u64,
+    },
+}
+
+impl Record {
+    /// Of one that is kept for its component or its children: how many bytes.
+    pub fn told(&self) -> Option<usize> {
+        match self {
+            Record::Called { answer, .. } => Some(answer.len()),
+            Record::Event { event: ChildEvent::Output(_, data), .. } => Some(data.len()),
+            Record::Event { event: ChildEvent::Lines(_, text), .. } => Some(text.len()),
+            Record::Event { .. } | Record::Heard { .. } => Some(0),
+            // Names and paths of 64 files at most.
+            Record::Child { kept, .. } => Some(512 * (1 + kept.follow.len())),
+            _ => None,
+        }
+    }
 }
 
 /// Where an update lies.
@@ -228,6 +246,13 @@ impl Tape {
     /// What stands on it without the updates, and without what later records say anew.
     pub fn essence(&self) -> io::Result<Vec<Record>> {
         let (_, mut records) = Tape::read(self.file.try_clone()?)?;
+        if let Some(at) = records.iter().position(|record| matches!(record, Record::Volatile { .. })) {
+            // Nobody goes on with it: what its children did is nobody's business.
+            let why = records.swap_remove(at);
+            records.retain(|r| matches!(r, Record::Began { .. } | Record::Interrupted { .. }));
+            records.push(why);
+            return Ok(records);
+        }
         let mut seen = BTreeSet::new();
         // The last place of each child is the one that counts.
         records.reverse();

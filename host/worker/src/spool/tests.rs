@@ -268,6 +268,49 @@ fn an_agent_that_is_started_anew_has_every_update_and_answer() {
     assert!(holder.kept().unwrap().is_empty(), "nobody needs it any more");
 }
 
+/// Symptom: after the agent was killed all commands of a worker lost their link again and again. Cause: acknowledged
+/// updates were taken for held ones, and what lay in their place by then was given back when they were acknowledged
+/// once more. Cure: the tape says what was acknowledged.
+#[test]
+fn what_was_acknowledged_is_nothing_to_an_agent_that_is_started_anew() {
+    let (folder, holder) = (tempfile::tempdir().unwrap(), holder());
+    for memory in [16 * 1024 * 1024, 4_000] {
+        let limits = Limits { memory, ..Limits::default() };
+        let first = Spool::new(folder.path(), limits, Arc::clone(&holder));
+        let command = open(&first, 1);
+        command.record(Record::Began { start: start(1), seed: [0; 32] });
+        let say = |n: u8| command.log("stdio", Origin::Stdout, vec![n; 32 * 1024].into());
+        (0..160).for_each(say);
+        command.ack(160).unwrap();
+        (160..250).for_each(say);
+        let second = Spool::new(folder.path(), limits, Arc::clone(&holder));
+        let (command, left) = second.reopen(&uid(1), tape_of(&holder, 1)).unwrap();
+        assert_eq!((left.acked, left.said.len()), (160, 90));
+        command.resume(160).unwrap();
+        command.ack(160).unwrap();
+        let sent = sent(&second);
+        assert_eq!(sent.len(), 90);
+        for ((_, number, update), n) in sent.iter().zip(160u8..) {
+            let whole = matches!(update, Update::Log { data, .. } if data[..] == [n; 32 * 1024]);
+            assert!(whole, "update {number}");
+        }
+        second.forget(&uid(1));
+        first.forget(&uid(1));
+    }
+}
+
+#[test]
+fn only_agents_that_end_soon_after_each_other_count_against_a_command() {
+    let left = |ats: &[u64], now| {
+        let began = Record::Began { start: start(1), seed: [0; 32] };
+        let records = ats.iter().map(|at| Record::Again { at: *at });
+        Left::of(std::iter::once(began).chain(records).collect(), now).unwrap().refusal
+    };
+    assert_eq!(left(&[1_000_000, 2_000_000, 3_000_000], 3_000_100), None, "hours apart");
+    assert_eq!(left(&[1_000_000, 1_000_200, 1_000_400], 2_000_000), None, "the last one lived");
+    assert!(left(&[1_000_000, 1_000_200, 1_000_400], 1_000_600).unwrap().contains("3 times"));
+}
+
 #[test]
 fn a_frame_without_its_end_is_none() {
     let holder = holder();
