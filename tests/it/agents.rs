@@ -45,7 +45,7 @@ fn said(site: &Site, build: u64, log: &str) -> String {
 fn a_command_whose_agent_is_killed_again_and_again_says_everything_once() {
     let part = |gate: &str| format!("echo {gate} >> ../../../began; {}", GATE.replace("$GATE", gate));
     let script = format!(
-        "seq 1 5000; {}; seq 5001 30000; echo oops >&2; {}; seq 30001 40000; {}; exit 3",
+        "seq 1 5000; {}; seq 5001 30000; {}; seq 30001 40000; {}; exit 3",
         part("one"),
         part("two"),
         part("three")
@@ -65,7 +65,6 @@ fn a_command_whose_agent_is_killed_again_and_again_says_everything_once() {
     assert_eq!(numbers, (1..=40_000).collect::<Vec<_>>());
     let shown = site.ok(&["build", &build.to_string(), "--json"]);
     assert_eq!(shown["steps"][0]["outcome"], "failure", "{shown}");
-    assert!(said.contains("oops"), "{said}");
 }
 
 #[test]

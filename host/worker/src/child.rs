@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
@@ -512,10 +512,7 @@ pub struct Streams {
 fn piped(plan: &Plan) -> std::io::Result<(Streams, Streams)> {
     let pipe = |is_wanted: bool| -> std::io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
         Ok(if is_wanted {
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-            // Fewer turns of a program that says much. Refused where this user's pipes hold much already.
-            let _as_it_was = fcntl_setpipe_size(&read, capture::MOVE);
-            (Some(read), Some(write))
+            pipe_with(PipeFlags::CLOEXEC).map(|(r, w)| (Some(r), Some(w)))?
         } else {
             (None, None)
         })

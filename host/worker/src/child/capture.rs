@@ -13,8 +13,8 @@ use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Moved at a time: what a pipe holds, if it may.
-pub const MOVE: usize = 256 * 1024;
+/// Moved at a time: what a pipe holds.
+const MOVE: usize = 64 * 1024;
 
 /// Read at a time.
 pub const READ: usize = 32 * 1024;
