@@ -68,6 +68,8 @@ use transfer::StepFiles;
 
 pub(crate) use commands::{Acked, acknowledge};
 pub(crate) use logs::without_logs;
+#[cfg(test)]
+pub(crate) use replay::started;
 pub(crate) use replay::{Resumed, read as read_resumed};
 
 /// Why a build is to stop.
@@ -310,6 +312,8 @@ impl StepState {
     /// commands run on.
     pub(crate) async fn leave(mut self) {
         self.commands.iter_mut().for_each(commands::Command::part);
+        // Those that the step has not come to again.
+        std::mem::take(&mut self.feeds).into_values().for_each(CommandFeed::part);
         self.files.part();
         self.flush_all();
         while self.batch.in_flight() {

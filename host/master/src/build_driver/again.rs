@@ -50,7 +50,13 @@ pub(super) async fn begin(
     stop: watch::Receiver<Stop>,
 ) -> Result<(Driver<'_>, Effects), Halt> {
     let Again { build, builder, generation, running } = again;
-    let arrived = arrival(builds, &build.row().worker, &stop).await?;
+    let arrived = match arrival(builds, &build.row().worker, &stop).await {
+        Ok(arrived) => arrived,
+        Err(halt) => {
+            running.and_then(|(_, resumed)| resumed).into_iter().for_each(Resumed::part);
+            return Err(halt);
+        }
+    };
     let config = Arc::clone(&builds.0.world.load().config);
     let mut driver = Driver::new(builds, config, builder, generation, build, stop);
     let effects = match (running, arrived) {

@@ -63,12 +63,17 @@ impl Driver<'_> {
         let mut locks = None;
         let (ended, remains) = match resolved {
             Ok(resolved) => match self.runs(&spec, &step, resumed.as_ref()).await {
-                Ok(true) => match self.lock(&spec, &mut step, &mut begun).await? {
-                    Ok(held) => {
+                Ok(true) => match self.lock(&spec, &mut step, &mut begun).await {
+                    Ok(Ok(held)) => {
                         locks = held;
                         self.run(&resolved, &spec, begun, step, resumed).await?
                     }
-                    Err(ended) => (ended, self.nothing_ran(begun, step)),
+                    Ok(Err(ended)) => (ended, self.nothing_ran(begun, step)),
+                    Err(Halt::Left) => {
+                        resumed.into_iter().for_each(Resumed::part);
+                        return Err(Halt::Left);
+                    }
+                    Err(halt) => return Err(halt),
                 },
                 Ok(false) => (skipped(), self.nothing_ran(begun, step)),
                 Err(why) => (exception(why), self.nothing_ran(begun, step)),

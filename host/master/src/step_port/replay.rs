@@ -70,6 +70,13 @@ pub(super) enum Started {
     Refused(Failure),
 }
 
+/// That answer, for tests of those who take a step up.
+#[cfg(test)]
+pub(crate) fn started(number: u32, uid: &str, instance: &str, epoch: u64) -> Vec<u8> {
+    let session = Session { instance: instance.to_owned(), epoch };
+    encode(&Started::Command { number, uid: CommandUid(uid.to_owned()), session })
+}
+
 /// Reads what there is of a running step. The build's row is rolled back to the step's beginning in `build`, and the
 /// step's in `step`: the component does again what it did. It writes nothing. Blocks.
 pub(crate) fn read(
@@ -154,6 +161,12 @@ impl Resumed {
             }
         }
         self.files = Some(files);
+    }
+
+    /// The master goes down before the step goes on: its commands run on, and its tokens stay good.
+    pub(crate) fn part(self) {
+        self.feeds.into_values().for_each(CommandFeed::part);
+        self.files.into_iter().for_each(|mut files| files.part());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Builds of the last run that go on, from rows as a killed master leaves them.
 
+use windlass_core::lock::Mode;
 use windlass_core::record::{LogRow, StepRow, StopRow};
 use windlass_core::request::Completed;
 
@@ -8,7 +9,8 @@ use crate::clock::Clock as _;
 use crate::recovery::{Recovered, TakeUp, recover};
 use windlass_core::digest::Digest;
 use windlass_core::id::{LogId, StepId};
-use windlass_core::journal::{Entry, Given};
+use windlass_core::journal::{After, Call, Entry, Given};
+use windlass_protocol::message::Hello;
 
 /// A step of the build that has ended like this, or runs, since `started`.
 fn step(id: u64, name: &str, outcome: Option<Outcome>, started: Timestamp) -> Persist {
@@ -242,4 +244,48 @@ async fn a_step_that_has_begun_is_given_what_it_was_given_then() {
     assert!(start.args.contains("as it was"), "{}", start.args);
     done(&mut worker, start.command, 1, &[], 0).await;
     assert_eq!(bench.ended().await, Outcome::Success);
+}
+
+/// What the journal of the first step has: it was given arguments, and started a command.
+fn started(uid: &str) -> Persist {
+    let given = Given { args: "{}".to_owned(), env: BTreeMap::new(), worker: Properties::default() };
+    let after = After { now: Timestamp(1), interrupted: None };
+    let answer = crate::step_port::started(0, uid, "instance-1", 1);
+    let entries = vec![Entry::Given(given), Entry::Called { call: Call::StartCommand, args: 1, answer, after }];
+    let (fence, build, step) = (Fence(1), BuildId(1), StepId(1));
+    Persist::AppendJournal { fence, build, step, piece: 0, entries: entries.into() }
+}
+
+/// Symptom: a command was stopped, forgotten by its worker and begun once more. Cause: a master that went down before a
+/// step had come to its command again dropped what it heard of it, as one does whom nobody waits for. Cure: it parts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_before_a_step_comes_to_its_command_again_lets_that_run() {
+    for waits in [false, true] {
+        let mut bench = bench().await;
+        let lock = Access { lock: "db".to_owned(), mode: Mode::Counting(1) };
+        let locks = if waits { vec![lock] } else { Vec::new() };
+        let spec = StepSpec { locks, ..shell("first") };
+        bench.take_up(vec![spec], vec![step(1, "first", None, now()), started("u1")]).await;
+        let knows = Hello { commands: vec![(CommandUid("u1".to_owned()), 0)], ..hello("w1") };
+        let mut worker = None;
+        if waits {
+            // It is there, and the step stands in line.
+            worker = Some(Scripted::join(&bench.linked, knows.clone()).await.0);
+            bench.standing.send_replace(Standing::Waits("waits".to_owned()));
+            let seen = async {
+                while bench.linked.store.steps(BuildId(1)).unwrap()[0].summary != "waits" {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(BOUND, seen).await.expect("the wait is shown in time");
+        }
+        bench.builds.shutdown().await;
+        let mut worker = match worker {
+            Some(worker) => worker,
+            None => Scripted::join(&bench.linked, knows).await.0,
+        };
+        let bye = async { assert!(matches!(worker.hear().await, ToWorker::Bye { .. })) };
+        tokio::join!(bench.linked.links.shutdown(), bye);
+        assert!(bench.ended.try_recv().is_err());
+    }
 }
