@@ -24,7 +24,7 @@ pub const MAX_ENTRIES: usize = 10_000;
 /// And so many bytes of answers.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// A step is taken up so often. One that ends the master each time would do so for ever.
+/// A step is taken up so often without coming any further. One that ends the master each time would do so for ever.
 pub const MAX_REPLAYS: usize = 3;
 
 /// The calls of a step that have entries. Their names stand in stores: one that means something else gets another.
@@ -131,12 +131,20 @@ pub enum Entry {
     Volatile(String),
     /// It is being taken up.
     Replayed,
+    /// The master went down in good order: that it was taken up speaks no more against it.
+    Left,
 }
 
 impl Entry {
     /// Whether no call of the component stands behind it.
     fn is_no_call(&self) -> bool {
-        matches!(self, Entry::Given(_) | Entry::Once(_) | Entry::Volatile(_) | Entry::Replayed)
+        matches!(self, Entry::Given(_) | Entry::Once(_) | Entry::Volatile(_)) || self.is_of_master()
+    }
+
+    /// Whether it is about masters that came and went, and about nothing that the step did.
+    #[must_use]
+    pub fn is_of_master(&self) -> bool {
+        matches!(self, Entry::Replayed | Entry::Left)
     }
 }
 
@@ -287,14 +295,16 @@ impl Kept {
             Entry::Volatile(why) => Some(why.clone()),
             _ => None,
         });
-        let last = self.entries.iter().rfind(|entry| **entry != Entry::Replayed);
+        let last = self.entries.iter().rfind(|entry| !entry.is_of_master());
         let once = match last {
             Some(Entry::Once(what)) => Some(format!("{what}, and nobody knows what came of it")),
             _ => None,
         };
-        let replays = self.entries.iter().filter(|entry| **entry == Entry::Replayed).count();
-        let often = (replays >= MAX_REPLAYS)
-            .then(|| format!("it was taken up {replays} times, and the master ended each time"));
+        // One that came further, or that ended in good order, has not failed.
+        let replays = self.entries.iter().rev().take_while(|entry| **entry == Entry::Replayed).count();
+        let often = (replays >= MAX_REPLAYS).then(|| {
+            format!("it was taken up {replays} times, and the master ended each time before it came further")
+        });
         volatile.or(once).or(often)
     }
 
@@ -425,6 +435,13 @@ impl Journal {
         }
     }
 
+    /// The master goes down in good order, and leaves the step to the next one.
+    pub fn leave(&mut self) {
+        if !self.volatile {
+            self.fresh.push(Entry::Left);
+        }
+    }
+
     /// The step does what no replay can make undone or do again. The first reason counts; nothing more is kept.
     pub fn give_up(&mut self, why: &str) {
         if !std::mem::replace(&mut self.volatile, true) {
@@ -476,9 +493,8 @@ impl Journal {
             Some(Entry::Logged { calls, args }) => format!("{} ({calls} in a row)", say(Call::Log, *args)),
             Some(Entry::Wrote { calls, args }) => format!("{} ({calls} in a row)", say(Call::Append, *args)),
             Some(Entry::Set { args, name, .. }) => format!("{} (`{name}`)", say(Call::SetProperty, *args)),
-            Some(Entry::Given(_) | Entry::Once(_) | Entry::Volatile(_) | Entry::Replayed) | None => {
-                "none".to_owned()
-            }
+            Some(Entry::Given(_) | Entry::Once(_) | Entry::Volatile(_) | Entry::Replayed | Entry::Left)
+            | None => "none".to_owned(),
         };
         Diverged { call: self.calls, was, is: say(call, args) }
     }
@@ -503,7 +519,8 @@ fn cost(entry: &Entry) -> usize {
         | Entry::Wrote { .. }
         | Entry::Once(_)
         | Entry::Volatile(_)
-        | Entry::Replayed => 0,
+        | Entry::Replayed
+        | Entry::Left => 0,
     }
 }
 

@@ -315,6 +315,7 @@ impl StepState {
         // Those that the step has not come to again.
         std::mem::take(&mut self.feeds).into_values().for_each(CommandFeed::part);
         self.files.part();
+        self.journal.leave();
         self.flush_all();
         while self.batch.in_flight() {
             // Without a store there is nothing to say, and nothing more to write: it is as after a kill.

@@ -191,6 +191,29 @@ fn what_is_too_long_or_cannot_be_done_again_is_not_taken_up() {
     assert_eq!(Kept { entries: vec![Entry::Replayed; MAX_REPLAYS - 1], ..Kept::default() }.refusal(), None);
 }
 
+/// Symptom: the fourth restart of the master during one long step ended its build. Cause: each time that the step was
+/// taken up counted. Cure: those alone count after which it came no further, and no master that ended in good order.
+#[test]
+fn a_step_that_comes_further_or_is_left_in_good_order_is_taken_up_as_often_as_the_master_starts() {
+    let mut entries = Vec::new();
+    for at in 0..3 * MAX_REPLAYS as u64 {
+        let after = after(at);
+        let called = Entry::Called { call: Call::Sleep, args: 1, answer: Vec::new(), after };
+        entries.extend([Entry::Replayed, if at % 2 == 0 { called } else { Entry::Left }]);
+    }
+    let mut kept = Kept { entries, ..Kept::default() };
+    assert_eq!(kept.refusal(), None);
+    kept.entries.extend(vec![Entry::Replayed; MAX_REPLAYS]);
+    assert!(kept.refusal().unwrap().contains("taken up 3 times"));
+
+    let mut journal = Journal::default();
+    journal.once("it sent a letter");
+    journal.leave();
+    let kept = self::kept(&mut journal);
+    assert_eq!(kept.refusal().unwrap(), "it sent a letter, and nobody knows what came of it");
+    assert!(!Journal::resumed(kept).is_replaying());
+}
+
 #[test]
 fn a_chained_hash_depends_on_order_and_content() {
     let none = begin();

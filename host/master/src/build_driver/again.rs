@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use windlass_core::build::{Build, Effects, Event, Stands};
 use windlass_core::builder::{Builder, StepSpec};
+use windlass_core::id::StepId;
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
-use windlass_core::record::{LogRow, StepRow};
+use windlass_core::record::{BuildRow, LogRow, StepRow};
 use windlass_runtime::registry::Generation;
 
-use super::run::{Begin, Driver, Halt};
+use super::run::{Begin, Driver, Halt, commit};
 use super::step::Ended;
 use super::{Builds, chain};
 use crate::dispatcher::BuildStart;
@@ -53,7 +54,9 @@ pub(super) async fn begin(
     let arrived = match arrival(builds, &build.row().worker, &stop).await {
         Ok(arrived) => arrived,
         Err(halt) => {
-            running.and_then(|(_, resumed)| resumed).into_iter().for_each(Resumed::part);
+            if let (Some((_, Some(resumed))), Some(step)) = (running, build.step()) {
+                leave(builds, build.row(), step.id, resumed).await?;
+            }
             return Err(halt);
         }
     };
@@ -75,6 +78,17 @@ pub(super) async fn begin(
         (Some((spec, _)), Err(reason)) => driver.give_up_step(spec, reason).await?,
     };
     Ok((driver, effects))
+}
+
+/// Leaves a step that has not gone on to the next master.
+pub(super) async fn leave(
+    builds: &Builds,
+    build: &BuildRow,
+    step: StepId,
+    resumed: Resumed,
+) -> Result<(), Halt> {
+    let left = resumed.part(build, step);
+    commit(builds, build, vec![left]).await
 }
 
 /// Waits for the worker of a build of the last run: what templates know of it, it says when it connects, and no command

@@ -15,6 +15,7 @@ use windlass_runtime::StepResult;
 use windlass_runtime::registry::Resolved;
 use windlass_store::CommitError;
 
+use super::again;
 use super::rendering::component;
 use super::run::{Driver, Halt, commit};
 use super::{RunningStep, chain};
@@ -70,7 +71,9 @@ impl Driver<'_> {
                     }
                     Ok(Err(ended)) => (ended, self.nothing_ran(begun, step)),
                     Err(Halt::Left) => {
-                        resumed.into_iter().for_each(Resumed::part);
+                        if let Some(resumed) = resumed {
+                            again::leave(self.builds, self.build.row(), step.id, resumed).await?;
+                        }
                         return Err(Halt::Left);
                     }
                     Err(halt) => return Err(halt),

@@ -125,14 +125,14 @@ fn runs_program(kept: &Kept) -> Option<String> {
 impl Resumed {
     /// What says, durably and before it happens, that the step is taken up once more.
     pub(crate) fn counted(&mut self, build: &BuildRow, step: StepId) -> Persist {
-        let (piece, entries) = (self.kept.pieces, vec![Entry::Replayed].into());
+        let piece = self.kept.pieces;
         self.kept.pieces += 1;
-        Persist::AppendJournal { fence: build.fence, build: build.id, step, piece, entries }
+        append(build, step, piece, Entry::Replayed)
     }
 
     /// Whether the step did anything: it had its locks by then.
     pub(crate) fn has_begun(&self) -> bool {
-        self.kept.entries.iter().any(|entry| *entry != Entry::Replayed)
+        self.kept.entries.iter().any(|entry| !entry.is_of_master())
     }
 
     /// What the step was given, if it got so far.
@@ -163,11 +163,19 @@ impl Resumed {
         self.files = Some(files);
     }
 
-    /// The master goes down before the step goes on: its commands run on, and its tokens stay good.
-    pub(crate) fn part(self) {
+    /// The master goes down before the step goes on: its commands run on, and its tokens stay good. What says so,
+    /// durably.
+    pub(crate) fn part(self, build: &BuildRow, step: StepId) -> Persist {
         self.feeds.into_values().for_each(CommandFeed::part);
         self.files.into_iter().for_each(|mut files| files.part());
+        append(build, step, self.kept.pieces, Entry::Left)
     }
+}
+
+/// A piece of a journal that is this entry.
+fn append(build: &BuildRow, step: StepId, piece: u32, entry: Entry) -> Persist {
+    let (fence, build, entries) = (build.fence, build.id, vec![entry].into());
+    Persist::AppendJournal { fence, build, step, piece, entries }
 }
 
 /// A log with the hash of what it has, and what is held of it.

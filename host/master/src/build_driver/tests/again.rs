@@ -287,5 +287,7 @@ async fn a_shutdown_before_a_step_comes_to_its_command_again_lets_that_run() {
         let bye = async { assert!(matches!(worker.hear().await, ToWorker::Bye { .. })) };
         tokio::join!(bench.linked.links.shutdown(), bye);
         assert!(bench.ended.try_recv().is_err());
+        let left = bench.linked.store.journal(BuildId(1), StepId(1)).unwrap();
+        assert_eq!(left.entries.last(), Some(&Entry::Left));
     }
 }
