@@ -54,6 +54,13 @@ impl StepState {
 
     /// Appends to a log and sees to it that it goes down soon.
     pub(super) fn append(&mut self, log: &str, origin: Origin, data: Bytes) -> Result<(), Failure> {
+        self.put(log, origin, data)?;
+        self.flush_soon();
+        Ok(())
+    }
+
+    /// Appends to a log. Nothing goes down before the next flush.
+    pub(super) fn put(&mut self, log: &str, origin: Origin, data: Bytes) -> Result<(), Failure> {
         let store = &self.context.store;
         if self.logs.append(log, origin, data, || store.ids().next_log())? == Appended::Begun {
             let (build, position) = (self.context.build.id.0, self.context.step.position);
@@ -63,7 +70,6 @@ impl StepState {
         if let Some(why) = self.logs.flood().filter(|_| self.flooded.is_none()).map(str::to_owned) {
             self.stop_flood(why);
         }
-        self.flush_soon();
         Ok(())
     }
 

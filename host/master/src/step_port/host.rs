@@ -252,12 +252,14 @@ impl StepPort for Port {
             state.turn(None).await;
             moved = true;
         }
-        state.append(log, origin, data)?;
+        // The journal knows of it before it can be on its way into a commit.
+        state.put(log, origin, data)?;
         if moved && state.seen != state.interrupted {
             state.record(Call::Log, args, &());
         } else {
             state.journal.made(Many::Messages, args);
         }
+        state.flush_soon();
         match state.fault.as_ref().or(state.flooded.as_ref()) {
             Some(fault) => Err(Failure::new("quota", fault.clone())),
             None => Ok(()),
