@@ -192,6 +192,8 @@ pub(crate) struct StepState {
     feeds: BTreeMap<u32, CommandFeed>,
     /// It is taken up, and no live call has ended yet: its present moment lies before the master's end.
     behind: bool,
+    /// It is taken up, and has not come to a live call yet.
+    replays: bool,
     commands: Vec<Command>,
     files: StepFiles,
     /// How many of them have not ended.
@@ -277,6 +279,7 @@ impl StepState {
             marks,
             feeds,
             behind,
+            replays: behind,
             seen: None,
             commands: Vec::new(),
             files: files.unwrap_or_else(|| StepFiles::new(transfers)),
@@ -329,6 +332,7 @@ impl StepState {
 
     /// Ends the run: stops what still runs, waits for it until `deadline`, and hands over the rest.
     pub(crate) async fn finish(mut self, deadline: Instant) -> Remains {
+        self.go_live();
         self.cancel_children();
         // Programs on the master end with the step.
         self.processes = Processes::default();

@@ -192,8 +192,6 @@ impl StepState {
     fn interrupt_all(&mut self, why: &str) {
         self.interrupted.get_or_insert_with(|| why.to_owned());
         self.events.push_back(windlass_runtime::port::StepEvent::Interrupt(why.to_owned()));
-        for number in 0..u32::try_from(self.commands.len()).expect("numbers of commands are u32") {
-            self.interrupt(number, why);
-        }
+        self.interrupt_commands(why);
     }
 }

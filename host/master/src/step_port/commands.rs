@@ -341,6 +341,10 @@ impl StepState {
         command.feed = None;
         command.observed = BTreeMap::new();
         self.answered += how.as_ref().map_or(0, |completion| size(&completion.values));
+        // The others hear of it when the step goes on: some of them it has not come to again.
+        if let Some(reason) = loss(&how) {
+            self.worker_lost.get_or_insert_with(|| reason.to_owned());
+        }
         command.end = Some(how);
         self.running -= 1;
     }
@@ -368,6 +372,13 @@ impl StepState {
             && command.end.is_none()
         {
             self.context.links.interrupt(&self.context.build.worker, &command.uid, reason);
+        }
+    }
+
+    /// Asks all of them to stop.
+    pub(super) fn interrupt_commands(&mut self, reason: &str) {
+        for number in 0..u32::try_from(self.commands.len()).expect("numbers of commands are u32") {
+            self.interrupt(number, reason);
         }
     }
 
@@ -452,15 +463,11 @@ impl StepState {
                 self.queue_lines(index, number, &log, whole);
             }
         }
-        if let Err(failure) = &how
-            && failure.code == "worker-lost"
-        {
-            let reason = self.worker_lost.get_or_insert_with(|| failure.message.clone()).clone();
+        if let Some(reason) = loss(&how) {
+            let reason = self.worker_lost.get_or_insert_with(|| reason.to_owned()).clone();
             // The build is tried again from its beginning. Another command, on the next start of the worker, may wait
             // for what this one was to do.
-            for other in 0..u32::try_from(self.commands.len()).expect("numbers of commands are u32") {
-                self.interrupt(other, &reason);
-            }
+            self.interrupt_commands(&reason);
         }
         self.queue_of(index, StepEvent::Done { command: number, how });
     }
@@ -500,6 +507,11 @@ fn said(start: &Start) -> usize {
     start.args.len() + env + scopes
 }
 
+/// Why the worker was lost, where a command ended by that.
+fn loss(how: &End) -> Option<&str> {
+    how.as_ref().err().filter(|failure| failure.code == "worker-lost").map(|failure| failure.message.as_str())
+}
+
 /// The command that an event is of.
 pub(super) fn of(event: &StepEvent) -> Option<u32> {
     match event {
@@ -525,5 +537,17 @@ pub(super) fn cost(event: &StepEvent) -> usize {
         | StepEvent::ProcessDone { .. }
         | StepEvent::Interrupt(_)
         | StepEvent::Idle => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_lost_where_a_command_ended_by_that_and_not_where_it_failed() {
+        assert_eq!(loss(&Err(Failure::retryable("worker-lost", "gone"))), Some("gone"));
+        assert_eq!(loss(&Err(Failure::retryable("io", "broken"))), None);
+        assert_eq!(loss(&Ok(windlass_core::value::Completion::default())), None);
     }
 }

@@ -229,7 +229,10 @@ impl StepState {
         args: u64,
     ) -> Result<Option<T>, Failure> {
         match self.journal.called(call, args) {
-            Ok(None) => Ok(None),
+            Ok(None) => {
+                self.go_live();
+                Ok(None)
+            }
             Ok(Some(Recorded { answer, after })) => {
                 self.see(after);
                 decode(&answer).map(Some).map_err(|error| {
@@ -248,7 +251,10 @@ impl StepState {
         args: u64,
     ) -> Result<Option<Result<(), Failure>>, Failure> {
         match self.journal.one_of_many(many, args) {
-            Ok(OneOfMany::New) => Ok(None),
+            Ok(OneOfMany::New) => {
+                self.go_live();
+                Ok(None)
+            }
             Ok(OneOfMany::There) => Ok(Some(Ok(()))),
             Ok(OneOfMany::Answered(Recorded { answer, after })) => {
                 self.see(after);
@@ -256,6 +262,17 @@ impl StepState {
                 Ok(Some(decode(&answer).unwrap_or(Ok(()))))
             }
             Err(diverged) => Err(self.diverged(&diverged.to_string())),
+        }
+    }
+
+    /// The step stands where it stood: what follows for its commands from what came before is said to them again, since
+    /// nobody knows whether it was.
+    pub(super) fn go_live(&mut self) {
+        if !std::mem::take(&mut self.replays) {
+            return;
+        }
+        if let Some(reason) = self.worker_lost.clone() {
+            self.interrupt_commands(&reason);
         }
     }
 
