@@ -96,7 +96,7 @@ impl StepState {
         if statistics.len() == MAX_STATISTICS && !statistics.contains_key(name) {
             let message =
                 format!("`set-statistic` was passed over: a step may have {MAX_STATISTICS} figures");
-            return self.tell("warn", &message);
+            return self.tells("warn", &message);
         }
         statistics.insert(name.to_owned(), Some(value));
         self.flush_soon();
