@@ -242,8 +242,8 @@ impl StepPort for Port {
         let state = self.state();
         state.logs.takes(log)?;
         let args = replay::args(&[log.as_bytes(), &[origin as u8], &data]);
-        if state.made_before(Many::Messages, args)?.is_some() {
-            return Ok(());
+        if let Some(before) = state.made_before(Many::Messages, args)? {
+            return before;
         }
         // Room first: what is in a log, and what the journal says of it, go down together.
         let mut moved = false;
@@ -254,16 +254,17 @@ impl StepPort for Port {
         }
         // The journal knows of it before it can be on its way into a commit.
         state.put(log, origin, data)?;
-        if moved && state.seen != state.interrupted {
-            state.record(Call::Log, args, &());
+        let went = match state.fault.as_ref().or(state.flooded.as_ref()) {
+            Some(fault) => Err(Failure::new("quota", fault.clone())),
+            None => Ok(()),
+        };
+        if went.is_err() || moved && state.seen != state.interrupted {
+            state.record(Call::Log, args, &went);
         } else {
             state.journal.made(Many::Messages, args);
         }
         state.flush_soon();
-        match state.fault.as_ref().or(state.flooded.as_ref()) {
-            Some(fault) => Err(Failure::new("quota", fault.clone())),
-            None => Ok(()),
-        }
+        went
     }
 
     async fn report_tests(&mut self, results: Vec<TestResult>) -> Result<(), Failure> {

@@ -104,7 +104,11 @@ impl LogBook {
         for Resumed { id, name, passed, hash, held } in logs {
             let length = passed.bytes();
             let excerpt = held.map_or_else(|| Excerpt::resumed(self.limit, passed), Excerpt::from);
-            self.logs.insert(name, Log { id, length, recorded: true, excerpt, hash });
+            let log = Log { id, length, recorded: true, excerpt, hash };
+            if log.is_flood(self.limit) {
+                self.flood.get_or_insert_with(|| flooded(&name, self.limit));
+            }
+            self.logs.insert(name, log);
         }
     }
 
@@ -159,13 +163,8 @@ impl LogBook {
         let all = data.len();
         let data = log.excerpt.push(origin, data);
         self.swallowed += (all - data.len()) as u64;
-        if log.excerpt.dropped() / FLOOD >= self.limit.head && self.flood.is_none() && !log.excerpt.is_whole()
-        {
-            self.flood = Some(format!(
-                "log `{name}` is more than {FLOOD} times as long as the {} bytes that a log may have \
-                 (`max_log_bytes`)",
-                self.limit.head
-            ));
+        if self.flood.is_none() && log.is_flood(self.limit) {
+            self.flood = Some(flooded(name, self.limit));
         }
         self.bytes += log.write(&mut self.pieces, origin, data);
         Ok(appended)
@@ -234,6 +233,10 @@ impl LogBook {
 }
 
 impl Log {
+    fn is_flood(&self, limit: Limit) -> bool {
+        self.excerpt.dropped() / FLOOD >= limit.head && !self.excerpt.is_whole()
+    }
+
     /// Puts bytes behind the others. Answers what they take up while they wait.
     fn write(&mut self, pieces: &mut Vec<Piece>, origin: Origin, data: Bytes) -> usize {
         if data.is_empty() {
@@ -246,6 +249,13 @@ impl Log {
         self.length += data.len() as u64;
         join(pieces, Piece { log: self.id, offset, origin, data })
     }
+}
+
+fn flooded(name: &str, limit: Limit) -> String {
+    format!(
+        "log `{name}` is more than {FLOOD} times as long as the {} bytes that a log may have (`max_log_bytes`)",
+        limit.head
+    )
 }
 
 /// What of a batch goes down when there is no room for logs: without their bytes, and without hashes that speak of
@@ -381,6 +391,14 @@ mod tests {
         assert_eq!(book.flood(), None);
         append(&mut book, "stdio", Origin::Stdout, &"x".repeat(100)).unwrap();
         assert!(book.flood().unwrap().contains("`stdio` is more than 10 times"));
+
+        // Also for whoever goes on with it.
+        let (_, held) = book.ends().remove(0);
+        let (id, name, hash) = (LogId(7), "stdio".to_owned(), blake3::Hasher::new());
+        let left = Resumed { id, name, passed: Passed::default(), hash, held: Some(held) };
+        let mut next = self::book(100);
+        next.resume(vec![left]);
+        assert_eq!(next.flood(), book.flood());
     }
 
     #[test]

@@ -271,6 +271,15 @@ impl StepState {
         if !std::mem::take(&mut self.replays) {
             return;
         }
+        if let Some(why) = self.logs.flood().map(str::to_owned) {
+            if self.seen.is_some() {
+                // It was told to stop already.
+                self.interrupt_commands(&why);
+                self.flooded = Some(why);
+            } else {
+                self.stop_flood(why);
+            }
+        }
         if let Some(reason) = self.worker_lost.clone() {
             self.interrupt_commands(&reason);
         }
