@@ -140,7 +140,10 @@ impl StepState {
                 // The rows go down without the logs, in front of whatever waits.
                 let later = std::mem::replace(&mut self.batch.rows, flight.rows);
                 self.batch.rows.extend(later);
-                self.break_off(&crate::build_driver::chain(&error));
+                let why = crate::build_driver::chain(&error);
+                // With them, so that nobody goes on with logs that lack these bytes.
+                self.journal.give_up(&format!("its logs could not be kept: {why}"));
+                self.break_off(&why);
                 if gone {
                     // The commit of the step's end decides: it goes through, or the store is gone.
                     return commands::hold_back(&mut self.commands, &flight.acks);
