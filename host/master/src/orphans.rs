@@ -2,7 +2,7 @@
 //! else.
 //!
 //! Each has a mark in its environment, and whoever it started has it too, unless it took it off: that one lives on, as it
-//! does where a step ends.
+//! does where a step ends. A master that such a program started has it, and is let alone with those that it comes from.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -26,9 +26,10 @@ pub(crate) fn end(state: &Path) -> usize {
     let mut mark = MARK.as_bytes().to_vec();
     mark.push(b'=');
     mark.extend_from_slice(of(state).as_bytes());
+    let own = line(i32::try_from(std::process::id()).unwrap_or_default());
     let mut ended = 0;
     for _ in 0..ROUNDS {
-        let found = marked(&mark);
+        let found = marked(&mark, &own);
         if found == 0 {
             break;
         }
@@ -37,11 +38,25 @@ pub(crate) fn end(state: &Path) -> usize {
     ended
 }
 
-/// Kills every process that has the mark; how many.
-fn marked(mark: &[u8]) -> usize {
+/// A process and those that it comes from.
+fn line(of: i32) -> Vec<i32> {
+    let parent = |of: &i32| parent(*of).filter(|parent| *parent > 0);
+    std::iter::successors(Some(of), parent).collect()
+}
+
+fn parent(of: i32) -> Option<i32> {
+    let stat = std::fs::read(format!("/proc/{of}/stat")).ok()?;
+    // Behind the name, which may be anything: the state and the parent.
+    let (_, rest) = std::str::from_utf8(&stat[stat.iter().rposition(|byte| *byte == b')')?..]).ok()?.split_once(' ')?;
+    rest.split(' ').nth(1)?.parse().ok()
+}
+
+/// Kills every process that has the mark, but for its `own`; how many.
+fn marked(mark: &[u8], own: &[i32]) -> usize {
     let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
     let numbers = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    numbers.filter_map(Pid::from_raw).filter(|pid| kill(*pid, mark)).count()
+    let others = numbers.filter(|number| !own.contains(number));
+    others.filter_map(Pid::from_raw).filter(|pid| kill(*pid, mark)).count()
 }
 
 /// Kills a process if it has the mark. It is held meanwhile, so that its number means nobody else.
@@ -74,5 +89,21 @@ mod tests {
         assert_eq!(end(ours.path()), 0);
         end(other.path());
         theirs.wait().unwrap();
+    }
+
+    /// Symptom: a master that a step's program had started killed itself at each start. Cause: it has the mark of that
+    /// program. Cure: its own line is let alone.
+    #[test]
+    fn a_process_with_the_mark_is_let_alone_where_a_master_comes_from_it() {
+        let state = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sleep");
+        let mut child = command.arg("600").env(MARK, of(state.path())).spawn().unwrap();
+        let line = line(child.id().try_into().unwrap());
+        assert_eq!(line[1], i32::try_from(std::process::id()).unwrap());
+        let mark = [MARK.as_bytes(), b"=", of(state.path()).as_bytes()].concat();
+        assert_eq!(marked(&mark, &line), 0);
+        assert!(child.try_wait().unwrap().is_none());
+        assert!(marked(&mark, &[]) >= 1);
+        child.wait().unwrap();
     }
 }

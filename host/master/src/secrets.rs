@@ -185,8 +185,9 @@ pub(crate) fn hide(secrets: &BTreeMap<String, Secret>) {
     HIDDEN.write().expect("no holder of this lock panics").extend(names);
 }
 
-/// Takes them out of what a child is about to get.
+/// Takes them out of what a child is about to get, and the mark that this master may have itself.
 pub(crate) fn take_out(child: &mut tokio::process::Command) {
+    child.env_remove(crate::orphans::MARK);
     for name in HIDDEN.read().expect("no holder of this lock panics").iter() {
         child.env_remove(name);
     }
