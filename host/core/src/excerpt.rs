@@ -222,6 +222,14 @@ impl Excerpt {
     }
 }
 
+impl Held {
+    /// How many bytes of its end.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.tail.len()
+    }
+}
+
 impl From<Held> for Excerpt {
     fn from(held: Held) -> Excerpt {
         let Held { limit, passed, room, last, passed_runs, tail, runs, dropped, hash } = held;

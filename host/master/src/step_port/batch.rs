@@ -108,7 +108,8 @@ impl StepState {
         self.drain_results(&mut persist);
         self.drain_journal(&mut persist);
         let acks = commands::acks(&mut self.commands, self.journal.is_volatile() || self.fault.is_some());
-        let bytes = self.logs.bytes();
+        let held: usize = persist.iter().map(held).sum();
+        let bytes = self.logs.bytes() + held;
         if self.fault.is_some() {
             // Logs are lost already; what comes after them is taken off the link and dropped.
             let mut dropped = Vec::new();
@@ -122,7 +123,7 @@ impl StepState {
             }
             return;
         }
-        let rows = if bytes == 0 { Vec::new() } else { persist.clone() };
+        let rows = if self.logs.bytes() == 0 { Vec::new() } else { persist.clone() };
         self.logs.drain(&mut persist);
         let commit: Flight = Box::pin(self.context.store.commit(persist));
         self.batch.bytes += bytes;
@@ -196,5 +197,13 @@ impl StepState {
         self.interrupted.get_or_insert_with(|| why.to_owned());
         self.events.push_back(windlass_runtime::port::StepEvent::Interrupt(why.to_owned()));
         self.interrupt_commands(why);
+    }
+}
+
+/// The ends of logs that a row brings along.
+fn held(row: &Persist) -> usize {
+    match row {
+        Persist::PutMark { mark, .. } => mark.ends.iter().map(|(_, held)| held.bytes()).sum(),
+        _ => 0,
     }
 }

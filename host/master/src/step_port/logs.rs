@@ -124,9 +124,9 @@ impl LogBook {
         Ok(())
     }
 
-    /// How many bytes beyond limits no commit knows of; none: no log is beyond its limit.
+    /// How many bytes beyond limits no commit knows of; none: there are none.
     pub(super) fn swallowed(&self) -> Option<u64> {
-        self.logs.values().any(|log| !log.excerpt.is_whole()).then_some(self.swallowed)
+        (self.swallowed > 0).then_some(self.swallowed)
     }
 
     /// So many may be, before what is held goes down: that is as long as the ends of logs.
@@ -391,9 +391,11 @@ mod tests {
         assert_eq!(book.flood(), None);
         append(&mut book, "stdio", Origin::Stdout, &"x".repeat(100)).unwrap();
         assert!(book.flood().unwrap().contains("`stdio` is more than 10 times"));
+        assert_eq!(book.swallowed(), Some(1_000));
 
         // Also for whoever goes on with it.
         let (_, held) = book.ends().remove(0);
+        assert_eq!(book.swallowed(), None, "it is put down once");
         let (id, name, hash) = (LogId(7), "stdio".to_owned(), blake3::Hasher::new());
         let left = Resumed { id, name, passed: Passed::default(), hash, held: Some(held) };
         let mut next = self::book(100);
