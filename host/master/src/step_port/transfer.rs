@@ -47,6 +47,8 @@ pub(super) struct StepFiles {
     /// Names of what it offers: the token, and the bytes so far.
     offered: BTreeMap<String, (String, Pieces)>,
     offered_bytes: usize,
+    /// Names that a command of it may upload, and those of them that it may upload more than once.
+    accepted: BTreeMap<String, bool>,
     /// Artifacts that it writes itself, not finished yet.
     appended: BTreeMap<String, Appended>,
 }
@@ -83,6 +85,7 @@ impl StepFiles {
             is_left: false,
             offered: BTreeMap::new(),
             offered_bytes: 0,
+            accepted: BTreeMap::new(),
             appended: BTreeMap::new(),
         }
     }
@@ -223,7 +226,7 @@ impl StepState {
         if let Some(Err(failure)) = before {
             return Err(failure);
         }
-        let begun = self.begin_appending(name).await;
+        let begun = self.begin_appending(name, before.is_none()).await;
         if before.is_none() {
             self.record(Call::Append, args, &begun.as_ref().map(|(_, first)| *first));
         }
@@ -237,16 +240,30 @@ impl StepState {
         Ok(appended)
     }
 
-    /// Begins it with what there is of it already, and says which artifact that is.
-    async fn begin_appending(&mut self, name: &str) -> Result<(Appended, Option<ArtifactId>), Failure> {
+    /// Begins it with what there is of it already, and says which artifact that is. An upload that may still take its
+    /// place is in the way, where this is `live`: nobody could begin with the same again.
+    async fn begin_appending(
+        &mut self,
+        name: &str,
+        live: bool,
+    ) -> Result<(Appended, Option<ArtifactId>), Failure> {
         if self.files.appended.len() == MAX_APPENDED {
             let message = format!("a step may be writing {MAX_APPENDED} artifacts itself");
             return Err(Failure::new("quota", message));
         }
         let accept = self.context.accept(&self.files.transfers, name, u64::MAX)?;
+        let accepted = self.files.accepted.get(name).copied().filter(|_| live);
         let begun = blocking(move || {
             let store = &accept.store;
             let before = keep::open(store, accept.build, &accept.name).map_err(|error| io(&error))?;
+            let is_there = before.as_ref().is_some_and(|before| before.row.step == accept.step);
+            if accepted.is_some_and(|again| again || !is_there) {
+                let message = format!(
+                    "a command of the step may upload the artifact `{}` still: nothing can be appended",
+                    accept.name
+                );
+                return Err(Failure::new("bad-argument", message));
+            }
             let sent = Sent { kind: SentKind::File, mode: 0o644, modified_ms: None, compression: None };
             let id = store.ids().next_artifact();
             let mut making =
@@ -318,8 +335,15 @@ impl StepTransfer for Port {
         let StepState { context, files, .. } = &mut *state;
         let accept = context.accept(&files.transfers, name, max_bytes);
         let granted = accept.and_then(|accept| {
+            if before.is_none() && files.appended.contains_key(name) {
+                let message = format!("the step is writing the artifact `{name}` itself");
+                return Err(Failure::new("bad-argument", message));
+            }
             files.grant(&context.build.worker, Grant::Accept(Arc::new(accept)), before.as_deref())
         });
+        if granted.is_ok() {
+            files.accepted.entry(name.to_owned()).and_modify(|again| *again = true).or_insert(false);
+        }
         state.hand_out((Call::Accept, args), before.as_deref(), granted)
     }
 
