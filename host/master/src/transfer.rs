@@ -163,16 +163,16 @@ impl Transfers {
 
     /// Makes a token good for a worker, until `closed` is cancelled and the token taken back.
     pub(crate) fn grant(&self, token: String, worker: String, grant: Grant, closed: CancellationToken) {
-        let asked = {
-            let mut desk = self.desk();
-            let asked = desk.workers.get_mut(&worker).map(|of| of.waited_for(&token)).unwrap_or_default();
-            desk.tokens.insert(token, Token::new(worker.clone(), Some(grant), closed));
-            asked
-        };
+        let mut desk = self.desk();
+        let asked = desk.workers.get_mut(&worker).map(|of| of.waited_for(&token)).unwrap_or_default();
+        desk.tokens.insert(token, Token::new(worker.clone(), Some(grant), closed));
+        // No new link of the worker comes in between: these lines are of the present one.
         for (transfer, Asked { line, token, way }) in asked {
             match way {
-                Way::Send(sent) => self.on_send(&worker, line, transfer, &token, &sent),
-                Way::Receive(received) => self.on_receive(&worker, line, transfer, &token, received),
+                Way::Send(sent) => self.send(&mut desk, &worker, line, transfer, &token, &sent),
+                Way::Receive(received) => {
+                    self.receive(&mut desk, &worker, line, transfer, &token, received);
+                }
             }
         }
     }
@@ -211,7 +211,18 @@ impl Transfers {
 
     /// A worker wants to send, for the first time or on a new link.
     pub(crate) fn on_send(&self, worker: &str, line: Line, transfer: TransferId, token: &str, sent: &Sent) {
-        let mut desk = self.desk();
+        self.send(&mut self.desk(), worker, line, transfer, token, sent);
+    }
+
+    fn send(
+        &self,
+        desk: &mut Desk,
+        worker: &str,
+        line: Line,
+        transfer: TransferId,
+        token: &str,
+        sent: &Sent,
+    ) {
         if let Some(of) = desk.taken_up(worker, &transfer)
             && let Some(upload) = of.uploads.get_mut(&transfer)
         {
@@ -256,7 +267,18 @@ impl Transfers {
         token: &str,
         received: u64,
     ) {
-        let mut desk = self.desk();
+        self.receive(&mut self.desk(), worker, line, transfer, token, received);
+    }
+
+    fn receive(
+        &self,
+        desk: &mut Desk,
+        worker: &str,
+        line: Line,
+        transfer: TransferId,
+        token: &str,
+        received: u64,
+    ) {
         if let Some(download) = desk.taken_up(worker, &transfer).and_then(|of| of.downloads.get(&transfer)) {
             // A task that has ended is done with: the worker has all of it, or was told why not.
             download.events.send(download::Event::Opened { line, received }).ok();
