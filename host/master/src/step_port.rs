@@ -330,8 +330,9 @@ impl StepState {
         }
     }
 
-    /// Ends the run: stops what still runs, waits for it until `deadline`, and hands over the rest.
-    pub(crate) async fn finish(mut self, deadline: Instant) -> Remains {
+    /// Ends the run: stops what still runs, waits for it until `deadline`, and hands over the rest. None: the master
+    /// goes down meanwhile; the step ends once more, and in the same way, when the next one takes it up.
+    pub(crate) async fn finish(mut self, deadline: Instant) -> Option<Remains> {
         self.go_live();
         self.cancel_children();
         // Programs on the master end with the step.
@@ -343,10 +344,22 @@ impl StepState {
         for number in running {
             self.interrupt(number, "its step has ended");
         }
+        let mut stop = self.context.stop.clone();
         while self.commands.iter().any(|command| command.end.is_none()) {
-            if self.turn(Some(deadline)).await == turn::Turn::TimeIsUp {
-                tracing::warn!(build = %self.context.build.id, "a command outlived its step");
-                break;
+            let turned = tokio::select! {
+                turned = self.turn(Some(deadline)) => Some(turned),
+                Ok(_) = stop.wait_for(|stop| *stop == Stop::Shutdown) => None,
+            };
+            match turned {
+                Some(turn::Turn::Moved) => {}
+                Some(turn::Turn::TimeIsUp) => {
+                    tracing::warn!(build = %self.context.build.id, "a command outlived its step");
+                    break;
+                }
+                None => {
+                    self.leave().await;
+                    return None;
+                }
             }
         }
         self.settle().await;
@@ -359,7 +372,7 @@ impl StepState {
             // There is no room for logs, or the store is gone: the step's end is worth more.
             persist = without_logs(&persist);
         }
-        Remains {
+        Some(Remains {
             build: self.context.build,
             step: self.context.step,
             added: self.added,
@@ -367,7 +380,7 @@ impl StepState {
             acks: commands::acks(&mut self.commands, true),
             fault: self.fault.or(self.flooded),
             worker_lost: self.worker_lost,
-        }
+        })
     }
 }
 

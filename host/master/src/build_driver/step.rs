@@ -211,7 +211,8 @@ impl Driver<'_> {
         // Dropping an unfinished run ends the guest, and its port comes home.
         drop(run);
         let state = came_home.await.expect("BUG: a port that was dropped came home");
-        Ok((ended, state.finish(Instant::now() + parts.stop_grace).await))
+        let remains = state.finish(Instant::now() + parts.stop_grace).await.ok_or(Halt::Left)?;
+        Ok((ended, remains))
     }
 
     pub(super) fn nothing_ran(&self, begun: Vec<Persist>, step: StepRow) -> Remains {

@@ -118,6 +118,11 @@ impl Bench {
     }
 
     fn over(linked: Linked) -> Bench {
+        Bench::patient(linked, Duration::from_millis(100))
+    }
+
+    /// One whose steps may take so long to stop, and their commands thereafter.
+    fn patient(linked: Linked, stop_grace: Duration) -> Bench {
         let options = Options { guest_threads: 1, ..Options::new(linked.dir.path().join("cache")) };
         let runtime = Runtime::new(options).unwrap();
         let bundled = windlass_plugins::bundled()
@@ -141,7 +146,7 @@ impl Bench {
             events: Events::default(),
             fatal: fatal.clone(),
             world: Arc::new(world),
-            stop_grace: Duration::from_millis(100),
+            stop_grace,
             seal: windlass_core::secret::Seal::new([7; 32]),
         })
         .unwrap();
@@ -343,6 +348,31 @@ async fn step_whose_hook_is_gone_is_an_exception_of_its_build() {
     assert_eq!(bench.ended().await, Outcome::Exception);
     let steps = bench.linked.store.steps(BuildId(1)).unwrap();
     assert!(steps[0].fault.clone().unwrap().contains("vanished"), "{steps:?}");
+}
+
+/// Symptom: a step whose end waited for its command when the master went down was built again. Cause: nobody told that
+/// wait, and the end of the links ended the command. Cure: the step is left, as one that runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_leaves_a_step_that_waits_for_its_command_to_stop() {
+    let linked = world_with(limits(), windlass_store::Options::default()).await;
+    let mut bench = Bench::patient(linked, Duration::from_secs(3));
+    let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
+    bench.start(vec![shell("echo")]).await;
+    assert!(matches!(worker.hear().await, ToWorker::Start(_)));
+    assert!(bench.builds.stop(BuildId(1), "by ana").await);
+    loop {
+        match worker.hear().await {
+            ToWorker::Interrupt { reason, .. } if reason == "its step has ended" => break,
+            ToWorker::Interrupt { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    bench.builds.shutdown().await;
+    let bye = async { assert!(matches!(worker.hear().await, ToWorker::Bye { .. })) };
+    tokio::join!(bench.linked.links.shutdown(), bye);
+    assert!(bench.ended.try_recv().is_err());
+    assert_eq!(bench.linked.store.steps(BuildId(1)).unwrap()[0].complete, None);
+    assert!(bench.build().complete.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use windlass_runtime::port::StepEvent;
 
 use super::lines::{Lines, Whole};
 use super::replay::{self, Started};
-use super::{End, StepContext, StepState, uid};
+use super::{End, StepContext, StepState, Stop, uid};
 use crate::secrets::{MAX_FORMER, MAX_VALUES};
 use crate::worker_link::{CommandEvent, CommandFeed, Links, size};
 
@@ -389,6 +389,10 @@ impl StepState {
             Some(CommandEvent::Update { number: update_number, update }) => {
                 self.on_update(number, index, update_number, update);
                 self.commands[index].advance();
+            }
+            // The links go down with the master, and the command runs on: the next one hears of it.
+            Some(CommandEvent::Lost(_)) | None if *self.context.stop.borrow() == Stop::Shutdown => {
+                self.commands[index].feed = None;
             }
             Some(CommandEvent::Lost(failure)) => self.on_end(number, index, Err(failure)),
             None => {
