@@ -47,7 +47,8 @@ fn line(of: i32) -> Vec<i32> {
 fn parent(of: i32) -> Option<i32> {
     let stat = std::fs::read(format!("/proc/{of}/stat")).ok()?;
     // Behind the name, which may be anything: the state and the parent.
-    let (_, rest) = std::str::from_utf8(&stat[stat.iter().rposition(|byte| *byte == b')')?..]).ok()?.split_once(' ')?;
+    let (_, rest) =
+        std::str::from_utf8(&stat[stat.iter().rposition(|byte| *byte == b')')?..]).ok()?.split_once(' ')?;
     rest.split(' ').nth(1)?.parse().ok()
 }
 

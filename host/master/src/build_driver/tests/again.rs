@@ -251,7 +251,8 @@ fn started(uid: &str) -> Persist {
     let given = Given { args: "{}".to_owned(), env: BTreeMap::new(), worker: Properties::default() };
     let after = After { now: Timestamp(1), interrupted: None };
     let answer = crate::step_port::started(0, uid, "instance-1", 1);
-    let entries = vec![Entry::Given(given), Entry::Called { call: Call::StartCommand, args: 1, answer, after }];
+    let entries =
+        vec![Entry::Given(given), Entry::Called { call: Call::StartCommand, args: 1, answer, after }];
     let (fence, build, step) = (Fence(1), BuildId(1), StepId(1));
     Persist::AppendJournal { fence, build, step, piece: 0, entries: entries.into() }
 }
