@@ -99,6 +99,10 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let mut command = Command::new("sleep");
         let mut child = command.arg("600").env(MARK, of(state.path())).spawn().unwrap();
+        // A program that has begun just now has no variables yet.
+        while std::fs::read(format!("/proc/{}/environ", child.id())).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
         let line = line(child.id().try_into().unwrap());
         assert_eq!(line[1], i32::try_from(std::process::id()).unwrap());
         let mark = [MARK.as_bytes(), b"=", of(state.path()).as_bytes()].concat();
