@@ -117,7 +117,7 @@ async fn drive(builds: &Builds, begin: Begin, stop: watch::Receiver<Stop>) -> Re
             let arrived = again::arrival(builds, &start.row.worker, &stop).await?;
             begin_new(builds, start, arrived, stop).await
         }
-        Begin::Again(again) => again::begin(builds, *again, stop).await?,
+        Begin::Again(again) => Box::pin(again::begin(builds, *again, stop)).await?,
     };
     let mut pace = Pace::new(std::time::Instant::now());
     loop {
