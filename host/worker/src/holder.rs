@@ -73,6 +73,8 @@ pub struct Holder {
 #[derive(Debug)]
 struct Inner {
     socket: OwnedFd,
+    /// The holder closed its end: it is ending, even if it has not ended.
+    broken: bool,
     /// Its children that were not reaped, as far as they are this agent's business.
     children: BTreeSet<i32>,
 }
@@ -158,7 +160,7 @@ impl Holder {
     }
 
     fn greet(socket: OwnedFd) -> io::Result<Holder> {
-        let inner = Mutex::new(Inner { socket, children: BTreeSet::new() });
+        let inner = Mutex::new(Inner { socket, broken: false, children: BTreeSet::new() });
         let mut holder = Holder { inner, pid: getpid(), process: None };
         match holder.ask(&Request::Hello { version: VERSION }, &[])? {
             (Answer::Welcome { version: _, pid }, _) => {
@@ -276,6 +278,10 @@ impl Holder {
     /// Whether its children still have it: their numbers are nobody else's then.
     pub fn lives(&self) -> bool {
         let Some(process) = &self.process else { return true };
+        // Its descriptors are closed a moment before its end shows.
+        if self.lock().broken {
+            return false;
+        }
         let mut ended = [PollFd::new(process, PollFlags::IN)];
         matches!(poll(&mut ended, Some(&Timespec::default())), Ok(0))
     }
@@ -306,6 +312,16 @@ impl Holder {
 
 impl Inner {
     fn ask(&mut self, request: &Request, beside: &[BorrowedFd<'_>]) -> io::Result<(Answer, Vec<OwnedFd>)> {
+        let answer = self.exchange(request, beside);
+        self.broken |= answer.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        answer
+    }
+
+    fn exchange(
+        &mut self,
+        request: &Request,
+        beside: &[BorrowedFd<'_>],
+    ) -> io::Result<(Answer, Vec<OwnedFd>)> {
         self.send(request, beside)?;
         match wire::receive(&self.socket, RecvFlags::empty()) {
             Ok(Received::Message(Answer::Failed { errno: Some(errno), .. }, _)) => {
