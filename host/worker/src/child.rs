@@ -1,7 +1,7 @@
 //! One child process: what it is to be, its start, and its end whatever happens. `watcher` sees to it in between.
-//! Its parent is the holder, which also reaps it.
+//! Its parent is the holder, which also reaps it. `again`: one that an earlier agent started.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_core::value::Failure;
-use windlass_runtime::port::{ChildEvent, Delivery, Exit, Limit};
+use windlass_runtime::port::{ChildEvent, Delivery, Limit};
 
 use crate::beneath::Root;
 use crate::environment::Variables;
@@ -27,15 +27,19 @@ use crate::mask::{Mask, Masker};
 use crate::output::{Delivered, Gathered, Lines};
 use crate::pace::Pace;
 use crate::spool::CommandSpool;
-use crate::spool::left::{ChildLeft, Running};
+use crate::spool::left::ChildLeft;
 use crate::terminal::{self, Terminal, led};
-use capture::{Capture, Through};
+use capture::Capture;
 use feed::Feed;
+use keep::Files;
 
+mod again;
 mod capture;
 mod feed;
+mod keep;
 mod watcher;
 
+pub use again::{again, end};
 pub use watcher::Watcher;
 
 /// How long a child that was killed may take to end: only the kernel can hold it then.
@@ -238,8 +242,7 @@ pub fn start(
     let guard = Guard::of(leader, &surroundings.machine);
     // The end of its streams shows once nobody holds its side of them.
     drop(childs);
-    let Files { stdout, stderr, input, through } = files;
-    let mut through = through;
+    let Files { stdout, stderr, input, mut through } = files;
     let mut captured = |pipe: Option<OwnedFd>, file: Option<OwnedFd>| {
         let both = pipe.zip(file);
         both.map(|(pipe, file)| Capture::new(pipe, through.take(), file, 0)).transpose()
@@ -260,75 +263,6 @@ pub fn start(
     let (started, watcher) =
         watched(child, left, guard, streams, plan.follow, surroundings).map_err(failed)?;
     Ok((started, Some(watcher)))
-}
-
-/// A child that an earlier agent started, again. Within a tokio runtime.
-pub fn again(
-    child: u32,
-    mut left: ChildLeft,
-    running: Running,
-    surroundings: Surroundings,
-) -> Result<(Started, Option<Watcher>), Failure> {
-    let failed = |error: std::io::Error| {
-        let message = format!("child {child} of the command can't be gone on with: {error}");
-        Failure::retryable("worker-lost", message)
-    };
-    let Running { pid, status, mut kept } = running;
-    if let Some(exit) = left.exit.take() {
-        return Ok((over(left.events, exit, &surroundings), None));
-    }
-    let guard = match pid {
-        Some(pid) => Guard::of(pid, &surroundings.machine),
-        None => Guard::buried(status, &surroundings.machine),
-    };
-    let mut descriptor = |name: &str| kept.remove(&name_of(child, name));
-    let through = match (descriptor(THROUGH_OUT), descriptor(THROUGH_IN)) {
-        (Some(read), Some(write)) => Some(Through { read, write }),
-        _ => None,
-    };
-    let mut through = through;
-    let mut captured = |pipe: &str, file: &str, taken| match (descriptor(pipe), descriptor(file)) {
-        (Some(pipe), Some(file)) => Capture::new(pipe, through.take(), file, taken).map(Some),
-        _ => Ok(None),
-    };
-    let stdout = captured(STDOUT, SAID_OUT, left.at.taken[0]).map_err(failed)?;
-    let stderr = captured(STDERR, SAID_ERR, left.at.taken[1]).map_err(failed)?;
-    let feed = match (descriptor(STDIN), descriptor(INPUT)) {
-        (Some(to), Some(file)) => To::Fed(Feed::piped(to, file).map_err(failed)?),
-        _ => To::Nothing,
-    };
-    let streams = Ours { stdout, stderr, feed };
-    let places = left.at.followed.iter().copied().chain(std::iter::repeat(None));
-    let tail = |(kept, place)| Tail::again(Arc::clone(&surroundings.root), kept, place);
-    let tails = left.kept.follow.clone().into_iter().zip(places).map(tail).collect();
-    let (started, watcher) = watched(child, left, guard, streams, tails, surroundings).map_err(failed)?;
-    Ok((started, Some(watcher)))
-}
-
-/// Ends a child that no agent can go on with: what its command hears.
-pub fn end(running: Running, machine: &Arc<Machine>) -> Failure {
-    // It is killed and reaped when this is dropped.
-    drop(running.pid.map(|pid| Guard::of(pid, machine)));
-    Failure::retryable(
-        "worker-lost",
-        "the agent of this worker ended while it started a program with an open input",
-    )
-}
-
-/// A child that has ended, and of which the guest may not have taken everything.
-fn over(events: Vec<ChildEvent>, exit: Exit, surroundings: &Surroundings) -> Started {
-    let (sender, receiver) = mpsc::channel(EVENTS);
-    let over = surroundings.over.clone();
-    drop(tokio::spawn(async move {
-        for event in events.into_iter().chain([ChildEvent::Exited(exit)]) {
-            tokio::select! {
-                sent = sender.send(event) => if sent.is_err() { return },
-                () = over.cancelled() => return,
-            }
-        }
-    }));
-    let group = Arc::new(Group::buried(Arc::clone(&surroundings.machine)));
-    Started { group, events: receiver, control: watch::Sender::default(), input: None, terminal: false }
 }
 
 /// Our side of a child's streams.
@@ -407,58 +341,6 @@ fn watched(
     };
     watcher.resume(stopped);
     Ok((started, watcher))
-}
-
-/// What a child that is started has in memory.
-struct Files {
-    stdout: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
-    input: Option<OwnedFd>,
-    through: Option<Through>,
-}
-
-const STDIN: &str = "stdin";
-const STDOUT: &str = "stdout";
-const STDERR: &str = "stderr";
-const INPUT: &str = "input";
-const SAID_OUT: &str = "said-out";
-const SAID_ERR: &str = "said-err";
-const THROUGH_IN: &str = "through-in";
-const THROUGH_OUT: &str = "through-out";
-
-/// Under which name something of a child is kept.
-fn name_of(child: u32, what: &str) -> String {
-    format!("{child}.{what}")
-}
-
-impl Files {
-    fn of(plan: &Plan, ours: &Streams) -> std::io::Result<Files> {
-        let file = |pipe: &Option<OwnedFd>| pipe.as_ref().map(|_| capture::file()).transpose();
-        // What is typed to a terminal goes no such way.
-        let input = plan.input.as_ref().filter(|_| ours.stdin.is_some() && !plan.kept.terminal);
-        let input = input.map(|input| feed::file(input)).transpose()?;
-        let through = plan.kept.terminal.then(Through::new).transpose()?;
-        Ok(Files { stdout: file(&ours.stdout)?, stderr: file(&ours.stderr)?, input, through })
-    }
-
-    /// What the holder keeps of a child.
-    fn kept<'a>(&'a self, child: u32, ours: &'a Streams) -> Vec<(String, BorrowedFd<'a>)> {
-        let Files { stdout, stderr, input, through } = self;
-        let pairs = [
-            (STDOUT, &ours.stdout, SAID_OUT, stdout),
-            (STDERR, &ours.stderr, SAID_ERR, stderr),
-            // An input that stays open is not kept: its end would not show.
-            (STDIN, &ours.stdin, INPUT, input),
-        ];
-        let both = pairs.into_iter().filter_map(|(pipe, ours, name, file)| {
-            let (ours, file) = (ours.as_ref()?, file.as_ref()?);
-            Some([(pipe, ours.as_fd()), (name, file.as_fd())])
-        });
-        let through = through
-            .iter()
-            .map(|through| [(THROUGH_OUT, through.read.as_fd()), (THROUGH_IN, through.write.as_fd())]);
-        both.chain(through).flatten().map(|(name, kept)| (name_of(child, name), kept)).collect()
-    }
 }
 
 /// The machine's own clock, in milliseconds: it goes on whoever is killed.
@@ -576,7 +458,7 @@ mod tests {
     use crate::orphans::Orphans;
     use crate::spool::{Limits, Spool};
     use windlass_protocol::message::CommandUid;
-    use windlass_runtime::port::{Exit, Limit};
+    use windlass_runtime::port::Exit;
 
     /// Symptom: a step stood until its deadline, a day later. Cause: its program hung in the kernel, on a file system
     /// that was gone, and was waited for after it was killed. Cure: nobody waits for it any more, and the log says so.

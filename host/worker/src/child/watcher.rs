@@ -20,7 +20,8 @@ use windlass_runtime::port::{ChildEvent, Exit, Limit};
 
 use super::capture::{Capture, READ};
 use super::feed::Feed;
-use super::{At, Control, Guard, LAST, Ladder, STDIN, Stopped, Why, clock, instant, name_of as kept_as};
+use super::keep::{STDIN, name_of as kept_as};
+use super::{At, Control, Guard, LAST, Ladder, Stopped, Why, clock, instant};
 use crate::follow::{self, Followed, Piece};
 use crate::group::name_of;
 use crate::mask::Masker;
