@@ -468,7 +468,7 @@ mod tests {
         let orphans = Orphans::new("a", false, Arc::new(Holder::local().unwrap()));
         let machine = Arc::new(Machine::new(Variables::new(), "/nowhere".into(), orphans));
         let said = Spool::new(base.path(), Limits::default(), Arc::clone(&machine.holder));
-        let spool = said.open(&CommandUid("c0".into())).unwrap().unwrap();
+        let spool = said.open(&CommandUid("c0".into()), &crate::spool::tape::Record::Begun).unwrap().unwrap();
         let kept = Kept {
             began: clock(),
             max_time: Some(Duration::from_millis(1)),

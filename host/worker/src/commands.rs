@@ -362,7 +362,12 @@ impl Owner {
             tracing::error!(command = uid.0, "the master sent a command whose name is none; it is ignored");
             return;
         }
-        let spool = match self.parts.spool.open(&uid) {
+        let mut seed = [0; 32];
+        if let Err(error) = getrandom::fill(&mut seed) {
+            tracing::warn!(command = uid.0, %error, "the random numbers of a command follow from its name");
+            seed = *blake3::hash(uid.0.as_bytes()).as_bytes();
+        }
+        let spool = match self.parts.spool.open(&uid, &Record::Began { start: start.clone(), seed }) {
             Ok(Some(spool)) => spool,
             // Sent again after a reconnect: it runs or ran already.
             Ok(None) => return,
@@ -378,12 +383,6 @@ impl Owner {
                 return;
             }
         };
-        let mut seed = [0; 32];
-        if let Err(error) = getrandom::fill(&mut seed) {
-            tracing::warn!(command = uid.0, %error, "the random numbers of a command follow from its name");
-            seed = *blake3::hash(uid.0.as_bytes()).as_bytes();
-        }
-        spool.record(Record::Began { start: start.clone(), seed });
         let hook = format!("{}:{}", start.plugin, start.hook);
         let (interrupt, _) = watch::channel(None);
         let (digest, plugin, builddir) = (start.digest, start.plugin.clone(), start.builddir.clone());

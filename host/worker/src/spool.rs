@@ -116,13 +116,15 @@ impl Spool {
         })
     }
 
-    /// Opens the outbox of a new command; `None` if that command is known.
-    pub fn open(self: &Arc<Self>, uid: &CommandUid) -> io::Result<Option<Arc<CommandSpool>>> {
+    /// Opens the outbox of a new command; `None` if that command is known. What it began with is on its tape before
+    /// anybody keeps that.
+    pub fn open(self: &Arc<Self>, uid: &CommandUid, began: &Record) -> io::Result<Option<Arc<CommandSpool>>> {
         let mut commands = lock(&self.commands);
         if commands.contains_key(uid) {
             return Ok(None);
         }
-        let tape = Tape::new()?;
+        let mut tape = Tape::new()?;
+        tape.write(std::slice::from_ref(began))?;
         self.holder.keep(&uid.0, TAPE, tape.file().as_fd())?;
         let shelf = Shelf::new(tape.file().try_clone()?, SHELF);
         let command = self.command(uid, Inner::new(tape, shelf));

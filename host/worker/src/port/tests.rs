@@ -66,7 +66,7 @@ fn world_in(folder: tempfile::TempDir, given: Given<'_>) -> World {
     let Given { programs, files, secrets, usable, limits } = given;
     let holder = Arc::new(crate::holder::Holder::local().unwrap());
     let spool = Spool::new(folder.path(), limits, Arc::clone(&holder));
-    let command = spool.open(&CommandUid("c0".into())).unwrap().unwrap();
+    let command = spool.open(&CommandUid("c0".into()), &crate::spool::tape::Record::Begun).unwrap().unwrap();
     let (interrupt, interrupt_heard) = watch::channel(None);
     let any = vec!["*".to_owned()];
     let programs = vec![programs.to_owned()];

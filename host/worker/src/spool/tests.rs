@@ -9,7 +9,8 @@ fn uid(n: u32) -> CommandUid {
 }
 
 fn open(spool: &Arc<Spool>, n: u32) -> Arc<CommandSpool> {
-    spool.open(&uid(n)).unwrap().unwrap()
+    let began = Record::Began { start: start(n), seed: [3; 32] };
+    spool.open(&uid(n), &began).unwrap().unwrap()
 }
 
 fn holder() -> Arc<Holder> {
@@ -44,7 +45,7 @@ fn numbers(spool: &Spool) -> Vec<u64> {
 fn what_was_spilled_comes_back_in_order_and_the_hash_covers_all_of_it() {
     let (folder, spool) = small();
     let command = open(&spool, 1);
-    assert!(spool.open(&uid(1)).unwrap().is_none(), "a known command is not opened twice");
+    assert!(spool.open(&uid(1), &Record::Begun).unwrap().is_none(), "a known command is not opened twice");
     let (mut all, mut of_all) = (Vec::new(), begin());
     for n in 0..20u8 {
         let data = vec![n; 1_000];
@@ -237,7 +238,6 @@ fn an_agent_that_is_started_anew_has_every_update_and_answer() {
     let limits = Limits { memory: 4_000, ..Limits::default() };
     let first = Spool::new(folder.path(), limits, Arc::clone(&holder));
     let command = open(&first, 1);
-    command.record(Record::Began { start: start(1), seed: [3; 32] });
     for n in 0..10u8 {
         command.log("stdio", Origin::Stdout, vec![n; 1_000].into());
     }
@@ -278,7 +278,6 @@ fn what_was_acknowledged_is_nothing_to_an_agent_that_is_started_anew() {
         let limits = Limits { memory, ..Limits::default() };
         let first = Spool::new(folder.path(), limits, Arc::clone(&holder));
         let command = open(&first, 1);
-        command.record(Record::Began { start: start(1), seed: [0; 32] });
         let say = |n: u8| command.log("stdio", Origin::Stdout, vec![n; 32 * 1024].into());
         (0..160).for_each(say);
         command.ack(160).unwrap();
@@ -317,7 +316,6 @@ fn a_frame_without_its_end_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::new(folder.path(), Limits::default(), Arc::clone(&holder));
     let command = open(&spool, 1);
-    command.record(Record::Began { start: start(1), seed: [0; 32] });
     command.record(Record::Interrupted { reason: "enough".into() });
     let whole = lock(&command.inner).tape.len();
     command.record(Record::Volatile { why: "never written to its end".into() });
@@ -335,7 +333,6 @@ fn a_long_tape_is_made_anew_and_says_the_same() {
     let limits = Limits { memory: 100_000, ..Limits::default() };
     let spool = Spool::new(folder.path(), limits, Arc::clone(&holder));
     let command = open(&spool, 1);
-    command.record(Record::Began { start: start(1), seed: [0; 32] });
     command.record(Record::Called { call: tape::Call::Now, args: 1, answer: vec![9] });
     let mut longest = 0;
     for n in 0..20_000u64 {
