@@ -41,6 +41,7 @@ mod transfer;
 pub mod view;
 mod view_artifact;
 mod view_build;
+mod view_force;
 mod view_lock;
 mod view_log;
 mod view_plugin;
