@@ -79,10 +79,7 @@ impl At {
     pub fn count(&mut self, data: &[u8]) -> u64 {
         let mut begun = 0;
         for block in data.chunks(BLOCK) {
-            let rare = |byte: &u8| (*byte == b'\r') | (*byte == BACKSPACE) | (*byte == ESCAPE);
-            let plain =
-                matches!(self, At::In | At::Begin) && !block.iter().fold(false, |any, byte| any | rare(byte));
-            if plain {
+            if matches!(self, At::In | At::Begin) && is_plain(block) {
                 let newlines = newlines(block);
                 begun += newlines + u64::from(*self == At::Begin);
                 *self = At::In;
@@ -121,6 +118,15 @@ impl At {
         }
         Err(begun)
     }
+}
+
+/// Whether newlines are all that counts in it. Parts are whole registers, as below.
+fn is_plain(bytes: &[u8]) -> bool {
+    let rare =
+        |byte: &u8| u8::from(*byte == b'\r') | u8::from(*byte == BACKSPACE) | u8::from(*byte == ESCAPE);
+    let in_part = |part: &[u8]| part.iter().map(rare).fold(0, |any, rare| any | rare);
+    let (parts, rest) = bytes.as_chunks::<128>();
+    parts.iter().map(|part| in_part(part)).fold(in_part(rest), |any, rare| any | rare) == 0
 }
 
 /// How many newlines there are. Counted in bytes, in parts that a byte can count and that are whole registers: many are

@@ -36,7 +36,16 @@ impl RunningHash {
     pub fn update(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             if self.begun.len() == BLOCK {
-                self.close_block();
+                let whole = self.block(&self.begun);
+                self.begun.clear();
+                self.close(whole);
+            }
+            // Whole blocks are hashed where they lie: only what may be the last one is kept.
+            if self.begun.is_empty() && data.len() > BLOCK {
+                let (block, rest) = data.split_at(BLOCK);
+                self.close(self.block(block));
+                data = rest;
+                continue;
             }
             let taken = data.len().min(BLOCK - self.begun.len());
             self.begun.extend_from_slice(&data[..taken]);
@@ -49,9 +58,9 @@ impl RunningHash {
     pub fn finish(&self) -> Digest {
         let mut subtrees = self.subtrees.iter();
         let Some(first) = subtrees.next() else { return Digest::of(&self.begun) };
-        let right = subtrees
-            .rev()
-            .fold(self.block(), |right, left| merge_subtrees_non_root(left.as_bytes(), &right, Mode::Hash));
+        let right = subtrees.rev().fold(self.block(&self.begun), |right, left| {
+            merge_subtrees_non_root(left.as_bytes(), &right, Mode::Hash)
+        });
         Digest::from_bytes(*merge_subtrees_root(first.as_bytes(), &right, Mode::Hash).as_bytes())
     }
 
@@ -62,10 +71,8 @@ impl RunningHash {
         HeldHash { subtrees, blocks, begun: begun.into() }
     }
 
-    /// More follows: what was begun is a subtree, and may complete others.
-    fn close_block(&mut self) {
-        let mut whole = self.block();
-        self.begun.clear();
+    /// A whole block that something follows: it is a subtree, and may complete others.
+    fn close(&mut self, mut whole: [u8; 32]) {
         self.blocks += 1;
         for _ in 0..self.blocks.trailing_zeros() {
             let left = self.subtrees.pop().expect("BUG: a subtree without its neighbour");
@@ -74,9 +81,10 @@ impl RunningHash {
         self.subtrees.push(Digest::from_bytes(whole));
     }
 
-    fn block(&self) -> [u8; 32] {
+    /// The next one, as part of something longer.
+    fn block(&self, bytes: &[u8]) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
-        hasher.set_input_offset(self.blocks * BLOCK as u64).update(&self.begun).finalize_non_root()
+        hasher.set_input_offset(self.blocks * BLOCK as u64).update(bytes).finalize_non_root()
     }
 }
 

@@ -61,6 +61,9 @@ pub struct Limits {
 /// What a command may always say: others that fill the spool do not silence it.
 const SMALL: usize = 1024 * 1024;
 
+/// So many bytes of each command need not be read back in order to be sent: the link mostly keeps up.
+const FRESH: usize = 1024 * 1024;
+
 /// Under this name the holder keeps the tape of a command, and what it said as far as it lies in memory.
 pub const TAPE: &str = "tape";
 
@@ -188,6 +191,7 @@ impl Spool {
             self.memory.fetch_sub(std::mem::take(&mut inner.memory), Ordering::Relaxed);
             self.total.fetch_sub(inner.outbox.bytes(), Ordering::Relaxed);
             inner.outbox = Outbox::default();
+            (inner.fresh, inner.fresh_bytes) = (VecDeque::new(), 0);
             command.room.notify_waiters();
             if inner.spill.take().is_some()
                 && let Err(error) = std::fs::remove_file(command.path())
@@ -259,6 +263,10 @@ struct Inner {
     /// Bytes on the shelf.
     memory: usize,
     spill: Option<Shelf>,
+    /// Unsent updates, by number, as they were put on the shelf.
+    fresh: VecDeque<(u64, Frames)>,
+    /// Their bytes.
+    fresh_bytes: usize,
     /// What its component was told: how often, and how many bytes.
     told: (usize, usize),
     /// No agent can go on with it but this one; nothing of what its component is told is kept any more.
@@ -272,8 +280,23 @@ struct Inner {
 impl Inner {
     fn new(tape: Tape, shelf: Shelf) -> Inner {
         let (outbox, hash, memory, spill) = (Outbox::default(), begin(), 0, None);
+        let (fresh, fresh_bytes) = (VecDeque::new(), 0);
         let (told, volatile, queued, forgotten, done) = ((0, 0), false, false, false, false);
-        Inner { outbox, hash, tape, shelf, memory, spill, told, volatile, queued, forgotten, done }
+        Inner {
+            outbox,
+            hash,
+            tape,
+            shelf,
+            memory,
+            spill,
+            fresh,
+            fresh_bytes,
+            told,
+            volatile,
+            queued,
+            forgotten,
+            done,
+        }
     }
 
     /// What a component is told is kept up to a bound; then no other agent can go on with its command.
@@ -427,6 +450,10 @@ impl CommandSpool {
             }
         };
         inner.outbox.push(place, len);
+        if self.spool.linked.load(Ordering::Relaxed) && inner.fresh_bytes + len <= FRESH {
+            inner.fresh_bytes += len;
+            inner.fresh.push_back((number, frames));
+        }
         self.spool.total.fetch_add(len, Ordering::Relaxed);
         self.queue(inner);
         Some(Record::Said { number, place, hash: inner.hash, last: false })
@@ -535,10 +562,16 @@ impl CommandSpool {
 }
 
 impl Inner {
-    /// The next unsent update and its number, read back.
+    /// The next unsent update and its number, read back if need be.
     fn next(&mut self) -> Option<(u64, io::Result<Frames>)> {
-        let Inner { outbox, shelf, spill, .. } = self;
+        let Inner { outbox, shelf, spill, fresh, fresh_bytes, .. } = self;
         let (number, place) = outbox.next_unsent()?;
+        while let Some((of, frames)) = fresh.pop_front_if(|(fresh, _)| *fresh <= number) {
+            *fresh_bytes -= frames.bytes();
+            if of == number {
+                return Some((number, Ok(frames)));
+            }
+        }
         let shelf = match spill {
             Some(spill) if place.spilled => spill,
             _ => shelf,
