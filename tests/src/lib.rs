@@ -7,6 +7,7 @@ pub mod binary;
 pub mod faults;
 pub mod fixtures;
 pub mod hostile;
+pub mod kept;
 pub mod languages;
 pub mod python;
 pub mod relay;

@@ -42,7 +42,11 @@ pub struct Size {
 }
 
 /// The projects in other languages, and what their plugins are called.
-const LANGUAGES: [(&str, &str); 3] = [("c/all", "c-all"), ("js/all", "js-all"), ("python/all", "py-all")];
+const LANGUAGES: [(&str, &str); 4] =
+    [("c/all", "c-all"), ("js/all", "js-all"), ("python/all", "py-all"), ("c/tee", TEE)];
+
+/// The one that has a command and no step.
+const TEE: &str = "c-tee";
 
 /// One kind of run, and the undisturbed one that all others are compared with.
 pub struct Sweep {
@@ -58,8 +62,8 @@ impl Sweep {
     #[must_use]
     pub fn new(size: Size) -> Sweep {
         // The first finds nothing compiled, and takes its time at other places.
-        let cold = play(story(size, None), &Plan::default());
-        let undisturbed = play(story(size, Some(&cold.site)), &Plan::default());
+        let cold = play(story(size, &built), &Plan::default());
+        let undisturbed = play(warm(size, &cold.site), &Plan::default());
         assert_eq!(undisturbed.outcome, "success", "{:#?}", undisturbed.builds);
         assert_eq!(undisturbed.builds.len(), 2, "{:#?}", undisturbed.builds);
         let sweep = Sweep { size, undisturbed };
@@ -77,7 +81,7 @@ impl Sweep {
     /// Plays it under a plan.
     #[must_use]
     pub fn play(&self, plan: &Plan) -> Run {
-        play(story(self.size, Some(&self.undisturbed.site)), plan)
+        play(warm(self.size, &self.undisturbed.site), plan)
     }
 
     /// What is otherwise than it may be, in words.
@@ -89,16 +93,13 @@ impl Sweep {
     }
 }
 
-fn story(size: Size, warm: Option<&Site>) -> Story<'static> {
+/// What is played, with components by their names as plugins from `component`.
+#[must_use]
+pub fn story(size: Size, component: &dyn Fn(&str) -> Vec<u8>) -> Story<'static> {
     let mut site = Site::new(&["w1", "w2"], "");
-    for name in ["courier", "sender"] {
+    let languages = LANGUAGES.iter().filter(|_| size.languages).map(|(_, name)| *name);
+    for name in ["courier", "sender"].into_iter().chain(languages) {
         site.plugin(name, &component(name));
-    }
-    if size.languages {
-        for (project, name) in LANGUAGES {
-            site.plugin(name, &languages::component(project));
-        }
-        site.plugin("c-tee", &languages::component("c/tee"));
     }
     let effects = effects(&site);
     let effects = effects.to_str().expect("UTF-8");
@@ -108,10 +109,22 @@ fn story(size: Size, warm: Option<&Site>) -> Story<'static> {
         let allowed = "\n[allow.\"c-tee:tee\"]\nexec = [\"/bin/sh\"]\n";
         std::fs::write(&worker, text(&worker) + allowed).expect("a file of the site");
     }
-    if let Some(warm) = warm {
-        site.warm_up_from(warm);
-    }
     Story { site, builder: WHOLE, watched: "w1" }
+}
+
+/// From the sources of the tests.
+fn built(name: &str) -> Vec<u8> {
+    match LANGUAGES.iter().find(|(_, plugin)| *plugin == name) {
+        Some((project, _)) => languages::component(project),
+        None => component(name),
+    }
+}
+
+/// Finds compiled what another compiled.
+fn warm(size: Size, from: &Site) -> Story<'static> {
+    let story = story(size, &built);
+    story.site.warm_up_from(from);
+    story
 }
 
 fn effects(site: &Site) -> std::path::PathBuf {
@@ -159,7 +172,7 @@ fn config(effects: &str, Size { lines, upload, languages }: Size) -> String {
         } }));
         steps.push(json!({ "use": "file-upload", "name": "upload", "args": { "worker_src": "made" } }));
     }
-    for (_, plugin) in LANGUAGES.iter().filter(|_| languages) {
+    for (_, plugin) in LANGUAGES.iter().filter(|(_, plugin)| languages && *plugin != TEE) {
         // The step starts the last one when it reads the word of the first.
         let watched = format!(
             "rm -f heard-{plugin}; echo one; echo ready; until test -e heard-{plugin}; do sleep 0.02; done"
