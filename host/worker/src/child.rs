@@ -107,6 +107,9 @@ pub struct At {
     /// How far the files that it writes were read.
     #[serde(default)]
     pub followed: Vec<follow::Place>,
+    /// The beginnings of lines that the log is to get with their ends.
+    #[serde(default)]
+    pub begun: [Vec<u8>; 2],
 }
 
 /// Why the host stopped a child.
@@ -312,7 +315,7 @@ fn watched(
         stderr: streams.stderr,
         feed,
         scratch: Vec::new(),
-        gathered: Gathered::default(),
+        gathered: Gathered::resumed(at.begun.clone()),
         delivered: Delivered::resumed(kept.deliver, carry, earlier),
         produced: Vec::new(),
         followed: Followed::start(follow, mask.as_ref()),

@@ -16,60 +16,107 @@ use crate::spool::MAX_LOG_DATA;
 /// each command are few.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// Output on its way to a log, in the order in which the lines of both streams came: what is gathered of a line stays
-/// together, though the other stream came in between.
+/// Output on its way to a log, in the order in which the lines of both streams ended: a line stays together, though the
+/// other stream came in between. The beginning of a line waits for its end for [`GATHER`] and no longer, and no longer
+/// than one update.
 #[derive(Debug, Default)]
 pub struct Gathered {
-    pieces: Vec<(Origin, BytesMut)>,
-    /// Beginnings of lines, of standard output and of standard error, that wait for their ends.
-    begun: [BytesMut; 2],
+    /// Whole lines.
+    whole: Vec<(Origin, BytesMut)>,
     bytes: usize,
-    /// When the last output was sent on; what comes long after goes at once.
+    /// Beginnings of lines, of standard output and of standard error.
+    begun: [BytesMut; 2],
+    /// Since when each of them is kept back, though something was sent on.
+    kept: [Option<Instant>; 2],
+    /// When output was sent on last; what comes long after goes at once.
     sent: Option<Instant>,
 }
 
 impl Gathered {
+    /// With these beginnings of lines.
+    pub fn resumed(begun: [Vec<u8>; 2]) -> Gathered {
+        Gathered { begun: begun.map(|line| line.as_slice().into()), ..Gathered::default() }
+    }
+
     /// Adds what was read.
     pub fn push(&mut self, origin: Origin, data: &[u8]) {
-        self.bytes += data.len();
-        match self.pieces.last_mut() {
-            Some((last, piece)) if *last == origin && piece.len() + data.len() <= MAX_LOG_DATA => {
-                return piece.extend_from_slice(data);
-            }
-            Some((last, piece)) if *last != origin => {
-                let ended =
-                    piece.iter().rposition(|byte| matches!(byte, b'\n' | b'\r')).map_or(0, |end| end + 1);
-                self.begun[stream(*last)] = piece.split_off(ended);
-                if piece.is_empty() {
-                    self.pieces.pop();
-                }
-            }
-            Some(_) | None => {}
+        let which = stream(origin);
+        let (ended, rest) = data
+            .split_at(data.iter().rposition(|byte| matches!(byte, b'\n' | b'\r')).map_or(0, |end| end + 1));
+        if !ended.is_empty() {
+            self.put(origin, ended);
         }
-        let mut piece = std::mem::take(&mut self.begun[stream(origin)]);
-        piece.extend_from_slice(data);
-        self.pieces.push((origin, piece));
+        self.begun[which].extend_from_slice(rest);
+        if self.begun[which].len() >= MAX_LOG_DATA {
+            self.finish(origin);
+        }
+    }
+
+    /// What waits of a stream waits no longer.
+    pub fn finish(&mut self, origin: Origin) {
+        if !self.begun[stream(origin)].is_empty() {
+            self.put(origin, &[]);
+        }
+    }
+
+    /// Adds what was begun of a line, and this.
+    fn put(&mut self, origin: Origin, data: &[u8]) {
+        let which = stream(origin);
+        self.kept[which] = None;
+        let mut begun = self.begun[which].split();
+        self.bytes += begun.len() + data.len();
+        match self.whole.last_mut() {
+            Some((last, whole))
+                if *last == origin && whole.len() + begun.len() + data.len() <= MAX_LOG_DATA =>
+            {
+                whole.extend_from_slice(&begun);
+                whole.extend_from_slice(data);
+            }
+            Some(_) | None => {
+                begun.extend_from_slice(data);
+                self.whole.push((origin, begun));
+            }
+        }
     }
 
     /// When [`Gathered::take`] is due; `None`: there is nothing.
     pub fn due(&self, now: Instant) -> Option<Instant> {
+        let nothing = self.bytes == 0 && self.begun.iter().all(|line| line.is_empty());
         match self.sent {
-            _ if self.bytes == 0 => None,
-            Some(sent) if self.bytes < MAX_LOG_DATA => Some(sent + GATHER),
+            _ if nothing => None,
+            Some(sent) if self.bytes < MAX_LOG_DATA => {
+                let kept = self.kept.into_iter().flatten().min();
+                Some(kept.map_or(sent, |kept| kept.min(sent)) + GATHER)
+            }
             Some(_) | None => Some(now),
         }
     }
 
-    /// Takes all of it.
+    /// Takes whole lines, and those beginnings of lines whose time has come.
     pub fn take(&mut self, now: Instant) -> impl Iterator<Item = (Origin, Bytes)> + use<> {
-        self.bytes = 0;
-        self.sent = Some(now);
-        for (begun, origin) in self.begun.iter_mut().zip([Origin::Stdout, Origin::Stderr]) {
-            if !begun.is_empty() {
-                self.pieces.push((origin, begun.split()));
+        let has_come = |since: Option<Instant>| since.is_some_and(|since| since + GATHER <= now);
+        let all = self.sent.is_none() || has_come(self.sent);
+        for origin in [Origin::Stdout, Origin::Stderr] {
+            let which = stream(origin);
+            if self.begun[which].is_empty() {
+                continue;
+            }
+            if all || has_come(self.kept[which]) {
+                self.finish(origin);
+            } else {
+                self.kept[which].get_or_insert(now);
             }
         }
-        std::mem::take(&mut self.pieces).into_iter().map(|(origin, piece)| (origin, piece.freeze()))
+        if self.bytes > 0 {
+            self.sent = Some(now);
+        }
+        self.bytes = 0;
+        std::mem::take(&mut self.whole).into_iter().map(|(origin, whole)| (origin, whole.freeze()))
+    }
+
+    /// The beginnings of lines, of standard output and of standard error, that were not taken.
+    pub fn begun(&self) -> [Vec<u8>; 2] {
+        self.begun.each_ref().map(|line| line.to_vec())
     }
 }
 
@@ -222,6 +269,7 @@ pub fn cut(event: ChildEvent, max: usize) -> (ChildEvent, Option<ChildEvent>) {
 mod tests {
     use super::*;
     use Origin::{Stderr, Stdout};
+    use proptest::prelude::*;
 
     fn all(delivered: &mut Delivered) -> Vec<ChildEvent> {
         std::iter::from_fn(|| delivered.pop()).collect()
@@ -240,8 +288,8 @@ mod tests {
         gathered.push(Stderr, b"d");
         gathered.push(Stdout, b"e");
         assert_eq!(gathered.due(now), Some(now + GATHER));
-        let pieces: Vec<_> =
-            gathered.take(now).map(|(o, d)| (o, String::from_utf8(d.into()).unwrap())).collect();
+        assert_eq!(gathered.take(now).count(), 0, "no line of it has ended");
+        let pieces: Vec<_> = gathered.take(now + GATHER).collect();
         assert_eq!(pieces, [(Stdout, "bce".into()), (Stderr, "d".into())]);
         gathered.push(Stdout, &[0; MAX_LOG_DATA]);
         assert_eq!(gathered.due(now), Some(now), "a full message waits for nothing");
@@ -268,12 +316,101 @@ mod tests {
             gathered.take(Instant::now()).map(|(o, d)| (o, String::from_utf8(d.into()).unwrap())).collect();
         let piece = |origin, text: &str| (origin, text.to_owned());
         let expected = [
-            piece(Stdout, "one\n"),
-            piece(Stdout, "two\n"),
-            piece(Stderr, "warning\nx"),
+            piece(Stdout, "one\ntwo\n"),
+            piece(Stderr, "warning\n"),
             piece(Stdout, "thr"),
+            piece(Stderr, "x"),
         ];
         assert_eq!(pieces, expected);
+    }
+
+    /// Symptom: two lines that a build wrote to its two streams stood in each other. Cause: where an update was full, or the
+    /// component took the output as it came, the beginnings of lines went with it. Cure: they wait for their ends, for a
+    /// while.
+    #[test]
+    fn the_beginning_of_a_line_stays_behind_where_an_update_is_full_but_not_for_long() {
+        let mut gathered = Gathered::default();
+        let now = Instant::now();
+        gathered.push(Stdout, b"first\n");
+        assert_eq!(gathered.take(now).count(), 1);
+        gathered.push(Stdout, &[b"x\n".repeat(MAX_LOG_DATA / 2), b"beg".to_vec()].concat());
+        gathered.push(Stderr, b"warn");
+        assert_eq!(gathered.due(now), Some(now));
+        let taken: Vec<_> = gathered.take(now).collect();
+        assert!(matches!(&taken[..], [(Stdout, data)] if data.len() == MAX_LOG_DATA));
+        assert_eq!(gathered.begun(), [b"beg".to_vec(), b"warn".to_vec()]);
+        assert_eq!(gathered.due(now), Some(now + GATHER));
+        // However much comes on the other stream.
+        let later = now + GATHER / 2;
+        gathered.push(Stdout, b"un\n");
+        assert_eq!(gathered.take(later).collect::<Vec<_>>(), [(Stdout, "begun\n".into())]);
+        assert_eq!(gathered.due(later), Some(now + GATHER));
+        assert_eq!(gathered.take(now + GATHER).collect::<Vec<_>>(), [(Stderr, "warn".into())]);
+        assert_eq!(gathered.due(later), None);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Write {
+        Data(Origin, Vec<u8>),
+        Take,
+        Wait,
+    }
+
+    /// Pieces of output, cut anywhere, some of them larger than an update; now and then it is taken, or time passes.
+    fn writes() -> impl Strategy<Value = Vec<Write>> {
+        let line = (0..200_usize, prop::sample::select(vec!["\n", "\r\n", "\r", ""]));
+        let data = (any::<bool>(), prop::collection::vec(line, 0..300)).prop_map(|(is_error, lines)| {
+            let data = lines.iter().flat_map(|(len, end)| ["x".repeat(*len), (*end).to_owned()]);
+            Write::Data(if is_error { Stderr } else { Stdout }, data.collect::<String>().into_bytes())
+        });
+        let write = prop_oneof![6 => data, 3 => Just(Write::Take), 1 => Just(Write::Wait)];
+        prop::collection::vec(write, 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn lines_of_two_streams_are_whole_in_a_log_unless_they_take_their_time(writes in writes()) {
+            let mut gathered = Gathered::default();
+            let mut now = Instant::now();
+            let (mut written, mut taken) = ([vec![], vec![]], Vec::new());
+            // A line may be cut here: its end was too far off, in bytes or in time.
+            let mut cuts = std::collections::BTreeSet::new();
+            for write in writes {
+                match write {
+                    Write::Data(origin, data) => {
+                        written[stream(origin)].extend_from_slice(&data);
+                        gathered.push(origin, &data);
+                        prop_assert!(gathered.begun().iter().all(|line| line.len() < MAX_LOG_DATA));
+                    }
+                    Write::Take => {
+                        // What comes after a while goes at once.
+                        let at_once = gathered.sent.is_none_or(|sent| sent + GATHER <= now);
+                        taken.extend(gathered.take(now));
+                        cuts.extend(at_once.then_some(taken.len()));
+                    }
+                    Write::Wait => {
+                        now += GATHER;
+                        taken.extend(gathered.take(now));
+                        prop_assert_eq!(gathered.due(now), None, "nothing waits for longer");
+                        cuts.insert(taken.len());
+                    }
+                }
+                let is_due = gathered.due(now);
+                prop_assert!(is_due.is_none_or(|due| due <= now + GATHER));
+            }
+            gathered.finish(Stdout);
+            gathered.finish(Stderr);
+            taken.extend(gathered.take(now));
+            let mut said = [vec![], vec![]];
+            for (at, (origin, data)) in taken.iter().enumerate() {
+                said[stream(*origin)].extend_from_slice(data);
+                let ends = matches!(data.last(), Some(b'\n' | b'\r')) || data.len() >= MAX_LOG_DATA;
+                let goes_on = taken.get(at + 1).is_some_and(|(next, _)| next != origin);
+                let is_late = cuts.range(at..).next().is_some_and(|cut| *cut <= at + 2);
+                prop_assert!(ends || !goes_on || is_late || at + 2 >= taken.len());
+            }
+            prop_assert_eq!(said, written);
+        }
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Watcher {
         }
         self.release();
         self.deliver(|delivered| delivered.finish());
-        self.flush(Instant::now());
+        self.flush_all(Instant::now());
         let exit = self.exit();
         self.spool.record(Record::Exited { child: self.child, exit: exit.clone() });
         self.spool.give_up(&kept_as(self.child, ""));
@@ -323,6 +323,7 @@ impl Watcher {
     fn close(&mut self, origin: Origin) {
         // What was taken of it is told before it is gone.
         self.release_one(origin);
+        self.gathered.finish(origin);
         self.flush(Instant::now());
         *(if origin == Origin::Stderr { &mut self.stderr } else { &mut self.stdout }) = None;
     }
@@ -376,6 +377,13 @@ impl Watcher {
         self.flush_with(now, Vec::new());
     }
 
+    /// Of lines that have no end yet, too.
+    fn flush_all(&mut self, now: Instant) {
+        self.gathered.finish(Origin::Stdout);
+        self.gathered.finish(Origin::Stderr);
+        self.flush(now);
+    }
+
     fn flush_with(&mut self, now: Instant, mut said: Vec<Update>) {
         if let Some(log) = &self.log {
             for (origin, data) in self.gathered.take(now) {
@@ -383,7 +391,7 @@ impl Watcher {
             }
         }
         let (taken, carry, followed) = (self.taken(), self.delivered.carry(), self.places());
-        let at = At { taken, lines: self.lines, carry, followed };
+        let at = At { taken, lines: self.lines, carry, followed, begun: self.gathered.begun() };
         if said.is_empty() && self.produced.is_empty() && at == self.at {
             return;
         }
@@ -438,7 +446,7 @@ impl Watcher {
         match what {
             Leftover::Kill => {
                 if let Some(log) = self.log.clone().filter(|_| self.stopped.is_none() && !self.killed) {
-                    self.flush(now);
+                    self.flush_all(now);
                     let text = "processes that the command left behind were killed\n";
                     self.spool.log(&log, Origin::Header, text.into());
                 }
@@ -524,10 +532,9 @@ impl Watcher {
             return;
         }
         self.lost = true;
-        self.flush(now);
+        self.flush_all(now);
         (self.stdout, self.stderr, self.feed) = (None, None, None);
         if let Some(log) = self.log.clone().filter(|_| !self.killed) {
-            self.flush(now);
             let text = "the program was killed and does not end; nobody waits for it any more\n";
             self.spool.log(&log, Origin::Header, text.into());
         }
