@@ -234,7 +234,7 @@ fn git(folder: Option<&Path>) -> Command {
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"] {
         command.env_remove(name);
     }
-    crate::secrets::take_out(&mut command);
+    crate::secrets::take_out(command.as_std_mut());
     command.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");
     if std::env::var_os("GIT_SSH_COMMAND").is_none() {
         command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");

@@ -77,18 +77,21 @@ fn is_fresh(kept: &Kept) -> bool {
     kept.as_ref().is_some_and(|(_, until)| Instant::now() < *until)
 }
 
+/// The program as it is started.
+pub(super) fn program(argv: &[String]) -> Command {
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // Whatever it starts ends with it.
+    command.process_group(0);
+    super::take_out(&mut command);
+    command
+}
+
 /// Runs a program to its end, and answers what it printed.
 fn run(argv: &[String], timeout: Duration) -> Result<Vec<u8>, Failed> {
     let deadline = Instant::now() + timeout;
     let program = argv[0].clone();
-    let mut command = Command::new(&program);
-    command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    // Whatever it starts ends with it.
-    command.process_group(0);
-    for name in super::HIDDEN.read().unwrap_or_else(PoisonError::into_inner).iter() {
-        command.env_remove(name);
-    }
-    let child = command
+    let child = self::program(argv)
         .spawn()
         .map_err(|error| Failed::Start { program: program.clone(), error: Arc::new(error) })?;
     let mut group = Group(child);
