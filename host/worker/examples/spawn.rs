@@ -43,6 +43,7 @@ fn compare(children: u32) {
             child.wait().expect("it is ours");
         });
         measure("through the holder", children, &holder, || {
+            let (report, childs_report) = windlass_worker::report().expect("two sockets");
             let spawn = Spawn {
                 command: "c",
                 child: 0,
@@ -54,8 +55,12 @@ fn compare(children: u32) {
                 stdout: None,
                 stderr: None,
                 keep: &[],
+                report: Some(childs_report.as_fd()),
             };
-            let pid = holder.spawn(&spawn).expect("it starts");
+            let pid = holder.spawn(&spawn).expect("it is made");
+            drop(childs_report);
+            poll(&mut [PollFd::new(&report, PollFlags::IN)], None).expect("it can be waited for");
+            windlass_worker::reported(&report).expect("it is known").expect("it starts");
             until_ended(pid);
             holder.reap(pid).expect("it is ours");
             holder.forget("c", "").expect("it lives");

@@ -1,45 +1,42 @@
-//! One child process: what it is to be, its start, and its end whatever happens. `watcher` sees to it in between.
-//! Its parent is the holder, which also reaps it. `again`: one that an earlier agent started.
+//! One child process: what it is to be, and its end whatever happens. `start` makes it, `watcher` sees to it until it has
+//! ended. Its parent is the holder, which also reaps it. `again`: one that an earlier agent started.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use windlass_core::value::Failure;
 use windlass_runtime::port::{ChildEvent, Delivery, Limit};
 
 use crate::beneath::Root;
 use crate::environment::Variables;
 use crate::follow::{self, Followed, Tail};
 use crate::group::Group;
-use crate::holder::Spawn;
 use crate::machine::Machine;
 use crate::mask::{Mask, Masker};
 use crate::output::{Delivered, Gathered, Lines};
 use crate::pace::Pace;
 use crate::spool::CommandSpool;
 use crate::spool::left::ChildLeft;
-use crate::terminal::{self, Terminal, led};
 use capture::Capture;
 use feed::Feed;
-use keep::Files;
 
 mod again;
 mod capture;
 mod feed;
 mod keep;
+mod start;
 mod watcher;
 
 pub use again::{again, end};
+pub use start::{Starting, begin, interrupted};
 pub use watcher::Watcher;
 
 /// How long a child that was killed may take to end: only the kernel can hold it then.
@@ -203,71 +200,6 @@ pub struct Started {
     pub terminal: bool,
 }
 
-/// Starts a child in a process group of its own. Within a tokio runtime; `watch` of what is returned
-/// belongs into a task.
-pub fn start(
-    child: u32,
-    plan: Plan,
-    surroundings: Surroundings,
-) -> Result<(Started, Option<Watcher>), Failure> {
-    let failed = |error: std::io::Error| {
-        let program = plan.argv.first().map_or("", String::as_str);
-        Failure::new("spawn-failed", format!("failed to start `{program}`: {error}"))
-    };
-    let terminal = plan.kept.terminal.then(Terminal::open).transpose().map_err(failed)?;
-    let (ours, childs) = match terminal {
-        Some(terminal) => terminal.streams(),
-        None => piped(&plan),
-    }
-    .map_err(failed)?;
-    let (program, argv) = if plan.kept.terminal {
-        led(&plan.program, &plan.argv, &surroundings.machine.leader)
-    } else {
-        (plan.program.clone(), plan.argv.clone())
-    };
-    let files = Files::of(&plan, &ours).map_err(failed)?;
-    let kept = files.kept(child, &ours);
-    let spawn = Spawn {
-        command: &surroundings.spool.uid().0,
-        child,
-        program: &program,
-        argv: &argv,
-        variables: &plan.variables,
-        directory: plan.directory.as_fd(),
-        stdin: childs.stdin.as_ref().map(AsFd::as_fd),
-        stdout: childs.stdout.as_ref().map(AsFd::as_fd),
-        stderr: childs.stderr.as_ref().map(AsFd::as_fd),
-        keep: &kept,
-    };
-    let leader = surroundings.machine.holder.spawn(&spawn).map_err(failed)?;
-    drop(kept);
-    // From here on the child runs: whoever leaves must kill it.
-    let guard = Guard::of(leader, &surroundings.machine);
-    // The end of its streams shows once nobody holds its side of them.
-    drop(childs);
-    let Files { stdout, stderr, input, mut through } = files;
-    let mut captured = |pipe: Option<OwnedFd>, file: Option<OwnedFd>| {
-        let both = pipe.zip(file);
-        both.map(|(pipe, file)| Capture::new(pipe, through.take(), file, 0)).transpose()
-    };
-    let stdout = captured(ours.stdout, stdout).map_err(failed)?;
-    let stderr = captured(ours.stderr, stderr).map_err(failed)?;
-    let feed = match (ours.stdin, &plan.input, input) {
-        (Some(to), Some(_), Some(file)) => Ok(To::Fed(Feed::piped(to, file).map_err(failed)?)),
-        (Some(to), Some(input), None) => {
-            Ok(To::Fed(Feed::typed(to, terminal::typed(input.clone())).map_err(failed)?))
-        }
-        (Some(to), None, _) => rustix::io::ioctl_fionbio(&to, true).map(|()| To::Open(to)),
-        (None, ..) => Ok(To::Nothing),
-    };
-    let feed = feed.map_err(|error| failed(error.into()))?;
-    let streams = Ours { stdout, stderr, feed };
-    let left = ChildLeft::new(plan.kept.clone());
-    let (started, watcher) =
-        watched(child, left, guard, streams, plan.follow, surroundings).map_err(failed)?;
-    Ok((started, Some(watcher)))
-}
-
 /// Our side of a child's streams.
 struct Ours {
     stdout: Option<Capture>,
@@ -393,25 +325,6 @@ pub struct Streams {
     pub stderr: Option<OwnedFd>,
 }
 
-/// Pipes for what somebody wants to say or hear: our side, and the child's.
-fn piped(plan: &Plan) -> std::io::Result<(Streams, Streams)> {
-    let pipe = |is_wanted: bool| -> std::io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
-        Ok(if is_wanted {
-            pipe_with(PipeFlags::CLOEXEC).map(|(r, w)| (Some(r), Some(w)))?
-        } else {
-            (None, None)
-        })
-    };
-    let heard = |logged: bool| plan.kept.deliver != Delivery::None || (plan.kept.log.is_some() && logged);
-    // Limits of silence and of lines are about output, so it has to be read.
-    let watched = plan.kept.idle_time.is_some() || plan.kept.max_lines.is_some();
-    let (childs_stdin, stdin) = pipe(plan.input.as_ref().is_none_or(|input| !input.is_empty()))?;
-    let (stdout, childs_stdout) = pipe(heard(plan.kept.log_stdout) || watched)?;
-    let (stderr, childs_stderr) = pipe(heard(plan.kept.log_stderr) || watched)?;
-    let childs = Streams { stdin: childs_stdin, stdout: childs_stdout, stderr: childs_stderr };
-    Ok((Streams { stdin, stdout, stderr }, childs))
-}
-
 /// Readable once the leader has ended; it is not reaped by that.
 fn exit_of(group: &Group) -> std::io::Result<AsyncFd<OwnedFd>> {
     asynchronous(group.end_of_leader()?)
@@ -419,7 +332,7 @@ fn exit_of(group: &Group) -> std::io::Result<AsyncFd<OwnedFd>> {
 
 /// Kills and reaps a child whose watcher was dropped before its end.
 #[derive(Debug)]
-struct Guard {
+pub struct Guard {
     reaped: bool,
     /// Of one that an earlier agent reaped.
     status: Option<ExitStatus>,
@@ -435,6 +348,11 @@ impl Guard {
     /// Of a child that an earlier agent reaped.
     fn buried(status: Option<ExitStatus>, machine: &Arc<Machine>) -> Guard {
         Guard { reaped: true, status, group: Arc::new(Group::buried(Arc::clone(machine))) }
+    }
+
+    /// Somebody else sees to it.
+    pub fn release(mut self) {
+        self.reaped = true;
     }
 
     fn reap(&mut self) -> Option<std::io::Result<ExitStatus>> {
@@ -460,6 +378,8 @@ mod tests {
     use crate::holder::Holder;
     use crate::orphans::Orphans;
     use crate::spool::{Limits, Spool};
+    use tokio::runtime::Handle;
+    use tokio_util::task::TaskTracker;
     use windlass_protocol::message::CommandUid;
     use windlass_runtime::port::Exit;
 
@@ -498,7 +418,9 @@ mod tests {
         let over = CancellationToken::new();
         let root = Arc::new(root);
         let surroundings = Surroundings { root, machine, spool, interrupt: heard, over, mask: None };
-        let (mut started, watcher) = start(0, plan, surroundings).unwrap();
+        let (starting, begun) = begin(0, plan, surroundings).unwrap();
+        let guard = starting.started(&Handle::current(), &TaskTracker::new()).await.unwrap();
+        let (mut started, watcher) = begun.watched(guard).unwrap();
         let mut watcher = watcher.unwrap();
         // As the kernel would have it.
         started.group.hold();

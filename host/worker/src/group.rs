@@ -127,6 +127,16 @@ impl Group {
         Ok(status)
     }
 
+    /// Waits no longer for a leader that was killed and does not end: it is an orphan from now on.
+    pub fn disown(&self) {
+        let mut reaped = self.lock();
+        if !std::mem::replace(&mut *reaped, true)
+            && let Err(error) = self.machine.holder.disown(self.leader)
+        {
+            tracing::warn!(leader = ?self.leader, %error, "failed to disown a child that does not end");
+        }
+    }
+
     fn has_ended(&self) -> bool {
         let Some(process) = &self.process else { return true };
         let mut ended = [PollFd::new(process, PollFlags::IN)];
@@ -227,6 +237,7 @@ mod tests {
             stdout: None,
             stderr: None,
             keep: &[],
+            report: None,
         };
         Group::of(holder.spawn(&spawn).expect("it starts"), machine)
     }

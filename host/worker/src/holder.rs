@@ -6,7 +6,7 @@
 //! components, so that there is little in it that could go wrong or need an upgrade.
 //!
 //! - `wire`: what the two say to each other
-//! - `keeper`: children and descriptors, one request after the other
+//! - `keeper`: children and descriptors, one request after the other; `start`: how a child is made
 //! - `serve`: carries the requests; `process`: a process that does so, and starts the agent
 
 use std::collections::BTreeSet;
@@ -31,9 +31,11 @@ use wire::{Answer, Order, Received, Request, VERSION};
 mod keeper;
 mod process;
 mod serve;
+mod start;
 mod wire;
 
 pub use process::{AgentProgram, hold};
+pub use start::{report, reported};
 
 /// Why commands end, as their steps say it.
 pub const HOLDER_KILLED: &str = "the holder of this worker was killed, and its commands with it";
@@ -66,6 +68,8 @@ impl Drop for Restart {
 pub struct Holder {
     inner: Mutex<Inner>,
     pid: Pid,
+    /// Which messages it knows: it may be of an earlier version than its agent.
+    version: u32,
     /// To see its end; none if it is a thread of this process.
     process: Option<OwnedFd>,
 }
@@ -102,6 +106,8 @@ pub struct Spawn<'a> {
     pub stderr: Option<BorrowedFd<'a>>,
     /// Kept for the command from its start on, under these names.
     pub keep: &'a [(String, BorrowedFd<'a>)],
+    /// The child's end of a [`report`]. None: one that cannot become its program ends with code 127.
+    pub report: Option<BorrowedFd<'a>>,
 }
 
 /// A child of a command that is not forgotten.
@@ -161,9 +167,10 @@ impl Holder {
 
     fn greet(socket: OwnedFd) -> io::Result<Holder> {
         let inner = Mutex::new(Inner { socket, broken: false, children: BTreeSet::new() });
-        let mut holder = Holder { inner, pid: getpid(), process: None };
+        let mut holder = Holder { inner, pid: getpid(), version: 0, process: None };
         match holder.ask(&Request::Hello { version: VERSION }, &[])? {
-            (Answer::Welcome { version: _, pid }, _) => {
+            (Answer::Welcome { version, pid }, _) => {
+                holder.version = version;
                 holder.pid = Pid::from_raw(pid).ok_or_else(strange)?;
                 Ok(holder)
             }
@@ -171,12 +178,15 @@ impl Holder {
         }
     }
 
-    /// Starts a child.
+    /// Makes a child. Whether it can become its program is to be read from its report.
     pub fn spawn(&self, spawn: &Spawn<'_>) -> io::Result<Pid> {
         let streams = [spawn.stdin, spawn.stdout, spawn.stderr];
         let kept = spawn.keep.iter().map(|(_, descriptor)| *descriptor);
-        let beside: Vec<BorrowedFd<'_>> =
-            std::iter::once(spawn.directory).chain(streams.into_iter().flatten()).chain(kept).collect();
+        let beside: Vec<BorrowedFd<'_>> = std::iter::once(spawn.directory)
+            .chain(streams.into_iter().flatten())
+            .chain(kept)
+            .chain(spawn.report)
+            .collect();
         let order = Order {
             command: spawn.command.to_owned(),
             child: spawn.child,
@@ -185,6 +195,7 @@ impl Holder {
             variables: list(spawn.variables.iter().map(|(name, value)| [name, OsStr::new("="), value]))?,
             streams: streams.map(|stream| stream.is_some()),
             kept: spawn.keep.iter().map(|(name, _)| name.clone()).collect(),
+            reports: spawn.report.is_some(),
         };
         // Under the lock: nobody takes it for an orphan before it stands in the list.
         let mut inner = self.lock();
@@ -223,6 +234,20 @@ impl Holder {
     /// Buries a process that came to the holder when its parent ended, if it has ended. Never one of the known children.
     pub fn reap_orphan(&self, pid: Pid) -> io::Result<()> {
         self.ask(&Request::ReapOrphan { pid: pid.as_raw_nonzero().get() }, &[]).map(drop)
+    }
+
+    /// Waits no longer for a child, which was killed and does not end: from now on it is an orphan.
+    pub fn disown(&self, pid: Pid) -> io::Result<()> {
+        if self.version < wire::DISOWNS {
+            let message = "the holder of this worker is of an earlier version and cannot disown a child; the next start of \
+                           the worker ends that";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
+        let number = pid.as_raw_nonzero().get();
+        let mut inner = self.lock();
+        inner.ask(&Request::Disown { pid: number }, &[])?;
+        inner.children.remove(&number);
+        Ok(())
     }
 
     /// Whether a child of the holder is one that somebody waits for, or the agent itself.

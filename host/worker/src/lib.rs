@@ -24,6 +24,8 @@ mod beneath;
 mod child;
 mod commands;
 mod components;
+#[cfg(test)]
+mod dead;
 mod environment;
 mod files;
 mod follow;
@@ -53,6 +55,6 @@ mod work;
 
 pub use agent::run;
 pub use harden::conceal;
-pub use holder::{AgentProgram, ChildOf, Holder, Kept, Spawn, hold};
+pub use holder::{AgentProgram, ChildOf, Holder, Kept, Spawn, hold, report, reported};
 pub use options::{Event, Exit, Options, WorkerError};
 pub use terminal::lead as lead_terminal;

@@ -18,7 +18,7 @@ use windlass_protocol::message::Update;
 use windlass_runtime::port::{BasePort, ChildPort, CommandPort, FileEntry, Level, SpawnOptions};
 
 use crate::beneath::Root;
-use crate::child::{self, Kept, Started, Surroundings, Watcher};
+use crate::child::{self, Guard, Kept, Started, Starting, Surroundings, Watcher, interrupted};
 use crate::files;
 use crate::grant::{Exec, Grants};
 use crate::machine::{Extent, MAX_PROCESSES, Machine};
@@ -214,15 +214,6 @@ fn sleep(runtime: &Handle, ms: u32) -> tokio::time::Sleep {
     tokio::time::sleep(milliseconds(ms))
 }
 
-/// Waits for an interrupt; for ever, if the command's owner is gone.
-async fn interrupted(interrupt: &mut watch::Receiver<Option<String>>) -> String {
-    let reason = interrupt.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-    match reason {
-        Some(reason) => reason,
-        None => std::future::pending().await,
-    }
-}
-
 #[async_trait]
 impl BasePort for Port {
     fn diagnostic(&mut self, level: Level, message: &str) {
@@ -305,16 +296,24 @@ impl Port {
         let child = self.next_child;
         // An agent that was killed between a start and its record: the child is there.
         let (kept, running) = (plan.kept.clone(), context.left().take(child));
-        let (started, watcher) = {
-            let _entered = context.runtime.enter();
-            let surroundings = context.surroundings();
-            match running {
-                // What it was told, nobody knows.
-                Some(running) if plan.input.is_none() || plan.kept.terminal => {
-                    Err(child::end(running, &surroundings.machine))
+        let surroundings = context.surroundings();
+        let (started, watcher) = match running {
+            // What it was told, nobody knows.
+            Some(running) if plan.input.is_none() || plan.kept.terminal => {
+                Err(child::end(running, &surroundings.machine))
+            }
+            Some(mut running) => {
+                if let Some(starting) = Starting::again(child, &plan, &mut running, &surroundings) {
+                    context.started(starting).await?.release();
                 }
-                Some(running) => child::again(child, ChildLeft::new(kept.clone()), running, surroundings),
-                None => child::start(child, plan, surroundings),
+                let _entered = context.runtime.enter();
+                child::again(child, ChildLeft::new(kept.clone()), running, surroundings)
+            }
+            None => {
+                let (starting, begun) = child::begin(child, plan, surroundings)?;
+                let guard = context.started(starting).await?;
+                let _entered = context.runtime.enter();
+                begun.watched(guard)
             }
         }?;
         self.next_child += 1;
@@ -373,6 +372,10 @@ impl Port {
 impl Context {
     fn left(&self) -> MutexGuard<'_, Children> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn started(&self, starting: Starting) -> Result<Guard, Failure> {
+        starting.started(&self.runtime, &self.children).await
     }
 
     fn surroundings(&self) -> Surroundings {

@@ -7,6 +7,7 @@ use super::capture::{self, Through};
 use super::{Plan, Streams, feed};
 
 /// What a child that is started has in memory.
+#[derive(Debug)]
 pub(super) struct Files {
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
@@ -14,6 +15,8 @@ pub(super) struct Files {
     pub(super) through: Option<Through>,
 }
 
+/// What came of its start.
+pub(super) const REPORT: &str = "report";
 pub(super) const STDIN: &str = "stdin";
 pub(super) const STDOUT: &str = "stdout";
 pub(super) const STDERR: &str = "stderr";

@@ -2,17 +2,16 @@
 //! answer out; who carries them is `serve`'s to say.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::CString;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, kill_process_group, setrlimit, waitpid,
 };
 
+use super::start::{Start, start};
 use super::wire::{Answer, Child, MAX_DESCRIPTORS, Order, Request, VERSION};
 
 /// Children and descriptors.
@@ -26,7 +25,7 @@ pub struct Keeper {
     kept: BTreeMap<(String, String), OwnedFd>,
     /// The agent itself: the holder's own to reap.
     pub agent: Option<Pid>,
-    /// How many descriptors children may have, where this process may have more.
+    /// How many descriptors children may have, where this process may have more: programs rely on small numbers.
     limit: Option<Rlimit>,
 }
 
@@ -65,6 +64,10 @@ impl Keeper {
             }
             Request::Reap { pid } => self.reap(pid),
             Request::ReapOrphan { pid } => done(self.reap_orphan(pid)),
+            Request::Disown { pid } => done(match self.children.remove(&pid) {
+                Some(_) => Ok(()),
+                None => Err(rustix::io::Errno::CHILD.into()),
+            }),
             Request::Keep { command, name } => done(match beside.into_iter().next() {
                 Some(descriptor) => {
                     self.kept.insert((command, name), descriptor);
@@ -103,38 +106,41 @@ impl Keeper {
     }
 
     fn spawn(&mut self, order: Order, beside: Vec<OwnedFd>) -> io::Result<Answer> {
+        let missing = || io::Error::other("a descriptor of a child is missing");
         let mut beside = beside.into_iter();
-        let directory = beside.next().ok_or_else(|| io::Error::other("a child without a directory"))?;
+        let directory = beside.next().ok_or_else(missing)?;
         let mut stream = |is_given: bool| match is_given {
-            true => beside.next().map(Stdio::from).ok_or_else(|| io::Error::other("a stream is missing")),
-            false => Ok(Stdio::null()),
+            true => beside.next().ok_or_else(missing),
+            false => Ok(File::options().read(true).write(true).open("/dev/null")?.into()),
         };
-        let Order { command: of, child, program, argv, variables, streams, kept } = order;
-        let mut arguments = split(&argv);
-        let mut command = Command::new(OsStr::from_bytes(&program));
-        command.arg0(arguments.next().unwrap_or_default());
-        command.args(arguments).env_clear().process_group(0);
-        command.envs(split(&variables).map(variable));
-        command.stdin(stream(streams[0])?).stdout(stream(streams[1])?).stderr(stream(streams[2])?);
+        let Order {
+            command,
+            child,
+            program,
+            argv,
+            variables,
+            streams: [input, output, errors],
+            kept,
+            reports,
+        } = order;
+        let program = CString::new(&program[..]).map_err(io::Error::other)?;
+        let streams = [stream(input)?, stream(output)?, stream(errors)?];
         // Before the start: whoever finds the child finds them too.
-        self.kept.extend(kept.into_iter().zip(beside).map(|(name, kept)| ((of.clone(), name), kept)));
-        // The very directory that was checked, whatever its name leads to by now.
-        command.current_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-        let started = self.limited(|| command.spawn())?;
-        let pid = Pid::from_child(&started).as_raw_nonzero().get();
-        self.children.insert(pid, Child { command: of, child, pid, status: None });
+        let kept = kept.into_iter().map(|name| (command.clone(), name));
+        self.kept.extend(kept.zip(beside.by_ref()));
+        let report = if reports { Some(beside.next().ok_or_else(missing)?) } else { None };
+        let pid = start(&Start {
+            program: &program,
+            argv: &argv,
+            variables: &variables,
+            directory: directory.as_fd(),
+            streams: streams.each_ref().map(AsFd::as_fd),
+            limit: self.limit,
+            report: report.as_ref().map(AsFd::as_fd),
+        })?;
+        let pid = pid.as_raw_nonzero().get();
+        self.children.insert(pid, Child { command, child, pid, status: None });
         Ok(Answer::Spawned { pid })
-    }
-
-    /// Children get the limit that this process was started with: programs rely on small numbers.
-    fn limited<T>(&self, spawn: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let Some(limit) = self.limit else { return spawn() };
-        let set = |limit| setrlimit(Resource::Nofile, limit);
-        set(limit)?;
-        let spawned = spawn();
-        let raised = set(Rlimit { current: limit.maximum, ..limit });
-        raised.unwrap_or_else(|error| tracing::warn!(%error, "failed to raise the limit of descriptors"));
-        spawned
     }
 
     fn reap(&mut self, number: i32) -> io::Result<Answer> {
@@ -169,16 +175,4 @@ fn wait_for(number: i32) -> io::Result<Option<i32>> {
 /// The answer to what went wrong.
 pub fn failed(error: &io::Error) -> Answer {
     Answer::Failed { errno: error.raw_os_error(), message: error.to_string() }
-}
-
-fn split(list: &[u8]) -> impl Iterator<Item = &OsStr> {
-    let whole = list.strip_suffix(b"\0");
-    whole.into_iter().flat_map(|list| list.split(|byte| *byte == 0)).map(OsStr::from_bytes)
-}
-
-/// The name ends at the first `=` that is not its first byte.
-fn variable(text: &OsStr) -> (&OsStr, &OsStr) {
-    let bytes = text.as_bytes();
-    let end = bytes.iter().skip(1).position(|byte| *byte == b'=').map_or(bytes.len(), |at| at + 1);
-    (OsStr::from_bytes(&bytes[..end]), OsStr::from_bytes(bytes.get(end + 1..).unwrap_or_default()))
 }

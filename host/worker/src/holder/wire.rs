@@ -15,8 +15,11 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Of the messages. It grows with what an older side would misunderstand.
-pub const VERSION: u32 = 1;
+/// Of the messages. It grows with each request that an earlier holder does not know.
+pub const VERSION: u32 = 2;
+
+/// From this version on a holder knows `Disown`, and waits for no exec.
+pub const DISOWNS: u32 = 2;
 
 /// The largest body that travels in the message itself; larger ones go in a file in memory beside it.
 const MAX_INLINE: usize = 64 * 1024;
@@ -39,7 +42,7 @@ pub enum Request {
         /// Of the agent.
         version: u32,
     },
-    /// Starts a child. Beside it: its directory, then the streams that it has.
+    /// Makes a child. Beside it: its directory, then the streams that it has, and what else the order names.
     Spawn(Order),
     /// The children of commands that are not forgotten, the buried ones too.
     Children,
@@ -50,6 +53,11 @@ pub enum Request {
     },
     /// Buries a process that came to the holder and has ended.
     ReapOrphan {
+        /// Its number.
+        pid: i32,
+    },
+    /// Nobody waits for a child any more, which was killed and does not end: from now on it is an orphan.
+    Disown {
         /// Its number.
         pid: i32,
     },
@@ -94,6 +102,10 @@ pub struct Order {
     /// Under which names the descriptors after those are kept for the command.
     #[serde(default)]
     pub kept: Vec<String>,
+    /// Whether one more comes beside it, on which the child says whether it could become its program. A holder that does
+    /// not know this field waits for that itself, and closes that descriptor.
+    #[serde(default)]
+    pub reports: bool,
 }
 
 /// What the holder answers.
@@ -106,7 +118,7 @@ pub enum Answer {
         /// The holder's number.
         pid: i32,
     },
-    /// The child runs.
+    /// The child is made. Whether it can become its program is its own to report.
     Spawned {
         /// Its number.
         pid: i32,
@@ -272,6 +284,32 @@ mod tests {
                 node(&|| rustix::fs::fstat(&file).unwrap())
             );
         }
+    }
+
+    #[test]
+    fn what_an_earlier_agent_asks_for_is_understood() {
+        let (ours, theirs) = pair();
+        #[derive(Serialize)]
+        struct Order {
+            command: String,
+            child: u32,
+            program: Bytes,
+            argv: Bytes,
+            variables: Bytes,
+            streams: [bool; 3],
+        }
+        #[derive(Serialize)]
+        enum Earlier {
+            Spawn(Order),
+        }
+        let (program, argv, variables) = ("/bin/true".into(), "true\0".into(), "".into());
+        let order = Order { command: "c".into(), child: 1, program, argv, variables, streams: [false; 3] };
+        send(&ours, &Earlier::Spawn(order), &[], SendFlags::DONTWAIT).unwrap();
+        let Received::Message(Request::Spawn(order), _) = receive(&theirs, RecvFlags::DONTWAIT).unwrap()
+        else {
+            panic!("another message")
+        };
+        assert_eq!((&order.program[..], order.kept.len(), order.reports), (&b"/bin/true"[..], 0, false));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 use windlass_core::value::Failure;
 use windlass_runtime::port::{ChildEvent, ChildPort, Exit, Stop};
 
-use super::{Context, interrupted, sleep};
-use crate::child::{Control, Started};
+use super::{Context, sleep};
+use crate::child::{Control, Started, interrupted};
 use crate::group::Group;
 use crate::input::Input;
 use crate::output::cut;

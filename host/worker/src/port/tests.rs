@@ -15,6 +15,7 @@ mod children;
 mod ends;
 mod grants;
 mod secrets;
+mod starts;
 
 struct World {
     folder: tempfile::TempDir,

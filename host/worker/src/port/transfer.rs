@@ -8,6 +8,7 @@ use windlass_core::value::Failure;
 use windlass_runtime::port::{CommandTransfer, TransferOptions};
 
 use super::{Context, Port};
+use crate::child::interrupted;
 use crate::transfer::Target;
 use crate::work::Work;
 
@@ -22,7 +23,7 @@ impl Port {
         let context = Arc::clone(&self.context);
         let turn = tokio::select! {
             turn = context.transfers.turn(context.root.path()) => turn,
-            reason = super::interrupted(&mut self.interrupt) => {
+            reason = interrupted(&mut self.interrupt) => {
                 return Err(Failure::new("interrupted", reason));
             }
         };
