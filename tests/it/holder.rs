@@ -1,5 +1,7 @@
 //! The holder of a worker, as a process: what outlives the agent, what ends with it, and what its own death costs.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use windlass_tests::fixtures::component;
@@ -63,6 +65,52 @@ fn a_hangup_starts_the_agent_anew_and_the_holder_stays() {
     site.end("w1", true);
     until_ended(agent);
     assert!(!site.path("w1/runs").exists(), "it ended in good order");
+}
+
+/// An upgrade puts another file in the place of the program, as a package does it, and says SIGHUP.
+#[test]
+fn a_worker_whose_program_was_replaced_goes_on_from_the_new_file_with_its_commands_running() {
+    let command =
+        "echo $$ >> ../../../began; echo before; until test -e ../../../go; do sleep 0.05; done; echo after";
+    let mut site = Site::new(&["w1"], &Site::builder("b", command, "").replace(", \"w2\"", ""));
+    let (file, real) = (site.path("windlass"), windlass_tests::binary::windlass());
+    // Another name of the file costs no room; on another file system there is none.
+    std::fs::hard_link(real, &file).or_else(|_| std::fs::copy(real, &file).map(drop)).unwrap();
+    site.start_master();
+    site.start_worker_from("w1", &file);
+    let buildset = site.submit("b");
+    let (build, program) = (site.running("b"), began(&site, 1));
+    let (holder, first) = (site.pid("w1"), site.agent("w1").unwrap());
+    let replace = |text: &str, mode: u32| {
+        let unfinished = site.path("windlass.new");
+        std::fs::write(&unfinished, text).unwrap();
+        std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(mode)).unwrap();
+        std::fs::rename(unfinished, &file).unwrap();
+    };
+    // An upgrade that went wrong, at first.
+    replace("", 0o644);
+    let running = std::fs::read_link(format!("/proc/{holder}/exe")).unwrap();
+    assert!(running.display().to_string().ends_with("(deleted)"), "{}", running.display());
+    site.signal("w1", Signal::HUP);
+    eventually("it is told", || site.said("w1").contains("failed to start the agent").then_some(()));
+    until_ended(first);
+    replace(&format!("#!/bin/sh\nWINDLASS_TEST_VERSION=2 exec '{}' \"$@\"\n", real.display()), 0o755);
+    for other_than in [first, 0] {
+        let agent = eventually("there is an agent", || site.agent("w1").filter(|agent| *agent != other_than));
+        let variables =
+            String::from_utf8_lossy(&std::fs::read(format!("/proc/{agent}/environ")).unwrap()).into_owned();
+        assert!(variables.contains("WINDLASS_TEST_VERSION=2"), "{variables}");
+        site.kill_agent("w1");
+        until_ended(agent);
+    }
+    assert_eq!(site.pid("w1"), holder);
+    std::fs::write(site.path("w1/go"), "").unwrap();
+    assert_eq!(site.outcome(buildset), "success");
+    let log = site.windlass(&["logs", &build.to_string()]);
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    let said: Vec<&str> = log.lines().filter(|line| ["before", "after"].contains(line)).collect();
+    assert_eq!(said, ["before", "after"], "{log}");
+    assert_eq!(began(&site, 1), program, "it ran once");
 }
 
 #[test]

@@ -178,15 +178,25 @@ impl Site {
         self.spawn(name, &["worker", dir.to_str().expect("UTF-8")]);
     }
 
+    /// Starts the worker of this name from another file than the program under test; does not wait.
+    pub fn start_worker_from(&mut self, name: &str, file: &Path) {
+        let dir = self.path(name);
+        self.spawn_from(file, name, &["worker", dir.to_str().expect("UTF-8")], &[]);
+    }
+
     /// Starts a process under a name; what it says goes to `NAME.log`.
     pub fn spawn(&mut self, name: &str, args: &[&str]) {
         self.spawn_with(name, args, &[]);
     }
 
     fn spawn_with(&mut self, name: &str, args: &[&str], env: &[(&str, &str)]) {
+        self.spawn_from(crate::binary::windlass(), name, args, env);
+    }
+
+    fn spawn_from(&mut self, file: &Path, name: &str, args: &[&str], env: &[(&str, &str)]) {
         let log =
             File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).expect("a log");
-        let child = Command::new(crate::binary::windlass())
+        let child = Command::new(file)
             .args(args)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))

@@ -1,6 +1,6 @@
 //! `master` and `worker`: the daemons in the foreground, and their signals.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anstream::eprintln;
@@ -79,7 +79,7 @@ pub fn start_failed(error: windlass_master::StartError) -> Failed {
 /// `windlass worker`: the holder, which has the children of commands. It starts the agent, this program with the same
 /// arguments, and starts it again when it dies.
 pub fn hold() -> ExitCode {
-    let held = std::env::current_exe().and_then(|file| {
+    let held = own_file().and_then(|file| {
         let given = std::env::args_os().skip(1);
         let arguments = std::iter::once("--held".into()).chain(given).collect();
         windlass_worker::hold(AgentProgram { file, arguments })
@@ -91,6 +91,14 @@ pub fn hold() -> ExitCode {
             Exit::Outside.into()
         }
     }
+}
+
+/// Where this program was started from, and where an upgrade puts another one: the kernel marks the name of a file that was
+/// replaced meanwhile.
+fn own_file() -> std::io::Result<PathBuf> {
+    let file = std::env::current_exe()?;
+    let unmarked = file.to_str().and_then(|name| name.strip_suffix(" (deleted)")).map(PathBuf::from);
+    Ok(unmarked.filter(|_| !file.exists()).unwrap_or(file))
 }
 
 /// The agent of a worker: runs until SIGINT or SIGTERM.
