@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::horizon::Horizons;
+
 /// How they are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -21,7 +23,7 @@ impl Method {
     #[must_use]
     pub fn named(name: &str) -> Option<Method> {
         match name {
-            "none" => Some(Method::None),
+            "none" | "raw" => Some(Method::None),
             "zstd" => Some(Method::Zstd),
             "gzip" | "gz" => Some(Method::Gzip),
             _ => None,
@@ -38,11 +40,14 @@ pub struct Keeping {
     pub limit: u64,
     /// So long after its end the bytes of a log are removed; none: never.
     pub horizon_ms: Option<u64>,
+    /// How many builds are kept, and how many of them with their logs.
+    #[serde(default)]
+    pub horizons: Horizons,
 }
 
 impl Default for Keeping {
     /// Buildbot's limit.
     fn default() -> Keeping {
-        Keeping { method: Method::default(), limit: 4096, horizon_ms: None }
+        Keeping { method: Method::default(), limit: 4096, horizon_ms: None, horizons: Horizons::default() }
     }
 }

@@ -31,6 +31,21 @@ pub fn acts(c: char) -> bool {
     c.is_control() || turns
 }
 
+/// Whether a name fits a pattern, in which `*` stands for any text.
+#[must_use]
+pub fn is_like(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +68,15 @@ mod tests {
         #[error("IO error: {0}")]
         struct Twice(#[source] std::fmt::Error);
         assert_eq!(chain(&Twice(std::fmt::Error)), format!("IO error: {}", std::fmt::Error));
+    }
+
+    #[test]
+    fn a_star_is_any_text() {
+        for (pattern, name) in [("a", "a"), ("a*", "a"), ("*-b", "a-b"), ("a*c*e", "abcde"), ("*", "")] {
+            assert!(is_like(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("a", "ab"), ("a*b", "ac"), ("ab*ba", "aba"), ("a*c*e", "ace2")] {
+            assert!(!is_like(pattern, name), "{pattern} {name}");
+        }
     }
 }

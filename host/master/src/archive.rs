@@ -44,9 +44,9 @@ pub(crate) async fn mind(running: Weak<Running>, store: Store) {
             }
         };
         match tended {
-            Ok(Tended { archived: 0, expired: 0, .. }) => {}
-            Ok(Tended { archived, bytes, stored, expired }) => {
-                tracing::info!(archived, bytes, stored, expired, "the archive of logs was tended");
+            Ok(Tended { archived: 0, expired: 0, builds: 0, .. }) => {}
+            Ok(Tended { archived, bytes, stored, expired, builds }) => {
+                tracing::info!(archived, bytes, stored, expired, builds, "the archive of logs was tended");
             }
             Err(error) => tracing::error!(error = chain(&error), "the archive of logs is not up to date"),
         }

@@ -14,6 +14,7 @@
 //! others go their way.
 
 mod expire;
+mod horizon;
 mod pack;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +61,8 @@ pub struct Tended {
     pub stored: u64,
     /// Logs whose bytes were removed.
     pub expired: u64,
+    /// Builds that were removed.
+    pub builds: u64,
 }
 
 /// Why the archive is not up to date. What was done is whole.
@@ -112,6 +115,10 @@ pub(crate) struct Archive {
     next: u64,
     sealed: Option<Timestamp>,
     looked: Option<Timestamp>,
+    /// When builds were last compared with the horizons.
+    trimmed: Option<Timestamp>,
+    /// The newest build of each builder whose logs went since the store was opened; the older ones' went before.
+    unlogged: BTreeMap<String, u64>,
     /// Shared segments that take nothing more, with the logs that were in them and are not in the archive.
     waits: BTreeMap<u64, BTreeSet<LogId>>,
     /// Logs that cannot go into the archive. They are tried again when the next segment is sealed.
@@ -131,7 +138,8 @@ impl std::fmt::Debug for NoDebug {
 impl Archive {
     pub(crate) fn new(next: u64, make_durable: MakeDurable) -> Archive {
         let (waits, aside, make_durable) = (BTreeMap::new(), BTreeSet::new(), NoDebug(make_durable));
-        Archive { next, sealed: None, looked: None, waits, aside, make_durable }
+        let (trimmed, unlogged) = (None, BTreeMap::new());
+        Archive { next, sealed: None, looked: None, trimmed, unlogged, waits, aside, make_durable }
     }
 }
 
@@ -183,6 +191,7 @@ impl Visit<'_> {
     fn tend(&mut self) -> Result<(), TendError> {
         // First what makes room.
         self.expire()?;
+        self.trim()?;
         let now = self.now;
         let since = |then: Timestamp| now.0.saturating_sub(then.0);
         let day = self.keeping.horizon_ms.map_or(DAY, |horizon| DAY.min(horizon / 4));
@@ -314,7 +323,19 @@ impl Visit<'_> {
     }
 
     fn try_one(&mut self, log: LogId, owner: u64) -> Result<bool, TendError> {
-        let Some(row) = self.store.log(log)?.filter(|row| row.finished) else { return Ok(false) };
+        let row = match self.store.log(log)? {
+            Some(row) if row.expired => {
+                self.forget(log)?;
+                return Ok(true);
+            }
+            Some(row) if row.finished => row,
+            Some(_) => return Ok(false),
+            // Its build is gone, and with it all that it had.
+            None => {
+                let pieces = self.snapshot()?.log_pieces()?;
+                return Ok(pieces.range((log.0, 0)..=(log.0, u64::MAX))?.next().is_none());
+            }
+        };
         let ended = self.ended(&row)?;
         if self.too_old(ended) {
             self.forget(log)?;

@@ -167,7 +167,7 @@ async fn run(ops: Vec<Op>) {
             }
             Op::Tend(method) => {
                 now += 25 * HOUR;
-                tend(&store, Keeping { method, limit: 100, horizon_ms: None }, now).await;
+                tend(&store, Keeping { method, limit: 100, ..Keeping::default() }, now).await;
                 models.iter().for_each(|(log, model)| model.check(&store, *log, &[]));
             }
             Op::Restart => {

@@ -40,6 +40,8 @@ mod frames;
 mod going_on;
 #[cfg(test)]
 mod going_on_tests;
+#[cfg(test)]
+mod horizon_tests;
 mod ids;
 mod journal;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What the archive has the writer do: rows of logs that move or go, in commits among all others.
 
 use redb::ReadableTable;
-use windlass_core::id::LogId;
-use windlass_core::record::LogRow;
+use windlass_core::id::{BuildId, LogId};
+use windlass_core::record::{BuildRow, LogRow};
 
 use crate::batch::Group;
 use crate::encode;
@@ -26,6 +26,8 @@ pub(crate) enum Work {
     Forget { log: LogId, pieces: Vec<u64> },
     /// No frame speaks of the archive any more.
     DropArchive(u64),
+    /// A build goes that has ended, with all its rows; its logs have no bytes, and it has no artifacts.
+    DropBuild(BuildId),
 }
 
 /// What was written behind the end of an archive.
@@ -89,6 +91,7 @@ impl Group<'_> {
                     self.aftermath.archives.push((*number, row.value().0));
                 }
             }
+            Work::DropBuild(build) => self.drop_build(*build)?,
         }
         Ok(())
     }
@@ -107,6 +110,38 @@ impl Group<'_> {
         }
         self.tables.archives.write()?.insert(number, (*end, *owner, *newest))?;
         self.aftermath.grown += end - before;
+        Ok(())
+    }
+
+    fn drop_build(&mut self, build: BuildId) -> Result<(), ReadError> {
+        let tables = &mut self.tables;
+        if tables.live.read()?.get(build.0)?.is_some() {
+            return Ok(());
+        }
+        let Some(row) = tables.builds.write()?.remove(build.0)?.map(|row| row.value().to_owned()) else {
+            return Ok(());
+        };
+        let row: BuildRow = encode::unpack("builds", build.0, &row)?;
+        let (builder, worker) = (row.builder.as_str(), row.worker.as_str());
+        tables.by_builder.write()?.remove((builder, build.0))?;
+        tables.by_worker.write()?.remove((worker, build.0))?;
+        tables.by_pair.write()?.remove((builder, worker, build.0))?;
+        let of_build = (build.0, 0)..=(build.0, u64::MAX);
+        tables.steps.write()?.retain_in(of_build.clone(), |_, _| false)?;
+        tables
+            .test_results
+            .write()?
+            .retain_in((build.0, 0, 0)..=(build.0, u64::MAX, u64::MAX), |_, _| false)?;
+        tables.statistics.write()?.retain_in((build.0, 0, "")..(build.0 + 1, 0, ""), |_, _| false)?;
+        let mut logs = Vec::new();
+        for log in tables.logs_by_build.read()?.range(of_build.clone())? {
+            logs.push(log?.0.value().1);
+        }
+        for log in logs {
+            tables.logs.write()?.remove(log)?;
+        }
+        tables.logs_by_build.write()?.retain_in(of_build, |_, _| false)?;
+        self.builds.insert(build);
         Ok(())
     }
 

@@ -1,0 +1,175 @@
+//! Builds that are not kept any longer: of each builder the newest ones stay, so many as the horizon says. Older ones lose
+//! the bytes of their logs first, and then everything: rows, results, artifacts.
+//!
+//! What a request or a decision says of a build stays: it names a build that is not there any more.
+
+use std::collections::BTreeMap;
+
+use redb::ReadableTable;
+use windlass_core::id::{ArtifactId, BuildId, LogId};
+use windlass_core::persist::Persist;
+use windlass_core::record::BuildRow;
+use windlass_core::time::Timestamp;
+
+use super::{LOOK_AGAIN, MOVE_ROWS, TendError, Visit};
+use crate::encode;
+use crate::frames;
+use crate::log_work::Work;
+use crate::writer::CommitError;
+
+/// A build that ended just now may still be written to, and looked at.
+const JUST_NOW: u64 = 10 * 60 * 1000;
+
+/// So many builds of a builder go in one visit.
+const AT_ONCE: usize = 1000;
+
+/// What is over of one builder, oldest first.
+#[derive(Default)]
+struct Over {
+    /// They lose the bytes of their logs.
+    logs: Vec<BuildId>,
+    /// They go.
+    builds: Vec<BuildId>,
+}
+
+impl Visit<'_> {
+    /// Removes what lies beyond the horizons.
+    pub(super) fn trim(&mut self) -> Result<(), TendError> {
+        let horizons = self.keeping.horizons;
+        let looked = self.archive.trimmed.is_some_and(|then| self.now.0.saturating_sub(then.0) < LOOK_AGAIN);
+        if looked || (horizons.builds.is_none() && horizons.logs.is_none()) {
+            return Ok(());
+        }
+        self.archive.trimmed = Some(self.now);
+        let mut builders = Vec::new();
+        for row in self.snapshot()?.build_numbers()?.iter()? {
+            builders.push(row?.0.value().to_owned());
+        }
+        for builder in builders {
+            let over = self.over(&builder)?;
+            for build in over.logs {
+                if self.unlog(build)? {
+                    let through = self.archive.unlogged.entry(builder.clone()).or_default();
+                    *through = build.0.max(*through);
+                }
+            }
+            for build in over.builds {
+                if self.unlog(build)? {
+                    self.drop_build(build)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What of a builder lies beyond the horizons, and ended long enough ago.
+    fn over(&self, builder: &str) -> Result<Over, TendError> {
+        let horizons = self.keeping.horizons;
+        let unlogged = self.archive.unlogged.get(builder).copied().unwrap_or(0);
+        let snapshot = self.snapshot()?;
+        let (builds, live) = (snapshot.builds()?, snapshot.live()?);
+        let (mut over, mut kept) = (Over::default(), 0);
+        for row in snapshot.by_builder()?.range((builder, 0)..=(builder, u64::MAX))?.rev() {
+            let id = row?.0.value().1;
+            if live.get(id)?.is_some() {
+                continue;
+            }
+            kept += 1;
+            let is_over = |most: Option<u64>| most.is_some_and(|most| kept > most);
+            let list = if is_over(horizons.builds) {
+                &mut over.builds
+            } else if is_over(horizons.logs) && id > unlogged {
+                &mut over.logs
+            } else if is_over(horizons.logs) && horizons.builds.is_none() {
+                // All older ones have lost theirs before.
+                break;
+            } else {
+                continue;
+            };
+            let Some(row) = builds.get(id)? else { continue };
+            match encode::unpack::<BuildRow>("builds", id, row.value()) {
+                Ok(row) if row.complete.is_some_and(|complete| self.is_long_ago(complete.at)) => {
+                    list.push(BuildId(id));
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "a build cannot be removed"),
+            }
+        }
+        for list in [&mut over.logs, &mut over.builds] {
+            list.reverse();
+            list.truncate(AT_ONCE);
+        }
+        Ok(over)
+    }
+
+    fn is_long_ago(&self, ended: Timestamp) -> bool {
+        self.now.0.saturating_sub(ended.0) >= JUST_NOW
+    }
+
+    /// Removes the bytes of the logs of a build; false: one of them is not finished.
+    fn unlog(&mut self, build: BuildId) -> Result<bool, TendError> {
+        let logs = self.logs_of(build)?;
+        for log in &logs {
+            if self.store.log(*log)?.is_some_and(|row| !row.finished) {
+                return Ok(false);
+            }
+        }
+        logs.into_iter().try_for_each(|log| self.drop_bytes(log))?;
+        Ok(true)
+    }
+
+    fn logs_of(&self, build: BuildId) -> Result<Vec<LogId>, TendError> {
+        let mut logs = Vec::new();
+        for row in self.snapshot()?.logs_by_build()?.range((build.0, 0)..=(build.0, u64::MAX))? {
+            logs.push(LogId(row?.0.value().1));
+        }
+        Ok(logs)
+    }
+
+    /// Removes the bytes of a log from wherever they lie, and archives in which no other log is.
+    fn drop_bytes(&mut self, log: LogId) -> Result<(), TendError> {
+        let snapshot = self.snapshot()?;
+        let mut archives: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+        for row in snapshot.log_frames()?.range((log.0, 0)..=(log.0, u64::MAX))? {
+            let (key, row) = row?;
+            let frame = frames::decode(key.value(), row.value())?;
+            archives.entry(frame.archive).or_default().push(key.value());
+        }
+        if !archives.is_empty() {
+            self.commit(Work::Mark(vec![log]))?;
+            self.done.expired += 1;
+        }
+        for (archive, frames) in archives {
+            let mut some = frames.chunks(MOVE_ROWS).peekable();
+            while let Some(frames) = some.next() {
+                let logs = if some.peek().is_none() { vec![log] } else { Vec::new() };
+                self.commit(Work::Expire { archive, frames: frames.to_vec(), logs })?;
+            }
+            let range = (archive, 0)..=(archive, u64::MAX);
+            if self.snapshot()?.archive_logs()?.range(range)?.next().is_none() {
+                self.commit(Work::DropArchive(archive))?;
+            }
+        }
+        self.archive.aside.remove(&log);
+        self.forget(log)
+    }
+
+    /// Removes a build whose logs have no bytes.
+    fn drop_build(&mut self, build: BuildId) -> Result<(), TendError> {
+        let artifacts: Vec<ArtifactId> = self.store.artifacts(build)?.into_iter().map(|row| row.id).collect();
+        if !artifacts.is_empty() {
+            let batch = vec![Persist::DropArtifacts(artifacts)];
+            let answer = self.store.0.queue.push(batch).blocking_recv();
+            let committed = answer.unwrap_or(Err(CommitError::Closed))?;
+            for (build, id) in committed.dropped {
+                // What stays is removed by the sweep after the next start.
+                if let Err(error) = self.store.artifact_files().remove(build, id) {
+                    tracing::warn!(%error, %id, "the bytes of an artifact stay");
+                }
+            }
+        }
+        self.commit(Work::DropBuild(build))?;
+        self.done.builds += 1;
+        Ok(())
+    }
+}
