@@ -6,6 +6,7 @@ mod agents;
 mod author;
 mod cli;
 mod commands;
+mod config_ui;
 mod demo;
 mod examples;
 mod flow;

@@ -58,6 +58,16 @@ pub enum Command {
         /// A directory with master.toml or worker.toml, or such a file [default: --dir]
         path: Option<PathBuf>,
     },
+    /// Print the JSON schema of a configuration, for editors
+    ///
+    /// An editor that knows it completes settings and underlines mistakes while you type; `windlass check` finds more.
+    #[command(after_help = "Example:\n  windlass schema > master.schema.json\n  \
+                            and as the first line of master.toml: #:schema ./master.schema.json")]
+    Schema {
+        /// Of worker.toml, and not of master.toml
+        #[arg(long)]
+        worker: bool,
+    },
     /// Run the master, in the foreground, until SIGINT or SIGTERM; SIGHUP reconfigures
     Master {
         /// Its directory [default: --dir]

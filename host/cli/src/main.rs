@@ -98,6 +98,15 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Init { dir } => init::init(&dir),
         Command::Token { file } => init::token(&file, json),
         Command::Check { path } => check::check(path.as_deref().unwrap_or(&dir), json).await,
+        Command::Schema { worker } => {
+            let schema = if worker {
+                windlass_config::schema::of_worker()
+            } else {
+                windlass_config::schema::of_master()
+            };
+            query::print_json(&schema);
+            Ok(Exit::Success)
+        }
         Command::Master { path } => daemon::master(path.as_deref().unwrap_or(&dir)).await,
         Command::Worker { path } => daemon::worker(path.as_deref().unwrap_or(&dir)).await,
         Command::Force(order) => order::force(&client()?, order, json).await,

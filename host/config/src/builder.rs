@@ -12,6 +12,7 @@ use windlass_core::step::{Flags, SummaryPolicy};
 use windlass_core::value::{MAX_INTEGER, Value};
 
 use crate::args::{self, Templates};
+use crate::attributes::{FACTORY, POLICIES, POLICY_USE, STEP};
 use crate::catalog::{Hook, HookFacts, Hooks};
 use crate::condition;
 use crate::diagnostic::Report;
@@ -19,7 +20,7 @@ use crate::locks::{self, Locks, Use};
 use crate::names::Names;
 use crate::node::{Node, Tree};
 use crate::secrets::{self, Listed};
-use crate::section::{Field, Section};
+use crate::section::{Field, Section, either};
 use crate::templates;
 use crate::triggers::Triggers;
 
@@ -37,39 +38,40 @@ pub(crate) struct Policies {
 /// A hundred years.
 const MAX_DEADLINE_MS: u64 = 100 * 366 * 24 * 3_600_000;
 
-const MERGE_REQUESTS: &[&str] = &["merge_requests", "collapse_requests"];
-const NEXT_SLAVE: &[&str] = &["next_slave", "next_worker", "select_next_worker"];
-const NEXT_BUILD: &[&str] = &["next_build"];
-const CAN_START_BUILD: &[&str] = &["can_start_build"];
-
 impl Policies {
-    /// Reads `[policies]`.
-    pub(crate) fn read(field: Field<'_>, hooks: &Hooks<'_>, report: &mut Report) -> Policies {
-        let Some(mut section) = field.section("[policies]", report) else { return Policies::default() };
-        let one = |names, kind, section: &mut Section<'_>, report: &mut Report| {
-            let field = section.take(names, report)?;
-            read_policy(field, kind, hooks, report).flatten()
+    /// Reads `[policies]`, and what of it stands at the top.
+    pub(crate) fn read(top: &mut Section<'_>, hooks: &Hooks<'_>, report: &mut Report) -> Policies {
+        let field = top.take("policies", report);
+        let mut section = field.and_then(|f| f.section(&POLICIES, report));
+        let mut take = |name, report: &mut Report| section.as_mut().and_then(|s| s.take(name, report));
+        let prioritize_builders = take("prioritize_builders", report);
+        let codebase_generator = take("codebase_generator", report);
+        let merge_requests = take("merge_requests", report);
+        let next_slave = take("next_slave", report);
+        let next_build = take("next_build", report);
+        let can_start_build = take("can_start_build", report);
+        if let Some(section) = section {
+            section.finish(report);
+        }
+        let mut or_top = |own, name, report: &mut Report| {
+            let at_top = top.take(name, report);
+            either(own, at_top, report)
         };
-        let policies = Policies {
-            prioritize_builders: one(
-                &["prioritize_builders"],
-                HookKind::PrioritizeBuilders,
-                &mut section,
-                report,
-            ),
-            codebase_generator: one(
-                &["codebase_generator"],
-                HookKind::CodebaseGenerator,
-                &mut section,
-                report,
-            ),
-            merge_requests: read_merge(&mut section, hooks, report),
-            next_slave: one(NEXT_SLAVE, HookKind::NextSlave, &mut section, report),
-            next_build: one(NEXT_BUILD, HookKind::NextBuild, &mut section, report),
-            can_start_build: one(CAN_START_BUILD, HookKind::CanStartBuild, &mut section, report),
+        let prioritize_builders = or_top(prioritize_builders, "prioritize_builders", report);
+        let codebase_generator = or_top(codebase_generator, "codebase_generator", report);
+        let merge_requests = or_top(merge_requests, "merge_requests", report);
+        let next_slave = or_top(next_slave, "select_next_worker", report);
+        let one = |field: Option<Field<'_>>, kind, report: &mut Report| {
+            read_policy(field?, kind, hooks, report).flatten()
         };
-        section.finish(report);
-        policies
+        Policies {
+            prioritize_builders: one(prioritize_builders, HookKind::PrioritizeBuilders, report),
+            codebase_generator: one(codebase_generator, HookKind::CodebaseGenerator, report),
+            merge_requests: merge_requests.and_then(|f| read_merge(f, hooks, report)),
+            next_slave: one(next_slave, HookKind::NextSlave, report),
+            next_build: one(next_build, HookKind::NextBuild, report),
+            can_start_build: one(can_start_build, HookKind::CanStartBuild, report),
+        }
     }
 }
 
@@ -91,7 +93,11 @@ pub(crate) struct Surroundings<'a> {
 /// Reads one of `[[builders]]`.
 pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, report: &mut Report) -> Builder {
     let hooks = around.hooks;
-    let name_field = section.need(&["name"], report);
+    // `expand` has done what they say.
+    for done in ["template", "matrix", "matrix_except"] {
+        section.take(done, report);
+    }
+    let name_field = section.take("name", report);
     let name = name_field.and_then(|f| f.name(report)).unwrap_or_default().to_owned();
     if let (Some(field), false) = (name_field, name.is_empty()) {
         around.builders.give(&name, &field.node.span, report);
@@ -104,8 +110,7 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         }
     }
 
-    let workers_field = section
-        .need(&["workers", "slaves", "workernames", "slavenames", "worker_names", "slave_names"], report);
+    let workers_field = section.take("workers", report);
     let mut workers = Vec::new();
     if let Some(field) = workers_field {
         for (worker, span) in field.texts(report) {
@@ -120,32 +125,19 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
         }
     }
 
-    let builddir_field = section.take(&["builddir", "workerbuilddir", "slavebuilddir"], report);
-    let builddir = match builddir_field {
-        Some(field) => field.name(report).map(|dir| check_builddir(dir, field, report)).unwrap_or_default(),
-        None => safe_name(&name),
-    };
-    if let (Some(field), false) = (builddir_field.or(name_field), builddir.is_empty()) {
-        // Two builders of one name were reported already.
-        if !around.builders.is_repeated(&name, &field.node.span) {
-            around.builddirs.give(&builddir, &field.node.span, report);
-        }
-    }
-
-    let workdir = section.take(&["workdir"], report);
+    let builddir = read_builddir(&mut section, &name, name_field, around, report);
+    let (steps_field, workdir) = read_factory(&mut section, report);
     let workdir = workdir.and_then(|field| Some(check_builddir(field.name(report)?, field, report)));
-    let description = section.take(&["description"], report).and_then(|f| f.text(report)).map(str::to_owned);
-    let tags = section.take(&["tags", "category"], report).map(|f| f.strings(report)).unwrap_or_default();
-    let properties = section
-        .take(&["properties"], report)
-        .map(|f| read_properties(f, "Builder", report))
-        .unwrap_or_default();
+    let description = section.take("description", report).and_then(|f| f.text(report)).map(str::to_owned);
+    let tags = section.take("tags", report).map(|f| read_tags(f, report)).unwrap_or_default();
+    let properties =
+        section.take("properties", report).map(|f| read_properties(f, "Builder", report)).unwrap_or_default();
     let default_properties = section
-        .take(&["default_properties"], report)
+        .take("default_properties", report)
         .map(|f| read_properties(f, "Builder", report))
         .unwrap_or_default();
     let mut secrets: Vec<String> = Vec::new();
-    if let Some(field) = section.take(&["secrets"], report) {
+    if let Some(field) = section.take("secrets", report) {
         for (secret, span) in field.texts(report) {
             around.secrets.mean(secret, span, report);
             secrets.push(secret.to_owned());
@@ -153,29 +145,32 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
     }
     let mut listed = Listed { builder: &name, names: &mut *around.secrets, listed: &secrets };
     let env =
-        section.take(&["env"], report).map(|f| read_env(f, hooks, &mut listed, report)).unwrap_or_default();
-    let do_build_if = condition::take(&mut section, &["do_build_if"], &OF_BUILDS, hooks, report);
+        section.take("env", report).map(|f| read_env(f, hooks, &mut listed, report)).unwrap_or_default();
+    let do_build_if = condition::take(&mut section, "do_build_if", &OF_BUILDS, hooks, report);
 
     let max_retries = read_max_retries(&mut section, report).unwrap_or(around.max_retries);
     let policies = around.policies;
-    let merge_requests = read_merge(&mut section, hooks, report)
+    let merge_requests = section
+        .take("merge_requests", report)
+        .and_then(|field| read_merge(field, hooks, report))
         .or_else(|| policies.merge_requests.clone())
         .unwrap_or(Merge::Compatible);
-    let mut policy = |names, kind, inherited: &Option<PolicyUse>, report: &mut Report| {
-        let own = section.take(names, report).and_then(|field| read_policy(field, kind, hooks, report));
+    let mut policy = |name, kind, inherited: &Option<PolicyUse>, report: &mut Report| {
+        let own = section.take(name, report).and_then(|field| read_policy(field, kind, hooks, report));
         own.unwrap_or_else(|| inherited.clone())
     };
-    let next_slave = policy(NEXT_SLAVE, HookKind::NextSlave, &policies.next_slave, report);
-    let next_build = policy(NEXT_BUILD, HookKind::NextBuild, &policies.next_build, report);
-    let can_start_build = policy(CAN_START_BUILD, HookKind::CanStartBuild, &policies.can_start_build, report);
+    let next_slave = policy("next_slave", HookKind::NextSlave, &policies.next_slave, report);
+    let next_build = policy("next_build", HookKind::NextBuild, &policies.next_build, report);
+    let can_start_build =
+        policy("can_start_build", HookKind::CanStartBuild, &policies.can_start_build, report);
 
     let on: Vec<&str> = workers.iter().map(String::as_str).collect();
-    let uses = section.take(&["locks"], report).map(|f| around.locks.read_uses(f, report));
+    let uses = section.take("locks", report).map(|f| around.locks.read_uses(f, report));
     let uses = uses.unwrap_or_default();
     around.locks.check_counts(&uses, on.iter().copied(), report);
 
     let mut steps = Vec::new();
-    for section in list_of(section.take(&["steps"], report), report) {
+    for section in list_of(steps_field, report) {
         let read = read_step(section, hooks, around.locks, Some(&mut listed), around.triggers, report);
         let Some((step, step_uses)) = read else { continue };
         around.locks.check_counts(&step_uses, on.iter().copied(), report);
@@ -210,8 +205,76 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
 
 /// `max_retries`, of all builders or of one.
 pub(crate) fn read_max_retries(section: &mut Section<'_>, report: &mut Report) -> Option<u32> {
-    let most = section.take(&["max_retries"], report)?.integer(0, u32::MAX.into(), report)?;
+    let most = section.take("max_retries", report)?.integer(0, u32::MAX.into(), report)?;
     Some(u32::try_from(most).expect("its range was checked"))
+}
+
+/// The directory of a builder below its worker's, which no other builder has.
+fn read_builddir(
+    section: &mut Section<'_>,
+    name: &str,
+    name_field: Option<Field<'_>>,
+    around: &mut Surroundings<'_>,
+    report: &mut Report,
+) -> String {
+    let on_worker = section.take("worker_builddir", report);
+    let general = section.take("builddir", report);
+    let mut checked = |field: Option<Field<'_>>, report: &mut Report| {
+        let dir = field.map(|f| f.name(report).map(|dir| check_builddir(dir, f, report)).unwrap_or_default());
+        // Two builders of one name were reported already.
+        if let (Some(field), Some(dir)) = (field, dir.as_ref().filter(|dir| !dir.is_empty()))
+            && !around.builders.is_repeated(name, &field.node.span)
+        {
+            around.builddirs.give(dir, &field.node.span, report);
+        }
+        dir
+    };
+    match (checked(on_worker, report), general) {
+        (None, Some(general)) => checked(Some(general), report).unwrap_or_default(),
+        (None, None) => {
+            let dir = safe_name(name);
+            if let Some(field) = name_field
+                .filter(|field| !dir.is_empty() && !around.builders.is_repeated(name, &field.node.span))
+            {
+                around.builddirs.give(&dir, &field.node.span, report);
+            }
+            dir
+        }
+        // The other is the master's own, where it keeps nothing.
+        (Some(dir), general) => {
+            general.and_then(|f| Some(check_builddir(f.name(report)?, f, report)));
+            dir
+        }
+    }
+}
+
+/// The steps and the `workdir` of a builder, or of its `factory`.
+fn read_factory<'a>(
+    section: &mut Section<'a>,
+    report: &mut Report,
+) -> (Option<Field<'a>>, Option<Field<'a>>) {
+    let steps = section.take("steps", report);
+    let workdir = section.take("workdir", report);
+    let factory = section.take("factory", report).and_then(|f| f.section(&FACTORY, report));
+    let Some(mut factory) = factory else { return (steps, workdir) };
+    let own = factory.take("steps", report);
+    let steps = either(steps, own, report);
+    let own = factory.take("workdir", report);
+    let workdir = either(workdir, own, report);
+    factory.finish(report);
+    (steps, workdir)
+}
+
+fn read_tags(field: Field<'_>, report: &mut Report) -> Vec<String> {
+    let mut tags: Vec<String> = Vec::new();
+    for (tag, span) in field.texts(report) {
+        if tags.iter().any(|other| other == tag) {
+            report.error("duplicate-name", span, format!("the tag `{tag}` is listed twice"));
+        } else {
+            tags.push(tag.to_owned());
+        }
+    }
+    tags
 }
 
 fn check_builddir(dir: &str, field: Field<'_>, report: &mut Report) -> String {
@@ -232,7 +295,7 @@ fn safe_name(name: &str) -> String {
 }
 
 fn list_of<'a>(field: Option<Field<'a>>, report: &mut Report) -> Vec<Section<'a>> {
-    field.map(|f| f.sections("a step", report)).unwrap_or_default()
+    field.map(|f| f.sections(&STEP, report)).unwrap_or_default()
 }
 
 /// Reads one of `[[builders.steps]]`; the uses of locks come with their places, and schedulers that it names are
@@ -245,22 +308,22 @@ pub(crate) fn read_step(
     triggers: &mut Triggers,
     report: &mut Report,
 ) -> Option<(StepSpec, Vec<Use>)> {
-    let named = section.need(&["use"], report);
-    let name = section.take(&["name"], report).and_then(|f| f.name(report));
-    let args = section.take(&["args"], report);
-    let mut flag = |names, report: &mut Report| section.take(names, report).and_then(|f| f.boolean(report));
-    let halt_on_failure = flag(&["halt_on_failure"], report);
-    let flunk_on_failure = flag(&["flunk_on_failure"], report);
-    let flunk_on_warnings = flag(&["flunk_on_warnings"], report);
-    let warn_on_failure = flag(&["warn_on_failure"], report);
-    let warn_on_warnings = flag(&["warn_on_warnings"], report);
-    let always_run = flag(&["always_run"], report);
-    let summary_policy = section.take(&["update_build_summary_policy"], report);
+    let named = section.take("use", report);
+    let name = section.take("name", report).and_then(|f| f.name(report));
+    let args = section.take("args", report);
+    let mut flag = |name, report: &mut Report| section.take(name, report).and_then(|f| f.boolean(report));
+    let halt_on_failure = flag("halt_on_failure", report);
+    let flunk_on_failure = flag("flunk_on_failure", report);
+    let flunk_on_warnings = flag("flunk_on_warnings", report);
+    let warn_on_failure = flag("warn_on_failure", report);
+    let warn_on_warnings = flag("warn_on_warnings", report);
+    let always_run = flag("always_run", report);
+    let summary_policy = section.take("update_build_summary_policy", report);
     let summary_policy = summary_policy.and_then(|f| read_summary_policy(f, report)).unwrap_or_default();
-    let deadline_ms = section.take(&["deadline"], report).and_then(|f| read_deadline(f, report));
-    let uses = section.take(&["locks"], report).map(|f| locks.read_uses(f, report)).unwrap_or_default();
-    let do_step_if = condition::take(&mut section, &["do_step_if"], &OF_STEPS, hooks, report);
-    let hide_step_if = condition::take(&mut section, &["hide_step_if"], &OF_STEPS, hooks, report);
+    let deadline_ms = section.take("deadline", report).and_then(|f| read_deadline(f, report));
+    let uses = section.take("locks", report).map(|f| locks.read_uses(f, report)).unwrap_or_default();
+    let do_step_if = condition::take(&mut section, "do_step_if", &OF_STEPS, hooks, report);
+    let hide_step_if = condition::take(&mut section, "hide_step_if", &OF_STEPS, hooks, report);
     section.finish(report);
 
     let hook = named?.name(report)?;
@@ -344,8 +407,7 @@ fn default_flags(facts: &HookFacts) -> Flags {
 }
 
 /// `merge_requests`: also `true` (the default rule) and `false` (never).
-fn read_merge(section: &mut Section<'_>, hooks: &Hooks<'_>, report: &mut Report) -> Option<Merge> {
-    let field = section.take(MERGE_REQUESTS, report)?;
+fn read_merge(field: Field<'_>, hooks: &Hooks<'_>, report: &mut Report) -> Option<Merge> {
     if let Tree::Boolean(merge) = field.node.value {
         return Some(if merge { Merge::Compatible } else { Merge::Never });
     }
@@ -365,10 +427,10 @@ fn read_policy(
         Tree::Text(name) if name == "default" => return Some(None),
         Tree::Text(_) => (field, None, OnError::Default),
         Tree::Table(_) => {
-            let mut section = field.section(kind.as_str(), report)?;
-            let named = section.need(&["use"], report);
-            let args = section.take(&["args"], report);
-            let on_error = section.take(&["on_error"], report).and_then(|f| read_on_error(f, report));
+            let mut section = field.section(&POLICY_USE, report)?;
+            let named = section.take("use", report);
+            let args = section.take("args", report);
+            let on_error = section.take("on_error", report).and_then(|f| read_on_error(f, report));
             section.finish(report);
             (named?, args, on_error.unwrap_or_default())
         }

@@ -22,11 +22,33 @@ pub trait Catalog {
         Known::default()
     }
 
+    /// The files that a pattern of `include` means, in the order of their names. An error goes on after
+    /// "`x` cannot be included: ".
+    fn include(&self, pattern: &str) -> Result<Vec<Included>, String> {
+        let _ = pattern;
+        Err("there is no folder here".to_owned())
+    }
+
+    /// A variable of the environment.
+    fn variable(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
+
     /// Looks whether the value of a secret can be had now. What is returned is what the checked
     /// configuration keeps: with a path that no longer depends on where the file is.
     fn secret(&self, secret: Secret) -> Result<Secret, Unusable> {
         Ok(secret)
     }
+}
+
+/// A file that a configuration includes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Included {
+    /// As messages call it.
+    pub name: String,
+    /// What stands in it.
+    pub text: String,
 }
 
 /// Why the value of a secret cannot be had.

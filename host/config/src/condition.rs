@@ -13,12 +13,12 @@ use crate::templates;
 /// Takes a condition that may use these variables.
 pub(crate) fn take(
     section: &mut Section<'_>,
-    names: &'static [&'static str],
+    name: &'static str,
     variables: &[&str],
     hooks: &Hooks<'_>,
     report: &mut Report,
 ) -> Option<Condition> {
-    let field = section.take(names, report)?;
+    let field = section.take(name, report)?;
     read(field, variables, hooks, report)
 }
 

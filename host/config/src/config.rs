@@ -11,14 +11,21 @@ use windlass_core::decision::Budget;
 use windlass_core::keeping::Keeping;
 use windlass_core::lock::{Access, Lock};
 use windlass_core::properties::Properties;
+use windlass_core::validation::Validation;
 
 /// A checked `master.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Master {
     /// Shown in titles.
     pub title: String,
+    /// Where the title leads.
+    pub title_url: Option<String>,
+    /// Where this master is found by others.
+    pub url: Option<String>,
     /// Settings that need a restart to change.
     pub fixed: Fixed,
+    /// What people may write who force a build.
+    pub validation: Validation,
     /// Properties that every build gets.
     pub properties: Properties,
     /// Locks, by name.

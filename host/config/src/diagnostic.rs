@@ -1,14 +1,17 @@
 //! What is wrong in a file, and where: collected, then shown all at once.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{LabeledSpan, NamedSource, SourceCode};
+use miette::{LabeledSpan, SourceCode};
 use serde::Serialize;
 use windlass_core::text::tame_lines;
 
-/// Everything that is wrong in one file; never empty. `miette` draws it; [`Diagnostics::render`]
+use crate::sources::{Source, Sources};
+
+/// Everything that is wrong in one configuration; never empty. `miette` draws it; [`Diagnostics::render`]
 /// writes it plainly, for logs and for the API.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
@@ -27,13 +30,22 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// The name of the file: the configuration's own, or of one that it includes.
+    pub file: String,
     /// Counted from 1.
     pub line: usize,
     /// In characters, counted from 1.
     pub column: usize,
-    /// The places, in bytes, each with a word; the first is the one to blame.
-    labels: Vec<(Range<usize>, String)>,
-    source: Arc<NamedSource<String>>,
+    /// The places, each with a word; the first is the one to blame.
+    labels: Vec<Label>,
+}
+
+/// A place in a file, in bytes.
+#[derive(Clone, Debug)]
+struct Label {
+    source: Source,
+    span: Range<usize>,
+    text: String,
 }
 
 /// Whether a file is refused for something.
@@ -58,7 +70,7 @@ impl Diagnostics {
     pub fn to_json(&self) -> serde_json::Value {
         let one = |d: &Diagnostic| {
             serde_json::json!({
-                "code": d.code, "severity": d.severity, "message": d.message, "file": self.file,
+                "code": d.code, "severity": d.severity, "message": d.message, "file": d.file,
                 "line": d.line, "column": d.column, "help": d.help,
             })
         };
@@ -70,7 +82,7 @@ impl Diagnostics {
     pub fn render(&self) -> String {
         let mut out = String::new();
         for diagnostic in &self.list {
-            diagnostic.render(&self.file, &mut out);
+            diagnostic.render(&mut out);
             out.push('\n');
         }
         out.push_str(&self.to_string());
@@ -138,16 +150,23 @@ impl miette::Diagnostic for Diagnostic {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        // It draws one file: places in others are named.
+        let elsewhere = self.labels.iter().filter(|label| !self.is_here(label)).map(|label| {
+            let (line, column) = place(label.source.inner(), label.span.start);
+            format!("{}: {}:{line}:{column}", label.text, label.source.name())
+        });
+        let all: Vec<String> = elsewhere.chain(self.help.clone()).collect();
+        (!all.is_empty()).then(|| Box::new(all.join("\n")) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(self.source.as_ref())
+        Some(self.labels[0].source.as_ref())
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.labels.iter().enumerate().map(|(n, (span, label))| {
-            let label = (!label.is_empty()).then(|| label.clone());
+        let here = self.labels.iter().filter(|label| self.is_here(label));
+        Some(Box::new(here.enumerate().map(|(n, Label { span, text, .. })| {
+            let label = (!text.is_empty()).then(|| text.clone());
             let (at, length) = (span.start, span.len());
             if n == 0 {
                 LabeledSpan::new_primary_with_span(label, (at, length))
@@ -159,14 +178,19 @@ impl miette::Diagnostic for Diagnostic {
 }
 
 impl Diagnostic {
-    fn render(&self, file: &str, out: &mut String) {
-        let text = self.source.inner();
+    /// Whether a place is in the file of the first one.
+    fn is_here(&self, label: &Label) -> bool {
+        Arc::ptr_eq(&label.source, &self.labels[0].source)
+    }
+
+    fn render(&self, out: &mut String) {
         let mut line = |text: String| {
             out.push_str(text.trim_end());
             out.push('\n');
         };
         line(format!("{}[{}]: {}", self.severity, self.code, self.message));
-        for (n, (span, label)) in self.labels.iter().enumerate() {
+        for (n, Label { source, span, text: label }) in self.labels.iter().enumerate() {
+            let (file, text) = (source.name(), source.inner());
             let (row, column) = place(text, span.start);
             let shown = text.lines().nth(row - 1).unwrap_or_default().replace('\t', " ");
             let left = shown.chars().count().saturating_sub(column - 1).max(1);
@@ -258,15 +282,17 @@ impl Report {
         self.found.iter().map(one).collect()
     }
 
-    /// Errors and warnings of a file, in its order.
-    pub(crate) fn finish(self, file: &str, text: &str) -> (Option<Diagnostics>, Option<Diagnostics>) {
-        let source = Arc::new(NamedSource::new(file, text.to_owned()));
+    /// Errors and warnings of a configuration, in its order. `file` is where it begins.
+    pub(crate) fn finish(self, file: &str, sources: &Sources) -> (Option<Diagnostics>, Option<Diagnostics>) {
         let mut found = self.found;
         found.sort_by_key(|f| f.labels[0].0.start);
+        // What is wrong in a template is found with each builder that uses it.
+        let mut told = BTreeSet::new();
+        found.retain(|f| told.insert((f.labels[0].0.start, f.code, f.message.clone())));
         let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
             found.into_iter().partition(|f| f.severity == Severity::Error);
         let all = |list: Vec<Finding>| {
-            let list: Vec<Diagnostic> = list.into_iter().map(|f| f.place(&source)).collect();
+            let list: Vec<Diagnostic> = list.into_iter().map(|f| f.place(sources)).collect();
             (!list.is_empty()).then(|| Diagnostics { file: file.to_owned(), list })
         };
         (all(errors), all(warnings))
@@ -309,26 +335,31 @@ impl Finding {
         self
     }
 
-    fn place(mut self, source: &Arc<NamedSource<String>>) -> Diagnostic {
+    fn place(mut self, sources: &Sources) -> Diagnostic {
+        let label = |(span, text): (Range<usize>, String)| {
+            let (source, span) = sources.find(&span);
+            Label { source: Arc::clone(source), span, text: tame_lines(&text) }
+        };
+        let mut labels: Vec<Label> = self.labels.into_iter().map(label).collect();
         if let Some((text, within)) = self.within.take() {
-            let whole = &mut self.labels[0].0;
+            let Label { source, span: whole, .. } = &mut labels[0];
             // A text with escapes in it reads otherwise in the file: the whole is to blame then.
             match source.inner().get(whole.clone()).and_then(|written| written.find(&text)) {
                 Some(at) => *whole = whole.start + at + within.start..whole.start + at + within.end,
                 None => self.message = located(&self.message, &text, &within),
             }
         }
-        let (line, column) = place(source.inner(), self.labels[0].0.start);
+        let (line, column) = place(labels[0].source.inner(), labels[0].span.start);
         Diagnostic {
             code: self.code,
             severity: self.severity,
             // The words of a plugin's schema may stand in all of them, and terminals obey.
             message: tame_lines(&self.message),
             help: self.help.as_deref().map(tame_lines),
+            file: labels[0].source.name().to_owned(),
             line,
             column,
-            labels: self.labels.into_iter().map(|(span, label)| (span, tame_lines(&label))).collect(),
-            source: source.clone(),
+            labels,
         }
     }
 }

@@ -5,17 +5,23 @@
 //! if nothing is. [`diff`] compares two such values. Nothing here reads a file, waits or logs.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod attributes;
 pub mod catalog;
 pub mod config;
 pub mod diagnostic;
 pub mod plan;
+pub mod schema;
 pub mod template;
 pub mod token;
 
 mod args;
 mod builder;
 mod condition;
+mod expand;
+mod fixed;
 mod grants;
+mod include;
+mod keeping;
 mod locks;
 mod master;
 mod names;
@@ -23,9 +29,11 @@ mod node;
 mod schedule;
 mod secrets;
 mod section;
+mod sources;
 mod templates;
 mod triggers;
 mod unit;
+mod variables;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -39,10 +47,11 @@ use diagnostic::Report;
 use locks::Locks;
 use node::{Node, Tree};
 use section::Section;
+use sources::Sources;
 use triggers::Triggers;
 
 pub use args::check_args;
-pub use catalog::{Catalog, HookFacts, Known, Unusable};
+pub use catalog::{Catalog, HookFacts, Included, Known, Unusable};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use plan::{Plan, diff};
 pub use token::{hash_token, verify_token};
@@ -58,7 +67,12 @@ pub struct Checked<T> {
 
 /// Checks a `master.toml`: `text` is its content, `path` its name in messages.
 pub fn check_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Checked<config::Master> {
-    check(path, text, |root, report| master::read(root, &Hooks::new(catalog), report))
+    check(path, text, |mut root, sources, report| {
+        include::read(&mut root, catalog, sources, report)?;
+        variables::fill_in(&mut root, catalog, report);
+        expand::builders(&mut root, report);
+        Some(master::read(&root, &Hooks::new(catalog), report))
+    })
 }
 
 /// Returns the checked `master.toml`, or all its errors.
@@ -68,12 +82,12 @@ pub fn load_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Result<con
 
 /// Returns the directories and the address of a `master.toml`, before any plugin is loaded.
 pub fn peek_master(path: &Path, text: &str) -> Result<config::Fixed, Diagnostics> {
-    check(path, text, master::peek).config
+    check(path, text, |root, _, report| Some(fixed::peek(&root, report))).config
 }
 
 /// Checks a `worker.toml`.
 pub fn check_worker(path: &Path, text: &str) -> Checked<config::WorkerFile> {
-    check(path, text, worker::read)
+    check(path, text, |root, _, report| Some(worker::read(&root, report)))
 }
 
 /// Returns the checked `worker.toml`, or all its errors.
@@ -81,10 +95,17 @@ pub fn load_worker(path: &Path, text: &str) -> Result<config::WorkerFile, Diagno
     check_worker(path, text).config
 }
 
-fn check<T>(path: &Path, text: &str, read: impl FnOnce(&Node, &mut Report) -> T) -> Checked<T> {
-    let mut report = Report::default();
-    let config = Node::parse(text, &mut report).map(|root| read(&root, &mut report));
-    let (errors, warnings) = report.finish(&path.display().to_string(), text);
+fn check<T>(
+    path: &Path,
+    text: &str,
+    read: impl FnOnce(Node, &mut Sources, &mut Report) -> Option<T>,
+) -> Checked<T> {
+    let (mut report, mut sources) = (Report::default(), Sources::default());
+    let name = path.display().to_string();
+    let begin = sources.add(&name, text);
+    let root = Node::parse(text, begin, &mut report);
+    let config = root.and_then(|root| read(root, &mut sources, &mut report));
+    let (errors, warnings) = report.finish(&name, &sources);
     let config = match (errors, config) {
         (Some(errors), _) => Err(errors),
         (None, config) => Ok(config.expect("a text without a tree has syntax errors")),
@@ -107,7 +128,7 @@ pub fn step_from_json(
     }
     let mut report = Report::default();
     let (hooks, mut locks) = (Hooks::new(catalog), Locks::known(locks));
-    let section = Section::new("a step", &(0..0), &node);
+    let section = Section::new(&attributes::STEP, &(0..0), &node);
     let mut triggers = Triggers::default();
     let step = builder::read_step(section, &hooks, &mut locks, None, &mut triggers, &mut report);
     secrets::check_step(&node, &mut report);

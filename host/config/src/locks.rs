@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use windlass_core::lock::{Access, Kind, Lock, Mode};
 
+use crate::attributes::{LOCK, LOCK_USE};
 use crate::diagnostic::Report;
 use crate::names::Names;
 use crate::node::{Span, Tree};
@@ -26,7 +27,7 @@ impl Locks {
         let mut locks = Locks::known(&BTreeMap::new());
         for entry in field.map(|f| f.table(report)).unwrap_or_default() {
             locks.names.give(entry.name, entry.key, report);
-            let Some(section) = entry.section("a lock", report) else { continue };
+            let Some(section) = entry.section(&LOCK, report) else { continue };
             if let Some(lock) = locks.read_one(section, report) {
                 locks.locks.insert(entry.name.to_owned(), lock);
             }
@@ -42,12 +43,9 @@ impl Locks {
     }
 
     fn read_one(&mut self, mut section: Section<'_>, report: &mut Report) -> Option<Lock> {
-        let kind = section.take(&["kind"], report);
-        let max = section.take(&["max", "max_count"], report);
-        let own = section.take(
-            &["max_for_worker", "max_for_slave", "max_count_for_worker", "max_count_for_slave"],
-            report,
-        );
+        let kind = section.take("kind", report);
+        let max = section.take("max", report);
+        let own = section.take("max_for_worker", report);
         section.finish(report);
         let mut amount = |field: Field<'_>| {
             let max = field.integer(1, u32::MAX.into(), report)?;
@@ -161,10 +159,10 @@ fn read_use<'a>(item: Field<'a>, report: &mut Report) -> Option<(&'a str, &'a Sp
     match &item.node.value {
         Tree::Text(_) => Some((item.name(report)?, &item.node.span, Mode::Counting(1))),
         Tree::Table(_) => {
-            let mut section = Section::new("the use of a lock", &item.node.span, item.node);
-            let lock = section.need(&["lock"], report);
-            let mode = section.take(&["mode"], report);
-            let count = section.take(&["count"], report);
+            let mut section = Section::new(&LOCK_USE, &item.node.span, item.node);
+            let lock = section.take("lock", report);
+            let mode = section.take("mode", report);
+            let count = section.take("count", report);
             section.finish(report);
             let exclusive = match mode {
                 None => false,

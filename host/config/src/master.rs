@@ -1,48 +1,56 @@
 //! Reads `master.toml`: every section once, in the order in which they build on each other.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use windlass_core::artifact::Keep;
 use windlass_core::build::MAX_RETRIES;
-use windlass_core::decision::Budget;
-use windlass_core::keeping::Method;
 use windlass_core::policy::HookKind;
 use windlass_core::properties::Properties;
+use windlass_core::validation::{self, Validation};
 
+use crate::attributes::{BUILDER, CONFIGURATION, DATABASE, POLLER, SCHEDULER, Table, VALIDATION, WORKER};
 use crate::builder::{self, Policies, Surroundings, read_properties};
 use crate::catalog::Hooks;
-use crate::config::{Fixed, Logs, Master, Worker};
+use crate::config::{Master, Worker};
 use crate::diagnostic::Report;
+use crate::fixed;
 use crate::grants::{self, Grants};
+use crate::keeping::{read_artifacts, read_decisions, read_horizons, read_logs};
 use crate::locks::{self, Locks, Use};
 use crate::names::Names;
 use crate::node::Node;
 use crate::schedule::{read_interval, read_poller, read_schedulers};
 use crate::secrets;
-use crate::section::{Field, Section};
+use crate::section::{Field, Section, canonical, either};
 use crate::token;
 use crate::triggers::Triggers;
 
 /// How long a step may run unless the file says otherwise.
 const DAY_MS: u64 = 24 * 3_600_000;
 
-const MASTER: &[&str] = &["master"];
-
 /// Reads the whole file. What is returned is worth something only if the report has no error.
 pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Master {
-    let mut section = Section::new("the configuration", &(0..0), root);
-    let title = section.take(&["title"], report);
-    let fixed = read_fixed(section.take(MASTER, report), report);
+    let mut section = Section::new(&CONFIGURATION, &(0..0), root);
+    // What they say has been done to the tree.
+    section.take("include", report).map(|field| field.texts(report));
+    section.take("templates", report).map(|field| field.table(report));
+    let title = section.take("title", report);
+    let title_url = section.take("title_url", report).and_then(|f| read_url(f, report));
+    let url = section.take("url", report).and_then(|f| read_url(f, report));
+    // What is appended to it begins with no `/`, as in Buildbot.
+    let url = url.map(|url| if url.ends_with('/') { url } else { url + "/" });
+    let fixed = fixed::read(&mut section, report);
+    let is_one_of_several = section.take("multi_master", report).and_then(|f| f.boolean(report));
+    let validation =
+        section.take("validation", report).map(|f| read_validation(f, report)).unwrap_or_default();
     let properties = section
-        .take(&["properties"], report)
+        .take("properties", report)
         .map_or_else(Properties::default, |f| read_properties(f, "Config", report));
 
-    let mut locks = Locks::read(section.take(&["locks"], report), report);
+    let mut locks = Locks::read(section.take("locks", report), report);
     let mut worker_names = Names::new("worker");
     let mut workers = Vec::new();
     let mut worker_locks = BTreeMap::new();
-    for worker in list(&mut section, &["workers", "slaves"], "a worker", report) {
+    for worker in list(&mut section, "workers", &WORKER, report) {
         let (worker, uses) = read_worker(worker, &mut worker_names, &mut locks, report);
         locks.check_counts(&uses, [worker.name.as_str()], report);
         worker_locks.insert(worker.name.clone(), uses);
@@ -52,19 +60,17 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
 
     // Before the secrets: some of them run programs.
     let grants =
-        section.take(&["grants"], report).map_or_else(grants::bundled, |f| read_grants(f, hooks, report));
+        section.take("grants", report).map_or_else(grants::bundled, |f| read_grants(f, hooks, report));
     let programs = grants.get(secrets::HOOK).and_then(|scopes| scopes.get(secrets::MASTER_PROCESS));
     let programs = programs.map_or(&[][..], Vec::as_slice);
     let mut secret_names = Names::new("secret");
     let secrets = section
-        .take(&["secrets"], report)
+        .take("secrets", report)
         .map(|f| secrets::read(f, &mut secret_names, programs, hooks, report))
         .unwrap_or_default();
 
     let max_retries = builder::read_max_retries(&mut section, report).unwrap_or(MAX_RETRIES);
-    let policies = section
-        .take(&["policies"], report)
-        .map_or_else(Policies::default, |f| Policies::read(f, hooks, report));
+    let policies = Policies::read(&mut section, hooks, report);
 
     let mut builder_names = Names::new("builder");
     let mut builddirs = Names::new("builder's directory");
@@ -82,32 +88,36 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         triggers: &mut triggers,
     };
     let mut builders = Vec::new();
-    for section in list(&mut section, &["builders"], "a builder", report) {
+    for section in list(&mut section, "builders", &BUILDER, report) {
         builders.push(builder::read(section, &mut around, report));
     }
 
     let mut names = Names::new("git poller");
     let mut git_pollers = Vec::new();
-    for section in list(&mut section, &["git_pollers"], "a git poller", report) {
+    let sections = section.take("git_pollers", report);
+    for section in sections.map(|f| f.section_or_sections(&POLLER, report)).unwrap_or_default() {
         git_pollers.push(read_poller(section, &mut names, report));
     }
-    let sections = list(&mut section, &["schedulers"], "a scheduler", report);
+    let sections = list(&mut section, "schedulers", &SCHEDULER, report);
     let schedulers = read_schedulers(sections, &mut builder_names, report);
     triggers.check(&schedulers, report);
 
-    let db_poll_interval_ms =
-        section.take(&["db_poll_interval"], report).and_then(|f| read_interval(f, report)).unwrap_or(60_000);
-    let step_deadline_ms = section.take(&["step_deadline"], report);
+    let db_poll_interval_ms = read_db_poll_interval(&mut section, report).unwrap_or(60_000);
+    let step_deadline_ms = section.take("step_deadline", report);
     let step_deadline_ms = step_deadline_ms.and_then(|f| builder::read_deadline(f, report)).unwrap_or(DAY_MS);
-    let logs = read_logs(section.take(&["logs"], report), report);
-    let decisions = read_decisions(section.take(&["decisions"], report), report);
-    let artifacts = read_artifacts(section.take(&["artifacts"], report), report);
+    let mut logs = read_logs(&mut section, report);
+    logs.keeping.horizons = read_horizons(&mut section, report);
+    let decisions = read_decisions(section.take("decisions", report), report);
+    let artifacts = read_artifacts(section.take("artifacts", report), report);
+    check_caches(root, report);
     section.finish(report);
     secrets::check_elsewhere(root, report);
 
     // A wrong name elsewhere would make good ones look unused.
     if !report.failed() {
-        warn(root, &worker_names, &builder_names, report);
+        if !is_one_of_several.unwrap_or(false) {
+            warn(root, &worker_names, &builder_names, report);
+        }
         for (name, span) in secret_names.unused() {
             report.warning("unused-secret", span, format!("no builder lists the secret `{name}`"));
         }
@@ -117,7 +127,10 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
     }
     Master {
         title: title.and_then(|f| f.text(report)).unwrap_or("Windlass").to_owned(),
+        title_url,
+        url,
         fixed,
+        validation,
         properties,
         locks: locks.locks,
         workers,
@@ -136,50 +149,13 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
     }
 }
 
-/// Reads `[master]` and nothing else.
-pub(crate) fn peek(root: &Node, report: &mut Report) -> Fixed {
-    let master = Section::new("the configuration", &(0..0), root).take(MASTER, report);
-    read_fixed(master, report)
-}
-
 fn list<'a>(
     section: &mut Section<'a>,
-    names: &'static [&'static str],
-    what: &'static str,
+    name: &'static str,
+    table: &'static Table,
     report: &mut Report,
 ) -> Vec<Section<'a>> {
-    section.take(names, report).map(|field| field.sections(what, report)).unwrap_or_default()
-}
-
-/// `[master]`: settings that need a restart to change.
-fn read_fixed(field: Option<Field<'_>>, report: &mut Report) -> Fixed {
-    let mut section = field.and_then(|f| f.section("[master]", report));
-    let mut take = |names, report: &mut Report| section.as_mut().and_then(|s| s.take(names, report));
-    let listen = take(&["listen"], report);
-    let state_dir = take(&["state_dir"], report);
-    let plugins_dir = take(&["plugins_dir"], report);
-    let public_dir = take(&["public_dir"], report);
-    if let Some(section) = section {
-        section.finish(report);
-    }
-    let mut path = |field: Option<Field<'_>>, usual: &str| {
-        PathBuf::from(field.and_then(|f| f.name(report)).unwrap_or(usual))
-    };
-    let (state_dir, plugins_dir) = (path(state_dir, "state"), path(plugins_dir, "plugins"));
-    let public_dir = path(public_dir, "public");
-    let listen = listen.and_then(|f| read_address(f, report)).unwrap_or("127.0.0.1:9989").to_owned();
-    Fixed { listen, state_dir, plugins_dir, public_dir }
-}
-
-/// `host:port`. Only its form is checked: a name is looked up when the master listens.
-fn read_address<'a>(field: Field<'a>, report: &mut Report) -> Option<&'a str> {
-    let text = field.text(report)?;
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Some(text),
-        Some(_) | None => {
-            field.refuse("is not an address", "write `HOST:PORT`, like `127.0.0.1:9989`", report)
-        }
-    }
+    section.take(name, report).map(|field| field.sections(table, report)).unwrap_or_default()
 }
 
 /// Reads one of `[[workers]]`.
@@ -189,12 +165,12 @@ fn read_worker(
     locks: &mut Locks,
     report: &mut Report,
 ) -> (Worker, Vec<Use>) {
-    let name = section.need(&["name"], report);
-    let token_hash = section.need(&["token_hash"], report);
-    let max_builds = section.take(&["max_builds"], report);
-    let properties = section.take(&["properties"], report);
-    let default_properties = section.take(&["default_properties"], report);
-    let uses = section.take(&["locks"], report).map(|f| locks.read_uses(f, report)).unwrap_or_default();
+    let name = section.take("name", report);
+    let token_hash = section.take("token_hash", report);
+    let max_builds = section.take("max_builds", report);
+    let properties = section.take("properties", report);
+    let default_properties = section.take("default_properties", report);
+    let uses = section.take("locks", report).map(|f| locks.read_uses(f, report)).unwrap_or_default();
     section.finish(report);
     if let Some((field, text)) = name.and_then(|f| Some((f, f.text(report)?))) {
         check_worker_name(field, text, report);
@@ -255,83 +231,61 @@ fn read_grants(field: Field<'_>, hooks: &Hooks<'_>, report: &mut Report) -> Gran
     grants
 }
 
-/// The most of the end of a log that is kept: it lies in memory while its step runs.
-const MAX_TAIL: u64 = 16 << 20;
+/// An address that browsers know.
+fn read_url(field: Field<'_>, report: &mut Report) -> Option<String> {
+    let text = field.name(report)?;
+    match text.split_once("://") {
+        Some(("http" | "https", rest)) if !rest.is_empty() => Some(text.to_owned()),
+        Some(_) | None => field.refuse("is not a URL", "write `https://HOST/`", report),
+    }
+}
 
-fn read_logs(field: Option<Field<'_>>, report: &mut Report) -> Logs {
-    let mut section = field.and_then(|f| f.section("[logs]", report));
-    let mut logs = Logs::default();
-    let mut take = |names, report: &mut Report| section.as_mut().and_then(|s| s.take(names, report));
-    logs.max_bytes = take(&["max_bytes"], report).and_then(|f| f.size(report));
-    if let Some(size) = take(&["max_log_bytes", "log_max_size"], report).and_then(|f| f.size(report)) {
-        logs.max_log_bytes = size;
-    }
-    if let Some(field) = take(&["log_max_tail_size"], report) {
-        let span = field.node.span.clone();
-        match field.size(report) {
-            Some(size) if size > MAX_TAIL => {
-                let message = "`log_max_tail_size` may be 16 MiB at the most: it is memory of the master";
-                report.error("bad-value", &span, message).help("raise `max_log_bytes` to keep more of a log");
-            }
-            size => logs.max_log_tail_bytes = size.unwrap_or(logs.max_log_tail_bytes),
+fn read_validation(field: Field<'_>, report: &mut Report) -> Validation {
+    let usual = Validation::default();
+    let Some(mut section) = field.section(&VALIDATION, report) else { return usual };
+    let mut pattern = |name, report: &mut Report| {
+        let field = section.take(name, report)?;
+        let text = field.text(report)?;
+        match validation::check(text) {
+            Ok(()) => Some(text.to_owned()),
+            Err(why) => field.refuse(&format!("is not a regular expression: {why}"), "", report),
         }
-    }
-    if let Some(field) = take(&["log_compression_method"], report) {
-        let span = field.node.span.clone();
-        if let Some(name) = field.text(report) {
-            match Method::named(name) {
-                Some(method) => logs.keeping.method = method,
-                None => {
-                    let message = format!("logs cannot be compressed by `{name}`");
-                    report.error("bad-value", &span, message).help("use `zstd`, `gzip` or `none`");
-                }
-            }
-        }
-    }
-    if let Some(limit) = take(&["log_compression_limit"], report).and_then(|f| f.size(report)) {
-        logs.keeping.limit = limit;
-    }
-    logs.keeping.horizon_ms = take(&["log_horizon"], report).and_then(|f| match f.duration_ms(report)? {
-        0 => f.refuse("must not be 0", "leave it out to keep logs for ever", report),
-        ms => Some(ms),
+    };
+    let validation = Validation {
+        branch: pattern("branch", report).unwrap_or(usual.branch),
+        revision: pattern("revision", report).unwrap_or(usual.revision),
+        property_name: pattern("property_name", report).unwrap_or(usual.property_name),
+        property_value: pattern("property_value", report),
+    };
+    section.finish(report);
+    validation
+}
+
+/// `db_poll_interval`, which Buildbot has in `db`, too.
+fn read_db_poll_interval(top: &mut Section<'_>, report: &mut Report) -> Option<u64> {
+    let at_top = top.take("db_poll_interval", report);
+    let database = top.take("db", report).and_then(|f| f.section(&DATABASE, report));
+    let inside = database.and_then(|mut section| {
+        let inside = section.take("db_poll_interval", report);
+        section.finish(report);
+        inside
     });
-    if let Some(section) = section {
-        section.finish(report);
-    }
-    logs
+    read_interval(either(at_top, inside, report)?, report)
 }
 
-/// `[decisions]`: how many records of decisions are kept.
-fn read_decisions(field: Option<Field<'_>>, report: &mut Report) -> Budget {
-    let mut section = field.and_then(|f| f.section("[decisions]", report));
-    let mut take = |names, report: &mut Report| section.as_mut().and_then(|s| s.take(names, report));
-    let max_bytes = take(&["max_bytes"], report).and_then(|f| f.size(report));
-    let max_age_ms = take(&["max_age"], report).and_then(|f| f.duration_ms(report));
-    if let Some(section) = section {
-        section.finish(report);
+/// Buildbot refuses a cache that is given two sizes, and so do we, though neither has an effect.
+fn check_caches(root: &Node, report: &mut Report) {
+    let find = |name: &str| root.entries().iter().find(|entry| canonical(&entry.key) == name);
+    for (old, new) in [("build_cache_size", "Builds"), ("change_cache_size", "Changes")] {
+        if let (Some(old), Some(all)) = (find(old), find("caches"))
+            && let Some(new) = all.node.entries().iter().find(|entry| entry.key == new)
+        {
+            report
+                .error("two-spellings", &old.key_span, "this setting is there twice, by two names")
+                .label(format!("the same as `caches.{}`", new.key))
+                .also(&new.key_span, "first here");
+        }
     }
-    let usual = Budget::default();
-    Budget {
-        max_bytes: max_bytes.unwrap_or(usual.max_bytes),
-        max_age_ms: max_age_ms.unwrap_or(usual.max_age_ms),
-    }
-}
-
-/// What artifacts leave free of the disk, unless the file says otherwise: for rows and logs.
-const KEEP_FREE: u64 = 256 * 1024 * 1024;
-
-/// `[artifacts]`: how large they may be, and how long they are kept.
-fn read_artifacts(field: Option<Field<'_>>, report: &mut Report) -> Keep {
-    let mut section = field.and_then(|f| f.section("[artifacts]", report));
-    let mut take = |names, report: &mut Report| section.as_mut().and_then(|s| s.take(names, report));
-    let max_bytes = take(&["max_bytes"], report).and_then(|f| f.size(report));
-    let max_artifact_bytes = take(&["max_artifact_bytes"], report).and_then(|f| f.size(report));
-    let keep_free = take(&["keep_free"], report).and_then(|f| f.size(report));
-    let max_age_ms = take(&["max_age"], report).and_then(|f| f.duration_ms(report));
-    if let Some(section) = section {
-        section.finish(report);
-    }
-    Keep { max_bytes, max_artifact_bytes, max_age_ms, keep_free: keep_free.unwrap_or(KEEP_FREE) }
 }
 
 /// What is allowed and probably not meant.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use windlass_core::text::is_like;
+
 use crate::diagnostic::Report;
 use crate::node::Span;
 
@@ -26,6 +28,17 @@ impl Names {
         } else {
             self.given.insert(name.to_owned(), (span.clone(), false));
         }
+    }
+
+    /// The names that fit a pattern, in which `*` stands for any text. Each counts as meant.
+    pub(crate) fn matching(&mut self, pattern: &str) -> Vec<String> {
+        let fitting = self.given.iter_mut().filter(|(name, _)| is_like(pattern, name));
+        fitting
+            .map(|(name, (_, used))| {
+                *used = true;
+                name.clone()
+            })
+            .collect()
     }
 
     /// Notes that a name is meant, and reports it if nobody has it.

@@ -14,14 +14,16 @@ use crate::diagnostic::Report;
 pub(crate) type Span = Range<usize>;
 
 /// A value and its place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) span: Span,
     pub(crate) value: Tree,
+    /// Whether it is a text of the environment, which may stand for a number, `true` or `false`.
+    pub(crate) is_loose: bool,
 }
 
 /// What a value is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Tree {
     /// Of JSON only. For a setting it means that it is not there, for an argument what it says.
     Null,
@@ -35,7 +37,7 @@ pub(crate) enum Tree {
 }
 
 /// A key and its value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) key_span: Span,
@@ -43,13 +45,19 @@ pub(crate) struct Entry {
 }
 
 impl Node {
+    pub(crate) fn new(span: Span, value: Tree) -> Node {
+        Node { span, value, is_loose: false }
+    }
+
     /// Parses TOML. All its syntax errors go to the report; there is no tree then, because what
     /// was guessed of a broken line would only produce errors that are none.
-    pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
+    ///
+    /// `begin` is where the text begins among [`crate::sources::Sources`].
+    pub(crate) fn parse(text: &str, begin: usize, report: &mut Report) -> Option<Node> {
         let (root, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             let end = text.len();
-            let span = error.span().unwrap_or(end..end);
+            let span = shifted(&error.span().unwrap_or(end..end), begin);
             let message = error.message().trim();
             let finding = report.error("syntax", &span, message);
             // What the parser took for one, as it begins with its letter.
@@ -60,8 +68,7 @@ impl Node {
         if !errors.is_empty() {
             return None;
         }
-        let span = root.span();
-        Some(Node { span, value: table(root.get_ref(), report) })
+        Some(Node::new(shifted(&root.span(), begin), table(root.get_ref(), begin, report)))
     }
 
     /// The tree of a JSON document.
@@ -81,7 +88,7 @@ impl Node {
                 Tree::Table(entries.into_iter().map(entry).collect())
             }
         };
-        Node { span: 0..0, value }
+        Node::new(0..0, value)
     }
 
     /// As a JSON document. Moments become texts; a number that JSON does not have becomes null.
@@ -137,8 +144,12 @@ impl Node {
     }
 }
 
-fn node(value: &Spanned<DeValue<'_>>, report: &mut Report) -> Node {
-    let span = value.span();
+fn shifted(span: &Span, begin: usize) -> Span {
+    span.start + begin..span.end + begin
+}
+
+fn node(value: &Spanned<DeValue<'_>>, begin: usize, report: &mut Report) -> Node {
+    let span = shifted(&value.span(), begin);
     let tree = match value.get_ref() {
         DeValue::String(text) => Tree::Text(text.clone().into_owned()),
         DeValue::Boolean(b) => Tree::Boolean(*b),
@@ -157,20 +168,20 @@ fn node(value: &Spanned<DeValue<'_>>, report: &mut Report) -> Node {
                 Tree::Float(0.0)
             }
         },
-        DeValue::Array(items) => Tree::List(items.iter().map(|item| node(item, report)).collect()),
-        DeValue::Table(entries) => table(entries, report),
+        DeValue::Array(items) => Tree::List(items.iter().map(|item| node(item, begin, report)).collect()),
+        DeValue::Table(entries) => table(entries, begin, report),
     };
-    Node { span, value: tree }
+    Node::new(span, tree)
 }
 
 /// The entries in the order of the file.
-fn table(entries: &DeTable<'_>, report: &mut Report) -> Tree {
+fn table(entries: &DeTable<'_>, begin: usize, report: &mut Report) -> Tree {
     let mut entries: Vec<Entry> = entries
         .iter()
         .map(|(key, value)| Entry {
             key: key.get_ref().clone().into_owned(),
-            key_span: key.span(),
-            node: node(value, report),
+            key_span: shifted(&key.span(), begin),
+            node: node(value, begin, report),
         })
         .collect();
     entries.sort_by_key(|entry| entry.key_span.start);

@@ -206,6 +206,10 @@ fn logs(logs: &Logs) -> serde_json::Value {
 fn settings(master: &Master) -> Things {
     let mut things = Things::from([
         ("title".to_owned(), json!(master.title)),
+        ("title_url".to_owned(), json!(master.title_url)),
+        ("url".to_owned(), json!(master.url)),
+        ("horizons".to_owned(), json!(master.logs.keeping.horizons)),
+        ("validation".to_owned(), json!(master.validation)),
         ("db_poll_interval_ms".to_owned(), json!(master.db_poll_interval_ms)),
         ("step_deadline_ms".to_owned(), json!(master.step_deadline_ms)),
         // Steps that start from then on go by it; the limit of all logs is refused above.

@@ -2,6 +2,7 @@
 
 use windlass_core::properties::Properties;
 
+use crate::attributes::{CHANGE_FILTER, DEPENDENT, SINGLE_BRANCH};
 use crate::builder::read_properties;
 use crate::config::{ChangeFilter, GitPoller, Scheduler, SchedulerKind};
 use crate::diagnostic::Report;
@@ -11,14 +12,20 @@ use crate::section::{Field, Section, canonical};
 
 /// Reads one of `[[git_pollers]]`.
 pub(crate) fn read_poller(mut section: Section<'_>, names: &mut Names, report: &mut Report) -> GitPoller {
-    let repository = section.need(&["repository", "repourl", "repo_url"], report);
-    let name = section.take(&["name"], report).or(repository);
-    let branches = section.take(&["branches", "branch"], report);
-    let interval = section.take(&["poll_interval"], report);
-    let project = section.take(&["project"], report);
-    let category = section.take(&["category"], report);
-    let build_existing = section.take(&["build_existing"], report);
+    let repository = section.take("repository", report);
+    let kind = section.take("type", report);
+    let name = section.take("name", report).or(repository);
+    let branches = section.take("branches", report);
+    let interval = section.take("poll_interval", report);
+    let project = section.take("project", report);
+    let category = section.take("category", report);
+    let build_existing = section.take("build_existing", report);
     section.finish(report);
+    if let Some((field, text)) = kind.and_then(|f| Some((f, f.text(report)?)))
+        && !["git", "git_poller"].contains(&canonical(text).as_str())
+    {
+        field.refuse::<()>("is no change source that there is", "there are git pollers: \"git\"", report);
+    }
     if let Some(name) = name.and_then(|f| Some((f.name(report)?, f))) {
         names.give(name.0, &name.1.node.span, report);
     }
@@ -98,25 +105,39 @@ fn read_scheduler<'a>(
     upstreams: &mut Vec<(Field<'a>, String)>,
     report: &mut Report,
 ) -> Scheduler {
-    let name_field = section.need(&["name"], report);
+    let name_field = section.take("name", report);
     let name = name_field.and_then(|f| f.name(report)).unwrap_or_default().to_owned();
     if let (Some(field), false) = (name_field, name.is_empty()) {
         names.give(&name, &field.node.span, report);
     }
-    let kind = section.need(&["type"], report);
-    let asked = section.need(&["builders", "builder_names"], report);
-    let priority = section.take(&["priority"], report);
-    let properties = section.take(&["properties"], report);
+    let kind = section.take("type", report);
+    let asked = section.take("builders", report);
+    let priority = section.take("priority", report);
+    let properties = section.take("properties", report);
     let kind = kind.and_then(|field| read_kind(field, &name, &mut section, upstreams, report));
     // Without a type it is unknown what belongs here.
     if kind.is_some() {
         section.finish(report);
     }
 
-    let mut asks = Vec::new();
+    let mut asks: Vec<String> = Vec::new();
     for (builder, span) in asked.map(|f| f.texts(report)).unwrap_or_default() {
+        if builder.contains('*') {
+            let matching = builders.matching(builder);
+            if matching.is_empty() {
+                report.error("unknown-name", span, format!("no builder is called like `{builder}`"));
+            }
+            matching.into_iter().for_each(|name| {
+                if !asks.contains(&name) {
+                    asks.push(name);
+                }
+            });
+            continue;
+        }
         builders.mean(builder, span, report);
-        asks.push(builder.to_owned());
+        if !asks.iter().any(|asked| asked == builder) {
+            asks.push(builder.to_owned());
+        }
     }
     if let Some(field) = asked.filter(|f| matches!(&f.node.value, Tree::List(items) if items.is_empty())) {
         field.refuse::<()>("is empty: this scheduler would do nothing", "name at least one builder", report);
@@ -140,8 +161,9 @@ fn read_kind<'a>(
 ) -> Option<SchedulerKind> {
     match canonical(field.text(report)?).as_str() {
         "single_branch" | "single_branch_scheduler" => {
-            let filter = section.take(&["change_filter"], report);
-            let timer = section.take(&["tree_stable_timer"], report);
+            section.extend(&SINGLE_BRANCH);
+            let filter = section.take("change_filter", report);
+            let timer = section.take("tree_stable_timer", report);
             Some(SchedulerKind::SingleBranch {
                 filter: filter.and_then(|f| read_filter(f, report)).unwrap_or_default(),
                 tree_stable_ms: timer.and_then(|f| f.duration_ms(report)).unwrap_or(0),
@@ -150,7 +172,8 @@ fn read_kind<'a>(
         "force" | "force_scheduler" => Some(SchedulerKind::Force),
         "triggerable" => Some(SchedulerKind::Triggerable),
         "dependent" => {
-            let upstream = section.need(&["upstream"], report);
+            section.extend(&DEPENDENT);
+            let upstream = section.take("upstream", report);
             upstreams.extend(upstream.map(|field| (field, name.to_owned())));
             let upstream = upstream.and_then(|field| field.node.as_text()).unwrap_or_default().to_owned();
             Some(SchedulerKind::Dependent { upstream })
@@ -167,16 +190,15 @@ fn read_kind<'a>(
 }
 
 fn read_filter(field: Field<'_>, report: &mut Report) -> Option<ChangeFilter> {
-    let mut section = field.section("a change filter", report)?;
-    let mut list = |names, report: &mut Report| {
-        section.take(names, report).map(|f| f.strings(report)).unwrap_or_default()
-    };
+    let mut section = field.section(&CHANGE_FILTER, report)?;
+    let mut list =
+        |name, report: &mut Report| section.take(name, report).map(|f| f.strings(report)).unwrap_or_default();
     let filter = ChangeFilter {
-        branches: list(&["branch", "branches"], report),
-        repositories: list(&["repository", "repositories"], report),
-        projects: list(&["project", "projects"], report),
-        categories: list(&["category", "categories"], report),
-        codebases: list(&["codebase", "codebases"], report),
+        branches: list("branch", report),
+        repositories: list("repository", report),
+        projects: list("project", report),
+        categories: list("category", report),
+        codebases: list("codebase", report),
     };
     section.finish(report);
     Some(filter)

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use windlass_core::render;
 use windlass_core::secret::is_name;
 
+use crate::attributes::SECRET;
 use crate::catalog::{Hooks, Unusable};
 use crate::config::{Secret, SecretSource};
 use crate::diagnostic::{Report, Severity};
@@ -69,12 +70,12 @@ fn read_one(entry: Field<'_>, programs: &[String], report: &mut Report) -> Optio
     if !matches!(entry.node.value, Tree::Table(_)) {
         return entry.wrong(EXPECTED, report);
     }
-    let mut section = entry.section("a secret", report)?;
-    let file = section.take(&["file"], report);
-    let env = section.take(&["env"], report);
-    let command = section.take(&["command"], report);
-    let timeout = section.take(&["timeout"], report);
-    let strip = section.take(&["strip"], report).and_then(|f| f.boolean(report));
+    let mut section = entry.section(&SECRET, report)?;
+    let file = section.take("file", report);
+    let env = section.take("env", report);
+    let command = section.take("command", report);
+    let timeout = section.take("timeout", report);
+    let strip = section.take("strip", report).and_then(|f| f.boolean(report));
     section.finish(report);
     if let (Some(timeout), None) = (timeout, command) {
         return timeout.refuse("is of a `command` only", "", report);

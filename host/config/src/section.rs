@@ -1,5 +1,6 @@
-//! Reading a table key by key: what is taken is known, and what is left over at the end is not.
+//! Reading a table key by key, as [`crate::attributes`] lists it: what is left over at the end is not known.
 
+use crate::attributes::{Attribute, Default, Kind, State, Table};
 use crate::diagnostic::Report;
 use crate::node::{Entry, Node, Span, Tree};
 use crate::unit;
@@ -7,12 +8,13 @@ use crate::unit;
 /// A table that is being read. Keys compare without regard to `camelCase`, `kebab-case` and
 /// `snake_case`, so that Buildbot's spelling and ours are both right everywhere.
 pub(crate) struct Section<'a> {
-    /// `a builder`, `[master]`.
-    what: &'a str,
+    /// What it may have.
+    tables: Vec<&'static Table>,
     /// Where it stands; for what is missing.
     pub(crate) span: Span,
-    entries: Vec<Option<&'a Entry>>,
-    known: Vec<&'static str>,
+    /// By their names in `snake_case`.
+    entries: Vec<(String, Option<&'a Entry>)>,
+    taken: Vec<&'static str>,
 }
 
 /// A setting: its key as it is written, and its value.
@@ -23,114 +25,148 @@ pub(crate) struct Field<'a> {
     pub(crate) node: &'a Node,
 }
 
-const POLICY: &str = "policies stand in `[policies]`; a builder may have its own";
-
-/// What people who know Buildbot will write, and what to write here.
-const HINTS: &[(&str, &str)] = &[
-    ("password", "a configuration holds no secrets: write the hash of the token, `token_hash`"),
-    ("factory", "write its steps as `[[builders.steps]]`"),
-    ("change_source", "write each poller as `[[git_pollers]]`"),
-    ("change_sources", "write each poller as `[[git_pollers]]`"),
-    ("slave_portnum", "write `listen` in `[master]`"),
-    ("protocols", "write `listen` in `[master]`"),
-    ("project_name", "write `title`"),
-    ("merge_requests", POLICY),
-    ("collapse_requests", POLICY),
-    ("prioritize_builders", POLICY),
-    ("codebase_generator", POLICY),
-    ("select_next_worker", POLICY),
-    ("next_slave", POLICY),
-    ("next_worker", POLICY),
-    ("next_build", POLICY),
-    ("can_start_build", POLICY),
-    ("file_is_important", "importance of files is not supported yet"),
-    ("codebases", "codebases of schedulers are not supported yet; the policy `codebase_generator` is"),
-    ("www", "pages are not supported yet"),
-    ("services", "reporters are not supported yet"),
-    ("secrets_providers", "write `[secrets]`, as `NAME = { file = \"PATH\" }`"),
-    ("allow", "what may happen on a worker stands in its worker.toml"),
-    ("grants", "grants stand in master.toml; what may happen on this worker stands in `[allow]`"),
-    ("workername", "write `workers = [\"NAME\"]`"),
-];
-
 impl<'a> Section<'a> {
     /// Begins to read a table.
-    pub(crate) fn new(what: &'a str, span: &Span, node: &'a Node) -> Section<'a> {
+    pub(crate) fn new(table: &'static Table, span: &Span, node: &'a Node) -> Section<'a> {
         let there = |entry: &&Entry| !matches!(entry.node.value, Tree::Null);
-        let entries = node.entries().iter().filter(there).map(Some).collect();
-        Section { what, span: span.clone(), entries, known: Vec::new() }
+        let entries = node.entries().iter().filter(there).map(|entry| (canonical(&entry.key), Some(entry)));
+        Section { tables: vec![table], span: span.clone(), entries: entries.collect(), taken: Vec::new() }
     }
 
-    /// Takes the setting that has one of `names`, the first of which is the one that we suggest.
-    pub(crate) fn take(&mut self, names: &'static [&'static str], report: &mut Report) -> Option<Field<'a>> {
-        self.known.push(names[0]);
+    /// Says that it has the settings of another table, too.
+    pub(crate) fn extend(&mut self, table: &'static Table) {
+        self.tables.push(table);
+    }
+
+    /// Takes a setting. One that must be there and is not is reported.
+    pub(crate) fn take(&mut self, name: &'static str, report: &mut Report) -> Option<Field<'a>> {
+        let attribute = self.attributes().find(|attribute| attribute.name == name && attribute.is_read());
+        let attribute = attribute.unwrap_or_else(|| panic!("BUG: {} lists no `{name}`", self.what()));
+        self.taken.push(name);
+        let found = self.find(attribute, report);
+        if found.is_none() && attribute.default == Default::Needed {
+            report.error("missing-key", &self.span, format!("{} needs `{name}`", self.what()));
+        }
+        found
+    }
+
+    fn what(&self) -> &'static str {
+        self.tables[0].what
+    }
+
+    fn attributes(&self) -> impl Iterator<Item = &'static Attribute> + use<> {
+        let tables = self.tables.clone();
+        tables.into_iter().flat_map(|table| table.attributes)
+    }
+
+    fn find(&mut self, attribute: &Attribute, report: &mut Report) -> Option<Field<'a>> {
         let mut found: Option<Field<'a>> = None;
-        for slot in &mut self.entries {
+        for (key, slot) in &mut self.entries {
             let Some(entry) = *slot else { continue };
-            if !names.contains(&canonical(&entry.key).as_str()) {
+            if !attribute.names().any(|name| name == key) {
                 continue;
             }
             *slot = None;
+            let field = Field { name: &entry.key, key: &entry.key_span, node: &entry.node };
             match found {
-                Some(first) => {
-                    report
-                        .error("two-spellings", &entry.key_span, "this setting is there twice, by two names")
-                        .label(format!("the same as `{}`", first.name))
-                        .also(first.key, "first here");
-                }
-                None => {
-                    found = Some(Field { name: &entry.key, key: &entry.key_span, node: &entry.node });
-                }
+                Some(first) => two_spellings(first, field, report),
+                None => found = Some(field),
             }
         }
         found
     }
 
-    /// Takes a setting that must be there.
-    pub(crate) fn need(&mut self, names: &'static [&'static str], report: &mut Report) -> Option<Field<'a>> {
-        let found = self.take(names, report);
-        if found.is_none() {
-            report.error("missing-key", &self.span, format!("{} needs `{}`", self.what, names[0]));
+    /// Reports what nobody took, and what has no effect.
+    pub(crate) fn finish(mut self, report: &mut Report) {
+        for attribute in self.attributes() {
+            match attribute.state {
+                State::Works | State::WorksAs(_) => {
+                    let name = attribute.name;
+                    debug_assert!(
+                        self.taken.contains(&name),
+                        "BUG: nobody reads `{name}` of {}",
+                        self.what()
+                    );
+                }
+                State::Warns(instead) => {
+                    let Some(field) = self.find(attribute, report) else { continue };
+                    field.check(&attribute.kind, report);
+                    let message = format!("`{}` of Buildbot does nothing here", field.name);
+                    report.warning("no-effect", field.key, message).help(instead);
+                }
+                State::Refused(_) => {}
+            }
         }
-        found
-    }
-
-    /// Reports what nobody took.
-    pub(crate) fn finish(self, report: &mut Report) {
-        for entry in self.entries.into_iter().flatten() {
-            let key = canonical(&entry.key);
-            let finding = report
-                .error(
-                    "unknown-key",
-                    &entry.key_span,
-                    format!("{} has no setting `{}`", self.what, entry.key),
-                )
-                .label("unknown");
-            match HINTS.iter().find(|(name, _)| *name == key) {
-                Some((_, hint)) => finding.help(*hint),
-                None => finding.near(&key, self.known.iter().copied(), ""),
+        let what = self.what();
+        let refused = |key: &str| self.attributes().find(|a| a.names().any(|name| name == key));
+        let known = || self.attributes().filter(|a| a.is_read()).map(|a| a.name);
+        for (key, entry) in &self.entries {
+            let Some(entry) = entry else { continue };
+            let message = format!("{what} has no setting `{}`", entry.key);
+            let finding = report.error("unknown-key", &entry.key_span, message).label("unknown");
+            match refused(key).map(|attribute| attribute.state) {
+                Some(State::Refused(instead)) => finding.help(instead),
+                _ => finding.near(key, known(), ""),
             };
         }
     }
 }
 
-/// `haltOnFailure` and `halt-on-failure` as `halt_on_failure`.
-pub(crate) fn canonical(key: &str) -> String {
+/// A setting that may stand in two places: the one that is there. Both are one too many.
+pub(crate) fn either<'a>(
+    one: Option<Field<'a>>,
+    other: Option<Field<'a>>,
+    report: &mut Report,
+) -> Option<Field<'a>> {
+    if let (Some(one), Some(other)) = (one, other) {
+        two_spellings(one, other, report);
+    }
+    one.or(other)
+}
+
+/// Reports that a setting is there by two names.
+fn two_spellings(first: Field<'_>, second: Field<'_>, report: &mut Report) {
+    report
+        .error("two-spellings", second.key, "this setting is there twice, by two names")
+        .label(format!("the same as `{}`", first.name))
+        .also(first.key, "first here");
+}
+
+/// `haltOnFailure` and `halt-on-failure` as `halt_on_failure`, `titleURL` as `title_url`.
+#[must_use]
+pub fn canonical(key: &str) -> String {
     let mut out = String::with_capacity(key.len() + 4);
+    let mut begins_word = false;
     for character in key.chars() {
-        if character.is_ascii_uppercase() {
-            if !out.is_empty() {
-                out.push('_');
-            }
-            out.push(character.to_ascii_lowercase());
-        } else {
-            out.push(if character == '-' { '_' } else { character });
+        if character.is_ascii_uppercase() && begins_word {
+            out.push('_');
         }
+        begins_word = character.is_ascii_lowercase() || character.is_ascii_digit();
+        out.push(if character == '-' { '_' } else { character.to_ascii_lowercase() });
     }
     out
 }
 
 impl<'a> Field<'a> {
+    /// Looks at the value of a setting that nobody reads.
+    fn check(self, kind: &Kind, report: &mut Report) {
+        match (kind, &self.node.value) {
+            (Kind::Count { least, most, .. }, Tree::Integer(_)) => {
+                self.integer(*least, *most, report);
+            }
+            (Kind::Counts, Tree::Table(_)) => {
+                for entry in self.table(report) {
+                    entry.integer(1, i64::MAX, report);
+                }
+            }
+            _ => {
+                if let Some(expected) = kind.misfit(&self.node.to_json()) {
+                    self.wrong::<()>(expected, report);
+                }
+            }
+        }
+    }
+
     /// Says that another kind of value was expected.
     pub(crate) fn wrong<T>(self, expected: &str, report: &mut Report) -> Option<T> {
         report
@@ -164,18 +200,28 @@ impl<'a> Field<'a> {
     }
 
     pub(crate) fn boolean(self, report: &mut Report) -> Option<bool> {
-        match self.node.value {
-            Tree::Boolean(b) => Some(b),
+        match &self.node.value {
+            Tree::Boolean(b) => Some(*b),
+            Tree::Text(text) if self.node.is_loose && text == "true" => Some(true),
+            Tree::Text(text) if self.node.is_loose && text == "false" => Some(false),
             _ => self.wrong("true or false", report),
         }
     }
 
     /// A whole number between two, both included.
     pub(crate) fn integer(self, least: i64, most: i64, report: &mut Report) -> Option<i64> {
-        match self.node.value {
-            Tree::Integer(i) if (least..=most).contains(&i) => Some(i),
-            Tree::Integer(_) => self.refuse(&format!("must be between {least} and {most}"), "", report),
-            _ => self.wrong("a whole number", report),
+        match self.number() {
+            Some(i) if (least..=most).contains(&i) => Some(i),
+            Some(_) => self.refuse(&format!("must be between {least} and {most}"), "", report),
+            None => self.wrong("a whole number", report),
+        }
+    }
+
+    fn number(self) -> Option<i64> {
+        match &self.node.value {
+            Tree::Integer(i) => Some(*i),
+            Tree::Text(text) if self.node.is_loose => text.trim().parse().ok(),
+            _ => None,
         }
     }
 
@@ -202,8 +248,10 @@ impl<'a> Field<'a> {
     /// Seconds as a number, or `"1h 30m"`; in milliseconds.
     pub(crate) fn duration_ms(self, report: &mut Report) -> Option<u64> {
         const EXPECTED: &str = "a time: seconds as a number, or a text like \"90s\", \"5m\" or \"1h 30m\"";
+        if let Some(s) = self.number().filter(|s| *s >= 0) {
+            return Some((s as u64).saturating_mul(1000));
+        }
         match &self.node.value {
-            Tree::Integer(s) if *s >= 0 => Some((*s as u64).saturating_mul(1000)),
             Tree::Float(s) if *s >= 0.0 => Some((*s * 1000.0).round() as u64),
             Tree::Text(text) => unit::duration_ms(text).or_else(|| self.wrong(EXPECTED, report)),
             _ => self.wrong(EXPECTED, report),
@@ -213,8 +261,10 @@ impl<'a> Field<'a> {
     /// Bytes as a number, or `"10 MiB"`.
     pub(crate) fn size(self, report: &mut Report) -> Option<u64> {
         const EXPECTED: &str = "a size: bytes as a number, or a text like \"500 KiB\" or \"10 GB\"";
+        if let Some(bytes) = self.number().filter(|bytes| *bytes >= 0) {
+            return Some(bytes as u64);
+        }
         match &self.node.value {
-            Tree::Integer(bytes) if *bytes >= 0 => Some(*bytes as u64),
             Tree::Text(text) => unit::size(text).or_else(|| self.wrong(EXPECTED, report)),
             _ => self.wrong(EXPECTED, report),
         }
@@ -234,15 +284,23 @@ impl<'a> Field<'a> {
     }
 
     /// A table as a section of its own. The key is to blame for what is missing in it.
-    pub(crate) fn section(self, what: &'a str, report: &mut Report) -> Option<Section<'a>> {
+    pub(crate) fn section(self, table: &'static Table, report: &mut Report) -> Option<Section<'a>> {
         match &self.node.value {
-            Tree::Table(_) => Some(Section::new(what, self.key, self.node)),
+            Tree::Table(_) => Some(Section::new(table, self.key, self.node)),
             _ => self.wrong("a table", report),
         }
     }
 
+    /// A table as a list of one.
+    pub(crate) fn section_or_sections(self, table: &'static Table, report: &mut Report) -> Vec<Section<'a>> {
+        match &self.node.value {
+            Tree::Table(_) => self.section(table, report).into_iter().collect(),
+            _ => self.sections(table, report),
+        }
+    }
+
     /// Each table of a list as a section.
-    pub(crate) fn sections(self, what: &'a str, report: &mut Report) -> Vec<Section<'a>> {
+    pub(crate) fn sections(self, table: &'static Table, report: &mut Report) -> Vec<Section<'a>> {
         let Tree::List(items) = &self.node.value else {
             self.wrong::<()>("a list of tables", report);
             return Vec::new();
@@ -250,7 +308,7 @@ impl<'a> Field<'a> {
         let mut sections = Vec::new();
         for item in items {
             match &item.value {
-                Tree::Table(_) => sections.push(Section::new(what, &item.span, item)),
+                Tree::Table(_) => sections.push(Section::new(table, &item.span, item)),
                 _ => {
                     Field { node: item, ..self }.wrong::<()>("a list of tables", report);
                 }
@@ -270,5 +328,6 @@ mod tests {
             assert_eq!(canonical(key), "halt_on_failure");
         }
         assert_eq!(canonical("treeStableTimer"), "tree_stable_timer");
+        assert_eq!((canonical("titleURL"), canonical("builddir")), ("title_url".into(), "builddir".into()));
     }
 }

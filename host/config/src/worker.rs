@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::attributes::WORKER_FILE;
 use crate::config::WorkerFile;
 use crate::diagnostic::Report;
 use crate::grants;
@@ -14,13 +15,13 @@ const INHERITED: [&str; 10] =
 
 /// Reads the whole file. What is returned is worth something only if the report has no error.
 pub(crate) fn read(root: &Node, report: &mut Report) -> WorkerFile {
-    let mut section = Section::new("the configuration", &(0..0), root);
-    let name = section.need(&["name"], report);
-    let master = section.need(&["master"], report);
-    let token_file = section.take(&["token_file"], report);
-    let base_dir = section.take(&["base_dir", "basedir"], report);
-    let allow = section.take(&["allow"], report);
-    let inherit_env = section.take(&["inherit_env"], report);
+    let mut section = Section::new(&WORKER_FILE, &(0..0), root);
+    let name = section.take("name", report);
+    let master = section.take("master", report);
+    let token_file = section.take("token_file", report);
+    let base_dir = section.take("base_dir", report);
+    let allow = section.take("allow", report);
+    let inherit_env = section.take("inherit_env", report);
     section.finish(report);
     let mut path = |field: Option<Field<'_>>, usual: &str| {
         PathBuf::from(field.and_then(|f| f.name(report)).unwrap_or(usual))

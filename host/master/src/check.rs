@@ -75,6 +75,7 @@ pub async fn check(config_path: &Path, cache: &Path, compiler: Compiler) -> Resu
     let failed = |source| StartError::Read { path: config_path.to_owned(), source };
     let path = std::path::absolute(config_path).map_err(failed)?;
     let text = std::fs::read_to_string(&path).map_err(failed)?;
+    let shown = config_path.to_owned();
     let options = Options { compiler, ..Options::new(cache) };
     blocking(move || {
         // Where even the directories are unclear, the whole check below says what is wrong with them.
@@ -91,6 +92,7 @@ pub async fn check(config_path: &Path, cache: &Path, compiler: Compiler) -> Resu
             bundled: &bundled,
             folder: folder.as_deref().unwrap_or(&nowhere),
             path: &path,
+            shown: &shown,
             text: &text,
             is_master: false,
         };

@@ -6,6 +6,7 @@ use windlass_config::config;
 use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::change::{Patch, SourceStamp};
 use windlass_core::properties::Properties;
+use windlass_core::validation::{self, Validation};
 use windlass_core::value::Value;
 
 use crate::hint::hint;
@@ -42,6 +43,18 @@ pub enum ForceError {
         /// What is wrong.
         why: String,
     },
+    /// It does not fit what the configuration allows.
+    #[error("the {what} `{value}` is refused: `[validation] {pattern_name}` is `{pattern}`")]
+    Invalid {
+        /// `branch`, `revision`.
+        what: &'static str,
+        /// What was asked for.
+        value: String,
+        /// The setting.
+        pattern_name: &'static str,
+        /// Its value.
+        pattern: String,
+    },
     /// The patch is none.
     #[error("the patch cannot be built: {0}")]
     BadPatch(String),
@@ -70,6 +83,7 @@ pub(crate) fn order(force: view::Force, config: &config::Master) -> Result<Order
     };
     let mut properties = scheduler.map(|s| s.properties.clone()).unwrap_or_default();
     set(&mut properties, &force)?;
+    validate(&force, &config.validation)?;
     let submitter = scheduler.map_or("force", |s| s.name.as_str()).to_owned();
     properties.set("scheduler", Value::Text(submitter.clone()), "Scheduler");
     let owner = force.owner.as_deref().map(|owner| format!(" by {owner}")).unwrap_or_default();
@@ -92,6 +106,32 @@ pub(crate) fn order(force: view::Force, config: &config::Master) -> Result<Order
         parent: None,
         waited_for: false,
     })
+}
+
+/// Looks at what a person wrote as `[validation]` says.
+fn validate(force: &view::Force, allowed: &Validation) -> Result<(), ForceError> {
+    let fit = |what, value: &str, pattern_name, pattern: &str| match validation::fits(pattern, value) {
+        true => Ok(()),
+        false => Err(ForceError::Invalid {
+            what,
+            value: value.to_owned(),
+            pattern_name,
+            pattern: pattern.to_owned(),
+        }),
+    };
+    if let Some(branch) = &force.branch {
+        fit("branch", branch, "branch", &allowed.branch)?;
+    }
+    if let Some(revision) = &force.revision {
+        fit("revision", revision, "revision", &allowed.revision)?;
+    }
+    for (name, value) in &force.properties {
+        fit("name of a property", name, "property_name", &allowed.property_name)?;
+        if let (Some(pattern), Some(text)) = (&allowed.property_value, value.as_str()) {
+            fit("value of a property", text, "property_value", pattern)?;
+        }
+    }
+    Ok(())
 }
 
 fn patch(sent: &view::Patch, force: &view::Force) -> Result<Patch, ForceError> {

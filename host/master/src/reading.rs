@@ -21,6 +21,8 @@ pub(crate) struct Reading<'a> {
     pub folder: &'a Path,
     /// The configuration file.
     pub path: &'a Path,
+    /// As messages call it.
+    pub shown: &'a Path,
     /// What stands in it.
     pub text: &'a str,
     /// Whether this process has the environment that the master has.
@@ -48,11 +50,11 @@ pub struct Faults {
 impl Reading<'_> {
     /// Reads it. The warnings come apart, as they do not depend on whether it is good. Blocks.
     pub fn read(self) -> (Result<Good, Faults>, Option<Diagnostics>) {
-        let Reading { runtime, old, bundled, folder, path, text, is_master } = self;
+        let Reading { runtime, old, bundled, folder, path, shown, text, is_master } = self;
         let Found { generation, bytes, bad } = plugins::find(runtime, old, bundled, folder);
         let directory = path.parent().unwrap_or(path);
         let around = Surroundings { generation: &generation, bad: &bad, directory, is_master };
-        let checked = windlass_config::check_master(path, text, &around);
+        let checked = windlass_config::check_master(shown, text, &around);
         let result = match checked.config {
             Ok(config) if bad.is_empty() => Ok(Good { config, generation, bytes }),
             other => Err(Faults { plugins: bad, config: other.err() }),

@@ -192,6 +192,7 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
         bundled: &running.bundled,
         folder: &running.folders.plugins,
         path,
+        shown: path,
         text: &text,
         is_master: true,
     };

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use windlass_config::config::{self, Secret, SecretSource};
-use windlass_config::{Catalog, HookFacts, Severity, Unusable};
+use windlass_config::{Catalog, HookFacts, Included, Severity, Unusable};
 use windlass_core::persist::Persist;
 use windlass_core::policy::HookKind;
 use windlass_core::secret::{MAX_VALUE, MIN_VALUE, Placeholders, Seal};
@@ -22,6 +22,7 @@ use windlass_protocol::message::{self, SecretValue};
 use windlass_runtime::registry::{Generation, Resolved};
 use windlass_store::Store;
 
+use crate::include;
 use crate::plugins::{BadPlugin, Hooks};
 use crate::start::{StartError, blocking};
 
@@ -51,6 +52,14 @@ impl Catalog for Surroundings<'_> {
                 format!("{missing}; what cannot be loaded may have it: {names}")
             }
         })
+    }
+
+    fn include(&self, pattern: &str) -> Result<Vec<Included>, String> {
+        include::find(self.directory, pattern)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
     }
 
     fn secret(&self, mut secret: Secret) -> Result<Secret, Unusable> {

@@ -320,7 +320,8 @@ fn prepare(
     let options = windlass_runtime::Options { compiler, ..windlass_runtime::Options::new(cache) };
     let runtime = Runtime::new(options)?;
     let folder = &folders.plugins;
-    let reading = Reading { runtime: &runtime, old: None, bundled, folder, path, text, is_master: true };
+    let reading =
+        Reading { runtime: &runtime, old: None, bundled, folder, path, shown: path, text, is_master: true };
     let (read, warnings) = reading.read();
     let Good { config, generation, bytes } = read.map_err(StartError::Invalid)?;
     secrets::hide(&config.secrets);

@@ -32,6 +32,8 @@ pub(crate) fn status(running: &Running) -> view::Status {
     let (stats, pace) = (running.store.stats(), running.dispatcher.pace());
     view::Status {
         title: world.config.title.clone(),
+        title_url: world.config.title_url.clone(),
+        url: world.config.url.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         generation: world.generation.number,
         started: running.started,

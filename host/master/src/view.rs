@@ -33,6 +33,12 @@ pub use windlass_core::schedule::{Wait, WaitsFor};
 pub struct Status {
     /// The configured title.
     pub title: String,
+    /// Where the title leads.
+    #[serde(default)]
+    pub title_url: Option<String>,
+    /// Where this master is found by others.
+    #[serde(default)]
+    pub url: Option<String>,
     /// The version of the program.
     pub version: String,
     /// The number of the plugins' generation; each reconfig that changes something makes a new one.

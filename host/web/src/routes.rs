@@ -356,9 +356,10 @@ impl From<ForceError> for ApiError {
     fn from(error: ForceError) -> ApiError {
         let code = match &error {
             ForceError::NoSuchBuilder { .. } => "not-found",
-            ForceError::WhichRepository { .. } | ForceError::BadProperty { .. } | ForceError::BadPatch(_) => {
-                "bad-argument"
-            }
+            ForceError::WhichRepository { .. }
+            | ForceError::BadProperty { .. }
+            | ForceError::Invalid { .. }
+            | ForceError::BadPatch(_) => "bad-argument",
             ForceError::ShuttingDown => "shutting-down",
             ForceError::Store(_) => "internal",
         };

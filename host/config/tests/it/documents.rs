@@ -8,7 +8,7 @@ use windlass_config::{check_master, check_worker};
 use crate::hooks::Hooks;
 
 /// The fenced blocks of a language, each with the line of its fence.
-fn blocks<'a>(text: &'a str, language: &str) -> Vec<(usize, &'a str)> {
+pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<(usize, &'a str)> {
     let fence = format!("```{language}\n");
     text.match_indices(&fence)
         .map(|(at, _)| {

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 use windlass_config::config::{Secret, SecretSource};
-use windlass_config::{Catalog, HookFacts, Severity, Unusable};
+use windlass_config::{Catalog, HookFacts, Included, Severity, Unusable};
 use windlass_core::policy::HookKind;
 use windlass_core::value::{Pair, Value};
 
 pub struct Hooks;
 
-const KNOWN: [(HookKind, &str, &str); 30] = [
+const KNOWN: [(HookKind, &str, &str); 31] = [
     (HookKind::SlaveCommand, "windlass", "shell"),
     (HookKind::SlaveCommand, "windlass", "mkdir"),
     (HookKind::SlaveCommand, "windlass", "rmdir"),
@@ -36,6 +36,7 @@ const KNOWN: [(HookKind, &str, &str); 30] = [
     (HookKind::PrioritizeBuilders, "windlass", "oldest-first"),
     (HookKind::MergeRequests, "windlass", "same-branch"),
     (HookKind::CanStartBuild, "windlass", "working-hours"),
+    (HookKind::CanStartBuild, "mine", "night"),
     (HookKind::CodebaseGenerator, "windlass", "by-repository"),
     (HookKind::BuildStep, "mine", "broken-schema"),
     (HookKind::BuildStep, "mine", "deploy"),
@@ -54,6 +55,26 @@ impl Catalog for Hooks {
             [one] => Ok(HookFacts { qualified: one.clone(), schema: schema(one), options: options(one) }),
             [] => Err(format!("no plugin offers a {kind} `{name}`")),
             several => Err(format!("`{name}` is offered by several plugins: {}", several.join(", "))),
+        }
+    }
+
+    fn include(&self, pattern: &str) -> Result<Vec<Included>, String> {
+        let text = match pattern {
+            "more.toml" => "title = \"More\"\n",
+            "broken.toml" => "title = More\n",
+            "builders/*.toml" => "[[builders]]\nname = \"included\"\nworkers = [\"w1\", \"w9\"]\n",
+            "again.toml" => "title = \"Again\"\n[locks]\ndb = {}\n[master]\nlisten = \"a:1\"\n",
+            "/root/*" => return Err("permission denied".to_owned()),
+            _ => return Ok(Vec::new()),
+        };
+        Ok(vec![Included { name: pattern.replace('*', "one"), text: text.to_owned() }])
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        match name {
+            "TITLE" => Some("from the environment".to_owned()),
+            "SLOTS" => Some("4".to_owned()),
+            _ => None,
         }
     }
 

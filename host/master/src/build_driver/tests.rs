@@ -213,6 +213,9 @@ impl Bench {
 fn master() -> config::Master {
     config::Master {
         title: "test".to_owned(),
+        title_url: None,
+        url: None,
+        validation: Default::default(),
         fixed: config::Fixed {
             listen: String::new(),
             state_dir: "s".into(),

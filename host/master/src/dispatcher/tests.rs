@@ -93,6 +93,9 @@ fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<Wo
     };
     let config = config::Master {
         title: "test".to_owned(),
+        title_url: None,
+        url: None,
+        validation: Default::default(),
         fixed: config::Fixed {
             listen: "127.0.0.1:0".to_owned(),
             state_dir: "state".into(),

@@ -141,6 +141,9 @@ async fn an_order_is_checked_and_completed_from_the_configuration() {
 
     let bad = view::Force { properties: [("a%b".to_owned(), 1.into())].into(), ..force("g") };
     assert!(matches!(master.force(bad).await, Err(ForceError::BadProperty { .. })));
+    let bad = view::Force { branch: Some("main; rm".to_owned()), ..force("g") };
+    let refused = master.force(bad).await.unwrap_err().to_string();
+    assert!(refused.starts_with("the branch `main; rm` is refused: `[validation] branch` is"), "{refused}");
     let second = poller.replace("'p'", "'q'").replace("/a", "/b");
     place.write(&config(&(git + poller + &second)));
     master.reconfig(false).await.unwrap();

@@ -1,0 +1,96 @@
+//! `include`: a configuration in several files. They are one: lists go on, tables are joined, and nothing is said twice.
+
+use crate::catalog::Catalog;
+use crate::diagnostic::Report;
+use crate::node::{Entry, Node, Span, Tree};
+use crate::section::{Field, canonical};
+use crate::sources::Sources;
+
+/// Joins what a file includes to it; none: one of the files is no TOML.
+pub(crate) fn read(
+    root: &mut Node,
+    catalog: &dyn Catalog,
+    sources: &mut Sources,
+    report: &mut Report,
+) -> Option<()> {
+    let Some(asked) = root.entries().iter().find(|entry| canonical(&entry.key) == "include") else {
+        return Some(());
+    };
+    // What is no text is reported by whoever reads this setting.
+    let texts = match &asked.node.value {
+        Tree::List(items) => items.iter().collect(),
+        _ => vec![&asked.node],
+    };
+    let (mut joined, mut is_whole): (Vec<(String, Node)>, bool) = (Vec::new(), true);
+    for node in texts {
+        let Some(pattern) = node.as_text() else { continue };
+        match catalog.include(pattern) {
+            Ok(files) if files.is_empty() => {
+                report
+                    .warning("nothing-included", &node.span, format!("there is no file `{pattern}`"))
+                    .help("a path begins where this file is; `*` stands for any part of a name");
+            }
+            Ok(files) => {
+                for file in files {
+                    if joined.iter().any(|(name, _)| *name == file.name) {
+                        continue;
+                    }
+                    let begin = sources.add(&file.name, &file.text);
+                    match Node::parse(&file.text, begin, report) {
+                        Some(root) => joined.push((file.name, root)),
+                        None => is_whole = false,
+                    }
+                }
+            }
+            Err(why) => {
+                let field = Field { name: &asked.key, key: &asked.key_span, node };
+                field.refuse::<()>(&format!("cannot be followed: {why}"), "", report);
+            }
+        }
+    }
+    if !is_whole {
+        return None;
+    }
+    for (_, file) in joined {
+        let Tree::Table(entries) = file.value else { continue };
+        for entry in entries {
+            match canonical(&entry.key).as_str() {
+                key @ ("include" | "master") => {
+                    let message = format!("`{key}` cannot stand in a file that is included");
+                    report
+                        .error("misplaced-setting", &entry.key_span, message)
+                        .help("write it in the file that `windlass master` reads first");
+                }
+                _ => join(root, entry, report),
+            }
+        }
+    }
+    Some(())
+}
+
+/// Joins a setting to a table: a list behind what is there, a table with what is there.
+fn join(table: &mut Node, new: Entry, report: &mut Report) {
+    let Tree::Table(entries) = &mut table.value else { return };
+    let name = canonical(&new.key);
+    let Some(old) = entries.iter_mut().find(|entry| canonical(&entry.key) == name) else {
+        entries.push(new);
+        return;
+    };
+    match (&mut old.node.value, new.node.value) {
+        (Tree::List(items), Tree::List(more)) => items.extend(more),
+        (Tree::Table(entries), Tree::Table(more)) => {
+            for new in more {
+                match entries.iter().find(|entry| entry.key == new.key) {
+                    Some(first) => twice(&first.key_span, &new.key, &new.key_span, report),
+                    None => entries.push(new),
+                }
+            }
+        }
+        _ => twice(&old.key_span, &new.key, &new.key_span, report),
+    }
+}
+
+fn twice(first: &Span, key: &str, span: &Span, report: &mut Report) {
+    let message = format!("`{key}` is there in two files");
+    report.error("duplicate-name", span, message).also(first, "first here");
+}

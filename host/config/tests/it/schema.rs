@@ -1,0 +1,85 @@
+//! The JSON schemas against every file that is there: what loads fits, and what people get wrong does not.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+use windlass_config::{schema, template};
+
+use crate::documents::blocks;
+
+fn json(text: &str) -> Json {
+    toml::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn problems(schema: &Json, text: &str) -> Vec<String> {
+    let validator = jsonschema::validator_for(schema).unwrap();
+    validator.iter_errors(&json(text)).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// Files of this name in and below a folder.
+fn files(folder: &Path, name: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, name, found);
+        } else if path.file_name().is_some_and(|n| n == name) {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_example_and_template_fits() {
+    let (master, worker) = (schema::of_master(), schema::of_worker());
+    let mut fits = 0;
+    let mut check = |schema: &Json, text: &str, of: &str| {
+        let found = problems(schema, text);
+        assert!(found.is_empty(), "{of}:\n{}\n{text}", found.join("\n"));
+        fits += 1;
+    };
+    check(&master, template::MASTER, "template/master.toml");
+    check(&worker, template::WORKER, "template/worker.toml");
+    check(&master, &read("tests/ui/config/old-spellings.toml"), "old-spellings.toml");
+    for page in ["configuration.md", "rendering.md"] {
+        let text = read(&format!("docs/{page}"));
+        blocks(&text, "toml").iter().for_each(|(line, text)| check(&master, text, &format!("{page}:{line}")));
+        let of_workers = blocks(&text, "toml worker.toml");
+        of_workers.iter().for_each(|(line, text)| check(&worker, text, &format!("{page}:{line}")));
+    }
+    for (name, schema) in [("master.toml", &master), ("worker.toml", &worker)] {
+        let mut found = Vec::new();
+        files(&root().join("docs/examples"), name, &mut found);
+        assert!(!found.is_empty());
+        found.iter().for_each(|path| {
+            check(schema, &std::fs::read_to_string(path).unwrap(), &path.display().to_string());
+        });
+    }
+    assert!(fits > 10, "{fits}");
+}
+
+#[test]
+fn what_people_get_wrong_does_not_fit() {
+    let master = schema::of_master();
+    for text in [
+        "titel = 'x'",
+        "title = 3",
+        "master = { listen = 'nowhere' }",
+        "[[workers]]\nname = 'w'",
+        "[[builders]]\nname = 'b'\nhaltOnFailure = true",
+        "[[builders]]\nname = 'b'\nsteps = [{ args = {} }]",
+        "[[schedulers]]\nname = 's'\ntype = 'nightly'\nbuilders = 'b'",
+        "[logs]\nmax_log_bytes = '10 potatoes'",
+        "buildHorizon = 0",
+    ] {
+        assert!(!problems(&master, text).is_empty(), "{text}");
+    }
+    assert_eq!(problems(&master, "title = { from_env = 'TITLE' }"), Vec::<String>::new());
+}
