@@ -1,7 +1,7 @@
 //! Every setting that there is, as tables of types: what the readers ask for, what `docs/config.md` and the JSON
 //! schema are made of.
 //!
-//! A reader takes a setting by its name here ([`crate::section`]): one that is not listed cannot be read, and one that
+//! A reader takes a setting by its name here: one that is not listed cannot be read, and one that
 //! is listed as working and that nobody reads is a panic of the first test that reads its table.
 
 mod builder;
