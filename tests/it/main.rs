@@ -18,6 +18,7 @@ mod languages;
 mod locks;
 mod logs;
 mod outside;
+mod parts;
 mod policies;
 mod quarantine;
 mod reload;

@@ -34,8 +34,9 @@ pub fn client(dir: &Path) -> Result<Client, Failed> {
     }
     let text = read(&config)?;
     let folder = config.parent().unwrap_or(Path::new("."));
-    let state =
-        windlass_config::peek_master(&config, &text).map_or(PathBuf::from("state"), |fixed| fixed.state_dir);
+    let variable = |name: &str| std::env::var(name).ok();
+    let state = windlass_config::peek_master(&config, &text, &variable)
+        .map_or(PathBuf::from("state"), |fixed| fixed.state_dir);
     Ok(Client::new(windlass_web::socket_in(&folder.join(state))))
 }
 

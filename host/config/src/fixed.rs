@@ -6,11 +6,19 @@ use crate::attributes::{CONFIGURATION, MASTER, PROTOCOL, PROTOCOLS};
 use crate::config::Fixed;
 use crate::diagnostic::Report;
 use crate::node::{Node, Tree};
-use crate::section::{Field, Section, either};
+use crate::section::{Field, Section, canonical, either};
+use crate::variables;
+
+/// What of the top is read here.
+const HERE: [&str; 3] = ["master", "protocols", "slave_portnum"];
 
 /// Reads it, and of the rest nothing.
-pub(crate) fn peek(root: &Node, report: &mut Report) -> Fixed {
-    read(&mut Section::new(&CONFIGURATION, &(0..0), root), report)
+pub(crate) fn peek(mut root: Node, variable: &dyn Fn(&str) -> Option<String>, report: &mut Report) -> Fixed {
+    if let Tree::Table(entries) = &mut root.value {
+        entries.retain(|entry| HERE.contains(&canonical(&entry.key).as_str()));
+    }
+    variables::fill_in(&mut root, variable, report);
+    read(&mut Section::new(&CONFIGURATION, &(0..0), &root), report)
 }
 
 /// Takes it from the top of the file.

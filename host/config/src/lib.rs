@@ -69,7 +69,7 @@ pub struct Checked<T> {
 pub fn check_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Checked<config::Master> {
     check(path, text, |mut root, sources, report| {
         include::read(&mut root, catalog, sources, report)?;
-        variables::fill_in(&mut root, catalog, report);
+        variables::fill_in(&mut root, &|name| catalog.variable(name), report);
         expand::builders(&mut root, report);
         Some(master::read(&root, &Hooks::new(catalog), report))
     })
@@ -80,9 +80,14 @@ pub fn load_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Result<con
     check_master(path, text, catalog).config
 }
 
-/// Returns the directories and the address of a `master.toml`, before any plugin is loaded.
-pub fn peek_master(path: &Path, text: &str) -> Result<config::Fixed, Diagnostics> {
-    check(path, text, |root, _, report| Some(fixed::peek(&root, report))).config
+/// Returns the directories and the address of a `master.toml`, before any plugin is loaded. `variable` looks into the
+/// environment.
+pub fn peek_master(
+    path: &Path,
+    text: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<config::Fixed, Diagnostics> {
+    check(path, text, |root, _, report| Some(fixed::peek(root, variable, report))).config
 }
 
 /// Checks a `worker.toml`.

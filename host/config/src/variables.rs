@@ -1,14 +1,13 @@
 //! `{ from_env = "NAME" }`: a value that stands in the environment of whoever reads the file.
 
-use crate::catalog::Catalog;
 use crate::diagnostic::Report;
 use crate::node::{Node, Tree};
 
 /// Puts the values of variables where the tables stand that name them.
-pub(crate) fn fill_in(node: &mut Node, catalog: &dyn Catalog, report: &mut Report) {
+pub(crate) fn fill_in(node: &mut Node, variable: &dyn Fn(&str) -> Option<String>, report: &mut Report) {
     if let Some(name) = named(node) {
         let (name, default) = (name.to_owned(), node.child("default").cloned());
-        match (catalog.variable(&name), default) {
+        match (variable(&name), default) {
             (Some(text), _) => {
                 let span = node.span.clone();
                 *node = Node { is_loose: true, ..Node::new(span, Tree::Text(text)) };
@@ -25,9 +24,9 @@ pub(crate) fn fill_in(node: &mut Node, catalog: &dyn Catalog, report: &mut Repor
         return;
     }
     match &mut node.value {
-        Tree::List(items) => items.iter_mut().for_each(|item| fill_in(item, catalog, report)),
+        Tree::List(items) => items.iter_mut().for_each(|item| fill_in(item, variable, report)),
         Tree::Table(entries) => {
-            entries.iter_mut().for_each(|entry| fill_in(&mut entry.node, catalog, report));
+            entries.iter_mut().for_each(|entry| fill_in(&mut entry.node, variable, report));
         }
         Tree::Null
         | Tree::Boolean(_)

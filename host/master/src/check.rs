@@ -10,6 +10,7 @@ use windlass_runtime::plugin::Source;
 use windlass_runtime::registry::Generation;
 use windlass_runtime::{Compiler, Options, Runtime};
 
+use crate::include;
 use crate::reading::{Faults, Good, Reading};
 use crate::start::{Folders, StartError, blocking};
 
@@ -79,7 +80,8 @@ pub async fn check(config_path: &Path, cache: &Path, compiler: Compiler) -> Resu
     let options = Options { compiler, ..Options::new(cache) };
     blocking(move || {
         // Where even the directories are unclear, the whole check below says what is wrong with them.
-        let folder = peek_master(&path, &text).map(|fixed| Folders::of(&path, &fixed).plugins);
+        let folder =
+            peek_master(&path, &text, &include::variable).map(|fixed| Folders::of(&path, &fixed).plugins);
         let runtime = Runtime::new(options)?;
         let bundled: Vec<(String, Bytes)> = windlass_plugins::bundled()
             .iter()

@@ -1,4 +1,4 @@
-//! The files that a configuration includes.
+//! What a configuration takes from outside: the files that it includes, and variables.
 
 use std::path::Path;
 
@@ -7,6 +7,11 @@ use windlass_core::text::is_like;
 
 /// The most bytes of all files that one pattern means.
 const MOST: u64 = 64 << 20;
+
+/// A variable of the environment.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
 
 /// The files that a pattern means, by their names: `*` stands for any part of the last one.
 pub(crate) fn find(directory: &Path, pattern: &str) -> Result<Vec<Included>, String> {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use windlass_config::{Diagnostics, config};
 
+use crate::include;
 use crate::plugins;
 use crate::policies;
 use crate::reading::{Faults, Good, Reading};
@@ -177,8 +178,8 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
     let text =
         std::fs::read_to_string(path).map_err(|source| ReconfigError::Read { path: path.clone(), source })?;
     // First what costs nothing: a slip in the file need not wait for compilers.
-    let fixed =
-        windlass_config::peek_master(path, &text).map_err(|errors| ReconfigError::Invalid(errors.into()))?;
+    let fixed = windlass_config::peek_master(path, &text, &include::variable)
+        .map_err(|errors| ReconfigError::Invalid(errors.into()))?;
     // A plan shows them beside the rest; else they are the first news, before another plugins folder
     // makes everything look wrong.
     let moved = config::Master { fixed, ..(*old.config).clone() };

@@ -59,7 +59,7 @@ impl Catalog for Surroundings<'_> {
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
+        include::variable(name)
     }
 
     fn secret(&self, mut secret: Secret) -> Result<Secret, Unusable> {

@@ -23,6 +23,7 @@ use crate::events::Events;
 use crate::fatal::Fatal;
 use crate::git_poller::{self, Pollers};
 use crate::handle::Handle;
+use crate::include;
 use crate::intake::{self, Intake};
 use crate::masters::{self, MastersError};
 use crate::plugins;
@@ -171,8 +172,8 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         .map_err(|source| StartError::Read { path: config_path.clone(), source })?;
     let text =
         std::fs::read_to_string(&path).map_err(|source| StartError::Read { path: path.clone(), source })?;
-    let fixed =
-        windlass_config::peek_master(&path, &text).map_err(|errors| StartError::Invalid(errors.into()))?;
+    let fixed = windlass_config::peek_master(&path, &text, &include::variable)
+        .map_err(|errors| StartError::Invalid(errors.into()))?;
     let folders = Folders::of(&path, &fixed);
     let (events, fatal) = (Events::default(), Fatal::default());
 

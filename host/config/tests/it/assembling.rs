@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use windlass_config::{check_master, config};
+use windlass_config::{check_master, config, peek_master};
 
 use crate::hooks::Hooks;
 
@@ -121,4 +121,16 @@ fn a_matrix_has_an_end() {
     let text = format!("[[builders]]\nname = \"b\"\nworkers = \"w1\"\nmatrix = {{ {matrix} }}\n{WORKERS}");
     let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
     assert!(errors.render().contains("more than 1000 builders"), "{}", errors.render());
+}
+
+/// The directories are read before anything else is, and mean the same then.
+#[test]
+fn what_needs_a_restart_may_stand_in_a_variable_too() {
+    let text =
+        "title = { from_env = \"UNSET\", default = \"x\" }\n[master]\nlisten = { from_env = \"LISTEN\" }\n";
+    let variable = |name: &str| (name == "LISTEN").then(|| "127.0.0.1:7".to_owned());
+    let fixed = peek_master(Path::new("m.toml"), text, &variable).unwrap();
+    assert_eq!(fixed.listen, "127.0.0.1:7");
+    let error = peek_master(Path::new("m.toml"), text, &|_| None).unwrap_err();
+    assert!(error.render().contains("unset-variable"), "{}", error.render());
 }

@@ -181,12 +181,14 @@ fn what_is_not_said_has_a_default() {
     let step = &builder.steps[0];
     assert_eq!((step.name.as_str(), step.hook.as_str()), ("git", "windlass:git"));
     assert!(step.flags.halt_on_failure);
-    let peeked = peek_master(Path::new("m"), "broken = 1\n[master]\nstate_dir = '/var/lib/x'").unwrap();
+    let none = |_: &str| None;
+    let peeked =
+        peek_master(Path::new("m"), "broken = 1\n[master]\nstate_dir = '/var/lib/x'", &none).unwrap();
     assert_eq!(
         (peeked.listen.as_str(), peeked.state_dir.as_path()),
         ("127.0.0.1:9989", Path::new("/var/lib/x"))
     );
-    assert_eq!(peek_master(Path::new("m"), "").unwrap(), master.fixed);
+    assert_eq!(peek_master(Path::new("m"), "", &none).unwrap(), master.fixed);
 }
 
 #[test]
