@@ -160,6 +160,27 @@ fn a_reload_of_the_same_bytes_lifts_a_suspension_and_what_was_held_goes_on() {
 }
 
 #[test]
+fn a_suspension_survives_its_master_and_other_bytes_do_not_inherit_it() {
+    let mut site = site_with("traps");
+    for _ in 0..4 {
+        assert_eq!(site.build("b")["outcome"], "success");
+    }
+    let until = |status: &Value| status["policies"][0]["suspended_until"].as_u64();
+    let before = site.until("it is suspended", |status| until(status).is_some());
+    site.end("master", false);
+    site.start_master();
+    let after = site.until("it is suspended still", |status| until(status).is_some());
+    assert_eq!(until(&after), until(&before));
+    assert!(after["policies"][0]["last_fault"].is_string(), "{after}");
+
+    site.end("master", false);
+    site.plugin("traps", &component("behaves"));
+    site.start_master();
+    let build = site.build("b");
+    assert!(build["components"].to_string().contains("traps:traps"), "it is asked at once: {build}");
+}
+
+#[test]
 fn other_bytes_start_afresh() {
     let site = site_with("traps");
     for _ in 0..4 {

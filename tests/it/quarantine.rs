@@ -1,4 +1,4 @@
-//! A worker that fails whatever it begins: left alone, shown, and released by a person.
+//! A worker that fails whatever it begins: left alone, also by the next master, shown, and released by a person.
 
 use windlass_tests::site::{Site, eventually};
 
@@ -14,15 +14,41 @@ fn refused(site: &Site, args: &[&str]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-#[test]
-fn a_worker_that_is_lost_with_its_build_is_in_quarantine_until_a_person_releases_it() {
-    // The first step takes its worker with it, for as long as the worker is broken.
+/// A worker that is taken along by the first step of each build, for as long as it is broken: the buildset of the one that
+/// took it.
+fn lost() -> (Site, u64) {
     let command = "if test -e ../../../broken; then kill -9 $PPID; sleep 60; fi";
     let mut site = Site::new(&["w1"], &Site::builder("b", command, "").replace("\"w1\", \"w2\"", "\"w1\""));
     std::fs::write(site.path("w1/broken"), "").unwrap();
     site = site.start();
     let buildset = site.submit("b");
     eventually("the worker has died", || site.has_ended("w1").then_some(()));
+    (site, buildset)
+}
+
+#[test]
+fn a_worker_in_quarantine_is_left_alone_by_the_next_master_too() {
+    let (mut site, buildset) = lost();
+    site.start_worker("w1");
+    let until = |status: &serde_json::Value| status["workers"][0]["quarantine"].as_u64();
+    let before = site.until("it is in quarantine", |status| until(status).is_some());
+    // Whatever is durable after it shows that it is durable, too.
+    let second = site.submit("b");
+    site.end("master", false);
+    std::fs::remove_file(site.path("w1/broken")).unwrap();
+    site.start_master();
+    let after = site.until("it is back", |status| !status["workers"][0]["connected"].is_null());
+    assert_eq!(until(&after), until(&before));
+    for buildset in [buildset, second] {
+        assert_eq!(site.outcome(buildset), "success");
+    }
+    let started = site.newest("b")["started"].as_u64();
+    assert!(started >= until(&before), "it began at {started:?}, within the quarantine {before}");
+}
+
+#[test]
+fn a_worker_that_is_lost_with_its_build_is_in_quarantine_until_a_person_releases_it() {
+    let (mut site, buildset) = lost();
     // The one that comes after it knows nothing of the build: so it is lost.
     site.start_worker("w1");
     let status = site.until("it is in quarantine", |s| {

@@ -1,6 +1,6 @@
 //! How a policy is doing, and whether it may be asked: three errors in a row suspend it for 10 s,
 //! each further one for twice as long, up to an hour. A reload that takes effect lifts any suspension; new
-//! bytes start afresh.
+//! bytes start afresh. A restart of the master lifts none.
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,14 @@ impl Health {
         self.forgive();
     }
 
+    /// As the next run of the master takes it up: a suspension lasts no longer than it would have, whatever became of
+    /// the clock meanwhile.
+    #[must_use]
+    pub fn taken_up(self, now: Timestamp) -> Health {
+        let longest = now.plus_ms(self.suspension_ms);
+        Health { suspended_until: self.suspended_until.map(|until| until.min(longest)), ..self }
+    }
+
     fn forgive(&mut self) {
         self.suspended_until = None;
         self.errors_in_a_row = 0;
@@ -171,6 +179,30 @@ mod tests {
             }
             health.failed(&fault(), now);
             assert_eq!(health.suspended_until, Some(now.plus_ms(FIRST_SUSPENSION_MS)));
+        }
+    }
+
+    #[test]
+    fn a_restart_lifts_no_suspension_and_a_clock_that_was_set_back_makes_none_longer_than_the_next() {
+        let (health, now) = suspended_after(4);
+        let kept = serde_json::to_vec(&health).unwrap();
+        let (day, until) = (86_400_000, health.suspended_until.unwrap());
+        let next = 4 * FIRST_SUSPENSION_MS;
+        for (ahead, then, expected) in [
+            (0, now, until),
+            (0, now.plus_ms(15_000), until),
+            (0, now.plus_ms(day), until),
+            // The clock was ahead when it was suspended.
+            (day, now, now.plus_ms(next)),
+        ] {
+            let mut again: Health = serde_json::from_slice(&kept).unwrap();
+            again.suspended_until = Some(until.plus_ms(ahead));
+            let mut again = again.taken_up(then);
+            assert_eq!(again.suspended_until, Some(expected));
+            // The first error after it suspends it at once, for twice as long.
+            let then = expected.max(then);
+            again.failed(&fault(), then);
+            assert_eq!(again.suspended_until, Some(then.plus_ms(next)));
         }
     }
 

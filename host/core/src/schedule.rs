@@ -44,6 +44,7 @@ mod seat;
 mod slots;
 mod stage;
 mod status;
+mod suspensions;
 mod tail;
 mod takeup;
 mod tally;
@@ -60,8 +61,9 @@ use std::sync::Arc;
 pub use board::Board;
 pub use claim::{Claim, Given, Numbers};
 pub use locks::StepLocks;
-pub use quarantine::{FIRST_QUARANTINE_MS, Failed, LONGEST_QUARANTINE_MS};
+pub use quarantine::{FIRST_QUARANTINE_MS, Failed, LONGEST_QUARANTINE_MS, Quarantine};
 pub use status::{BuilderStatus, PolicyStatus, Status, WorkerStatus};
+pub use suspensions::Suspension;
 pub use takeup::TakenUp;
 pub use wait::{Wait, WaitsFor};
 
@@ -200,6 +202,14 @@ pub enum Effect {
     Skipped {
         /// The policy that would have been asked.
         component: Component,
+    },
+    /// Keep what is held against a worker or a policy for the next start, which gives it to
+    /// [`Board::suspended_before`].
+    Suspended {
+        /// The key of its row.
+        key: String,
+        /// None: it is forgiven.
+        what: Option<Suspension>,
     },
     /// A step that waited for locks ([`StepLocks::Waits`]) waits no more.
     StepLocks {

@@ -12,6 +12,7 @@ mod policies;
 mod records;
 mod rules;
 mod step_locks;
+mod suspensions;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,9 @@ use crate::request::{Buildset, Request};
 use crate::time::Timestamp;
 use crate::value::Pair;
 
+/// Why a request waits for its next try.
+pub(super) const AGAIN: &str = "its builds keep ending as retry";
+
 /// What is pending, what runs where, who is asked what. See the [module](super).
 #[derive(Debug, Default)]
 pub struct Board {
@@ -241,13 +244,7 @@ impl Board {
             for entry in running.entries {
                 let (id, wait) = (entry.request.id, retry_after(entry.retries + 1));
                 if lane.restore(entry) && wait > 0 {
-                    lane.hold(
-                        id,
-                        at.plus_ms(wait),
-                        Vec::new(),
-                        HeldBy::Wait,
-                        "its builds keep ending as retry",
-                    );
+                    lane.hold(id, at.plus_ms(wait), Vec::new(), HeldBy::Wait, AGAIN);
                 }
             }
         }
@@ -315,6 +312,7 @@ impl Board {
                 break;
             }
         }
+        self.tell_suspensions();
         std::mem::take(&mut self.effects)
     }
 
@@ -362,7 +360,7 @@ impl Board {
 }
 
 /// How long a request waits before its next try, after so many builds that ended as *retry*.
-fn retry_after(retries: u32) -> u64 {
+pub(super) fn retry_after(retries: u32) -> u64 {
     match retries {
         0 | 1 => 0,
         n => 1_000_u64.saturating_mul(1 << (n - 2).min(16)).min(LONGEST_RETRY_MS),

@@ -72,6 +72,8 @@ pub(super) struct Asked {
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     healths: BTreeMap<(HookKind, String), Health>,
+    /// Policies whose suspension began or was lifted since this was told.
+    changed: BTreeSet<(HookKind, String)>,
     tallies: Tallies,
     asks: BTreeMap<AskId, Asked>,
     /// Builders of which `next-build` is being asked: a second question would offer the same requests.
@@ -87,13 +89,49 @@ impl Desk {
     pub(super) fn reloaded(&mut self, rules: &Rules) {
         let used: BTreeMap<_, _> =
             rules.components.iter().map(|((kind, _), c)| ((*kind, c.hook.clone()), c.digest)).collect();
-        self.healths.retain(|key, _| used.contains_key(key));
+        let gone = self.healths.extract_if(.., |key, _| !used.contains_key(key));
+        self.changed.extend(gone.filter(|(_, health)| health.suspended_until.is_some()).map(|(key, _)| key));
         for (key, digest) in used {
-            if let Some(health) = self.healths.get_mut(&key) {
-                health.reloaded(digest);
-            }
+            self.change(&key, |health| health.reloaded(digest));
         }
         self.tallies.reloaded(rules);
+    }
+
+    fn change(&mut self, key: &(HookKind, String), change: impl FnOnce(&mut Health)) {
+        let Some(health) = self.healths.get_mut(key) else { return };
+        let before = health.suspended_until;
+        change(health);
+        if health.suspended_until != before {
+            self.changed.insert(key.clone());
+        }
+    }
+
+    /// Takes in how a policy was doing in an earlier run. False: it is not used any more, or is other bytes by now.
+    pub(super) fn take_in(
+        &mut self,
+        rules: &Rules,
+        kind: HookKind,
+        hook: String,
+        health: Health,
+        now: Timestamp,
+    ) -> bool {
+        let is_it =
+            |(of, c): (&HookKind, &Component)| *of == kind && c.hook == hook && c.digest == health.digest;
+        let known = rules.components.iter().any(|((of, _), component)| is_it((of, component)));
+        if known {
+            self.healths.insert((kind, hook), health.taken_up(now));
+        }
+        known
+    }
+
+    /// Those whose suspension changed since this was asked last.
+    pub(super) fn changed(&mut self) -> BTreeSet<(HookKind, String)> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// How a policy is doing that was suspended, and not forgiven since.
+    pub(super) fn suspension(&self, kind: HookKind, hook: &str) -> Option<&Health> {
+        self.healths.get(&(kind, hook.to_owned())).filter(|health| health.suspended_until.is_some())
     }
 
     /// Makes a question of a draft, unless the policy can't be asked now. That is counted.
@@ -185,11 +223,11 @@ impl Desk {
     pub(super) fn went(&mut self, asked: &Asked, fault: Option<&Fault>, now: Timestamp) {
         let (kind, digest) = (asked.question.kind(), asked.component.digest);
         let key = (kind, asked.component.hook.clone());
-        if let Some(health) = self.healths.get_mut(&key).filter(|h| h.digest == digest) {
-            match fault {
+        if self.healths.get(&key).is_some_and(|health| health.digest == digest) {
+            self.change(&key, |health| match fault {
                 None => health.answered(now),
                 Some(fault) => health.failed(fault, now),
-            }
+            });
         }
         let builder = asked.builder.as_deref();
         if let Some(tally) = self.tallies.answered(kind, &asked.policy.hook, builder, digest) {

@@ -54,7 +54,7 @@ pub(super) enum HeldBy {
 pub(super) struct Entry {
     pub(super) request: Arc<Request>,
     pub(super) buildset: Arc<Buildset>,
-    /// How often a build of it ended as *retry*, since this master started.
+    /// How many builds of it in a row ended as *retry*.
     pub(super) retries: u32,
     alike: Option<u64>,
     /// Workers that it was offered in vain since its last hold was over.
@@ -342,6 +342,13 @@ impl Lane {
     pub(super) fn take_out(&mut self, id: RequestId) -> Option<Entry> {
         self.unplace(id);
         self.entries.remove(&id)
+    }
+
+    /// So many builds of it ended as *retry* before this board was made. True: it waits.
+    pub(super) fn was_tried(&mut self, id: RequestId, tries: u32) -> bool {
+        let Some(known) = self.entries.get_mut(&id) else { return false };
+        known.retries = tries;
+        known.place == Place::Waiting
     }
 
     /// Adds one again whose build ended as *retry*. True: it waits. A scan may have found it before word of the

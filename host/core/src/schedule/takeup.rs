@@ -4,13 +4,14 @@
 //! worker, whatever else is held. A step that had its own has them still, though it asks for them again; one that stood in
 //! line for them, or waited for requests, asks as if for the first time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Board;
-use super::board::Running;
-use super::lane::Entry;
+use super::board::{AGAIN, Running, retry_after};
+use super::lane::{Entry, HeldBy};
 use crate::builder::Builder;
-use crate::id::BuildId;
+use crate::id::{BuildId, RequestId};
 use crate::lock::{Access, Who};
 use crate::request::{Buildset, Request};
 use crate::time::Timestamp;
@@ -50,5 +51,24 @@ impl Board {
             let entries = requests.into_iter().map(|(request, buildset)| Entry::served(request, buildset));
             self.running.insert(build, Running { builder: name, worker, locks, entries: entries.collect() });
         }
+    }
+
+    /// So many builds in a row of these requests ended as *retry* in earlier runs; to be called right after
+    /// [`Board::opened`]. Those that wait do so for as long as after the last of these builds, and all count on.
+    pub fn tried_before(&mut self, tries: &BTreeMap<RequestId, u32>, now: Timestamp) {
+        for entry in self.running.values_mut().flat_map(|running| &mut running.entries) {
+            entry.retries = tries.get(&entry.request.id).copied().unwrap_or(entry.retries);
+        }
+        let mut held = Vec::new();
+        for (name, lane) in &mut self.lanes {
+            for (request, tries) in tries {
+                let wait = retry_after(*tries);
+                if lane.was_tried(*request, *tries) && wait > 0 {
+                    lane.hold(*request, now.plus_ms(wait), Vec::new(), HeldBy::Wait, AGAIN);
+                    held.push(name.clone());
+                }
+            }
+        }
+        held.iter().for_each(|builder| self.arm(builder));
     }
 }

@@ -34,6 +34,8 @@ struct Table {
     /// Each claim that was handed out: worker and requests.
     begun: Vec<(String, Vec<RequestId>)>,
     decisions: Vec<Decision>,
+    /// What is held against workers and policies, as it is kept for the next start.
+    suspended: BTreeMap<String, Suspension>,
     builds: u64,
     /// What waits in the store, and what builds hold.
     stored: Stored,
@@ -72,6 +74,7 @@ impl Table {
             claims: Vec::new(),
             begun: Vec::new(),
             decisions: Vec::new(),
+            suspended: BTreeMap::new(),
             builds: 0,
             stored: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -128,6 +131,10 @@ impl Table {
                     Effect::More { builder, after, limit } => self.read(Read::Page { builder, after, limit }),
                     Effect::Scan => self.scan(),
                     Effect::Skipped { .. } => {}
+                    Effect::Suspended { key, what: Some(what) } => drop(self.suspended.insert(key, what)),
+                    Effect::Suspended { key, what: None } => {
+                        self.suspended.remove(&key);
+                    }
                     Effect::Record(decision) => self.decisions.push(decision),
                     Effect::StepLocks { build, result } => self.step_locks.push((build.0, result)),
                     Effect::Stuck { build, circle } => self.step_locks.push((build.0, Err(circle))),

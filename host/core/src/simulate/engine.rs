@@ -233,6 +233,8 @@ impl<'w, P: FnMut(&Ask) -> (Reply, u64)> Engine<'w, P> {
                 }
             }
             Effect::Skipped { .. } => self.report.fallbacks += 1,
+            // Nothing here outlives the simulation.
+            Effect::Suspended { .. } => {}
             Effect::StepLocks { build, result } => match result {
                 Ok(()) => self.run_step(build)?,
                 Err(circle) => self.end(build, Outcome::Exception, Some(circle)),

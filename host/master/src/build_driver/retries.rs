@@ -1,7 +1,7 @@
 //! How many builds in a row of a request ended as *retry*: kept in the store with each of these ends, so that a restart
 //! of the master counts on.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use windlass_core::id::RequestId;
@@ -14,16 +14,11 @@ const OWNER: &str = "retries";
 
 /// The counts of requests that are not over.
 #[derive(Default)]
-pub(super) struct Retries(Mutex<HashMap<RequestId, u32>>);
+pub(super) struct Retries(Mutex<BTreeMap<RequestId, u32>>);
 
 impl Retries {
     pub(super) fn load(store: &Store) -> Result<Retries, ReadError> {
-        let count = |(key, value): (String, Vec<u8>)| {
-            let count = u32::from_be_bytes(value.try_into().ok()?);
-            Some((RequestId(key.parse().ok()?), count))
-        };
-        let counts = store.states(OWNER)?.into_iter().filter_map(count).collect();
-        Ok(Retries(Mutex::new(counts)))
+        Ok(Retries(Mutex::new(counts(store)?)))
     }
 
     /// The most of any of these requests.
@@ -55,9 +50,18 @@ impl Retries {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, u32>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RequestId, u32>> {
         self.0.lock().expect("no holder of this lock panics")
     }
+}
+
+/// The counts that the store has.
+pub(crate) fn counts(store: &Store) -> Result<BTreeMap<RequestId, u32>, ReadError> {
+    let count = |(key, value): (String, Vec<u8>)| {
+        let count = u32::from_be_bytes(value.try_into().ok()?);
+        Some((RequestId(key.parse().ok()?), count))
+    };
+    Ok(store.states(OWNER)?.into_iter().filter_map(count).collect())
 }
 
 /// Forgets a request that ends without a build.

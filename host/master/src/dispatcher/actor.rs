@@ -1,6 +1,6 @@
 //! The dispatcher's task: events in, the board decides, effects out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ use super::policies::broken;
 use super::records::{Commit, Records, persist};
 use super::rules::rules;
 use super::task::{Done, Heads, Page, Purpose, history, read};
-use super::{BuildEnded, BuildStart, Parts, Standing, WorkerUp};
+use super::{BuildEnded, BuildStart, Parts, Standing, WorkerUp, suspensions};
+use crate::build_driver::retries;
 use crate::fatal::is_gone;
 use crate::world::World;
 
@@ -118,6 +119,8 @@ pub(super) struct Actor {
     next_scan: Option<Timestamp>,
     /// A scan was wanted while the store was being looked at.
     scan_again: bool,
+    /// How often requests were tried in earlier runs, until the board is open.
+    tried: BTreeMap<RequestId, u32>,
     /// What the board wants to read, in the order in which it asked.
     wanted: VecDeque<Page>,
     stopping: Vec<oneshot::Sender<()>>,
@@ -153,6 +156,7 @@ impl Actor {
             waiting: HashMap::new(),
             next_scan: None,
             scan_again: false,
+            tried: BTreeMap::new(),
             wanted: VecDeque::new(),
             stopping: Vec::new(),
             awaited: Vec::new(),
@@ -163,6 +167,15 @@ impl Actor {
     pub(super) async fn run(mut self) {
         self.board.configure(rules(&self.parts.world, &*self.parts.policies));
         self.board.take_up(std::mem::take(&mut self.parts.taken_up), self.parts.clock.now());
+        match suspensions::read(&self.parts.store) {
+            Ok(before) => self.board.suspended_before(before, self.parts.clock.now()),
+            Err(error) => tracing::error!(%error, "failed to read what the last run held against others"),
+        }
+        // Before any build ends anew.
+        self.tried = retries::counts(&self.parts.store).unwrap_or_else(|error| {
+            tracing::error!(%error, "failed to read how often requests were tried");
+            BTreeMap::new()
+        });
         // What has no record yet is the first number that is free.
         let next = self.parts.store.ids().next_decision();
         self.board.decided_before(DecisionId(next.0.saturating_sub(1)));
@@ -352,6 +365,7 @@ impl Actor {
         if self.next_scan.is_some_and(|at| at <= now) && !self.stopped {
             self.scan();
         }
+        let mut suspended = Vec::new();
         for effect in self.board.decide(now) {
             match effect {
                 Effect::Ask(ask) => self.ask(ask),
@@ -370,6 +384,7 @@ impl Actor {
                     }
                     self.records.add(decision);
                 }
+                Effect::Suspended { key, what } => suspended.push(suspensions::row(key, what.as_ref())),
                 Effect::StepLocks { build, result } => {
                     if let Some(tell) = self.locking.remove(&build) {
                         tell.send_replace(result.map_or_else(Standing::Refused, |()| Standing::Held));
@@ -385,6 +400,10 @@ impl Actor {
                     self.parts.policies.fell_back(component.digest, &used);
                 }
             }
+        }
+        if !suspended.is_empty() {
+            // Nobody waits for it: the order of calls is the order of commits.
+            drop(self.parts.store.commit(suspended));
         }
         self.read();
         if self.records.due().is_some_and(|due| due <= Instant::now()) {
@@ -491,6 +510,7 @@ impl Actor {
     /// The first requests of all builders are there.
     fn opened(&mut self, heads: Heads, now: Timestamp) {
         self.board.opened(heads);
+        self.board.tried_before(&std::mem::take(&mut self.tried), now);
         self.scan_ended(now);
     }
 

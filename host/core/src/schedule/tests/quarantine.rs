@@ -80,3 +80,77 @@ fn a_start_whose_only_worker_failed_while_its_policy_thought_is_given_up() {
     table.answer(Answer::Names(vec!["w".to_owned()]));
     assert_eq!(table.commit(), started(&[("w", &[1])]));
 }
+
+/// The next run of the master, with what the last one kept.
+fn restarted(before: &Table, workers: &[(&str, Option<u32>)], builders: Vec<Builder>, bytes: &str) -> Table {
+    let mut table = Table::new(workers, Vec::new());
+    table.configure(builders, None, bytes);
+    table.now = before.now;
+    table.suspended = before.suspended.clone();
+    table.board.suspended_before(before.suspended.values().cloned().collect(), table.now);
+    table.turn();
+    table
+}
+
+#[test]
+fn a_quarantine_goes_on_after_a_restart_and_the_next_one_is_longer() {
+    let workers = [("w1", Some(1)), ("w2", Some(1))];
+    let builders = || vec![builder("a", &["w1"])];
+    let mut table = Table::new(&workers, builders());
+    for worker in ["w1", "w2"] {
+        table.board.worker_failed(worker, table.now);
+    }
+    table.turn();
+    table.pass(4_000);
+    let until = table.now.plus_ms(FIRST_QUARANTINE_MS - 4_000);
+
+    // One of them is not configured any more: nothing is held against whoever has its name one day.
+    let mut table = restarted(&table, &workers[..1], builders(), "one");
+    assert_eq!(table.suspended.keys().collect::<Vec<_>>(), ["worker w1"]);
+    assert_eq!(table.board.status(table.now).workers[0].quarantine, Some(until));
+    table.submit([request(1, "a")]);
+    assert_eq!(table.commit(), started(&[]));
+    table.pass(5_999);
+    assert_eq!(table.commit(), started(&[]));
+    table.pass(1);
+    assert_eq!(table.commit(), started(&[("w1", &[1])]));
+
+    // It is over, and not forgiven.
+    let mut table = restarted(&table, &workers[..1], builders(), "one");
+    table.board.worker_failed("w1", table.now);
+    table.turn();
+    let until = table.now.plus_ms(2 * FIRST_QUARANTINE_MS);
+    assert_eq!(table.board.status(table.now).workers[0].quarantine, Some(until));
+    let mut table = restarted(&table, &workers[..1], builders(), "one");
+    assert_eq!(table.board.forgive("w1"), Some(Failed { until: Some(until), times: 2 }));
+    table.turn();
+    assert_eq!(table.suspended, BTreeMap::new());
+}
+
+#[test]
+fn a_suspended_policy_is_not_asked_after_a_restart_until_its_time_is_over_and_other_bytes_begin_anew() {
+    let builders = || vec![Builder { next_slave: Some(policy("choose")), ..builder("a", &["w1"]) }];
+    let workers = [("w1", Some(9))];
+    let mut table = Table::new(&workers, builders());
+    for id in 1..=3 {
+        table.submit([request(id, "a")]);
+        table.fail();
+        table.commit();
+    }
+    table.pass(4_000);
+    assert_eq!(table.suspended.keys().collect::<Vec<_>>(), ["next-slave p:choose"]);
+
+    let mut other = restarted(&table, &workers, builders(), "two");
+    assert_eq!(other.suspended, BTreeMap::new());
+    other.submit([request(4, "a")]);
+    assert_eq!(other.asks.len(), 1);
+
+    let mut table = restarted(&table, &workers, builders(), "one");
+    table.submit([request(4, "a")]);
+    assert_eq!((table.asks.len(), table.commit()), (0, started(&[("w1", &[4])])));
+    table.pass(6_000);
+    table.submit([request(5, "a")]);
+    assert_eq!(table.asks.len(), 1);
+    table.answer(Answer::Slave(Some("w1".to_owned())));
+    assert_eq!(table.suspended, BTreeMap::new(), "an answer forgives");
+}

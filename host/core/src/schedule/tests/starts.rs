@@ -88,6 +88,28 @@ fn a_retried_build_puts_its_requests_back_at_once_then_later_and_later() {
 }
 
 #[test]
+fn a_restart_neither_forgets_how_often_a_request_was_tried_nor_ends_its_wait() {
+    let mut table = Table::new(&[("w", Some(1))], vec![builder("a", &["w"])]);
+    table.submit([request(1, "a"), request(2, "a")]);
+    assert_eq!(table.commit(), started(&[("w", &[1])]));
+    table.restart();
+    // Request 1 is being built, request 2 waits.
+    table.board.tried_before(&[(RequestId(1), 2), (RequestId(2), 3), (RequestId(9), 1)].into(), table.now);
+    table.board.worker_up("w", table.now, Vec::new());
+    table.turn();
+    table.end(1, Outcome::Retry);
+    table.pass(1_999);
+    assert_eq!(table.commit(), started(&[]), "both wait for their third and fourth try");
+    table.pass(1);
+    let mut both = table.commit();
+    assert_eq!(both.len(), 1);
+    table.end(2, Outcome::Success);
+    both.extend(table.commit());
+    both.sort();
+    assert_eq!(both, started(&[("w", &[1]), ("w", &[2])]));
+}
+
+#[test]
 fn the_wait_of_a_retried_request_does_not_end_because_a_worker_comes() {
     let mut table = Table::new(&[("w", Some(1))], vec![builder("a", &["w"])]);
     table.submit([request(1, "a")]);
