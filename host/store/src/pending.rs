@@ -101,10 +101,21 @@ impl Reader {
             None => Bound::Included((builder, 0, 0, 0)),
         };
         let to = Bound::Included((builder, u32::MAX, u64::MAX, u64::MAX));
+        let rows = self.pending.range::<(&str, u32, u64, u64)>((from, to))?;
         let mut found = Vec::new();
-        for row in self.pending.range::<(&str, u32, u64, u64)>((from, to))?.take(limit) {
+        for row in rows {
+            if found.len() == limit {
+                break;
+            }
             let id = RequestId(row?.0.value().3);
-            found.push(self.get(id)?.ok_or_else(|| missing("waiting", id.0))?);
+            match self.get(id).and_then(|request| request.ok_or_else(|| missing("waiting", id.0))) {
+                Ok(request) => found.push(request),
+                // It is not built, and keeps no other back.
+                Err(error @ ReadError::Row { .. }) => {
+                    tracing::error!(builder, request = %id, %error, "a request is left out of the line");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(found)
     }

@@ -131,3 +131,19 @@ async fn a_number_that_is_taken_is_refused() {
     assert!(matches!(again, CommitError::Refused(Refusal::BuildsetExists(_))), "{again:?}");
     assert_eq!(it.order("a"), [1, 2]);
 }
+
+/// Symptom: after a start nothing was built, of any builder. Cause: one damaged row among all that waited, with which the
+/// whole read failed. Cure: what does not read is left out, and said.
+#[tokio::test]
+async fn a_damaged_row_keeps_no_other_request_waiting() {
+    let it = fixture(&[(1, "a", 0), (2, "a", 0), (3, "a", 0), (4, "b", 0), (5, "b", 0)]).await;
+    let transaction = crate::writer::begin(&it.store.0.database).unwrap();
+    transaction.open_table(crate::tables::WAITING).unwrap().insert(1, b"?".as_slice()).unwrap();
+    transaction.open_table(crate::tables::BUILDSETS).unwrap().remove(5).unwrap();
+    transaction.commit().unwrap();
+    assert_eq!((it.order("a"), it.order("b")), (vec![2, 3], vec![4]));
+    let heads = it.store.pending_heads(2).unwrap();
+    let ids = |name: &str| heads[name].rows.iter().map(|(request, _)| request.id.0).collect::<Vec<_>>();
+    assert_eq!((ids("a"), ids("b")), (vec![2, 3], vec![4]));
+    assert!(it.store.verify().is_err(), "and they are flaws");
+}
