@@ -5,8 +5,8 @@
 //!     cargo run -p windlass-tests --example sweep [WHAT ...] [--again] [--lines N] [--no-upload] [--one-language]
 //!         [--from N] [--step N] [--samples N]
 //!
-//! `WHAT` is `journals`, `commits`, `workers`, `agents`, `holders`, `together` (an agent, a link and the master) or `links`;
-//! all of them without it. With `--again` builds may be built again; of those whose worker or holder was killed all are. It
+//! `WHAT` is `journals`, `commits`, `machines` (disk and clock), `workers`, `agents`, `holders`, `together` (an agent, a link
+//! and the master) or `links`; all of them without it. With `--again` builds may be built again; of those whose worker or holder was killed all are. It
 //! ends with what it found, and with 1 if that is anything.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use windlass_tests::faults::{Chance, Plan};
-use windlass_tests::relay::Trouble;
+use windlass_tests::relay::{Trouble, Way};
 use windlass_tests::sweep::{HOLDER, Rule, Size, Sweep};
 
 /// Runs of each kind that takes its places by chance, unless `--samples` says otherwise.
@@ -45,11 +45,10 @@ impl Order {
                 "--from" => order.from = number().into(),
                 "--step" => order.step = number() as usize,
                 "--samples" => order.samples = number().into(),
-                "journals" | "commits" | "workers" | "agents" | "holders" | "together" | "links" => {
-                    order.what.push(word)
-                }
+                "journals" | "commits" | "machines" | "workers" | "agents" | "holders" | "together"
+                | "links" => order.what.push(word),
                 _ => panic!(
-                    "`{word}` is none of journals, commits, workers, agents, holders, together, links, --again, --no-upload, --one-language, --lines N, --from N, --step N, --samples N"
+                    "`{word}` is none of journals, commits, machines, workers, agents, holders, together, links, --again, --no-upload, --one-language, --lines N, --from N, --step N, --samples N"
                 ),
             }
         }
@@ -122,6 +121,17 @@ fn main() -> ExitCode {
             }
         }
     }
+    if order.wants("machines") {
+        for sample in 0..order.samples {
+            let mut commit = || 1 + chance.below(undisturbed.commits);
+            let set = if sample % 2 == 0 { "+200000" } else { "-200000" };
+            let full = format!("enospc:{}:5", commit());
+            // It is set and stays so, or somebody sets it right again while there is no master.
+            let first = format!("{full},clock:{set}:{},commit:{}", commit(), commit());
+            let second = if sample % 3 == 0 { full } else { format!("clock:{set}:0") };
+            found.play(&sweep, &Plan { master: vec![first, second], ..Plan::default() }, order.rule);
+        }
+    }
     if order.wants("workers") {
         for _ in 0..order.samples {
             let worker = vec![chance.below(carried)];
@@ -153,9 +163,12 @@ fn main() -> ExitCode {
         for sample in 0..order.samples {
             let mut place = || chance.below(carried);
             let slow = Trouble::Delay(Duration::from_millis(20));
-            let link = match sample % 4 {
+            let link = match sample % 6 {
                 0 => vec![(place(), Trouble::HalfOpen)],
                 1 => vec![(place(), slow), (place(), Trouble::Cut)],
+                2 => vec![(place(), Trouble::Deaf(Way::ToMaster))],
+                3 => vec![(place(), Trouble::Deaf(Way::ToWorker)), (place(), Trouble::Twice(100))],
+                4 => vec![(place(), Trouble::Twice(1_000)), (place(), Trouble::Cut)],
                 _ => vec![(place(), Trouble::Cut), (place(), Trouble::Cut), (place(), Trouble::Cut)],
             };
             found.play(&sweep, &Plan { link, ..Plan::default() }, order.rule);

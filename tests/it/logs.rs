@@ -125,3 +125,22 @@ fn a_long_log_goes_into_the_archive_and_reads_the_same_and_too_old_ones_are_remo
     });
     assert_eq!((removed["pieces"].as_array().map(Vec::len), &removed["hash"]), (Some(0), &hash.into()));
 }
+
+#[test]
+fn what_a_step_said_before_it_ran_out_of_time_or_was_stopped_is_kept() {
+    let command = "echo said; sleep 600";
+    let late = Site::builder("late", command, "") + "deadline = \"3s\"\n";
+    let site = Site::new(&["w1", "w2"], &(late + &Site::builder("stopped", command, ""))).start();
+    let stopped = site.submit("stopped");
+    let build = site.running("stopped").to_string();
+    let said = |build: &str| String::from_utf8(site.windlass(&["logs", build]).stdout).unwrap();
+    eventually("it has spoken", || said(&build).contains("said\n").then_some(()));
+    // All that it needs is compiled by now.
+    let late = site.build("late");
+    assert_eq!(late["outcome"], "failure", "{late}");
+    assert!(site.windlass(&["stop", &build]).status.success());
+    assert_eq!(site.outcome(stopped), "cancelled");
+    for build in [late["id"].to_string(), build] {
+        assert!(said(&build).contains("said\n"), "{}", said(&build));
+    }
+}

@@ -137,3 +137,57 @@ fn files_of_the_same_bytes_have_their_figures_under_each_name() {
         assert_eq!((&stats[0]["plugin"], &stats[0]["current"]), (&name.into(), &true.into()), "{stats}");
     }
 }
+
+/// A reconfig that replaces a component, changes a builder and takes one away. Its master is killed at each of its commits,
+/// on both sides; the next one goes by what stands in the file, as a whole, and what ran goes on by what was.
+#[test]
+fn a_master_killed_at_any_commit_of_a_reconfig_comes_back_with_one_world_and_goes_on() {
+    let renewed = |site: &mut Site| {
+        site.plugin("placement", &component("v2"));
+        let policy = "next_slave = \"placement:placement\"";
+        site.configure(
+            &(Site::builder("quick", "echo renewed", policy) + &Site::builder("other", "true", "")),
+        );
+    };
+    let commits = |site: &Site| site.get("/api/v1/status")["store"]["commits"].as_u64().unwrap();
+    // How many commits there are, and where they begin.
+    let mut first = site();
+    let (slow, _) = (first.submit("slow"), first.running("slow"));
+    first.end("master", false);
+    first.start_master();
+    let from = commits(&first);
+    renewed(&mut first);
+    assert!(first.windlass(&["reconfig"]).status.success());
+    let to = commits(&first) + 1;
+    let_go(&first);
+    assert_eq!(first.outcome(slow), "success");
+
+    for commit in from..=to {
+        for side in ["", ":after"] {
+            let mut site = site();
+            let slow = site.submit("slow");
+            let running = site.running("slow").to_string();
+            eventually("its command runs", || {
+                ["w1", "w2"].iter().any(|w| site.path(&format!("{w}/began")).exists()).then_some(())
+            });
+            site.end("master", false);
+            site.start_master_with(&[("WINDLASS_FAULT", &format!("commit:{commit}{side}"))]);
+            renewed(&mut site);
+            eventually("it was told or is dead", || {
+                let told = site.windlass(&["reconfig"]).status.success();
+                (told || site.has_ended("master")).then_some(())
+            });
+            site.end_whatever("master");
+            site.start_master();
+            let status = site.ok(&["status", "--json"]);
+            let builders =
+                status["builders"].as_array().unwrap().iter().map(|builder| builder["name"].clone());
+            assert_eq!(builders.collect::<Vec<_>>(), ["quick", "other"], "commit {commit}{side}");
+            let quick = site.build("quick");
+            assert_eq!((quick["outcome"].as_str(), placed_by(&quick)), (Some("success"), &*digest_of("v2")));
+            let_go(&site);
+            assert_eq!(site.outcome(slow), "success", "commit {commit}{side}");
+            assert_eq!(placed_by(&site.ok(&["build", &running, "--json"])), digest_of("v1"));
+        }
+    }
+}

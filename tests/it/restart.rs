@@ -223,3 +223,53 @@ fn an_order_to_stop_that_was_heard_by_a_master_that_is_killed_is_followed_by_the
     let build = site.ok(&["build", &build, "--json"]);
     assert_eq!((&build["outcome"], &build["summary"]), (&"cancelled".into(), &"stopped: enough".into()));
 }
+
+/// Symptom: all steps of a master ended with "its deadline has passed", though they had just begun. Cause: the machine's clock
+/// was set by two days, and what was left of a deadline was taken from it when the steps were taken up. Cure: the time that
+/// they go by does not jump.
+#[test]
+fn a_clock_that_is_set_by_days_while_a_build_runs_ends_nothing_and_stops_nothing() {
+    for set in ["+200000", "-200000"] {
+        let mut site = Site::new(&["w1", "w2"], "");
+        let here = site.path("");
+        let command = once("b").replace('@', here.to_str().unwrap().trim_end_matches('/'));
+        site.configure(&Site::builder("b", &command, ""));
+        site.start_master_with(&[("WINDLASS_FAULT", &format!("clock:{set}:8"))]);
+        for worker in site.workers() {
+            site.start_worker(&worker);
+        }
+        site.until("the master answers", |_| true);
+        let buildset = site.submit("b");
+        let build = site.running("b");
+        eventually("its command runs", || (ran(&site, "b") == 1).then_some(()));
+        site.end("master", false);
+        site.start_master_with(&[("WINDLASS_FAULT", &format!("clock:{set}:0"))]);
+        site.until("the next master answers", |_| true);
+        std::fs::write(site.path("go"), "").unwrap();
+        assert_eq!(site.outcome(buildset), "success", "{set}");
+        assert_eq!((site.newest("b")["id"].as_u64(), ran(&site, "b")), (Some(build), 1), "{set}");
+        assert!(
+            site.said("master").contains("the master's time comes to it slowly"),
+            "{}",
+            site.said("master")
+        );
+        assert_eq!(site.build("b")["outcome"], "success", "{set}");
+    }
+}
+
+#[test]
+fn a_master_that_is_killed_twice_while_it_takes_up_goes_on_and_its_command_runs_once() {
+    let mut site = site(&["w1", "w2"], &Site::builder("b", &once("b"), ""));
+    let buildset = site.submit("b");
+    let build = site.running("b");
+    eventually("its command runs", || (ran(&site, "b") == 1).then_some(()));
+    site.end("master", false);
+    for fault in ["commit:2", "commit:3:after"] {
+        site.start_master_with(&[("WINDLASS_FAULT", fault)]);
+        eventually("it has died", || site.has_ended("master").then_some(()));
+    }
+    site.start_master();
+    std::fs::write(site.path("go"), "").unwrap();
+    assert_eq!(site.outcome(buildset), "success");
+    assert_eq!((site.newest("b")["id"].as_u64(), ran(&site, "b")), (Some(build), 1));
+}

@@ -1,4 +1,5 @@
-//! A sample of the sweep: kills of the master and of a worker, and a link with troubles, at places that a seed says.
+//! A sample of the sweep: kills of the master and of a worker, a link with troubles, a full disk and a clock that somebody
+//! sets, at places that a seed says.
 //! The whole of it is `cargo run -p windlass-tests --example sweep`.
 
 use std::time::Duration;
@@ -19,7 +20,14 @@ fn whatever_is_killed_or_cut_all_ends_as_if_nothing_had_been() {
     let mut masters = vec![vec![commit(commits)], vec![commit(commits)]];
     // The second dies while it puts in order what the first left.
     masters.push(vec![commit(commits), commit(8)]);
+    // It finds its disk full, somebody sets the clock of its machine, and then it dies.
+    let numbers = [(); 2].map(|()| commit(commits).replace(":after", "").replace("commit:", ""));
+    let strained = [
+        format!("enospc:{}:5,clock:+200000:{},{}", numbers[0], numbers[1], commit(commits)),
+        "clock:+200000:0".to_owned(),
+    ];
     let mut place = || chance.below(carried);
+    let twice = vec![(place(), Trouble::Twice(100))];
     let slow = Trouble::Delay(Duration::from_millis(20));
     let link = vec![(place(), Trouble::Cut), (place(), slow), (place(), Trouble::Cut)];
     // A holder that dies takes its commands along, an agent does not.
@@ -31,6 +39,7 @@ fn whatever_is_killed_or_cut_all_ends_as_if_nothing_had_been() {
         (holder, Rule::BuiltAgainFor(HOLDER)),
         (agent, Rule::TakenUp),
         (Plan { link, ..Plan::default() }, Rule::TakenUp),
+        (Plan { master: strained.into(), link: twice, ..Plan::default() }, Rule::TakenUp),
     ];
     plans.extend(masters.into_iter().map(|master| (Plan { master, ..Plan::default() }, Rule::TakenUp)));
 

@@ -111,3 +111,29 @@ fn nothing_is_left_unfinished_or_ignored() {
         }
     }
 }
+
+/// `docs/protocol.md` names a test for each rule.
+#[test]
+fn the_tests_that_the_protocol_names_exist() {
+    let text = std::fs::read_to_string(root().join("docs/protocol.md")).unwrap();
+    let (_, table) = text.split_once("\n## What others suffered\n").unwrap();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    let git = std::process::Command::new("git")
+        .args(["grep", "--untracked", "-hoE", r"fn [a-z0-9_]+\(", "--", "host/*.rs", "tests/*.rs"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let functions = String::from_utf8(git.stdout).unwrap();
+    let functions: std::collections::BTreeSet<&str> = functions.lines().collect();
+    assert!(rows.len() >= 15, "a row is missing");
+    for row in rows {
+        let tests = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap();
+        let names: Vec<&str> = tests.split(", ").map(|name| name.trim_matches('`')).collect();
+        for name in names {
+            assert!(
+                functions.contains(&*format!("fn {name}(")),
+                "`{name}` is named there and is no function"
+            );
+        }
+    }
+}

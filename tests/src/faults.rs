@@ -44,7 +44,8 @@ impl Default for Chance {
 /// What goes wrong in a run.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// `WINDLASS_FAULT` of the master's first start, of the next, and so on; none after that.
+    /// `WINDLASS_FAULT` of the master's first start (it is killed, its disk is full, its clock is set), of the next, and so
+    /// on; none after that.
     pub master: Vec<String>,
     /// The worker that is watched is killed, holder and agent at once, each time that its link has carried so many bytes.
     pub worker: Vec<u64>,

@@ -13,5 +13,6 @@ pub mod python;
 pub mod relay;
 pub mod repository;
 pub mod site;
+pub mod stutter;
 pub mod sweep;
 pub mod tutorial;

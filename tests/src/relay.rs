@@ -1,9 +1,12 @@
-//! A TCP relay between a worker and its master, whose cable can be cut and mended, be slow, or swallow everything.
+//! A TCP relay between a worker and its master, whose cable can be cut and mended, be slow, say things twice, or swallow
+//! what it is given, both ways or one.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+
+use crate::stutter::Stutter;
 
 /// What befalls a cable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +16,21 @@ pub enum Trouble {
     /// Nothing comes through the connections any more, and nobody is told, not even of an end. Whoever connects anew
     /// gets through.
     HalfOpen,
+    /// The same one way only.
+    Deaf(Way),
     /// From now on each piece comes so much later.
     Delay(Duration),
+    /// So many messages from now on come twice, each right after itself.
+    Twice(u32),
+}
+
+/// The ways through a cable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// What the worker says.
+    ToMaster,
+    /// What the master says.
+    ToWorker,
 }
 
 /// Relays connections to an address until it is cut.
@@ -29,9 +45,11 @@ struct State {
     open: Vec<TcpStream>,
     /// Connections that there were.
     connections: u64,
-    /// So many of them, from the first, swallow everything.
-    swallowing: u64,
+    /// So many of them, from the first, swallow everything: what the worker says, what the master says.
+    swallowing: [u64; 2],
     delay: Duration,
+    /// So many messages more come twice.
+    twice: u32,
     /// Bytes that were carried, both ways.
     carried: u64,
     /// What is to come after so many bytes, the next last.
@@ -42,8 +60,10 @@ impl State {
     fn befall(&mut self, trouble: Trouble) {
         match trouble {
             Trouble::Cut => self.end_all(),
-            Trouble::HalfOpen => self.swallowing = self.connections,
+            Trouble::HalfOpen => self.swallowing = [self.connections; 2],
+            Trouble::Deaf(way) => self.swallowing[way as usize] = self.connections,
             Trouble::Delay(delay) => self.delay = delay,
+            Trouble::Twice(messages) => self.twice += messages,
         }
     }
 
@@ -71,9 +91,11 @@ impl Relay {
                 }
                 let Ok(outgoing) = TcpStream::connect(&target) else { continue };
                 state.connections += 1;
-                for (from, to) in [(&incoming, &outgoing), (&outgoing, &incoming)] {
+                for (way, from, to) in
+                    [(Way::ToMaster, &incoming, &outgoing), (Way::ToWorker, &outgoing, &incoming)]
+                {
                     let (from, to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
-                    pump(from, to, state.connections, shared.clone());
+                    Pump { way, connection: state.connections, state: shared.clone() }.start(from, to);
                 }
                 state.open.extend([incoming, outgoing]);
             }
@@ -104,6 +126,12 @@ impl Relay {
         self.state().carried
     }
 
+    /// Connections that there were so far.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.state().connections
+    }
+
     /// Where to connect.
     #[must_use]
     pub fn address(&self) -> String {
@@ -127,31 +155,56 @@ impl Relay {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, connection: u64, state: Arc<Mutex<State>>) {
-    std::thread::spawn(move || {
-        let state = || state.lock().expect("nobody panics with it");
-        let swallows = || state().swallowing >= connection;
-        let mut buffer = [0; 64 * 1024];
-        while let Ok(read @ 1..) = from.read(&mut buffer) {
-            let delay = state().delay;
-            if !delay.is_zero() {
-                std::thread::park_timeout(delay);
+/// One way of one connection.
+struct Pump {
+    way: Way,
+    connection: u64,
+    state: Arc<Mutex<State>>,
+}
+
+impl Pump {
+    fn start(self, mut from: TcpStream, mut to: TcpStream) {
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64 * 1024];
+            let mut stutter = Stutter::default();
+            while let Ok(read @ 1..) = from.read(&mut buffer) {
+                let delay = self.state().delay;
+                if !delay.is_zero() {
+                    std::thread::park_timeout(delay);
+                }
+                if self.swallows() {
+                    continue;
+                }
+                let carried = stutter.take(&buffer[..read], || self.comes_twice());
+                if to.write_all(&carried).is_err() {
+                    break;
+                }
+                let mut state = self.state();
+                state.carried += read as u64;
+                let carried = state.carried;
+                if let Some((_, trouble)) = state.troubles.pop_if(|(bytes, _)| *bytes <= carried) {
+                    state.befall(trouble);
+                }
             }
-            if swallows() {
-                continue;
+            if !self.swallows() {
+                to.shutdown(Shutdown::Both).ok();
             }
-            if to.write_all(&buffer[..read]).is_err() {
-                break;
-            }
-            let mut state = state();
-            state.carried += read as u64;
-            let carried = state.carried;
-            if let Some((_, trouble)) = state.troubles.pop_if(|(bytes, _)| *bytes <= carried) {
-                state.befall(trouble);
-            }
-        }
-        if !swallows() {
-            to.shutdown(Shutdown::Both).ok();
-        }
-    });
+        });
+    }
+
+    fn swallows(&self) -> bool {
+        self.state().swallowing[self.way as usize] >= self.connection
+    }
+
+    /// Whether the message that ends now comes twice.
+    fn comes_twice(&self) -> bool {
+        let mut state = self.state();
+        let twice = state.twice > 0;
+        state.twice = state.twice.saturating_sub(1);
+        twice
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics with it")
+    }
 }

@@ -246,6 +246,13 @@ impl Site {
         ended
     }
 
+    /// Kills a process if it runs still.
+    pub fn end_whatever(&mut self, name: &str) {
+        if self.processes.iter().any(|(n, _)| n == name) {
+            self.end(name, false);
+        }
+    }
+
     /// The number of a worker's agent; none: it is just being started again.
     #[must_use]
     pub fn agent(&self, worker: &str) -> Option<u32> {

@@ -22,7 +22,7 @@ pub async fn master(path: &Path) -> Result<Exit, Failed> {
     let mut signals = Signals::listen()?;
     let mut options = windlass_master::Options::new(&config);
     options.compiler = crate::compile::compiler();
-    options.on_commit = crate::fault::asked()?;
+    crate::fault::meet(&mut options)?;
     let master = windlass_master::start(options).await.map_err(start_failed)?;
     let handle = master.handle().clone();
     let listener = windlass_web::server::listen(&windlass_web::socket_in(handle.state_dir()))

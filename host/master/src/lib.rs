@@ -68,5 +68,5 @@ pub use reconfig::ReconfigError;
 pub use release::ReleaseError;
 pub use requests::ListError;
 pub use start::{Master, Options, StartError, start};
-pub use windlass_store::{Moment, OnCommit, Side};
+pub use windlass_store::{DiskRoom, Moment, OnCommit, Side, disk};
 pub use withdraw::WithdrawError;

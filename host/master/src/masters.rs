@@ -12,6 +12,7 @@ use windlass_core::persist::Persist;
 use windlass_core::time::Timestamp;
 use windlass_store::{CommitError, ReadError, Store};
 
+use crate::clock;
 use crate::dispatcher::Dispatcher;
 use crate::running::Running;
 
@@ -91,6 +92,10 @@ pub(crate) async fn mind(running: Weak<Running>, master: MasterId) {
     loop {
         beats.tick().await;
         let Some(running) = running.upgrade() else { return };
+        if let Some(row) = clock::row(&*running.clock, master) {
+            // Nobody waits for it. Without it, the next start takes the machine's time.
+            drop(running.store.commit(vec![row]));
+        }
         match beat(&running.store, &running.dispatcher, master, running.clock.now()).await {
             Ok(()) => {}
             Err(MastersError::Commit(CommitError::Closed)) => return,

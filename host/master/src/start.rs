@@ -14,7 +14,7 @@ use windlass_config::config;
 use windlass_core::id::MasterId;
 use windlass_runtime::registry::Generation;
 use windlass_runtime::{Compiler, EngineError, Runtime};
-use windlass_store::{CasError, CommitError, OnCommit, OpenError, ReadError, Store};
+use windlass_store::{CasError, CommitError, DiskRoom, OnCommit, OpenError, ReadError, Store};
 
 use crate::build_driver::{Builds, DriverParts, STOP_GRACE};
 use crate::clock::{Clock, SystemClock};
@@ -54,6 +54,8 @@ pub struct Options {
     pub compiler: Compiler,
     /// Is told of each commit of the store; for tests of crashes.
     pub on_commit: Option<OnCommit>,
+    /// Says how much room is left on the disk of the state.
+    pub room: DiskRoom,
 }
 
 impl Options {
@@ -63,11 +65,12 @@ impl Options {
         let bundled = windlass_plugins::bundled().iter();
         Options {
             config_path: config_path.into(),
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::new()),
             bundled: bundled.map(|b| (b.name.to_owned(), Bytes::from_static(b.bytes))).collect(),
             links: LinkLimits::default(),
             compiler: Compiler::InProcess,
             on_commit: None,
+            room: DiskRoom::default(),
         }
     }
 }
@@ -166,8 +169,7 @@ impl Master {
 
 /// Starts a master: ready when it returns.
 pub async fn start(options: Options) -> Result<Master, StartError> {
-    let Options { config_path, clock, bundled, links, compiler, on_commit } = options;
-    let started = clock.now();
+    let Options { config_path, clock, bundled, links, compiler, on_commit, room } = options;
     let path = std::path::absolute(&config_path)
         .map_err(|source| StartError::Read { path: config_path.clone(), source })?;
     let text =
@@ -180,7 +182,8 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     // What computes or waits for the disk happens off the async threads.
     let prepare = {
         let (folders, bundled, path) = (folders.clone(), bundled.clone(), path.clone());
-        move || prepare(&folders, &bundled, compiler, on_commit, &path, &text)
+        let limits = windlass_store::Options { on_commit, room, ..windlass_store::Options::default() };
+        move || prepare(&folders, &bundled, compiler, limits, &path, &text)
     };
     let Prepared { runtime, store, config, generation } = blocking(prepare).await?;
     let listener = listen(&fixed.listen).await?;
@@ -188,7 +191,9 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
 
     let generation = number(&store, generation).await?;
     let seal = secrets::seal(&store).await?;
-    masters::register(&store, MASTER, clock.now()).await?;
+    crate::clock::go_on(&*clock, &store, MASTER)?;
+    let started = clock.now();
+    masters::register(&store, MASTER, started).await?;
     let world = Arc::new(World { config: Arc::new(config), generation: Arc::new(generation) });
     let Recovered { taken_up, closed, freed } =
         recovery::recover(&store, &runtime, &world.generation, MASTER, clock.now()).await?;
@@ -312,7 +317,7 @@ fn prepare(
     folders: &Folders,
     bundled: &[(String, Bytes)],
     compiler: Compiler,
-    on_commit: Option<OnCommit>,
+    limits: windlass_store::Options,
     path: &Path,
     text: &str,
 ) -> Result<Prepared, StartError> {
@@ -335,8 +340,7 @@ fn prepare(
         // would not follow a reconfiguration.
         max_log_bytes: None,
         decisions: config.decisions,
-        on_commit,
-        ..windlass_store::Options::default()
+        ..limits
     };
     let store = Store::open(&folders.state, limits)?;
     // Nobody else has this state now.

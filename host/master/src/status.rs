@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use windlass_core::schedule;
 use windlass_core::time::Timestamp;
-use windlass_store::{BuildFilter, ReadError};
+use windlass_store::{BuildFilter, RESERVE, ReadError};
 
 use crate::plugins;
 use crate::policies;
@@ -28,8 +28,15 @@ pub(crate) fn status(running: &Running) -> view::Status {
     problems.0.extend(policies.iter().filter_map(|policy| policies::trouble(policy, now)));
     problems.0.extend(board.workers.iter().filter_map(|worker| quarantine(worker, now)));
     problems.0.extend(board.reports.iter().cloned());
-    problems.0.dedup();
     let (stats, pace) = (running.store.stats(), running.dispatcher.pace());
+    if stats.waits_for_room {
+        problems.0.push(format!(
+            "nothing is written, and all waits: less than {} MiB are left on the disk of `{}`; free some space there",
+            RESERVE >> 20,
+            running.folders.state.display()
+        ));
+    }
+    problems.0.dedup();
     view::Status {
         title: world.config.title.clone(),
         title_url: world.config.title_url.clone(),

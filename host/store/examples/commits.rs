@@ -97,6 +97,7 @@ fn minus(after: Stats, before: Stats) -> Stats {
         database_bytes: after.database_bytes - before.database_bytes,
         log_bytes: after.log_bytes - before.log_bytes,
         log_bytes_held: after.log_bytes_held,
+        waits_for_room: after.waits_for_room,
     }
 }
 

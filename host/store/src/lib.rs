@@ -64,6 +64,7 @@ mod requests;
 mod results;
 #[cfg(test)]
 mod results_tests;
+mod room;
 mod segments;
 mod tables;
 #[cfg(test)]
@@ -98,6 +99,7 @@ pub use moment::{Moment, OnCommit, Side};
 pub use open::{OpenError, Options};
 pub use query::BuildFilter;
 pub use results::{TestFilter, TestPlace};
+pub use room::{DiskRoom, RESERVE, disk};
 pub use watches::LogProgress;
 pub use writer::{CommitError, Full, Stats};
 

@@ -20,6 +20,7 @@ use crate::going_on::Extras;
 use crate::ids::{Ids, Marks};
 use crate::lock::{Lock, NotLocked};
 use crate::moment::OnCommit;
+use crate::room::DiskRoom;
 use crate::segments::{MakeDurable, Segments};
 use crate::tables::{self, FORMAT, META, Snapshot, Tables};
 use crate::upgrade::upgrade;
@@ -40,6 +41,8 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Is told of each commit; for tests of crashes.
     pub on_commit: Option<OnCommit>,
+    /// Says how much room is left on the disk.
+    pub room: DiskRoom,
 }
 
 impl Default for Options {
@@ -50,6 +53,7 @@ impl Default for Options {
             decisions: Budget::default(),
             cache_bytes: 128 << 20,
             on_commit: None,
+            room: DiskRoom::default(),
         }
     }
 }

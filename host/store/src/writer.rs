@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use redb::{Database, Durability, WriteTransaction};
@@ -20,6 +20,7 @@ use crate::ids::Marks;
 use crate::log_work::{Aftermath, Work};
 use crate::moment::{Moment, Side};
 use crate::open::Options;
+use crate::room::{LOOK_AGAIN, RESERVE};
 use crate::segments::{Segments, Written};
 use crate::tables::Tables;
 use crate::watches::Watches;
@@ -95,6 +96,8 @@ pub struct Stats {
     pub log_bytes: u64,
     /// What the logs take on disk now.
     pub log_bytes_held: u64,
+    /// Whether batches wait, because too little is left of the disk ([`crate::RESERVE`]).
+    pub waits_for_room: bool,
 }
 
 /// The counters behind [`Stats`].
@@ -108,6 +111,7 @@ pub(crate) struct Counters {
     pub(crate) database_bytes: Arc<AtomicU64>,
     pub(crate) log_bytes: AtomicU64,
     pub(crate) log_bytes_held: AtomicU64,
+    pub(crate) waits_for_room: AtomicBool,
     /// The segment that small logs share now, before rows speak of it; 0: there is none.
     pub(crate) shared_segment: AtomicU64,
 }
@@ -124,6 +128,7 @@ impl Counters {
             database_bytes: read(&self.database_bytes),
             log_bytes: read(&self.log_bytes),
             log_bytes_held: read(&self.log_bytes_held),
+            waits_for_room: self.waits_for_room.load(Ordering::Relaxed),
         }
     }
 }
@@ -198,16 +203,27 @@ impl Queue {
         self.waiting.lock().expect("nothing panics in here").closed
     }
 
-    /// Waits for jobs and takes all of them; none once the queue is closed and empty.
-    fn take(&self) -> Option<Vec<Job>> {
+    /// Waits for jobs and takes all of them; only the archive's while there is no room for others, unless the queue is
+    /// closed: those that wait then are tried. None once it is closed and empty.
+    fn take(&self, has_room: impl Fn() -> bool) -> Option<Vec<Job>> {
         let mut waiting = self.waiting.lock().expect("nothing panics in here");
-        while waiting.jobs.is_empty() {
-            if waiting.closed {
-                return None;
+        loop {
+            if waiting.jobs.is_empty() {
+                if waiting.closed {
+                    return None;
+                }
+                waiting = self.wake.wait(waiting).expect("nothing panics in here");
+            } else if waiting.closed || has_room() {
+                return Some(std::mem::take(&mut waiting.jobs));
+            } else {
+                let work: Vec<Job> =
+                    waiting.jobs.extract_if(.., |job| matches!(job.what, What::Work(_))).collect();
+                if !work.is_empty() {
+                    return Some(work);
+                }
+                (waiting, _) = self.wake.wait_timeout(waiting, LOOK_AGAIN).expect("nothing panics in here");
             }
-            waiting = self.wake.wait(waiting).expect("nothing panics in here");
         }
-        Some(std::mem::take(&mut waiting.jobs))
     }
 }
 
@@ -251,7 +267,7 @@ enum Attempt {
 impl Writer {
     pub(crate) fn run(mut self) {
         let _close = CloseOnExit(self.queue.clone(), self.watches.clone());
-        while let Some(jobs) = self.queue.take() {
+        while let Some(jobs) = self.queue.take(|| self.has_room()) {
             let answers = self.group(&jobs);
             for (job, answer) in jobs.into_iter().zip(answers) {
                 let counter = if answer.is_ok() { &self.counters.batches } else { &self.counters.refused };
@@ -260,6 +276,26 @@ impl Writer {
                 job.reply.send(answer).ok();
             }
         }
+    }
+
+    /// Whether the disk has room for the next commit. Says so when that changes.
+    fn has_room(&self) -> bool {
+        let (folder, commits) = (self.segments.folder(), &self.counters.commits);
+        let suffices = self.options.room.suffices(folder, commits.load(Ordering::Relaxed) + 1);
+        if self.counters.waits_for_room.swap(!suffices, Ordering::Relaxed) == suffices {
+            if suffices {
+                tracing::warn!(folder = %folder.display(), "there is room again: what waited is written");
+            } else {
+                tracing::error!(
+                    folder = %folder.display(),
+                    "less than {} MiB are left there: nothing is written, and all waits, until there is more room",
+                    RESERVE >> 20
+                );
+                // Something may be old enough to go.
+                self.watches.to_tend.notify_one();
+            }
+        }
+        suffices
     }
 
     fn group(&mut self, jobs: &[Job]) -> Vec<Answer> {

@@ -142,7 +142,7 @@ impl Bench {
             store: linked.store.clone(),
             runtime,
             links: linked.links.clone(),
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::new()),
             events: Events::default(),
             fatal: fatal.clone(),
             world: Arc::new(world),

@@ -64,7 +64,7 @@ pub(crate) async fn world_with(limits: LinkLimits, options: windlass_store::Opti
 pub(crate) async fn world_over(limits: LinkLimits, dir: tempfile::TempDir, store: Store) -> World {
     let links = Links::new(LinkParts {
         cas: store.cas().clone(),
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(SystemClock::new()),
         events: Events::default(),
         limits,
     });

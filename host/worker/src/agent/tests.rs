@@ -448,6 +448,52 @@ async fn a_worker_that_leaves_ends_its_commands_as_retry() {
     assert_eq!(world.ended().await.unwrap(), Exit::Clean);
 }
 
+/// Symptom, of others: what was given to a worker that was about to leave belonged to nobody. Rule: it is answered, and worth
+/// another try.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_reaches_a_worker_that_drains_is_answered_as_worth_a_retry() {
+    let world = world().await;
+    let (mut master, _) = world.welcome(&[]).await;
+    master.say(ToWorker::Start(shell(1, "trap '' INT TERM; echo begin; sleep 1000"))).await;
+    while !matches!(master.update(&uid(1)).await.1, Update::Log { data, .. } if data.ends_with(b"begin\n")) {}
+    world.shutdown.cancel();
+    while !matches!(master.hear().await, ToMaster::Draining) {}
+    master.say(ToWorker::Start(shell(2, "true"))).await;
+    let failure = loop {
+        match master.hear().await {
+            ToMaster::Update { command, update: Update::Done { how, .. }, .. } if command == uid(2) => {
+                break how.unwrap_err();
+            }
+            ToMaster::Update { .. } | ToMaster::Draining => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((failure.code.as_str(), failure.retryable), ("worker-lost", true));
+}
+
+/// Symptom, of others: a worker that met an error of a proxy once never asked for work again. Rule: whatever answers in the
+/// master's place, the worker tries again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_answers_in_the_masters_place_leaves_no_worker_deaf() {
+    let world = world().await;
+    for answer in [
+        "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 86400\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<h1>It works!</h1>",
+        "no word of HTTP\n",
+        "",
+    ] {
+        let (mut stream, _) = tokio::time::timeout(PATIENCE, world.listener.accept()).await.unwrap().unwrap();
+        // Answered or not: what was asked is read, so that the answer arrives.
+        let mut asked = [0; 4096];
+        assert!(tokio::io::AsyncReadExt::read(&mut stream, &mut asked).await.unwrap() > 0);
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await.unwrap();
+    }
+    let (mut master, _) = world.welcome(&[]).await;
+    master.say(ToWorker::Start(shell(1, "true"))).await;
+    assert_eq!(master.rest_of(&uid(1), 1).await.rc(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_workers_can_not_share_a_directory() {
     let world = world().await;

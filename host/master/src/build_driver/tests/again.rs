@@ -107,7 +107,7 @@ async fn bench() -> Bench {
 }
 
 fn now() -> Timestamp {
-    SystemClock.now()
+    SystemClock::new().now()
 }
 
 const DONE: Option<Outcome> = Some(Outcome::Success);

@@ -1,0 +1,63 @@
+//! A disk that is full: the master waits for room, says so, and loses nothing.
+
+use windlass_tests::site::Site;
+
+#[test]
+fn a_master_whose_disk_is_full_says_so_waits_and_goes_on_when_there_is_room_again() {
+    let mut site = Site::with_command("seq 1000; echo last");
+    for worker in site.workers() {
+        site.start_worker(&worker);
+    }
+    // By then it is ready; the order is the next thing that is written.
+    site.start_master();
+    let commits = site.get("/api/v1/status")["store"]["commits"].as_u64().unwrap();
+    site.end("master", true);
+    site.start_master_with(&[("WINDLASS_FAULT", &format!("enospc:{}:60", commits + 3))]);
+    site.until("the workers are back", |status| {
+        status["workers"].as_array().unwrap().iter().all(|worker| !worker["connected"].is_null())
+    });
+    // Its answer comes once it is durable, and that may take until there is room.
+    let ordered = std::thread::scope(|scope| {
+        let order = scope.spawn(|| site.submit("b"));
+        site.until("it says what it waits for", |status| {
+            status["problems"].to_string().contains("free some space there")
+        });
+        order.join().unwrap()
+    });
+    assert_eq!(site.outcome(ordered), "success");
+    let build = site.newest("b");
+    let said = site.windlass(&["logs", &build["id"].to_string()]);
+    assert!(String::from_utf8_lossy(&said.stdout).contains("\n1000\nlast\n"), "{said:?}");
+    site.until("nothing is wrong any more", |status| status["problems"] == serde_json::json!([]));
+    assert!(site.said("master").contains("there is room again"), "{}", site.said("master"));
+}
+
+#[test]
+fn a_master_that_is_killed_while_it_waits_for_room_is_taken_up_by_the_next() {
+    let mut site = Site::with_command("echo last");
+    for worker in site.workers() {
+        site.start_worker(&worker);
+    }
+    site.start_master();
+    let commits = site.get("/api/v1/status")["store"]["commits"].as_u64().unwrap();
+    site.end("master", true);
+    // Somewhere in the middle of a build, for ever.
+    site.start_master_with(&[("WINDLASS_FAULT", &format!("enospc:{}:1000000", commits + 5))]);
+    site.until("the master answers", |_| true);
+    std::thread::scope(|scope| {
+        // Nobody may ever answer.
+        let order = scope.spawn(|| (0..5).for_each(|_| drop(site.windlass(&["force", "b"]))));
+        site.until("it waits", |status| status["problems"].to_string().contains("free some space there"));
+        let pid = rustix::process::Pid::from_raw(site.pid("master").try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        order.join().unwrap();
+    });
+    site.end("master", false);
+    site.start_master();
+    // The order may have been lost with its answer, and nothing that was answered.
+    let again = site.submit("b");
+    assert_eq!(site.outcome(again), "success");
+    site.until("nothing is left", |status| {
+        status["pending"] == 0 && status["running"].as_array().unwrap().is_empty()
+    });
+}
