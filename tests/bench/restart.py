@@ -123,7 +123,8 @@ def in_flight(binary: pathlib.Path, folder: pathlib.Path, number: int) -> dict[s
         os.close(os.open(site.gate, os.O_WRONLY))
         time.sleep(2.0)
         began = time.monotonic()
-        site.again()
+        # Workers that looked for their master in vain come back after a pause, which grows.
+        _, came = site.again()
         wait_until("all builds have ended", lambda: not site.status()["running"], 300, 0.02)
         ended = time.monotonic() - began
         outcomes = [build["outcome"] for build in site.newest("b", number)]
@@ -134,6 +135,7 @@ def in_flight(binary: pathlib.Path, folder: pathlib.Path, number: int) -> dict[s
             "workers linked after s": linked,
             "all taken up after s": taken_up,
             "CPU of that in s": spent,
+            "workers back after s": came,
             "all ended after s": ended,
         }
 
