@@ -71,6 +71,23 @@ fn each_engine_is_named_in_one_crate_only() {
     }
 }
 
+/// Deadlines are the machine's own: somebody who sets the clock, or a clock that is set after a start, ends no command and
+/// prolongs none.
+#[test]
+fn nothing_on_a_worker_goes_by_the_wall_clock_but_what_a_component_is_told_of_it() {
+    let mut found = Vec::new();
+    for below in ["host/worker/src", "host/protocol/src"] {
+        for (file, text) in sources(below) {
+            let clocks = ["SystemTime::now", "UNIX_EPOCH", "ClockId::Realtime", ".elapsed().ok"];
+            let hit = |line: &&str| clocks.iter().any(|clock| line.contains(clock));
+            let lines = production(&text).lines().filter(hit).filter(|line| !line.starts_with("use "));
+            found.extend(lines.map(|line| format!("{file}: {}", line.trim())));
+        }
+    }
+    let told = "host/worker/src/port.rs: let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();";
+    assert_eq!(found, [told]);
+}
+
 #[test]
 fn only_the_command_line_prints() {
     for (file, text) in sources("host") {

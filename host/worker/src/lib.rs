@@ -24,8 +24,6 @@ mod beneath;
 mod child;
 mod commands;
 mod components;
-#[cfg(test)]
-mod dead;
 mod environment;
 mod files;
 mod follow;
@@ -39,6 +37,8 @@ mod input;
 mod link;
 mod machine;
 mod mask;
+#[cfg(test)]
+mod mounts;
 mod options;
 mod orphans;
 mod outgoing;

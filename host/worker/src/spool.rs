@@ -275,6 +275,15 @@ struct Inner {
     queued: bool,
     forgotten: bool,
     done: bool,
+    /// That its file cannot be written.
+    notice: Option<Notice>,
+}
+
+/// What the master is to hear once.
+#[derive(Debug)]
+enum Notice {
+    Due(String),
+    Given,
 }
 
 impl Inner {
@@ -296,6 +305,7 @@ impl Inner {
             queued,
             forgotten,
             done,
+            notice: None,
         }
     }
 
@@ -353,6 +363,14 @@ impl CommandSpool {
             }
             said.extend(self.push(&mut inner, update));
         }
+        if let Some(Notice::Due(error)) = &inner.notice {
+            let message = format!(
+                "the worker's disk has no room for what this command says ({error}): it waits, as often as its memory is \
+                 full, for the master to take that"
+            );
+            inner.notice = Some(Notice::Given);
+            said.extend(self.push(&mut inner, Update::Diagnostic { level: "warn".to_owned(), message }));
+        }
         inner.bound(&mut records);
         said.append(&mut records);
         self.write(&mut inner, &said);
@@ -381,7 +399,9 @@ impl CommandSpool {
         let inner = lock(&self.inner);
         // Memory is over its limit only while the disk is full: then the command waits for the master.
         let (limits, bytes) = (&self.spool.limits, inner.outbox.bytes());
-        let shared = bytes < SMALL || self.spool.total.load(Ordering::Relaxed) < limits.all;
+        let small = |of_all: &AtomicUsize, most: usize| of_all.load(Ordering::Relaxed) < most;
+        let shared = bytes < SMALL
+            || (small(&self.spool.total, limits.all) && small(&self.spool.memory, limits.all_memory + SMALL));
         let few = inner.outbox.last() - inner.outbox.acked() < limits.updates;
         let linked = self.spool.linked.load(Ordering::Acquire);
         let most = if linked { limits.window } else { limits.total };
@@ -506,7 +526,10 @@ impl CommandSpool {
             match self.spill(inner).and_then(|spill| spill.put(bytes)) {
                 Ok(offset) => return Ok(Place { spilled: true, offset, len }),
                 // A full disk: from here on there is no room until the master took what is in memory.
-                Err(error) => tracing::warn!(command = self.uid.0, %error, "failed to write the spool file"),
+                Err(error) => {
+                    tracing::warn!(command = self.uid.0, %error, "failed to write the spool file");
+                    inner.notice.get_or_insert(Notice::Due(error.to_string()));
+                }
             }
         }
         let offset = inner.shelf.put(bytes)?;

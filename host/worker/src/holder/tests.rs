@@ -1,7 +1,7 @@
 //! A holder within the tests' own process, with real children.
 
 use super::*;
-use crate::dead::Dead;
+use crate::mounts::Dead;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};

@@ -1,6 +1,7 @@
 //! Outboxes over real files.
 
 use super::*;
+use crate::mounts::SmallDisk;
 use codec::Decoder;
 use windlass_protocol::message::Start;
 
@@ -119,6 +120,48 @@ async fn a_full_spool_holds_the_command_back_until_the_master_acknowledges() {
     assert!(!waiting.is_finished());
     command.ack(3).unwrap();
     waiting.await.unwrap();
+}
+
+/// A disk that is full keeps nothing of a command, and costs nothing of it: it waits, the build is told why, and it goes on
+/// once the master took what is in memory, on the disk again if that has room.
+#[test]
+fn a_full_disk_holds_a_command_back_is_told_once_and_loses_nothing() {
+    let Some(disk) = SmallDisk::of(256 << 10) else { return };
+    let limits = Limits { memory: 64_000, total: 10 << 20, ..Limits::default() };
+    let spool = Spool::new(disk.path(), limits, holder());
+    let command = open(&spool, 1);
+    let (mut of_all, mut received, mut notices) = (begin(), 0, 0);
+    let fill = |of_all: &mut Digest| {
+        let mut said = 0;
+        while command.has_room() {
+            let data = vec![said as u8; 1_000];
+            *of_all = chain(*of_all, &data);
+            command.log("stdio", Origin::Stdout, data.into());
+            said += 1;
+        }
+        said
+    };
+    for _ in 0..2 {
+        let before = received;
+        let said = fill(&mut of_all);
+        // What fits on the disk, and in memory.
+        assert!((100..400).contains(&said), "{said}");
+        for (_, number, update) in sent(&spool) {
+            received += 1;
+            assert_eq!(number, received);
+            notices += usize::from(
+                matches!(update, Update::Diagnostic { message, .. } if message.contains("has no room")),
+            );
+        }
+        assert!(received - before >= said);
+        command.ack(received).unwrap();
+        assert!(command.has_room());
+        assert_eq!(notices, 1);
+    }
+    command.done(Ok(Completion::default()), None);
+    let last = sent(&spool);
+    assert!(matches!(&last[..], [(_, _, Update::Done { log_hash, .. })] if *log_hash == of_all));
+    assert!(command.ack(received + 1).unwrap());
 }
 
 /// Symptom: a worker connected, sent a little, and lost its link, again and again. Cause: a spool file

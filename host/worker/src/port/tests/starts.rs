@@ -1,7 +1,7 @@
 //! Programs that do not begin.
 
 use super::*;
-use crate::dead::Dead;
+use crate::mounts::Dead;
 
 /// What is started there may run for so long that a start is given up after two seconds.
 fn at(path: std::path::PathBuf) -> SpawnOptions {
