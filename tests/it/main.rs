@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod absence;
 mod agents;
 mod author;
 mod cli;

@@ -17,6 +17,8 @@ pub struct Site {
     dir: tempfile::TempDir,
     /// What `master.toml` says after the workers.
     builders: String,
+    /// And before them.
+    settings: String,
     /// Name, token hash, slots.
     workers: Vec<(String, String, u32)>,
     processes: Vec<(String, Child)>,
@@ -36,6 +38,7 @@ impl Site {
         let mut site = Site {
             dir,
             builders: String::new(),
+            settings: String::new(),
             workers: Vec::new(),
             processes: Vec::new(),
             left: Vec::new(),
@@ -78,8 +81,14 @@ impl Site {
         self.write_config();
     }
 
+    /// Replaces what stands in `master.toml` before its first section.
+    pub fn settings(&mut self, settings: &str) {
+        self.settings = settings.to_owned();
+        self.write_config();
+    }
+
     fn write_config(&self) {
-        let mut text = format!("[master]\nlisten = \"{}\"\n", self.listen);
+        let mut text = format!("{}[master]\nlisten = \"{}\"\n", self.settings, self.listen);
         for (name, hash, slots) in &self.workers {
             text +=
                 &format!("[[workers]]\nname = \"{name}\"\ntoken_hash = \"{hash}\"\nmax_builds = {slots}\n");

@@ -51,12 +51,21 @@ pub struct Master {
     pub db_poll_interval_ms: u64,
     /// How long a step may run that has no `deadline` of its own, in milliseconds.
     pub step_deadline_ms: u64,
+    /// How long the commands of a worker wait for it once its link is cut, in milliseconds.
+    #[serde(default = "usual_grace")]
+    pub worker_grace_ms: u64,
     /// Limits of logs.
     pub logs: Logs,
     /// How many records of decisions are kept.
     pub decisions: Budget,
     /// How large artifacts may be, and how long they are kept.
     pub artifacts: Keep,
+}
+
+/// What [`Master::worker_grace_ms`] is where nobody says otherwise.
+#[must_use]
+pub const fn usual_grace() -> u64 {
+    60_000
 }
 
 /// A secret, without its value.

@@ -10,7 +10,7 @@ use windlass_core::validation::{self, Validation};
 use crate::attributes::{BUILDER, CONFIGURATION, DATABASE, POLLER, SCHEDULER, Table, VALIDATION, WORKER};
 use crate::builder::{self, Policies, Surroundings, read_properties};
 use crate::catalog::Hooks;
-use crate::config::{Master, Worker};
+use crate::config::{Master, Worker, usual_grace};
 use crate::diagnostic::Report;
 use crate::fixed;
 use crate::grants::{self, Grants};
@@ -105,6 +105,8 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
     let db_poll_interval_ms = read_db_poll_interval(&mut section, report).unwrap_or(60_000);
     let step_deadline_ms = section.take("step_deadline", report);
     let step_deadline_ms = step_deadline_ms.and_then(|f| builder::read_deadline(f, report)).unwrap_or(DAY_MS);
+    let worker_grace_ms = section.take("worker_grace", report);
+    let worker_grace_ms = worker_grace_ms.and_then(|field| read_grace(field, report));
     let mut logs = read_logs(&mut section, report);
     logs.keeping.horizons = read_horizons(&mut section, report);
     let decisions = read_decisions(section.take("decisions", report), report);
@@ -143,9 +145,17 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
         secrets,
         db_poll_interval_ms,
         step_deadline_ms,
+        worker_grace_ms: worker_grace_ms.unwrap_or_else(usual_grace),
         logs,
         decisions,
         artifacts,
+    }
+}
+
+fn read_grace(field: Field<'_>, report: &mut Report) -> Option<u64> {
+    match field.duration_ms(report)? {
+        0 => field.refuse("must not be 0", "each cut link would end the builds of its worker", report),
+        ms => Some(ms.min(DAY_MS)),
     }
 }
 

@@ -212,6 +212,7 @@ fn settings(master: &Master) -> Things {
         ("validation".to_owned(), json!(master.validation)),
         ("db_poll_interval_ms".to_owned(), json!(master.db_poll_interval_ms)),
         ("step_deadline_ms".to_owned(), json!(master.step_deadline_ms)),
+        ("worker_grace_ms".to_owned(), json!(master.worker_grace_ms)),
         // Steps that start from then on go by it; the limit of all logs is refused above.
         ("logs".to_owned(), logs(&master.logs)),
         ("decisions".to_owned(), json!(master.decisions)),

@@ -73,6 +73,7 @@ impl Running {
         self.store.keep_decisions(world.config.decisions);
         self.builds.configure(Arc::clone(&world));
         self.dispatcher.configure(Arc::clone(&world));
+        self.links.wait_for_workers(Duration::from_millis(world.config.worker_grace_ms));
         self.links.configure(&world.config.workers);
         self.intake.configure(Arc::clone(&world)).await;
         self.pollers.configure(&world.config.git_pollers);

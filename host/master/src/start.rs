@@ -4,6 +4,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -231,6 +232,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     });
     builds.report_to(Arc::new(dispatcher.clone()));
     links.report_to(Arc::new(dispatcher.clone()));
+    links.wait_for_workers(Duration::from_millis(world.config.worker_grace_ms));
     links.configure(&world.config.workers);
     // What runs on workers is expected before any of them can connect.
     builds.take_up(taken_up);

@@ -15,6 +15,7 @@ mod seat;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
@@ -138,6 +139,8 @@ struct Inner {
     tasks: TaskTracker,
     transfers: Transfers,
     closing: CancellationToken,
+    /// How long commands wait for a worker whose link was cut, in milliseconds.
+    grace: AtomicU64,
 }
 
 /// What others hold of a seat.
@@ -155,7 +158,9 @@ impl Links {
     #[must_use]
     pub fn new(parts: LinkParts) -> Links {
         let tasks = TaskTracker::new();
+        let grace = u64::try_from(parts.limits.grace.as_millis()).unwrap_or(u64::MAX);
         Links(Arc::new(Inner {
+            grace: AtomicU64::new(grace),
             parts,
             report: OnceLock::new(),
             seats: RwLock::default(),
@@ -164,6 +169,15 @@ impl Links {
             tasks,
             closing: CancellationToken::new(),
         }))
+    }
+
+    /// From now on commands wait so long for a worker whose link is cut, instead of what the limits say.
+    pub fn wait_for_workers(&self, grace: Duration) {
+        self.0.grace.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::from_millis(self.0.grace.load(Ordering::Relaxed))
     }
 
     /// Says who is told about workers. The first call counts.
@@ -261,7 +275,7 @@ impl Links {
         let Some(seat) = self.handle(worker) else {
             return Err(format!("worker `{worker}` is configured no more"));
         };
-        let grace = self.0.parts.limits.grace;
+        let grace = self.grace();
         let arrived = tokio::time::timeout(grace, seat.shown.arrival()).await;
         arrived.map_err(|_| format!("worker `{worker}` did not come back within {} s", grace.as_secs_f64()))
     }

@@ -114,6 +114,7 @@ fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<Wo
         secrets: std::collections::BTreeMap::new(),
         db_poll_interval_ms: 60_000,
         step_deadline_ms: 3_600_000,
+        worker_grace_ms: 60_000,
         logs: config::Logs { max_log_bytes: 1 << 20, ..config::Logs::default() },
         decisions: windlass_core::decision::Budget::default(),
         artifacts: Default::default(),

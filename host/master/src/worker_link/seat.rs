@@ -271,7 +271,7 @@ impl Seat {
 
     fn expect(&mut self, uid: CommandUid, session: Session, seen: u64, feed: FeedSender) {
         if self.link.is_none() && self.expected_until.is_none() {
-            self.expected_until = Some(Instant::now() + self.limits.grace);
+            self.expected_until = Some(Instant::now() + self.links.grace());
             self.shown.reachable.store(true, Ordering::Release);
         }
         let command = Command {
@@ -427,7 +427,7 @@ impl Seat {
         }
         tracing::warn!(worker = self.name, why, "lost the link to a worker");
         self.shown.update(|shown| *shown = None);
-        self.expected_until = Some(Instant::now() + self.limits.grace);
+        self.expected_until = Some(Instant::now() + self.links.grace());
         if let Some(report) = self.links.report() {
             report.worker_down(&self.name);
         }
