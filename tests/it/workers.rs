@@ -115,7 +115,7 @@ fn a_process_that_leaves_everything_behind_ends_with_its_command_and_is_named() 
 #[test]
 fn what_a_killed_worker_left_running_ends_when_it_starts_again() {
     let mut site =
-        Site::with_command("test -e pid && exit 0; echo $$ > pid.new; mv pid.new pid; exec sleep 600")
+        Site::with_command("test -e pid && exit 0; sleep 600 & echo $! > pid.new; mv pid.new pid; wait")
             .start();
     let buildset = site.submit("b");
     let running = site.running("b").to_string();
@@ -126,7 +126,7 @@ fn what_a_killed_worker_left_running_ends_when_it_starts_again() {
     std::fs::create_dir_all(site.path(&format!("{other}/builds/b/build"))).unwrap();
     std::fs::write(site.path(&format!("{other}/builds/b/build/pid")), "0").unwrap();
     site.end(&worker, false);
-    assert!(is_alive(&pid), "a worker that is killed can't take anything along");
+    assert!(is_alive(&pid), "a worker that is killed takes along what it started itself, and no more");
     site.start_worker(&worker);
     eventually("the program is gone", || (!is_alive(&pid)).then_some(()));
     assert_eq!(site.outcome(buildset), "success");

@@ -27,7 +27,16 @@ pub fn windlass() -> &'static PathBuf {
             }
         }
         let output = cargo
-            .args(["build", "--workspace", "--bin", "windlass", "--message-format", "json", "--manifest-path", manifest])
+            .args([
+                "build",
+                "--workspace",
+                "--bin",
+                "windlass",
+                "--message-format",
+                "json",
+                "--manifest-path",
+                manifest,
+            ])
             .output()
             .expect("cargo runs: it runs this test");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
