@@ -108,13 +108,16 @@ impl Site {
         self.write_config();
     }
 
-    /// Writes a `worker.toml` that leads to `address`.
+    /// Writes a `worker.toml` that leads to `address`, with the sections that it has.
     pub fn write_worker(&self, name: &str, address: &str) {
+        let path = self.path(&format!("{name}/worker.toml"));
+        let was = std::fs::read_to_string(&path).unwrap_or_default();
+        let sections = was.find("\n[").map_or("", |at| &was[at..]);
         let text = format!(
             "name = \"{name}\"\nmaster = \"ws://{address}\"\ntoken_file = \"token\"\nbase_dir = \".\"\n\
-             inherit_env = [\"PATH\", \"HOME\"]\n"
+             inherit_env = [\"PATH\", \"HOME\"]\n{sections}"
         );
-        std::fs::write(self.path(&format!("{name}/worker.toml")), text).expect("the directory is ours");
+        std::fs::write(path, text).expect("the directory is ours");
     }
 
     /// The names of the workers.

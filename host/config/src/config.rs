@@ -62,10 +62,11 @@ pub struct Master {
     pub artifacts: Keep,
 }
 
-/// What [`Master::worker_grace_ms`] is where nobody says otherwise.
+/// What [`Master::worker_grace_ms`] is where nobody says otherwise: longer than the restart of a switch, or of a worker's
+/// machine, whose commands then are known to be lost at once.
 #[must_use]
 pub const fn usual_grace() -> u64 {
-    60_000
+    15 * 60_000
 }
 
 /// A secret, without its value.

@@ -29,10 +29,12 @@ use windlass_protocol::message::{CommandUid, ToMaster, Update};
 use windlass_protocol::session::{NeverSent, Outbox};
 
 use crate::holder::Holder;
+use fresh::Fresh;
 use left::{Left, MAX_ANSWERS, MAX_BYTES};
 use shelf::Shelf;
 use tape::{Place, Record, Tape};
 
+mod fresh;
 pub mod left;
 mod shelf;
 pub mod tape;
@@ -60,9 +62,6 @@ pub struct Limits {
 
 /// What a command may always say: others that fill the spool do not silence it.
 const SMALL: usize = 1024 * 1024;
-
-/// So many bytes of each command need not be read back in order to be sent: the link mostly keeps up.
-const FRESH: usize = 1024 * 1024;
 
 /// Under this name the holder keeps the tape of a command, and what it said as far as it lies in memory.
 pub const TAPE: &str = "tape";
@@ -97,7 +96,8 @@ pub struct Spool {
     wake: Notify,
     /// Whether there is somebody who takes updates.
     linked: AtomicBool,
-    /// Bytes of all commands: in memory, and in all.
+    /// Bytes of all commands: in memory and fresh, in memory, and in all.
+    fresh: Arc<AtomicUsize>,
     memory: AtomicUsize,
     total: AtomicUsize,
 }
@@ -114,6 +114,7 @@ impl Spool {
             ready: Mutex::default(),
             wake: Notify::new(),
             linked: AtomicBool::new(false),
+            fresh: Arc::default(),
             memory: AtomicUsize::new(0),
             total: AtomicUsize::new(0),
         })
@@ -130,7 +131,7 @@ impl Spool {
         tape.write(std::slice::from_ref(began))?;
         self.holder.keep(&uid.0, TAPE, tape.file().as_fd())?;
         let shelf = Shelf::new(tape.file().try_clone()?, SHELF);
-        let command = self.command(uid, Inner::new(tape, shelf));
+        let command = self.command(uid, Inner::new(tape, shelf, Fresh::new(Arc::clone(&self.fresh))));
         commands.insert(uid.clone(), Arc::clone(&command));
         Ok(Some(command))
     }
@@ -140,7 +141,7 @@ impl Spool {
     pub fn reopen(self: &Arc<Self>, uid: &CommandUid, tape: File) -> io::Result<(Arc<CommandSpool>, Left)> {
         let (tape, records) = Tape::read(tape)?;
         let shelf = Shelf::new(tape.file().try_clone()?, SHELF);
-        let mut inner = Inner::new(tape, shelf);
+        let mut inner = Inner::new(tape, shelf, Fresh::new(Arc::clone(&self.fresh)));
         let left = Left::of(records, crate::child::clock())?;
         inner.outbox = Outbox::resumed(left.acked);
         inner.hash = left.hash;
@@ -191,7 +192,7 @@ impl Spool {
             self.memory.fetch_sub(std::mem::take(&mut inner.memory), Ordering::Relaxed);
             self.total.fetch_sub(inner.outbox.bytes(), Ordering::Relaxed);
             inner.outbox = Outbox::default();
-            (inner.fresh, inner.fresh_bytes) = (VecDeque::new(), 0);
+            inner.fresh.clear();
             command.room.notify_waiters();
             if inner.spill.take().is_some()
                 && let Err(error) = std::fs::remove_file(command.path())
@@ -207,7 +208,10 @@ impl Spool {
     pub fn set_linked(&self, linked: bool) {
         self.linked.store(linked, Ordering::Release);
         if !linked {
-            lock(&self.commands).values().for_each(|command| command.room.notify_waiters());
+            for command in lock(&self.commands).values() {
+                lock(&command.inner).fresh.clear();
+                command.room.notify_waiters();
+            }
         }
     }
 
@@ -263,10 +267,7 @@ struct Inner {
     /// Bytes on the shelf.
     memory: usize,
     spill: Option<Shelf>,
-    /// Unsent updates, by number, as they were put on the shelf.
-    fresh: VecDeque<(u64, Frames)>,
-    /// Their bytes.
-    fresh_bytes: usize,
+    fresh: Fresh,
     /// What its component was told: how often, and how many bytes.
     told: (usize, usize),
     /// No agent can go on with it but this one; nothing of what its component is told is kept any more.
@@ -287,9 +288,8 @@ enum Notice {
 }
 
 impl Inner {
-    fn new(tape: Tape, shelf: Shelf) -> Inner {
+    fn new(tape: Tape, shelf: Shelf, fresh: Fresh) -> Inner {
         let (outbox, hash, memory, spill) = (Outbox::default(), begin(), 0, None);
-        let (fresh, fresh_bytes) = (VecDeque::new(), 0);
         let (told, volatile, queued, forgotten, done) = ((0, 0), false, false, false, false);
         Inner {
             outbox,
@@ -299,7 +299,6 @@ impl Inner {
             memory,
             spill,
             fresh,
-            fresh_bytes,
             told,
             volatile,
             queued,
@@ -470,9 +469,8 @@ impl CommandSpool {
             }
         };
         inner.outbox.push(place, len);
-        if self.spool.linked.load(Ordering::Relaxed) && inner.fresh_bytes + len <= FRESH {
-            inner.fresh_bytes += len;
-            inner.fresh.push_back((number, frames));
+        if self.spool.linked.load(Ordering::Relaxed) {
+            inner.fresh.put(number, frames);
         }
         self.spool.total.fetch_add(len, Ordering::Relaxed);
         self.queue(inner);
@@ -587,13 +585,10 @@ impl CommandSpool {
 impl Inner {
     /// The next unsent update and its number, read back if need be.
     fn next(&mut self) -> Option<(u64, io::Result<Frames>)> {
-        let Inner { outbox, shelf, spill, fresh, fresh_bytes, .. } = self;
+        let Inner { outbox, shelf, spill, fresh, .. } = self;
         let (number, place) = outbox.next_unsent()?;
-        while let Some((of, frames)) = fresh.pop_front_if(|(fresh, _)| *fresh <= number) {
-            *fresh_bytes -= frames.bytes();
-            if of == number {
-                return Some((number, Ok(frames)));
-            }
+        if let Some(frames) = fresh.take(number) {
+            return Some((number, Ok(frames)));
         }
         let shelf = match spill {
             Some(spill) if place.spilled => spill,

@@ -27,7 +27,7 @@ pub static CONFIGURATION: Table = Table {
         Attribute::new("properties", Kind::Properties, "none", "{ team = \"core\" }", "properties of every build"),
         Attribute::new("db_poll_interval", Kind::Time, "`\"1m\"`", "\"30s\"", "how often the master looks at the store for what an event missed; at least 100 ms"),
         Attribute::new("step_deadline", Kind::Time, "`\"24h\"`", "\"2h\"", "how long a step may run that has no `deadline` of its own"),
-        Attribute::new("worker_grace", Kind::Time, "`\"1m\"`", "\"15m\"", "how long the commands of a worker whose link is cut wait for it, as they run on; then its builds end as *retry*"),
+        Attribute::new("worker_grace", Kind::Time, "`\"15m\"`", "\"1h\"", "how long the commands of a worker whose link is cut wait for it, as they run on; then its builds end as *retry*"),
         Attribute::new("max_retries", Kind::Count { least: 0, most: u32::MAX as i64, of: "builds" }, "`5`", "2", "so many builds in a row of a request may end as *retry*; the next one ends as *exception* instead"),
         Attribute::new("build_horizon", Kind::Count { least: 1, most: u32::MAX as i64, of: "builds of each builder" }, "all", "1000", "so many finished builds of each builder are kept, the newest ones; older ones are deleted with their steps, logs, test results and artifacts"),
         Attribute::new("log_horizon", Kind::Count { least: 1, most: u32::MAX as i64, of: "builds of each builder" }, "all", "100", "so many finished builds of each builder keep the bytes of their logs; at most `build_horizon`"),
