@@ -94,7 +94,10 @@ impl Site {
                 &format!("[[workers]]\nname = \"{name}\"\ntoken_hash = \"{hash}\"\nmax_builds = {slots}\n");
         }
         text += &self.builders;
-        std::fs::write(self.path("master.toml"), text).expect("the directory is ours");
+        // In one move: a master that starts just now reads the old one or the new one.
+        let unfinished = self.path(".master.toml.new");
+        std::fs::write(&unfinished, text).expect("the directory is ours");
+        std::fs::rename(unfinished, self.path("master.toml")).expect("same directory");
     }
 
     /// Makes the directory, the token and `worker.toml` of another worker.
