@@ -10,6 +10,8 @@
 //! A log that has a segment for itself gets an archive for itself as soon as it is finished. Those that share a
 //! segment share an archive, once nothing more comes into the segment: it is full, or a day old.
 //!
+//! What is packed is there twice for a while. On a disk without room for that, a log stays where it is; what is too old goes.
+//!
 //! A log that cannot be read, or has other bytes than its hash says, stays as it is, and is told of once a day; all
 //! others go their way.
 
@@ -33,6 +35,7 @@ use crate::Store;
 use crate::encode;
 use crate::fault::ReadError;
 use crate::log_work::Work;
+use crate::room::RESERVE;
 use crate::segments::MakeDurable;
 use crate::tables::Snapshot;
 use crate::writer::CommitError;
@@ -248,6 +251,12 @@ impl Visit<'_> {
         Ok(())
     }
 
+    /// Whether so many bytes may be written while other bytes of them are still there.
+    fn has_room(&self, bytes: u64) -> bool {
+        let commit = self.store.0.counters.commits.load(Ordering::Relaxed) + 1;
+        self.store.0.room.left(self.folder(), commit) >= bytes.saturating_add(RESERVE)
+    }
+
     fn owned(&mut self, segment: u64, log: LogId) -> Result<(), TendError> {
         let is_moved = self.one(log, log.0)?;
         self.flush()?;
@@ -347,8 +356,7 @@ impl Visit<'_> {
         if owner != 0 {
             self.reopen(log)?;
         }
-        self.pack(&row, owner, ended)?;
-        Ok(true)
+        self.pack(&row, owner, ended)
     }
 
     /// When a log ended; one of an earlier version does not say it itself.

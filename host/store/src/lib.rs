@@ -60,6 +60,7 @@ mod pending;
 mod pending_tests;
 mod put;
 mod query;
+mod queue;
 mod requests;
 mod results;
 #[cfg(test)]
@@ -111,7 +112,7 @@ pub struct Store(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     database: Arc<Database>,
-    queue: Arc<writer::Queue>,
+    queue: Arc<queue::Queue>,
     watches: Arc<watches::Watches>,
     counters: Arc<writer::Counters>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -125,6 +126,7 @@ struct Shared {
     archive: Mutex<archive::Archive>,
     /// The most that all logs together may take.
     log_room: Option<u64>,
+    room: DiskRoom,
     /// Of records of decisions; the writer looks at it in each commit.
     budget: Arc<Mutex<Budget>>,
     /// Held until the writer is gone.

@@ -20,12 +20,13 @@ use crate::going_on::Extras;
 use crate::ids::{Ids, Marks};
 use crate::lock::{Lock, NotLocked};
 use crate::moment::OnCommit;
+use crate::queue::Queue;
 use crate::room::DiskRoom;
 use crate::segments::{MakeDurable, Segments};
 use crate::tables::{self, FORMAT, META, Snapshot, Tables};
 use crate::upgrade::upgrade;
 use crate::watches::Watches;
-use crate::writer::{self, Counters, Queue, Writer};
+use crate::writer::{self, Counters, Writer};
 use crate::{CasError, Shared, Store};
 
 /// Limits and sizes of a store.
@@ -200,7 +201,7 @@ fn open(
     let watches = Arc::new(Watches::default());
     let budget = Arc::new(Mutex::new(options.decisions));
     let last_artifact = ids.last_artifact();
-    let log_room = options.max_log_bytes_total;
+    let (log_room, room) = (options.max_log_bytes_total, options.room.clone());
     let writer = Writer {
         database: database.clone(),
         queue: queue.clone(),
@@ -231,6 +232,7 @@ fn open(
         logs,
         archive: Mutex::new(archive),
         log_room,
+        room,
         budget,
         _lock: lock,
     })))

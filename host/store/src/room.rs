@@ -1,8 +1,9 @@
 //! Room on the disk: the writer takes batches only while there is more of it than they need.
 //!
 //! A database that meets the end of its disk within a commit can do nothing but be opened anew. So the writer looks first,
-//! and waits where too little is left: nothing is lost, whoever commits waits, workers keep what is not acknowledged, and
-//! all goes on when there is room again. Work of the archive does not wait, since it makes room.
+//! and waits where too little is left beside what it is to write: nothing is lost, whoever commits waits, workers keep what
+//! is not acknowledged, and all goes on when there is room again. What makes room does not wait (`queue`); the archive packs
+//! no log meanwhile, since that takes room before it gives any.
 
 use std::fmt;
 use std::io;
@@ -10,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// With less than this left, in bytes, no batch is written: more than a commit needs, with its logs and the rows of a
-/// shutdown after it.
+/// So many bytes are left when a batch is written, beside its own: more than the database needs for a commit, and for the
+/// rows of a shutdown after it.
 pub const RESERVE: u64 = 32 << 20;
 
 /// Between two looks while there is too little.
@@ -29,9 +30,9 @@ impl DiskRoom {
         DiskRoom(Arc::new(look))
     }
 
-    /// Whether a commit may be tried. Where nobody can say, it may.
-    pub(crate) fn suffices(&self, folder: &Path, commit: u64) -> bool {
-        (self.0)(folder, commit).map_or(true, |left| left >= RESERVE)
+    /// How many bytes are left before this commit. Where nobody can say, it may be tried.
+    pub(crate) fn left(&self, folder: &Path, commit: u64) -> u64 {
+        (self.0)(folder, commit).unwrap_or(u64::MAX)
     }
 }
 
@@ -56,15 +57,23 @@ impl fmt::Debug for DiskRoom {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    use windlass_core::id::BuildsetId;
+    use redb::backends::InMemoryBackend;
+    use tokio::time::timeout;
+    use windlass_core::horizon::Horizons;
+    use windlass_core::id::{ArtifactId, BuildId, BuildsetId, LogId};
     use windlass_core::keeping::Keeping;
+    use windlass_core::outcome::Outcome;
+    use windlass_core::persist::Persist;
     use windlass_core::time::Timestamp;
 
     use super::*;
-    use crate::test_rows::buildset;
-    use crate::{CommitError, Options, Store};
+    use crate::test_rows::*;
+    use crate::{CommitError, Options, Store, Tended};
+
+    const BOUND: Duration = Duration::from_secs(60);
 
     /// A store on a disk with as much room as the number says.
     fn store(folder: &Path, left: u64) -> (Store, Arc<AtomicU64>) {
@@ -87,19 +96,151 @@ mod tests {
         }
         assert!(store.stats().waits_for_room);
         // What makes room waits for nobody.
-        let tended = {
-            let store = store.clone();
-            let stop = AtomicBool::new(false);
-            tokio::task::spawn_blocking(move || store.tend_logs(&Keeping::default(), Timestamp(1), &stop))
-        };
-        tended.await.unwrap().unwrap();
+        tend(&store, Keeping::default(), 1).await;
         assert_eq!(store.buildset(BuildsetId(1)).unwrap(), None);
-        left.store(RESERVE, Ordering::SeqCst);
+        left.store(2 * RESERVE, Ordering::SeqCst);
         for commit in commits {
             commit.await.unwrap();
         }
         assert!(!store.stats().waits_for_room);
         assert_eq!(store.verify().unwrap(), [""; 0]);
+    }
+
+    async fn tend(store: &Store, keeping: Keeping, at: u64) -> Tended {
+        let store = store.clone();
+        let tended = tokio::task::spawn_blocking(move || {
+            store.tend_logs(&keeping, Timestamp(at), &AtomicBool::new(false))
+        });
+        timeout(BOUND, tended).await.expect("the archive waits").unwrap().unwrap()
+    }
+
+    /// A build that ended, with a log of its own segment and an artifact.
+    async fn built(store: &Store) {
+        store.commit(vec![buildset(1, &[1]), claim(&[1], 1), build(1, &[1], 1)]).await.unwrap();
+        store.commit(vec![step(1, 1, 0, 1), log(1, 1, false, 1)]).await.unwrap();
+        let data = "0123456789abcde\n".repeat(1 << 16);
+        for part in 0..2 {
+            let offset = part * data.len() as u64;
+            store.commit(vec![append(1, 1, 1, offset, data.clone())]).await.unwrap();
+        }
+        std::fs::write(store.artifact_files().unfinished(ArtifactId(1)), "bytes").unwrap();
+        store.artifact_files().put(BuildId(1), ArtifactId(1)).unwrap();
+        store.commit(vec![artifact(1, 1, "app", 5, 1)]).await.unwrap();
+        store.commit(vec![log(1, 1, true, 1), complete(&[1], 1, Outcome::Success)]).await.unwrap();
+        store.commit(vec![ended(1, &[1], 1, Outcome::Success)]).await.unwrap();
+    }
+
+    /// Symptom: a full disk stayed full, and the archive stood still. Cause: the rows of a build's artifacts are dropped by a
+    /// batch, and batches waited for the room that this one makes. Cure: such a batch waits for none.
+    #[tokio::test]
+    async fn a_build_beyond_the_horizon_goes_from_a_full_disk_with_its_artifacts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, left) = store(folder.path(), u64::MAX);
+        built(&store).await;
+        left.store(0, Ordering::SeqCst);
+        let horizons = Horizons { builds: Some(0), logs: None };
+        let tended = tend(&store, Keeping { horizons, ..Keeping::default() }, 1 << 40).await;
+        assert_eq!(tended.builds, 1);
+        assert_eq!(store.build(BuildId(1)).unwrap(), None);
+        assert!(!folder.path().join("artifacts/1").exists());
+        assert_eq!(store.verify().unwrap(), [""; 0]);
+    }
+
+    /// Symptom: a disk with little room got full at once, and the master ended. Cause: that room was short had finished logs
+    /// packed, which are there twice until their old bytes go. Cure: a log is packed where there is room for that.
+    #[tokio::test]
+    async fn a_log_is_packed_when_the_disk_has_room_for_it_a_second_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, left) = store(folder.path(), u64::MAX);
+        built(&store).await;
+        left.store(RESERVE + (1 << 20), Ordering::SeqCst);
+        assert_eq!(tend(&store, Keeping::default(), 1).await.archived, 0);
+        assert!(!folder.path().join("logs/arc-000001.log").exists());
+        left.store(RESERVE + (3 << 20), Ordering::SeqCst);
+        assert_eq!(tend(&store, Keeping::default(), 1 << 30).await.archived, 1);
+        assert_eq!(store.verify().unwrap(), [""; 0]);
+    }
+
+    /// Symptom: builds ended as exception when a disk that was full got a little room. Cause: all that had waited was written
+    /// at once, which was more than there was, and then no batch with logs was taken. Cure: what fits is taken, the rest waits.
+    #[tokio::test]
+    async fn a_little_room_takes_as_much_as_fits_and_the_rest_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, left) = store(folder.path(), u64::MAX);
+        store.commit(vec![buildset(1, &[1]), claim(&[1], 1), build(1, &[1], 1)]).await.unwrap();
+        store.commit(vec![step(1, 1, 0, 1)]).await.unwrap();
+        store.commit(vec![log(1, 1, false, 1)]).await.unwrap();
+        let commits = store.stats().commits;
+        left.store(0, Ordering::SeqCst);
+        const PART: u64 = 3 << 20;
+        let part = |number| store.commit(vec![append(1, 1, 1, number * PART, "x".repeat(3 << 20))]);
+        let mut waiting: Vec<_> = (0..4).map(|number| Box::pin(part(number))).collect();
+        assert!(timeout(LOOK_AGAIN, &mut waiting[0]).await.is_err());
+        left.store(RESERVE + PART + PART / 2, Ordering::SeqCst);
+        for commit in waiting {
+            timeout(BOUND, commit).await.unwrap().unwrap();
+        }
+        assert_eq!(store.stats().commits - commits, 4, "one after the other");
+        left.store(RESERVE + PART / 2, Ordering::SeqCst);
+        let mut late = Box::pin(part(4));
+        assert!(timeout(2 * LOOK_AGAIN, &mut late).await.is_err() && store.stats().waits_for_room);
+        left.store(RESERVE + 2 * PART, Ordering::SeqCst);
+        timeout(BOUND, late).await.unwrap().unwrap();
+        assert!(!store.stats().waits_for_room);
+        assert_eq!(store.log_len(LogId(1)).unwrap(), 5 * PART);
+    }
+
+    /// The same where the disk, or somebody's share of it, ends before the system says so.
+    #[tokio::test]
+    async fn logs_that_a_full_disk_refuses_wait_with_all_behind_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = Arc::new(AtomicBool::new(false));
+        let disk = full.clone();
+        let make_durable = move |_: &File, _: &Path| match disk.load(Ordering::SeqCst) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        };
+        let (backend, options) = (InMemoryBackend::new(), Options::default());
+        let store = Store::open_for_crash(backend, folder.path(), options, Arc::new(make_durable)).unwrap();
+        store.commit(vec![buildset(1, &[1]), claim(&[1], 1), build(1, &[1], 1)]).await.unwrap();
+        store.commit(vec![step(1, 1, 0, 1), log(1, 1, false, 1)]).await.unwrap();
+        full.store(true, Ordering::SeqCst);
+        let mut waits = Box::pin(store.commit(vec![append(1, 1, 1, 0, "not lost")]));
+        let behind = store.commit(vec![log(1, 1, true, 1)]);
+        assert!(timeout(2 * LOOK_AGAIN, &mut waits).await.is_err() && store.stats().waits_for_room);
+        // What makes room goes on.
+        store.commit(vec![Persist::DropArtifacts(vec![ArtifactId(1)])]).await.unwrap();
+        full.store(false, Ordering::SeqCst);
+        timeout(BOUND, waits).await.unwrap().unwrap();
+        timeout(BOUND, behind).await.unwrap().unwrap();
+        assert!(!store.stats().waits_for_room);
+        assert_eq!(store.log_len(LogId(1)).unwrap(), 8);
+    }
+
+    /// Symptom: a disk that hung had the whole master hang. Cause: the writer looked at it while the line was locked. Cure:
+    /// it looks before.
+    #[tokio::test]
+    async fn whoever_stands_in_line_waits_for_no_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let (looks, looked) = std::sync::mpsc::channel();
+        let (answer, answers) = std::sync::mpsc::channel::<()>();
+        let answers = std::sync::Mutex::new(answers);
+        let room = DiskRoom::new(move |_, _| {
+            looks.send(()).ok();
+            answers.lock().unwrap().recv().ok();
+            Ok(u64::MAX)
+        });
+        let store = Store::open(folder.path(), Options { room, ..Options::default() }).unwrap();
+        let first = store.commit(vec![buildset(1, &[1])]);
+        looked.recv().unwrap();
+        // The disk has not answered.
+        let second = {
+            let store = store.clone();
+            tokio::task::spawn_blocking(move || drop(store.commit(vec![buildset(2, &[2])])))
+        };
+        timeout(BOUND, second).await.unwrap().unwrap();
+        drop(answer);
+        first.await.unwrap();
     }
 
     #[tokio::test]

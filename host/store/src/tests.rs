@@ -339,10 +339,10 @@ async fn a_full_log_folder_refuses_the_log_and_nothing_else() {
 #[tokio::test]
 async fn a_disk_that_refuses_log_bytes_fails_the_logs_and_nothing_else_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
-    let full = Arc::new(AtomicBool::new(false));
-    let disk = full.clone();
+    let broken = Arc::new(AtomicBool::new(false));
+    let disk = broken.clone();
     let make_durable = move |_: &File, _: &Path| match disk.load(Ordering::SeqCst) {
-        true => Err(io::Error::from(io::ErrorKind::StorageFull)),
+        true => Err(io::Error::other("broken")),
         false => Ok(()),
     };
     let backend = redb::backends::InMemoryBackend::new();
@@ -350,14 +350,14 @@ async fn a_disk_that_refuses_log_bytes_fails_the_logs_and_nothing_else_and_recov
         Store::open_for_crash(backend, folder.path(), Options::default(), Arc::new(make_durable)).unwrap();
     let it = Fixture { store, folder }.running().await;
     it.put([append(1, 1, 1, 0, "before ")]).await;
-    full.store(true, Ordering::SeqCst);
+    broken.store(true, Ordering::SeqCst);
     let log = it.store.commit(vec![step(1, 1, 0, 1), append(1, 1, 1, 7, "lost ")]);
     let other = it.store.commit(vec![step(2, 1, 1, 1)]);
     let error = log.await.unwrap_err();
     assert!(matches!(error, CommitError::LogsFull { why: Full::Disk { .. }, .. }), "{error:?}");
     assert!(error.to_string().contains("free some space"), "{error}");
     other.await.unwrap();
-    full.store(false, Ordering::SeqCst);
+    broken.store(false, Ordering::SeqCst);
     it.put([append(1, 1, 1, 7, "after")]).await;
     assert_eq!(it.text(1), "before after");
     assert_eq!(it.store.steps(BuildId(1)).unwrap().len(), 1);

@@ -4,23 +4,23 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 
 use redb::{Database, Durability, WriteTransaction};
-use tokio::sync::oneshot;
 use windlass_core::decision::Budget;
 use windlass_core::id::LogId;
-use windlass_core::persist::{Committed, Persist, Refusal};
+use windlass_core::persist::{Committed, Refusal};
 
 use crate::appends::{Appends, Known};
 use crate::batch::{Closed, Group, Room, Stop};
 use crate::fault::ReadError;
 use crate::going_on::Extras;
 use crate::ids::Marks;
-use crate::log_work::{Aftermath, Work};
+use crate::log_work::Aftermath;
 use crate::moment::{Moment, Side};
 use crate::open::Options;
-use crate::room::{LOOK_AGAIN, RESERVE};
+use crate::queue::{Answer, Job, Queue, What};
+use crate::room::RESERVE;
 use crate::segments::{Segments, Written};
 use crate::tables::Tables;
 use crate::watches::Watches;
@@ -133,100 +133,6 @@ impl Counters {
     }
 }
 
-type Answer = Result<Committed, CommitError>;
-
-#[derive(Debug)]
-struct Job {
-    what: What,
-    reply: oneshot::Sender<Answer>,
-}
-
-impl Job {
-    fn has_journal(&self) -> bool {
-        match &self.what {
-            What::Batch(batch) => {
-                batch.iter().any(|persist| matches!(persist, Persist::AppendJournal { .. }))
-            }
-            What::Work(_) => false,
-        }
-    }
-}
-
-#[derive(Debug)]
-enum What {
-    Batch(Vec<Persist>),
-    /// Of the archive.
-    Work(Work),
-}
-
-/// The line before the writer. It has no bound of its own, because to stand in line must not wait
-/// (the order of calls is the order of commits): each task of the master has at most one batch here,
-/// and what workers send is bounded by what they may have unacknowledged.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    waiting: Mutex<Waiting>,
-    wake: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    jobs: Vec<Job>,
-    closed: bool,
-}
-
-impl Queue {
-    pub(crate) fn push(&self, batch: Vec<Persist>) -> oneshot::Receiver<Answer> {
-        self.stand(What::Batch(batch))
-    }
-
-    pub(crate) fn push_work(&self, work: Work) -> oneshot::Receiver<Answer> {
-        self.stand(What::Work(work))
-    }
-
-    fn stand(&self, what: What) -> oneshot::Receiver<Answer> {
-        let (reply, answer) = oneshot::channel();
-        let mut waiting = self.waiting.lock().expect("nothing panics in here");
-        // A closed queue drops the job, and with it the sender: the answer is `Closed`.
-        if !waiting.closed {
-            waiting.jobs.push(Job { what, reply });
-            self.wake.notify_one();
-        }
-        answer
-    }
-
-    pub(crate) fn close(&self) {
-        self.waiting.lock().expect("nothing panics in here").closed = true;
-        self.wake.notify_one();
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.waiting.lock().expect("nothing panics in here").closed
-    }
-
-    /// Waits for jobs and takes all of them; only the archive's while there is no room for others, unless the queue is
-    /// closed: those that wait then are tried. None once it is closed and empty.
-    fn take(&self, has_room: impl Fn() -> bool) -> Option<Vec<Job>> {
-        let mut waiting = self.waiting.lock().expect("nothing panics in here");
-        loop {
-            if waiting.jobs.is_empty() {
-                if waiting.closed {
-                    return None;
-                }
-                waiting = self.wake.wait(waiting).expect("nothing panics in here");
-            } else if waiting.closed || has_room() {
-                return Some(std::mem::take(&mut waiting.jobs));
-            } else {
-                let work: Vec<Job> =
-                    waiting.jobs.extract_if(.., |job| matches!(job.what, What::Work(_))).collect();
-                if !work.is_empty() {
-                    return Some(work);
-                }
-                (waiting, _) = self.wake.wait_timeout(waiting, LOOK_AGAIN).expect("nothing panics in here");
-            }
-        }
-    }
-}
-
 /// The thread's own state.
 pub(crate) struct Writer {
     pub(crate) database: Arc<Database>,
@@ -248,7 +154,7 @@ struct CloseOnExit(Arc<Queue>, Arc<Watches>);
 impl Drop for CloseOnExit {
     fn drop(&mut self) {
         self.0.close();
-        self.0.waiting.lock().expect("nothing panics in here").jobs.clear();
+        self.0.clear();
         self.1.builds.close();
         self.1.logs.close();
         self.1.buildsets.close();
@@ -267,8 +173,15 @@ enum Attempt {
 impl Writer {
     pub(crate) fn run(mut self) {
         let _close = CloseOnExit(self.queue.clone(), self.watches.clone());
-        while let Some(jobs) = self.queue.take(|| self.has_room()) {
-            let answers = self.group(&jobs);
+        while let Some(jobs) = self.queue.take(|| self.left(), || self.falls_short()) {
+            let Some(answers) = self.group(&jobs) else {
+                self.queue.put_back(jobs);
+                self.falls_short();
+                continue;
+            };
+            if jobs.iter().zip(&answers).any(|(job, answer)| answer.is_ok() && !job.makes_room()) {
+                self.goes_on();
+            }
             for (job, answer) in jobs.into_iter().zip(answers) {
                 let counter = if answer.is_ok() { &self.counters.batches } else { &self.counters.refused };
                 counter.fetch_add(1, Ordering::Relaxed);
@@ -278,31 +191,41 @@ impl Writer {
         }
     }
 
-    /// Whether the disk has room for the next commit. Says so when that changes.
-    fn has_room(&self) -> bool {
-        let (folder, commits) = (self.segments.folder(), &self.counters.commits);
-        let suffices = self.options.room.suffices(folder, commits.load(Ordering::Relaxed) + 1);
-        if self.counters.waits_for_room.swap(!suffices, Ordering::Relaxed) == suffices {
-            if suffices {
-                tracing::warn!(folder = %folder.display(), "there is room again: what waited is written");
-            } else {
-                tracing::error!(
-                    folder = %folder.display(),
-                    "less than {} MiB are left there: nothing is written, and all waits, until there is more room",
-                    RESERVE >> 20
-                );
-                // Something may be old enough to go.
-                self.watches.to_tend.notify_one();
-            }
-        }
-        suffices
+    /// What is left of the disk before the next commit.
+    fn left(&self) -> u64 {
+        let commit = self.counters.commits.load(Ordering::Relaxed) + 1;
+        self.options.room.left(self.segments.folder(), commit)
     }
 
-    fn group(&mut self, jobs: &[Job]) -> Vec<Answer> {
+    /// Batches wait for room. Says so when that begins.
+    fn falls_short(&self) {
+        if !self.counters.waits_for_room.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                folder = %self.segments.folder().display(),
+                "the disk is full there, but for {} MiB that are kept free: nothing is written, and all waits, until there \
+                 is more room",
+                RESERVE >> 20
+            );
+            // Something may be old enough to go.
+            self.watches.to_tend.notify_one();
+        }
+    }
+
+    /// A batch was written. Says so if it is the first one that found room again.
+    fn goes_on(&self) {
+        if !self.queue.is_closed() && self.counters.waits_for_room.swap(false, Ordering::Relaxed) {
+            let folder = self.segments.folder().display();
+            tracing::warn!(%folder, "there is room again: what waited is written");
+        }
+    }
+
+    /// An answer for each job; none: the disk is full, and nothing was written.
+    fn group(&mut self, jobs: &[Job]) -> Option<Vec<Answer>> {
         let (mut refused, mut spoilt) = (None, BTreeMap::new());
         loop {
             match self.attempt(jobs, refused.clone(), &spoilt) {
-                Ok(Attempt::Done(answers)) => return answers,
+                Ok(Attempt::Done(answers)) => return Some(answers),
+                Ok(Attempt::NoRoom(error)) if is_full(&error) && !self.queue.is_closed() => return None,
                 // Again, without the batches that write to logs: they are refused, the others go in.
                 Ok(Attempt::NoRoom(error)) => {
                     tracing::error!(folder = %self.segments.folder().display(), %error, "logs cannot be written");
@@ -312,7 +235,7 @@ impl Writer {
                 Ok(Attempt::Spoilt(job, error)) => drop(spoilt.insert(job, error)),
                 Err(error) => {
                     tracing::error!(%error, "the store failed");
-                    return jobs.iter().map(|_| Err(CommitError::Storage(error.clone()))).collect();
+                    return Some(jobs.iter().map(|_| Err(CommitError::Storage(error.clone()))).collect());
                 }
             }
         }
@@ -445,6 +368,11 @@ impl Writer {
             on_commit.tell(moment);
         }
     }
+}
+
+/// Whether the disk has no room, which passes.
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 /// Begins a transaction that is durable when its commit returns, and leaves nothing to repair.

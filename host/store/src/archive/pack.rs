@@ -55,12 +55,18 @@ struct Packing {
 }
 
 impl Visit<'_> {
-    /// Moves what is in pieces of a log, if it is what its hash says.
-    pub(super) fn pack(&mut self, row: &LogRow, owner: u64, ended: Timestamp) -> Result<(), TendError> {
+    /// Moves what is in pieces of a log, if it is what its hash says; false: the disk has no room for that.
+    pub(super) fn pack(&mut self, row: &LogRow, owner: u64, ended: Timestamp) -> Result<bool, TendError> {
         let (snapshot, log, store) = (self.snapshot()?, row.id, self.store);
         let Some(last) = blocks::last(&snapshot, log)?.filter(|last| last.piece().is_some()) else {
-            return Ok(());
+            return Ok(true);
         };
+        // What it takes at most, behind what is packed and not written yet.
+        let packed = self.open.as_ref().map_or(0, |open| open.packed.len() as u64);
+        if !self.has_room(packed + last.end()) {
+            tracing::debug!(%log, bytes = last.end(), "the disk has no room to archive a log");
+            return Ok(false);
+        }
         let mut files = Files::new(&store.0.logs);
         if row.hash.is_some() && row.hash != Some(blocks::hash(&snapshot, &mut files, log)?) {
             return Err(TendError::Changed { log });
@@ -81,7 +87,7 @@ impl Visit<'_> {
         }
         self.frame(&packing, &gathered, &mut files)?;
         self.done.archived += 1;
-        Ok(())
+        Ok(true)
     }
 
     /// Makes a frame of neighbouring pieces.
