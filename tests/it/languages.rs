@@ -6,13 +6,13 @@ use windlass_tests::languages::{component, version};
 use windlass_tests::site::{Site, eventually, text};
 
 /// A builder whose policies and whose first step are the plugin's. One command of the step ends only when another has
-/// made the file `heard`, which the step starts when it reads a word of the first; the other when the test lets go.
+/// made the file `heard`, which the step starts when it reads a word of the first (and not of its header); the other when the test lets go.
 fn builder(plugin: &str) -> String {
     format!(
         "[[builders]]\nname = \"b\"\nworkers = [\"w1\", \"w2\"]\nnext_slave = \"{plugin}:last\"\n\
          merge_requests = \"{plugin}:same-reason\"\n\
          [[builders.steps]]\nuse = \"{plugin}:pair\"\nname = \"pair\"\n\
-         args = {{ watch = \"rm -f heard; echo one; echo ready; until test -e heard; do sleep 0.02; done\", \
+         args = {{ watch = \"rm -f heard; echo one; echo rea''dy; until test -e heard; do sleep 0.02; done\", \
          beside = \"until test -e ../../go; do sleep 0.02; done\", word = \"ready\", then = \"touch heard\" }}\n\
          [[builders.steps]]\nuse = \"shell-command\"\nname = \"tell\"\n\
          args = {{ command = \"echo heard %(prop:heard)s\" }}\n"
@@ -109,7 +109,7 @@ fn a_command_in_c_runs_a_program_and_is_replaced_live() {
     let (first, second) = (component("c/tee"), version("c/tee", &[("version 1", "version 2")]));
     let steps = "[[builders]]\nname = \"b\"\nworkers = [\"w1\"]\n\
         [[builders.steps]]\nuse = \"c-all:pair\"\n\
-        args = { watch = \"echo ready\", word = \"ready\", then = \"true\", with = \"c-tee:tee\", \
+        args = { watch = \"echo rea''dy\", word = \"ready\", then = \"true\", with = \"c-tee:tee\", \
         beside = \"echo a; touch ../../began; until test -e ../../go; do sleep 0.02; done; echo b; echo c\" }\n\
         [grants.\"c-tee:tee\"]\nexec = [\"/bin/sh\"]\n";
     let site = Site::new(&["w1"], steps);

@@ -173,9 +173,10 @@ fn config(effects: &str, Size { lines, upload, languages }: Size) -> String {
         steps.push(json!({ "use": "file-upload", "name": "upload", "args": { "worker_src": "made" } }));
     }
     for (_, plugin) in LANGUAGES.iter().filter(|(_, plugin)| languages && *plugin != TEE) {
-        // The step starts the last one when it reads the word of the first.
+        // The step starts the last one when it reads the word of the first, which does not stand in the header that shows
+        // the command.
         let watched = format!(
-            "rm -f heard-{plugin}; echo one; echo ready; until test -e heard-{plugin}; do sleep 0.02; done"
+            "rm -f heard-{plugin}; echo one; echo rea''dy; until test -e heard-{plugin}; do sleep 0.02; done"
         );
         let mut args = json!({
             "watch": errand(&format!("{plugin}-watched"), &watched),
