@@ -12,7 +12,8 @@ use std::ptr;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, fchdir, set_parent_process_death_signal, setpgid, setrlimit,
+    Pid, Resource, Rlimit, Signal, fchdir, getpid, getppid, set_parent_process_death_signal, setpgid,
+    setrlimit,
 };
 
 /// How a child ends that cannot become its program, as a shell has it.
@@ -50,14 +51,19 @@ impl List {
 }
 
 /// Makes the child, at the head of a process group of its own.
-#[expect(unsafe_code, reason = "no other call makes a process without waiting for its exec")]
 pub fn start(start: &Start<'_>) -> io::Result<Pid> {
+    child_of(getpid(), start)
+}
+
+/// Makes the child, which becomes nothing unless this is its parent.
+#[expect(unsafe_code, reason = "no other call makes a process without waiting for its exec")]
+pub(super) fn child_of(parent: Pid, start: &Start<'_>) -> io::Result<Pid> {
     let (argv, variables) = (List::of(start.argv)?, List::of(start.variables)?);
     // SAFETY: other threads may hold locks, so that the child may make system calls and nothing else, not even
     // allocate: `become_program` does so, and never comes back.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => become_program(start, &argv, &variables),
+        0 => become_program(parent, start, &argv, &variables),
         number => {
             let pid =
                 Pid::from_raw(number).ok_or_else(|| io::Error::other("BUG: a child without a number"))?;
@@ -69,8 +75,8 @@ pub fn start(start: &Start<'_>) -> io::Result<Pid> {
 }
 
 #[expect(unsafe_code, reason = "ends this process, with or without another program")]
-fn become_program(start: &Start<'_>, argv: &List, variables: &List) -> ! {
-    let error = match prepare(start) {
+fn become_program(parent: Pid, start: &Start<'_>, argv: &List, variables: &List) -> ! {
+    let error = match prepare(parent, start) {
         Err(error) => error.raw_os_error(),
         Ok(()) => {
             // SAFETY: the program is a C string; both lists point to such, which live longer than this call, and end with
@@ -87,11 +93,15 @@ fn become_program(start: &Start<'_>, argv: &List, variables: &List) -> ! {
 }
 
 /// All that a child needs before its exec. It may take for ever, too: the directory may be gone.
-fn prepare(start: &Start<'_>) -> rustix::io::Result<()> {
+fn prepare(parent: Pid, start: &Start<'_>) -> rustix::io::Result<()> {
     default_signals();
     setpgid(None, None)?;
     // A start that hangs ends with its holder, and so does whatever it becomes: nobody would look after it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It was killed before that, and no signal comes any more.
+    if getppid() != Some(parent) {
+        return Err(Errno::SRCH);
+    }
     let [stdin, stdout, stderr] = start.streams;
     rustix::stdio::dup2_stdin(stdin)?;
     rustix::stdio::dup2_stdout(stdout)?;

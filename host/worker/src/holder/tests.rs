@@ -271,3 +271,30 @@ fn a_child_that_nobody_wants_to_hear_of_ends_as_a_shell_has_it_where_there_is_no
         .unwrap();
     assert_eq!(world.ended(pid).code(), Some(127));
 }
+
+/// Symptom: a program ran on after its worker was killed. Cause: it was made right before, and bound to the life of its
+/// parent after that had ended. Cure: it looks who its parent is once it is bound.
+#[test]
+fn a_child_whose_parent_ends_before_it_is_bound_to_it_becomes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = File::open(folder.path()).unwrap();
+    let (ours, childs) = report().unwrap();
+    let order = start::Start {
+        program: c"/bin/sh",
+        argv: b"sh\0-c\0touch ran\0",
+        variables: b"PATH=/usr/bin:/bin\0",
+        directory: directory.as_fd(),
+        streams: [directory.as_fd(); 3],
+        limit: None,
+        report: Some(childs.as_fd()),
+    };
+    // This process is not it.
+    let pid = start::child_of(Pid::INIT, &order).unwrap();
+    drop(childs);
+    let (_, ended) =
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap().unwrap();
+    assert_eq!(ended.exit_status(), Some(127));
+    let refused = reported(&ours).unwrap().unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(Errno::SRCH.raw_os_error()));
+    assert!(!folder.path().join("ran").exists());
+}
