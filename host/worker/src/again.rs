@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::process::Pid;
 use windlass_protocol::message::CommandUid;
 
+use crate::child::PATIENCE;
 use crate::commands::TakenUp;
 use crate::group::Group;
 use crate::machine::Machine;
@@ -64,7 +65,7 @@ pub fn read(machine: &Arc<Machine>, spool: &Arc<Spool>) -> io::Result<Vec<TakenU
     Ok(taken_up)
 }
 
-/// Ends the children of a command, and all that it left behind. Blocks until they are gone.
+/// Ends the children of a command, and all that it left behind. Blocks until they are gone, but for what the kernel holds.
 pub fn bury(machine: &Arc<Machine>, command: &str, children: &BTreeMap<u32, Running>) {
     machine.orphans.begin(command);
     for pid in children.values().filter_map(|child| child.pid) {
@@ -75,7 +76,9 @@ pub fn bury(machine: &Arc<Machine>, command: &str, children: &BTreeMap<u32, Runn
 }
 
 fn bury_one(machine: &Arc<Machine>, command: &str, pid: Pid) {
-    if let Err(error) = Group::of(pid, Arc::clone(machine)).reap() {
+    let group = Group::of(pid, Arc::clone(machine));
+    if let Err(error) = group.reap(PATIENCE) {
         tracing::warn!(command, ?pid, %error, "failed to reap a child that an earlier agent left");
+        group.disown();
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -35,12 +36,15 @@ mod keep;
 mod start;
 mod watcher;
 
-pub use again::{again, end};
+pub use again::{again, end_left};
 pub use start::{Starting, begin, interrupted};
 pub use watcher::Watcher;
 
 /// How long a child that was killed may take to end: only the kernel can hold it then.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a thread may wait for one, on which others have something to do.
+const SOON: Duration = Duration::from_millis(100);
 
 /// Events on their way to the guest. What it does not take holds the child back: 8 reads of 32 KiB.
 const EVENTS: usize = 8;
@@ -355,41 +359,121 @@ impl Guard {
         self.reaped = true;
     }
 
-    fn reap(&mut self) -> Option<std::io::Result<ExitStatus>> {
-        if std::mem::replace(&mut self.reaped, true) {
-            self.status.take().map(Ok)
-        } else {
-            Some(self.group.reap())
+    /// Kills it, and waits for its end no longer than for any child's. Within a tokio runtime.
+    async fn end(mut self) {
+        if !self.reaped {
+            end(&self.group).await;
+            self.reaped = true;
         }
+    }
+
+    fn reap(&mut self) -> Option<std::io::Result<ExitStatus>> {
+        if self.reaped {
+            return self.status.take().map(Ok);
+        }
+        let reaped = self.group.reap(SOON);
+        self.reaped = !matches!(&reaped, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+        Some(reaped)
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.reap() {
+        let Some(Err(error)) = self.reap() else { return };
+        if self.reaped {
             tracing::warn!(%error, "failed to reap a child");
+        } else if let Ok(runtime) = Handle::try_current() {
+            let group = Arc::clone(&self.group);
+            drop(runtime.spawn(async move { end(&group).await }));
+        } else {
+            self.group.disown();
         }
     }
+}
+
+/// Kills a group and reaps its leader. One that does not end, though it was killed, is nobody's after a while.
+async fn end(group: &Arc<Group>) {
+    group.signal(Signal::KILL);
+    let leader = group.leader();
+    let ended = match exit_of(group) {
+        Ok(ended) => ended,
+        Err(error) => {
+            tracing::warn!(?leader, %error, "a child that was killed can't be waited for");
+            return group.disown();
+        }
+    };
+    if tokio::time::timeout(PATIENCE, ended.readable()).await.is_ok() {
+        if let Err(error) = group.reap(SOON) {
+            tracing::warn!(?leader, %error, "failed to reap a child");
+        }
+        return;
+    }
+    group.disown();
+    let group = Arc::clone(group);
+    // Should it ever end.
+    drop(tokio::spawn(async move {
+        if ended.readable().await.is_ok() {
+            group.reap_disowned();
+        }
+    }));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::holder::Holder;
+    use crate::holder::{Holder, Spawn};
     use crate::orphans::Orphans;
     use crate::spool::{Limits, Spool};
-    use tokio::runtime::Handle;
+    use std::os::fd::AsFd;
     use tokio_util::task::TaskTracker;
     use windlass_protocol::message::CommandUid;
     use windlass_runtime::port::Exit;
+
+    fn machine() -> Arc<Machine> {
+        let orphans = Orphans::new("a", false, Arc::new(Holder::local().unwrap()));
+        Arc::new(Machine::new(Variables::new(), "/nowhere".into(), orphans))
+    }
+
+    /// Symptom: one child that hung in the kernel held up a thread of the worker for ever. Cause: whoever dropped it waited
+    /// for its end. Cure: it is handed to a task.
+    #[tokio::test]
+    async fn a_child_that_is_dropped_and_does_not_end_is_waited_for_by_no_thread() {
+        let machine = machine();
+        let here = std::fs::File::open("/").unwrap();
+        let spawn = Spawn {
+            command: "c0",
+            child: 0,
+            program: "/bin/sleep".as_ref(),
+            argv: &["sleep", "1000"].map(str::to_owned),
+            variables: &Variables::new(),
+            directory: here.as_fd(),
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            keep: &[],
+            report: None,
+        };
+        let pid = machine.holder.spawn(&spawn).unwrap();
+        let guard = Guard::of(pid, &machine);
+        // As the kernel would have it.
+        guard.group.hold();
+        drop(guard);
+        assert!(rustix::process::test_kill_process(pid).is_ok());
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
+        let reaped = async {
+            while machine.holder.is_known(pid) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), reaped).await.unwrap();
+    }
 
     /// Symptom: a step stood until its deadline, a day later. Cause: its program hung in the kernel, on a file system
     /// that was gone, and was waited for after it was killed. Cure: nobody waits for it any more, and the log says so.
     #[tokio::test]
     async fn a_child_that_does_not_end_though_it_was_killed_is_given_up() {
         let (base, root) = Root::beside_a_precious_file();
-        let orphans = Orphans::new("a", false, Arc::new(Holder::local().unwrap()));
-        let machine = Arc::new(Machine::new(Variables::new(), "/nowhere".into(), orphans));
+        let machine = machine();
         let said = Spool::new(base.path(), Limits::default(), Arc::clone(&machine.holder));
         let spool = said.open(&CommandUid("c0".into()), &crate::spool::tape::Record::Begun).unwrap().unwrap();
         let kept = Kept {

@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -109,8 +110,9 @@ impl Group {
         processes.filter_map(number).filter(|pid| group_of(*pid) == Some(self.leader)).collect()
     }
 
-    /// Kills what is left of the group, then reaps the leader. Blocks until the leader has ended.
-    pub fn reap(&self) -> std::io::Result<ExitStatus> {
+    /// Kills what is left of the group, then reaps the leader. Blocks until the leader has ended, for so long at most:
+    /// [`std::io::ErrorKind::WouldBlock`] if it has not.
+    pub fn reap(&self, patience: Duration) -> std::io::Result<ExitStatus> {
         let mut reaped = self.lock();
         if !*reaped {
             self.send(Signal::KILL);
@@ -118,7 +120,10 @@ impl Group {
         let status = match self.machine.holder.reap(self.leader) {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 let ended = self.end_of_leader()?;
-                rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&ended, PollFlags::IN)], None))?;
+                let patience = Timespec::try_from(patience).ok();
+                rustix::io::retry_on_intr(|| {
+                    poll(&mut [PollFd::new(&ended, PollFlags::IN)], patience.as_ref())
+                })?;
                 self.machine.holder.reap(self.leader)?
             }
             other => other?,
@@ -135,6 +140,11 @@ impl Group {
         {
             tracing::warn!(leader = ?self.leader, %error, "failed to disown a child that does not end");
         }
+    }
+
+    /// Reaps a leader that was disowned and has ended after all. Whoever looks for orphans may have seen it first.
+    pub fn reap_disowned(&self) {
+        self.machine.holder.reap_orphan(self.leader).ok();
     }
 
     fn has_ended(&self) -> bool {
@@ -251,7 +261,7 @@ mod tests {
         assert!(gave_way >= 12, "{gave_way}");
         group.give_way(10);
         assert_eq!(nice(), gave_way);
-        group.reap().expect("ours to wait for");
+        group.reap(Duration::from_secs(60)).expect("ours to wait for");
         group.give_way(19);
     }
 
@@ -272,7 +282,7 @@ mod tests {
         group.give_way(10);
         assert!(nice(group.leader()) >= 10);
         assert_eq!(nice(nicer), 19);
-        group.reap().expect("ours to wait for");
+        group.reap(Duration::from_secs(60)).expect("ours to wait for");
     }
 
     #[test]

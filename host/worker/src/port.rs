@@ -300,7 +300,11 @@ impl Port {
         let (started, watcher) = match running {
             // What it was told, nobody knows.
             Some(running) if plan.input.is_none() || plan.kept.terminal => {
-                Err(child::end(running, &surroundings.machine))
+                // In a task: it ends well even if nobody wants to know any more.
+                let ending = child::end_left(child, running, surroundings);
+                let ended = context.children.spawn_on(ending, &context.runtime).await;
+                let broken = |error| Failure::retryable("worker-lost", format!("its end broke off: {error}"));
+                Err(ended.unwrap_or_else(broken))
             }
             Some(mut running) => {
                 if let Some(starting) = Starting::again(child, &plan, &mut running, &surroundings) {

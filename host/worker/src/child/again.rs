@@ -12,7 +12,6 @@ use super::keep::{INPUT, SAID_ERR, SAID_OUT, STDERR, STDIN, STDOUT, THROUGH_IN, 
 use super::{EVENTS, Guard, Ours, Started, Surroundings, To, Watcher, watched};
 use crate::follow::Tail;
 use crate::group::Group;
-use crate::machine::Machine;
 use crate::spool::left::{ChildLeft, Running};
 
 /// A child that an earlier agent started, again. Within a tokio runtime.
@@ -57,10 +56,12 @@ pub fn again(
     Ok((started, Some(watcher)))
 }
 
-/// Ends a child that no agent can go on with: what its command hears.
-pub fn end(running: Running, machine: &Arc<Machine>) -> Failure {
-    // It is killed and reaped when this is dropped.
-    drop(running.pid.map(|pid| Guard::of(pid, machine)));
+/// Ends a child that no agent can go on with: what its command hears. Within a tokio runtime.
+pub async fn end_left(child: u32, running: Running, surroundings: Surroundings) -> Failure {
+    if let Some(pid) = running.pid {
+        Guard::of(pid, &surroundings.machine).end().await;
+    }
+    surroundings.spool.give_up(&name_of(child, ""));
     Failure::retryable(
         "worker-lost",
         "the agent of this worker ended while it started a program with an open input",

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -22,11 +21,8 @@ use windlass_runtime::port::Delivery;
 use super::capture::Capture;
 use super::feed::Feed;
 use super::keep::{Files, REPORT, name_of};
-use super::{
-    Guard, Ours, PATIENCE, Plan, Started, Streams, Surroundings, To, Watcher, asynchronous, exit_of, watched,
-};
+use super::{Guard, Ours, Plan, Started, Streams, Surroundings, To, Watcher, asynchronous, watched};
 use crate::holder::{self, Spawn};
-use crate::machine::Machine;
 use crate::spool::CommandSpool;
 use crate::spool::left::{ChildLeft, Running};
 use crate::terminal::{self, Terminal, led};
@@ -47,7 +43,6 @@ pub struct Starting {
     bound: Duration,
     guard: Guard,
     report: OwnedFd,
-    machine: Arc<Machine>,
     spool: Arc<CommandSpool>,
     interrupt: watch::Receiver<Option<String>>,
     /// Whether an interrupt ends it. One that came before is known: its command starts something all the same.
@@ -145,14 +140,13 @@ impl Begun {
 
 impl Starting {
     fn new(child: u32, plan: &Plan, guard: Guard, report: OwnedFd, surroundings: &Surroundings) -> Starting {
-        let Surroundings { root: _, machine, spool, interrupt, over, mask: _ } = surroundings;
+        let Surroundings { root: _, machine: _, spool, interrupt, over, mask: _ } = surroundings;
         Starting {
             child,
             program: name(plan).to_owned(),
             bound: plan.kept.max_time.unwrap_or(*BEGIN.end()).clamp(*BEGIN.start(), *BEGIN.end()),
             guard,
             report,
-            machine: Arc::clone(machine),
             spool: Arc::clone(spool),
             interrupt: interrupt.clone(),
             heeds: interrupt.borrow().is_none(),
@@ -219,40 +213,14 @@ impl Starting {
         Err(why)
     }
 
-    /// Kills it, and waits for that no longer than for any child.
     async fn end(self) {
-        let group = Arc::clone(&self.guard.group);
-        group.signal(Signal::KILL);
-        let ended = match exit_of(&group) {
-            Ok(exit) => exit,
-            Err(error) => {
-                tracing::warn!(program = self.program, %error, "a child that was killed can't be waited for");
-                return self.disown();
-            }
-        };
-        if tokio::time::timeout(PATIENCE, ended.readable()).await.is_ok() {
-            return self.ended();
-        }
-        let (machine, pid) = (Arc::clone(&self.machine), group.leader());
-        self.disown();
-        // Should it ever end.
-        drop(tokio::spawn(async move {
-            if ended.readable().await.is_ok() {
-                // Whoever looks for orphans may have seen it first.
-                machine.holder.reap_orphan(pid).ok();
-            }
-        }));
+        self.guard.end().await;
+        self.spool.give_up(&name_of(self.child, ""));
     }
 
     /// It has ended, or is about to.
     fn ended(self) {
         drop(self.guard);
-        self.spool.give_up(&name_of(self.child, ""));
-    }
-
-    fn disown(self) {
-        self.guard.group.disown();
-        self.guard.release();
         self.spool.give_up(&name_of(self.child, ""));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mounts::Dead;
+use std::os::fd::AsFd;
 
 /// What is started there may run for so long that a start is given up after two seconds.
 fn at(path: std::path::PathBuf) -> SpawnOptions {
@@ -56,4 +57,47 @@ async fn a_start_that_cannot_even_be_killed_is_waited_for_by_nobody() {
     assert_eq!(left, [1], "the second one is nobody's");
     drop(dead);
     assert_eq!(first.await.err().unwrap().code, "spawn-failed");
+}
+
+/// Symptom: a worker that was started anew took its builds up, and one thread of it stood for ever. Cause: a start that hung,
+/// of a program with an open input, was killed and waited for without a bound. Cure: it is waited for as any other child.
+#[tokio::test]
+async fn a_start_of_an_earlier_agent_that_hangs_and_has_an_open_input_is_given_up() {
+    let Some(dead) = Dead::folder() else { return };
+    let mut world = world();
+    let here = std::fs::File::open(world.folder.path()).unwrap();
+    let holder = Arc::clone(&world.context.machine.holder);
+    let start = |child| {
+        let spawn = crate::holder::Spawn {
+            command: "c0",
+            child,
+            program: &dead.path("program"),
+            argv: &["x".to_owned()],
+            variables: &Default::default(),
+            directory: here.as_fd(),
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            keep: &[],
+            report: None,
+        };
+        holder.spawn(&spawn).unwrap()
+    };
+    // The first one looks the name up; the other one waits for that, and cannot be killed.
+    let first = start(1);
+    let stat = format!("/proc/{}/stat", first.as_raw_nonzero());
+    let sleeps = async {
+        while std::fs::read_to_string(&stat).unwrap().contains(") R") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), sleeps).await.expect("it hangs");
+    let running = crate::spool::left::Running { pid: Some(start(0)), ..Default::default() };
+    world.context.left().running.insert(0, running);
+    let mut options = at(dead.path("program"));
+    options.input = None;
+    assert_eq!(world.refused(options).await.code, "worker-lost");
+    let left: Vec<u32> = holder.children().unwrap().into_iter().map(|child| child.child).collect();
+    assert_eq!(left, [1], "it is nobody's");
+    rustix::process::kill_process(first, rustix::process::Signal::KILL).unwrap();
 }
