@@ -1,9 +1,12 @@
 //! For tests: file systems that do what real ones do at the worst moment. Root mounts them, with the `mount` of every
-//! system; where this is not root, tests that need one do nothing.
+//! system. Where that cannot be, tests that need one fail, unless the environment says that they are to be left out.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// Leaves out the tests that need one.
+const LEAVE_OUT: &str = "WINDLASS_TEST_WITHOUT_MOUNTS";
 
 /// A folder in which nothing can be looked up, as one whose server is gone.
 ///
@@ -15,13 +18,17 @@ pub struct Dead {
 }
 
 impl Dead {
-    /// Mounts one. None: this machine does not let us.
+    /// Mounts one. None: nobody wants to.
     pub fn folder() -> Option<Dead> {
-        let device = File::options().read(true).write(true).open("/dev/fuse").ok()?;
+        if is_left_out() {
+            return None;
+        }
+        let device = File::options().read(true).write(true).open("/dev/fuse");
+        let device = device.unwrap_or_else(|error| panic!("failed to open `/dev/fuse`: {error}; {}", cure()));
         let folder = tempfile::tempdir().unwrap();
         let options = "fd=0,rootmode=40000,user_id=0,group_id=0";
-        let is_mounted = mount("fuse", options, folder.path(), device.try_clone().unwrap().into());
-        is_mounted.then_some(Dead { device: Some(device), folder })
+        mount("fuse", options, folder.path(), device.try_clone().unwrap().into());
+        Some(Dead { device: Some(device), folder })
     }
 
     /// The path of something in it.
@@ -42,11 +49,14 @@ impl Drop for Dead {
 pub struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    /// Mounts one of so many bytes. None: this machine does not let us.
+    /// Mounts one of so many bytes. None: nobody wants to.
     pub fn of(bytes: usize) -> Option<SmallDisk> {
+        if is_left_out() {
+            return None;
+        }
         let folder = tempfile::tempdir().unwrap();
-        let is_mounted = mount("tmpfs", &format!("size={bytes}"), folder.path(), Stdio::null());
-        is_mounted.then_some(SmallDisk(folder))
+        mount("tmpfs", &format!("size={bytes}"), folder.path(), Stdio::null());
+        Some(SmallDisk(folder))
     }
 
     /// Where it is.
@@ -61,11 +71,20 @@ impl Drop for SmallDisk {
     }
 }
 
-fn mount(kind: &str, options: &str, folder: &Path, stdin: Stdio) -> bool {
+fn is_left_out() -> bool {
+    std::env::var_os(LEAVE_OUT).is_some_and(|value| !value.is_empty())
+}
+
+fn cure() -> String {
+    format!("run this test as root, where FUSE and tmpfs can be mounted, or leave it out with {LEAVE_OUT}=1")
+}
+
+fn mount(kind: &str, options: &str, folder: &Path, stdin: Stdio) {
     let mut mount = Command::new("mount");
     mount.args(["-i", "-t", kind, "-o", options, "for-a-test"]).arg(folder);
-    let status = mount.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
+    let output = mount.stdin(stdin).output().unwrap_or_else(|error| panic!("failed to run `mount`: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "failed to mount a {kind}: {}; {}", said.trim(), cure());
 }
 
 fn unmount(folder: &Path) {
