@@ -174,14 +174,13 @@ fn config(effects: &str, Size { lines, upload, languages }: Size) -> String {
     }
     for (_, plugin) in LANGUAGES.iter().filter(|(_, plugin)| languages && *plugin != TEE) {
         // The step starts the last one when it reads the word of the first, which does not stand in the header that shows
-        // the command.
-        let watched = format!(
-            "rm -f heard-{plugin}; echo one; echo rea''dy; until test -e heard-{plugin}; do sleep 0.02; done"
-        );
+        // the command; and what they say has one order.
+        let heard = format!("heard-{plugin}-${{BUILD#*/}}");
+        let until = format!("until test -e {heard}; do sleep 0.02; done");
         let mut args = json!({
-            "watch": errand(&format!("{plugin}-watched"), &watched),
-            "beside": errand(&format!("{plugin}-beside"), "seq 100"),
-            "word": "ready", "then": errand(&format!("{plugin}-then"), &format!("touch heard-{plugin}")),
+            "watch": errand(&format!("{plugin}-watched"), &format!("echo one; echo rea''dy; {until}")),
+            "beside": errand(&format!("{plugin}-beside"), &format!("{until}; seq 100")),
+            "word": "ready", "then": errand(&format!("{plugin}-then"), &format!("touch {heard}")),
         });
         if *plugin == "c-all" {
             args["with"] = "c-tee:tee".into();
