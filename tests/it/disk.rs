@@ -1,6 +1,6 @@
 //! A disk that is full: the master waits for room, says so, and loses nothing.
 
-use windlass_tests::site::Site;
+use windlass_tests::site::{Site, eventually};
 
 #[test]
 fn a_master_whose_disk_is_full_says_so_waits_and_goes_on_when_there_is_room_again() {
@@ -30,6 +30,23 @@ fn a_master_whose_disk_is_full_says_so_waits_and_goes_on_when_there_is_room_agai
     assert!(String::from_utf8_lossy(&said.stdout).contains("\n1000\nlast\n"), "{said:?}");
     site.until("nothing is wrong any more", |status| status["problems"] == serde_json::json!([]));
     assert!(site.said("master").contains("there is room again"), "{}", site.said("master"));
+}
+
+/// Symptom: a master that was started on a full disk could be ended by SIGKILL alone. Cause: nobody heeded signals before it
+/// was ready, and its first write waited for room. Cure: they are heeded from the start.
+#[test]
+fn a_master_that_is_started_on_a_full_disk_says_so_and_stops_when_it_is_told_to() {
+    let mut site = Site::with_command("echo last");
+    site.start_master();
+    site.end("master", true);
+    site.start_master_with(&[("WINDLASS_FAULT", "enospc:1:1000000")]);
+    eventually("it says what it waits for", || {
+        site.said("master").contains("until there is more room").then_some(())
+    });
+    site.end("master", true);
+    assert!(site.said("master").contains("stopped before it was ready"), "{}", site.said("master"));
+    site.start_master();
+    site.until("the next one is ready", |status| status["problems"] == serde_json::json!([]));
 }
 
 #[test]

@@ -23,7 +23,14 @@ pub async fn master(path: &Path) -> Result<Exit, Failed> {
     let mut options = windlass_master::Options::new(&config);
     options.compiler = crate::compile::compiler();
     crate::fault::meet(&mut options)?;
-    let master = windlass_master::start(options).await.map_err(start_failed)?;
+    let master = tokio::select! {
+        started = windlass_master::start(options) => started.map_err(start_failed)?,
+        // On a full disk it may take until somebody frees some space there.
+        () = signals.stop() => {
+            eprintln!("stopped before it was ready");
+            return Ok(Exit::Success);
+        }
+    };
     let handle = master.handle().clone();
     let listener = windlass_web::server::listen(&windlass_web::socket_in(handle.state_dir()))
         .await
@@ -184,7 +191,11 @@ impl Signals {
         }
     }
 
+    /// Resolves when it is to stop; what else is asked for waits for [`Signals::next`].
     async fn stop(&mut self) {
-        while !matches!(self.next().await, Asked::Stop) {}
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

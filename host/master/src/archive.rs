@@ -1,6 +1,7 @@
 //! Tends the archive of logs: now and then, and when there is something that should not wait. Each visit has a thread
 //! of its own at low priority, since it compresses; the store says what a visit does.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use windlass_core::text::chain;
 use windlass_core::time::Timestamp;
 use windlass_store::{Store, TendError, Tended};
 
+use crate::clock::Clock;
 use crate::running::Running;
 
 /// Between two visits: what is too old goes within a minute, and a master that starts is busy with other things.
@@ -33,23 +35,49 @@ pub(crate) async fn mind(running: Weak<Running>, store: Store) {
         else {
             return;
         };
-        let stop = Arc::new(AtomicBool::new(false));
-        let visit = visit(store.clone(), keeping, now, Arc::clone(&stop));
+        let stop = Stop::default();
+        let visit = visit(store.clone(), keeping, now, Arc::clone(&stop.0));
         tokio::pin!(visit);
         let tended = tokio::select! {
             tended = &mut visit => tended,
             () = closing.cancelled() => {
-                stop.store(true, Ordering::Relaxed);
+                drop(stop);
                 visit.await
             }
         };
-        match tended {
-            Ok(Tended { archived: 0, expired: 0, builds: 0, .. }) => {}
-            Ok(Tended { archived, bytes, stored, expired, builds }) => {
-                tracing::info!(archived, bytes, stored, expired, builds, "the archive of logs was tended");
-            }
-            Err(error) => tracing::error!(error = chain(&error), "the archive of logs is not up to date"),
+        tell(tended);
+    }
+}
+
+/// Makes room for a master that cannot become ready, since what it writes first waits for room on its disk.
+pub(crate) async fn make_room(store: &Store, keeping: Keeping, clock: &dyn Clock) -> Infallible {
+    loop {
+        tokio::select! {
+            () = store.logs_to_tend() => {}
+            () = tokio::time::sleep(BETWEEN) => {}
         }
+        let stop = Stop::default();
+        tell(visit(store.clone(), keeping, clock.now(), Arc::clone(&stop.0)).await);
+    }
+}
+
+/// Ends a visit when it is dropped.
+#[derive(Default)]
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn tell(tended: Result<Tended, TendError>) {
+    match tended {
+        Ok(Tended { archived: 0, expired: 0, builds: 0, .. }) => {}
+        Ok(Tended { archived, bytes, stored, expired, builds }) => {
+            tracing::info!(archived, bytes, stored, expired, builds, "the archive of logs was tended");
+        }
+        Err(error) => tracing::error!(error = chain(&error), "the archive of logs is not up to date"),
     }
 }
 

@@ -13,10 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_config::config;
 use windlass_core::id::MasterId;
+use windlass_core::secret::Seal;
+use windlass_core::time::Timestamp;
 use windlass_runtime::registry::Generation;
 use windlass_runtime::{Compiler, EngineError, Runtime};
 use windlass_store::{CasError, CommitError, DiskRoom, OnCommit, OpenError, ReadError, Store};
 
+use crate::archive;
 use crate::build_driver::{Builds, DriverParts, STOP_GRACE};
 use crate::clock::{Clock, SystemClock};
 use crate::dispatcher::{self, Dispatcher};
@@ -168,7 +171,8 @@ impl Master {
     }
 }
 
-/// Starts a master: ready when it returns.
+/// Starts a master: ready when it returns. On a disk without room that takes until there is some; who drops it meanwhile has
+/// a store that can be opened anew.
 pub async fn start(options: Options) -> Result<Master, StartError> {
     let Options { config_path, clock, bundled, links, compiler, on_commit, room } = options;
     let path = std::path::absolute(&config_path)
@@ -190,14 +194,14 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     let listener = listen(&fixed.listen).await?;
     let address = listener.local_addr().map_or(fixed.listen.clone(), |address| address.to_string());
 
-    let generation = number(&store, generation).await?;
-    let seal = secrets::seal(&store).await?;
-    crate::clock::go_on(&*clock, &store, MASTER)?;
-    let started = clock.now();
-    masters::register(&store, MASTER, started).await?;
-    let world = Arc::new(World { config: Arc::new(config), generation: Arc::new(generation) });
-    let Recovered { taken_up, closed, freed } =
-        recovery::recover(&store, &runtime, &world.generation, MASTER, clock.now()).await?;
+    let keeping = config.logs.keeping;
+    let begin = begin(&store, &runtime, config, generation, &*clock);
+    // What is written waits for room on the disk, and what may go from there makes some.
+    let begun = tokio::select! {
+        begun = begin => begun?,
+        never = archive::make_room(&store, keeping, &*clock) => match never {},
+    };
+    let Begun { world, seal, started, recovered: Recovered { taken_up, closed, freed } } = begun;
     if closed + freed > 0 {
         tracing::info!(builds = closed, requests = freed, "closed what the last run left; it is built again");
     }
@@ -306,6 +310,32 @@ impl Folders {
             public: base.join(&fixed.public_dir),
         }
     }
+}
+
+/// What the first writes of a master leave it with.
+struct Begun {
+    world: Arc<World>,
+    seal: Seal,
+    started: Timestamp,
+    recovered: Recovered,
+}
+
+/// Takes up what the store has, as the one master that writes to it.
+async fn begin(
+    store: &Store,
+    runtime: &Runtime,
+    config: config::Master,
+    generation: Generation,
+    clock: &dyn Clock,
+) -> Result<Begun, StartError> {
+    let generation = number(store, generation).await?;
+    let seal = secrets::seal(store).await?;
+    crate::clock::go_on(clock, store, MASTER)?;
+    let started = clock.now();
+    masters::register(store, MASTER, started).await?;
+    let world = Arc::new(World { config: Arc::new(config), generation: Arc::new(generation) });
+    let recovered = recovery::recover(store, runtime, &world.generation, MASTER, clock.now()).await?;
+    Ok(Begun { world, seal, started, recovered })
 }
 
 struct Prepared {

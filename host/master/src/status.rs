@@ -31,7 +31,7 @@ pub(crate) fn status(running: &Running) -> view::Status {
     let (stats, pace) = (running.store.stats(), running.dispatcher.pace());
     if stats.waits_for_room {
         problems.0.push(format!(
-            "nothing is written, and all waits: less than {} MiB are left on the disk of `{}`; free some space there",
+            "nothing is written, and all waits: {} MiB would not be left on the disk of `{}`; free some space there",
             RESERVE >> 20,
             running.folders.state.display()
         ));
