@@ -11,6 +11,7 @@ use super::reads::{Awaited, Opening};
 use super::slots::Slots;
 use super::stage::{Stage, Start};
 use super::tail::Told;
+use super::takeup::Tried;
 use super::turns::Turns;
 use super::{AskId, Effect, HOLD_MS, LONGEST_RETRY_MS, Reply, Rules, StartId, WOKEN_BY_A_SLOT};
 use crate::id::{BuildId, RequestId};
@@ -57,6 +58,8 @@ pub struct Board {
     pub(super) resumed: Vec<StartId>,
     /// The first read of the store is under way.
     pub(super) opening: Option<Opening>,
+    /// What was tried in earlier runs, of requests that are not loaded yet.
+    pub(super) tried: BTreeMap<RequestId, Tried>,
     /// When lanes have something to do by themselves.
     pub(super) timers: BTreeSet<(Timestamp, String)>,
     /// How often the store was compared with what is known here.
@@ -125,11 +128,14 @@ impl Board {
             if request.claim.is_some() || request.complete.is_some() {
                 continue;
             }
-            let name = request.builder.clone();
+            let (name, is_tried) = (request.builder.clone(), self.tried.contains_key(&request.id));
             let lane = self.lane(&name);
             if lane.add(request, buildset, told) {
                 lane.has_news();
-                self.dirty.insert(name);
+                self.dirty.insert(name.clone());
+            }
+            if is_tried {
+                self.recall(&name);
             }
         }
     }
@@ -138,6 +144,7 @@ impl Board {
     /// refused.
     pub fn withdrawn(&mut self, builder: &str, request: RequestId) {
         self.request_over(request);
+        self.tried.remove(&request);
         // A build that serves others, too, goes on without it.
         for running in self.running.values_mut().filter(|running| running.builder == builder) {
             running.entries.retain(|entry| entry.request.id != request);

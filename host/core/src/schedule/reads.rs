@@ -51,6 +51,7 @@ impl Board {
         let Some(lane) = self.lanes.get_mut(builder) else { return };
         lane.loaded(found, limit);
         self.resumed.extend(lane.parked.take());
+        self.recall(builder);
         self.dirty.insert(builder.to_owned());
     }
 
@@ -68,6 +69,7 @@ impl Board {
         if let Some(start) = lane.parked.take() {
             self.give_up(start);
         }
+        self.recall(builder);
         self.dirty.insert(builder.to_owned());
         self.arm(builder);
     }

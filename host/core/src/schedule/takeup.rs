@@ -31,6 +31,14 @@ pub struct TakenUp {
     pub step: Option<(String, Vec<Access>)>,
 }
 
+/// How often a request was tried in earlier runs that is not loaded yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tried {
+    tries: u32,
+    /// Its wait begins anew then.
+    at: Timestamp,
+}
+
 impl Board {
     /// Takes in builds that run already; to be called when the rules are in force, before the first decision.
     pub fn take_up(&mut self, builds: Vec<TakenUp>, now: Timestamp) {
@@ -54,21 +62,39 @@ impl Board {
     }
 
     /// So many builds in a row of these requests ended as *retry* in earlier runs; to be called right after
-    /// [`Board::opened`]. Those that wait do so for as long as after the last of these builds, and all count on.
-    pub fn tried_before(&mut self, tries: &BTreeMap<RequestId, u32>, now: Timestamp) {
+    /// [`Board::opened`]. Those that wait do so for as long as after the last of these builds, and all count on; those
+    /// that are still in the store do once they are loaded.
+    pub fn tried_before(&mut self, tries: BTreeMap<RequestId, u32>, now: Timestamp) {
+        self.tried = tries.into_iter().map(|(request, tries)| (request, Tried { tries, at: now })).collect();
         for entry in self.running.values_mut().flat_map(|running| &mut running.entries) {
-            entry.retries = tries.get(&entry.request.id).copied().unwrap_or(entry.retries);
-        }
-        let mut held = Vec::new();
-        for (name, lane) in &mut self.lanes {
-            for (request, tries) in tries {
-                let wait = retry_after(*tries);
-                if lane.was_tried(*request, *tries) && wait > 0 {
-                    lane.hold(*request, now.plus_ms(wait), Vec::new(), HeldBy::Wait, AGAIN);
-                    held.push(name.clone());
-                }
+            if let Some(tried) = self.tried.remove(&entry.request.id) {
+                entry.retries = tried.tries;
             }
         }
-        held.iter().for_each(|builder| self.arm(builder));
+        let builders: Vec<String> = self.lanes.keys().cloned().collect();
+        builders.iter().for_each(|builder| self.recall(builder));
+    }
+
+    /// Tells a lane what was tried in earlier runs of what it has loaded since.
+    pub(super) fn recall(&mut self, builder: &str) {
+        if self.tried.is_empty() {
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(builder) else { return };
+        let mut held = false;
+        self.tried.retain(|request, Tried { tries, at }| {
+            if !lane.contains(*request) {
+                return true;
+            }
+            let wait = retry_after(*tries);
+            if lane.was_tried(*request, *tries) && wait > 0 {
+                lane.hold(*request, at.plus_ms(wait), Vec::new(), HeldBy::Wait, AGAIN);
+                held = true;
+            }
+            false
+        });
+        if held {
+            self.arm(builder);
+        }
     }
 }

@@ -510,7 +510,7 @@ impl Actor {
     /// The first requests of all builders are there.
     fn opened(&mut self, heads: Heads, now: Timestamp) {
         self.board.opened(heads);
-        self.board.tried_before(&std::mem::take(&mut self.tried), now);
+        self.board.tried_before(std::mem::take(&mut self.tried), now);
         self.scan_ended(now);
     }
 

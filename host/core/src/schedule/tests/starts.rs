@@ -94,7 +94,7 @@ fn a_restart_neither_forgets_how_often_a_request_was_tried_nor_ends_its_wait() {
     assert_eq!(table.commit(), started(&[("w", &[1])]));
     table.restart();
     // Request 1 is being built, request 2 waits.
-    table.board.tried_before(&[(RequestId(1), 2), (RequestId(2), 3), (RequestId(9), 1)].into(), table.now);
+    table.board.tried_before([(RequestId(1), 2), (RequestId(2), 3), (RequestId(9), 1)].into(), table.now);
     table.board.worker_up("w", table.now, Vec::new());
     table.turn();
     table.end(1, Outcome::Retry);
@@ -107,6 +107,30 @@ fn a_restart_neither_forgets_how_often_a_request_was_tried_nor_ends_its_wait() {
     both.extend(table.commit());
     both.sort();
     assert_eq!(both, started(&[("w", &[1]), ("w", &[2])]));
+}
+
+/// Symptom: a request was tried more often than its builder allows, and at once. Cause: a restart counted on only for the
+/// requests that were read first. Cure: the counts of all others are kept until these are read.
+#[test]
+fn a_restart_forgets_nothing_of_requests_that_are_read_later_either() {
+    let mut table = Table::new(&[("w", Some(100))], vec![builder("a", &["w"])]);
+    let last = HEAD as u64 + 8;
+    table.submit((1..=last).map(|id| request(id, "a")));
+    table.restart();
+    table.board.tried_before([(RequestId(last), 3)].into(), table.now);
+    table.board.worker_up("w", table.now, Vec::new());
+    table.turn();
+    let begun = table.commit();
+    assert_eq!(begun.len() as u64, last - 1, "all but the last, which waits for its fourth try");
+    table.pass(1_999);
+    assert_eq!(table.commit(), started(&[]));
+    table.pass(1);
+    assert_eq!(table.commit(), started(&[("w", &[last])]));
+    table.end(last, Outcome::Retry);
+    table.pass(3_999);
+    assert_eq!(table.commit(), started(&[]));
+    table.pass(1);
+    assert_eq!(table.commit(), started(&[("w", &[last])]));
 }
 
 #[test]
