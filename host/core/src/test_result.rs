@@ -66,6 +66,19 @@ impl TestCounts {
         } += 1;
     }
 
+    /// What is left without those.
+    #[must_use]
+    pub fn without(self, others: TestCounts) -> TestCounts {
+        TestCounts {
+            total: self.total.saturating_sub(others.total),
+            passed: self.passed.saturating_sub(others.passed),
+            failed: self.failed.saturating_sub(others.failed),
+            errors: self.errors.saturating_sub(others.errors),
+            skipped: self.skipped.saturating_sub(others.skipped),
+            duration_ms: self.duration_ms.saturating_sub(others.duration_ms),
+        }
+    }
+
     /// Both together.
     #[must_use]
     pub fn and(self, other: TestCounts) -> TestCounts {

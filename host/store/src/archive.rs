@@ -120,8 +120,8 @@ pub(crate) struct Archive {
     looked: Option<Timestamp>,
     /// When builds were last compared with the horizons.
     trimmed: Option<Timestamp>,
-    /// The newest build of each builder whose logs went since the store was opened; the older ones' went before.
-    unlogged: BTreeMap<String, u64>,
+    /// The builds of each builder whose logs went since the store was opened, or before.
+    unlogged: BTreeMap<String, horizon::Unlogged>,
     /// Shared segments that take nothing more, with the logs that were in them and are not in the archive.
     waits: BTreeMap<u64, BTreeSet<LogId>>,
     /// Logs that cannot go into the archive. They are tried again when the next segment is sealed.

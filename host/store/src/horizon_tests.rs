@@ -1,7 +1,8 @@
 //! Builds beyond the horizon: gone with all that belongs to them, and nothing else is.
 
 use std::fs;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use windlass_core::horizon::Horizons;
 use windlass_core::id::{ArtifactId, BuildId, LogId};
@@ -10,7 +11,7 @@ use windlass_core::outcome::Outcome;
 use windlass_core::time::Timestamp;
 
 use crate::test_rows::*;
-use crate::{Options, Store, Tended};
+use crate::{OnCommit, Options, Side, Store, Tended, TestFilter};
 
 const LATER: u64 = 60 * 60 * 1000;
 
@@ -90,5 +91,79 @@ async fn what_is_in_the_archive_goes_too() {
     assert_eq!(tend(&store, horizons, 49 * LATER).await.builds, 4);
     assert_eq!(builds(&store), [5, 6]);
     assert_ne!(store.read_log(LogId(5), 0, 100).unwrap(), []);
+    assert_eq!(store.verify().unwrap(), [""; 0]);
+}
+
+/// Symptom: a build kept its logs for ever, whatever the horizon said. Cause: it ran while newer ones lost theirs, and what
+/// is older than those was not looked at again. Cure: what was passed over is remembered.
+#[tokio::test]
+async fn a_build_that_ran_while_newer_ones_lost_their_logs_loses_its_own_once_it_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    for id in [7, 8] {
+        store.commit(vec![buildset(id, &[id])]).await.unwrap();
+        store.commit(vec![claim(&[id], id), build(id, &[id], id)]).await.unwrap();
+        store.commit(vec![log(id, id, false, id), append(id, id, id, 0, "hello\n")]).await.unwrap();
+        store.commit(vec![log(id, id, true, id), complete(&[id], id, Outcome::Success)]).await.unwrap();
+        store.commit(vec![ended(id, &[id], id, Outcome::Success)]).await.unwrap();
+    }
+    let horizons = Horizons { builds: None, logs: Some(1) };
+    assert_eq!(tend(&store, horizons, LATER).await.expired, 6);
+    assert_ne!(store.read_log(LogId(6), 0, 100).unwrap(), [], "it runs");
+    store.commit(vec![log(6, 6, true, 6), complete(&[6], 6, Outcome::Success)]).await.unwrap();
+    store.commit(vec![ended(6, &[6], 6, Outcome::Success)]).await.unwrap();
+    assert_eq!(tend(&store, horizons, 2 * LATER).await.expired, 1);
+    assert!(store.log(LogId(6)).unwrap().unwrap().expired);
+    assert_eq!(tend(&store, horizons, 3 * LATER).await.expired, 0);
+    assert_eq!(store.verify().unwrap(), [""; 0]);
+}
+
+/// Symptom: nobody else got a word in while a build with very many results was removed. Cause: all of it went in one commit.
+/// Cure: they go in parts, and what is left is whole after each.
+#[tokio::test]
+async fn a_build_with_very_many_results_goes_in_parts_and_what_a_kill_leaves_is_whole() {
+    const ROWS: u64 = 2_500;
+    let folder = tempfile::tempdir().unwrap();
+    let (stop, at_most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(u64::MAX)));
+    let on_commit = {
+        let (stop, at_most) = (Arc::clone(&stop), Arc::clone(&at_most));
+        OnCommit::new(move |moment| {
+            let left = moment.side == Side::Before || at_most.fetch_sub(1, Ordering::SeqCst) > 1;
+            stop.fetch_or(!left, Ordering::SeqCst);
+        })
+    };
+    let store =
+        Store::open(folder.path(), Options { on_commit: Some(on_commit), ..Options::default() }).unwrap();
+    for id in [1, 2] {
+        store.commit(vec![buildset(id, &[id])]).await.unwrap();
+        store.commit(vec![claim(&[id], id), build(id, &[id], id)]).await.unwrap();
+    }
+    let rows = (0..ROWS).flat_map(|row| tests(1, 1, 3 * row, 1).into_iter().take(1));
+    let step = tests(1, 1, 3 * (ROWS - 1), 1).pop().unwrap();
+    store.commit(std::iter::once(step).chain(rows).collect()).await.unwrap();
+    for id in [1, 2] {
+        store.commit(vec![complete(&[id], id, Outcome::Success)]).await.unwrap();
+        store.commit(vec![ended(id, &[id], id, Outcome::Success)]).await.unwrap();
+    }
+    assert_eq!(store.verify().unwrap(), [""; 0]);
+    let results = |store: &Store| {
+        let filter =
+            TestFilter { step: None, failed: false, after: None, limit: usize::MAX, max_bytes: usize::MAX };
+        store.test_results(BuildId(1), &filter).unwrap().0.len()
+    };
+    let keeping = Keeping { horizons: Horizons { builds: Some(1), logs: None }, ..Keeping::default() };
+    for (part, left) in [(1, 4_428), (2, 1_356)] {
+        // As many commits, and somebody stops it.
+        at_most.store(1, Ordering::SeqCst);
+        stop.store(false, Ordering::SeqCst);
+        let (store_, keeping, stop) = (store.clone(), keeping.clone(), Arc::clone(&stop));
+        let tend = move || store_.tend_logs(&keeping, Timestamp(part * LATER), &stop);
+        assert_eq!(tokio::task::spawn_blocking(tend).await.unwrap().unwrap().builds, 0);
+        assert_eq!(results(&store), left);
+        assert!(store.build(BuildId(1)).unwrap().is_some());
+        assert_eq!(store.verify().unwrap(), [""; 0]);
+    }
+    assert_eq!(tend(&store, keeping.horizons, 3 * LATER).await.builds, 1);
+    assert_eq!((results(&store), store.build(BuildId(1)).unwrap()), (0, None));
     assert_eq!(store.verify().unwrap(), [""; 0]);
 }

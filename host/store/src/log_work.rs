@@ -1,8 +1,11 @@
 //! What the archive has the writer do: rows of logs that move or go, in commits among all others.
 
+use std::collections::BTreeMap;
+
 use redb::ReadableTable;
 use windlass_core::id::{BuildId, LogId};
-use windlass_core::record::{BuildRow, LogRow};
+use windlass_core::record::{BuildRow, LogRow, StepRow};
+use windlass_core::test_result::{TestCounts, TestResult};
 
 use crate::batch::Group;
 use crate::encode;
@@ -26,6 +29,8 @@ pub(crate) enum Work {
     Forget { log: LogId, pieces: Vec<u64> },
     /// No frame speaks of the archive any more.
     DropArchive(u64),
+    /// Rows of test results go, the last ones of their steps, and figures; their builds have ended.
+    DropResults { tests: Vec<(u64, u64, u64)>, figures: Vec<(u64, u64, String)> },
     /// A build goes that has ended, with all its rows; its logs have no bytes, and it has no artifacts.
     DropBuild(BuildId),
 }
@@ -91,6 +96,7 @@ impl Group<'_> {
                     self.aftermath.archives.push((*number, row.value().0));
                 }
             }
+            Work::DropResults { tests, figures } => self.drop_results(tests, figures)?,
             Work::DropBuild(build) => self.drop_build(*build)?,
         }
         Ok(())
@@ -110,6 +116,34 @@ impl Group<'_> {
         }
         self.tables.archives.write()?.insert(number, (*end, *owner, *newest))?;
         self.aftermath.grown += end - before;
+        Ok(())
+    }
+
+    fn drop_results(
+        &mut self,
+        tests: &[(u64, u64, u64)],
+        figures: &[(u64, u64, String)],
+    ) -> Result<(), ReadError> {
+        let mut gone = BTreeMap::<(u64, u64), TestCounts>::new();
+        for (build, step, first) in tests.iter().copied() {
+            let row = self.tables.test_results.write()?.remove((build, step, first))?;
+            let Some(row) = row.map(|row| row.value().to_owned()) else { continue };
+            let results: Vec<TestResult> = encode::unpack("test_results", (build, step, first), &row)?;
+            let count = gone.entry((build, step)).or_default();
+            results.iter().for_each(|result| count.add(result));
+        }
+        // A step says how many it has.
+        let steps = self.tables.steps.write()?;
+        for (key, gone) in gone {
+            self.builds.insert(BuildId(key.0));
+            let Some(row) = steps.get(key)?.map(|row| row.value().to_owned()) else { continue };
+            let row: StepRow = encode::unpack("steps", key, &row)?;
+            let row = StepRow { tests: row.tests.without(gone), ..row };
+            steps.insert(key, encode::pack(&row).as_slice())?;
+        }
+        for (build, step, name) in figures {
+            self.tables.statistics.write()?.remove((*build, *step, name.as_str()))?;
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //!
 //! What a request or a decision says of a build stays: it names a build that is not there any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redb::ReadableTable;
 use windlass_core::id::{ArtifactId, BuildId, LogId};
@@ -11,7 +11,7 @@ use windlass_core::persist::Persist;
 use windlass_core::record::BuildRow;
 use windlass_core::time::Timestamp;
 
-use super::{LOOK_AGAIN, MOVE_ROWS, TendError, Visit};
+use super::{LOOK_AGAIN, MOVE_BYTES, MOVE_ROWS, TendError, Visit};
 use crate::encode;
 use crate::frames;
 use crate::log_work::Work;
@@ -30,6 +30,26 @@ struct Over {
     logs: Vec<BuildId>,
     /// They go.
     builds: Vec<BuildId>,
+    /// They run, or did just now, or there are too many at once: they stay, though newer ones may go.
+    passed: BTreeSet<u64>,
+}
+
+/// Builds of a builder whose logs went since the store was opened: all up to one, but for those that were passed over.
+#[derive(Debug, Default)]
+pub(super) struct Unlogged {
+    through: u64,
+    passed: BTreeSet<u64>,
+}
+
+impl Unlogged {
+    fn has(&self, build: u64) -> bool {
+        build <= self.through && !self.passed.contains(&build)
+    }
+
+    /// Whether it has all that are older than this one.
+    fn has_before(&self, build: u64) -> bool {
+        build <= self.through && self.passed.first().is_none_or(|first| *first > build)
+    }
 }
 
 impl Visit<'_> {
@@ -46,12 +66,18 @@ impl Visit<'_> {
             builders.push(row?.0.value().to_owned());
         }
         for builder in builders {
-            let over = self.over(&builder)?;
+            let mut over = self.over(&builder)?;
             for build in over.logs {
                 if self.unlog(build)? {
-                    let through = self.archive.unlogged.entry(builder.clone()).or_default();
-                    *through = build.0.max(*through);
+                    let unlogged = self.archive.unlogged.entry(builder.clone()).or_default();
+                    unlogged.through = build.0.max(unlogged.through);
+                    unlogged.passed.remove(&build.0);
+                } else {
+                    over.passed.insert(build.0);
                 }
+            }
+            if let Some(unlogged) = self.archive.unlogged.get_mut(&builder) {
+                unlogged.passed = over.passed;
             }
             for build in over.builds {
                 if self.unlog(build)? {
@@ -65,22 +91,24 @@ impl Visit<'_> {
     /// What of a builder lies beyond the horizons, and ended long enough ago.
     fn over(&self, builder: &str) -> Result<Over, TendError> {
         let horizons = self.keeping.horizons;
-        let unlogged = self.archive.unlogged.get(builder).copied().unwrap_or(0);
+        let never = Unlogged::default();
+        let unlogged = self.archive.unlogged.get(builder).unwrap_or(&never);
         let snapshot = self.snapshot()?;
         let (builds, live) = (snapshot.builds()?, snapshot.live()?);
         let (mut over, mut kept) = (Over::default(), 0);
         for row in snapshot.by_builder()?.range((builder, 0)..=(builder, u64::MAX))?.rev() {
             let id = row?.0.value().1;
             if live.get(id)?.is_some() {
+                over.passed.insert(id);
                 continue;
             }
             kept += 1;
             let is_over = |most: Option<u64>| most.is_some_and(|most| kept > most);
             let list = if is_over(horizons.builds) {
                 &mut over.builds
-            } else if is_over(horizons.logs) && id > unlogged {
+            } else if is_over(horizons.logs) && !unlogged.has(id) {
                 &mut over.logs
-            } else if is_over(horizons.logs) && horizons.builds.is_none() {
+            } else if is_over(horizons.logs) && horizons.builds.is_none() && unlogged.has_before(id) {
                 // All older ones have lost theirs before.
                 break;
             } else {
@@ -91,13 +119,13 @@ impl Visit<'_> {
                 Ok(row) if row.complete.is_some_and(|complete| self.is_long_ago(complete.at)) => {
                     list.push(BuildId(id));
                 }
-                Ok(_) => {}
+                Ok(_) => drop(over.passed.insert(id)),
                 Err(error) => tracing::error!(%error, "a build cannot be removed"),
             }
         }
         for list in [&mut over.logs, &mut over.builds] {
             list.reverse();
-            list.truncate(AT_ONCE);
+            over.passed.extend(list.drain(AT_ONCE.min(list.len())..).map(|build| build.0));
         }
         Ok(over)
     }
@@ -168,8 +196,37 @@ impl Visit<'_> {
                 }
             }
         }
+        while let Some(work) = self.results_of(build)? {
+            self.commit(work)?;
+        }
         self.commit(Work::DropBuild(build))?;
         self.done.builds += 1;
         Ok(())
+    }
+
+    /// The last results of a build that has so many that they do not go in one commit.
+    fn results_of(&self, build: BuildId) -> Result<Option<Work>, TendError> {
+        let snapshot = self.snapshot()?;
+        let (mut tests, mut figures, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let is_full = |rows: usize, bytes: usize| rows >= MOVE_ROWS || bytes >= MOVE_BYTES;
+        let of_build = (build.0, 0, 0)..=(build.0, u64::MAX, u64::MAX);
+        for row in snapshot.test_results()?.range(of_build)?.rev() {
+            let (key, row) = row?;
+            bytes += row.value().len();
+            tests.push(key.value());
+            if is_full(tests.len(), bytes) {
+                return Ok(Some(Work::DropResults { tests, figures }));
+            }
+        }
+        for row in snapshot.statistics()?.range((build.0, 0, "")..(build.0 + 1, 0, ""))? {
+            let (key, _) = row?;
+            let (build, step, name) = key.value();
+            bytes += name.len();
+            figures.push((build, step, name.to_owned()));
+            if is_full(tests.len() + figures.len(), bytes) {
+                return Ok(Some(Work::DropResults { tests, figures }));
+            }
+        }
+        Ok(None)
     }
 }
