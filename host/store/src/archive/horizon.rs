@@ -66,18 +66,16 @@ impl Visit<'_> {
             builders.push(row?.0.value().to_owned());
         }
         for builder in builders {
-            let mut over = self.over(&builder)?;
+            let over = self.over(&builder)?;
+            let unlogged = self.archive.unlogged.entry(builder.clone()).or_default();
+            unlogged.passed = over.passed;
+            unlogged.passed.extend(over.logs.iter().map(|build| build.0));
             for build in over.logs {
                 if self.unlog(build)? {
                     let unlogged = self.archive.unlogged.entry(builder.clone()).or_default();
                     unlogged.through = build.0.max(unlogged.through);
                     unlogged.passed.remove(&build.0);
-                } else {
-                    over.passed.insert(build.0);
                 }
-            }
-            if let Some(unlogged) = self.archive.unlogged.get_mut(&builder) {
-                unlogged.passed = over.passed;
             }
             for build in over.builds {
                 if self.unlog(build)? {
