@@ -2,6 +2,7 @@
 //! secrets can be had.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use windlass_core::policy::HookKind;
@@ -22,10 +23,10 @@ pub trait Catalog {
         Known::default()
     }
 
-    /// The files that a pattern of `include` means, in the order of their names. An error goes on after
-    /// "`x` cannot be included: ".
-    fn include(&self, pattern: &str) -> Result<Vec<Included>, String> {
-        let _ = pattern;
+    /// The files that a pattern of `include` means, in the order of their names; they may have `room` bytes together.
+    /// An error goes on after "`include` cannot be followed: ".
+    fn include(&self, pattern: &str, room: usize) -> Result<Vec<Included>, String> {
+        let _ = (pattern, room);
         Err("there is no folder here".to_owned())
     }
 
@@ -47,6 +48,8 @@ pub trait Catalog {
 pub struct Included {
     /// As messages call it.
     pub name: String,
+    /// Where it is, by whatever name; a file is included once.
+    pub path: PathBuf,
     /// What stands in it.
     pub text: String,
 }

@@ -9,8 +9,8 @@ use crate::node::{Node, Tree};
 use crate::section::{Field, Section, canonical, either};
 use crate::variables;
 
-/// What of the top is read here.
-const HERE: [&str; 3] = ["master", "protocols", "slave_portnum"];
+/// What of the top is read here. It stands in the first file alone, which is all that is read before the plugins are.
+pub(crate) const HERE: [&str; 3] = ["master", "protocols", "slave_portnum"];
 
 /// Reads it, and of the rest nothing.
 pub(crate) fn peek(mut root: Node, variable: &dyn Fn(&str) -> Option<String>, report: &mut Report) -> Fixed {

@@ -1,10 +1,18 @@
 //! `include`: a configuration in several files. They are one: lists go on, tables are joined, and nothing is said twice.
 
+use std::path::PathBuf;
+
+use crate::attributes::CONFIGURATION;
 use crate::catalog::Catalog;
 use crate::diagnostic::Report;
+use crate::fixed;
 use crate::node::{Entry, Node, Span, Tree};
 use crate::section::{Field, canonical};
 use crate::sources::Sources;
+use crate::variables;
+
+/// The most bytes of all files that one includes.
+const MOST: usize = 64 << 20;
 
 /// Joins what a file includes to it; none: one of the files is no TOML.
 pub(crate) fn read(
@@ -13,18 +21,22 @@ pub(crate) fn read(
     sources: &mut Sources,
     report: &mut Report,
 ) -> Option<()> {
-    let Some(asked) = root.entries().iter().find(|entry| canonical(&entry.key) == "include") else {
+    let Tree::Table(entries) = &mut root.value else { return Some(()) };
+    let Some(asked) = entries.iter_mut().find(|entry| canonical(&entry.key) == "include") else {
         return Some(());
     };
+    // What the files say is not there yet, but which they are must be known.
+    variables::fill_in(&mut asked.node, &|name| catalog.variable(name), report);
     // What is no text is reported by whoever reads this setting.
     let texts = match &asked.node.value {
         Tree::List(items) => items.iter().collect(),
         _ => vec![&asked.node],
     };
-    let (mut joined, mut is_whole): (Vec<(String, Node)>, bool) = (Vec::new(), true);
+    let (mut joined, mut is_whole): (Vec<(PathBuf, Node)>, bool) = (Vec::new(), true);
+    let mut room = MOST;
     for node in texts {
         let Some(pattern) = node.as_text() else { continue };
-        match catalog.include(pattern) {
+        match catalog.include(pattern, room) {
             Ok(files) if files.is_empty() => {
                 report
                     .warning("nothing-included", &node.span, format!("there is no file `{pattern}`"))
@@ -32,12 +44,13 @@ pub(crate) fn read(
             }
             Ok(files) => {
                 for file in files {
-                    if joined.iter().any(|(name, _)| *name == file.name) {
+                    if joined.iter().any(|(path, _)| *path == file.path) {
                         continue;
                     }
+                    room = room.saturating_sub(file.text.len());
                     let begin = sources.add(&file.name, &file.text);
                     match Node::parse(&file.text, begin, report) {
-                        Some(root) => joined.push((file.name, root)),
+                        Some(root) => joined.push((file.path, root)),
                         None => is_whole = false,
                     }
                 }
@@ -54,8 +67,9 @@ pub(crate) fn read(
     for (_, file) in joined {
         let Tree::Table(entries) = file.value else { continue };
         for entry in entries {
-            match canonical(&entry.key).as_str() {
-                key @ ("include" | "master") => {
+            let key = canonical(&entry.key);
+            match key.as_str() {
+                key if key == "include" || fixed::HERE.contains(&key) => {
                     let message = format!("`{key}` cannot stand in a file that is included");
                     report
                         .error("misplaced-setting", &entry.key_span, message)
@@ -71,8 +85,8 @@ pub(crate) fn read(
 /// Joins a setting to a table: a list behind what is there, a table with what is there.
 fn join(table: &mut Node, new: Entry, report: &mut Report) {
     let Tree::Table(entries) = &mut table.value else { return };
-    let name = canonical(&new.key);
-    let Some(old) = entries.iter_mut().find(|entry| canonical(&entry.key) == name) else {
+    let name = named(&new.key);
+    let Some(old) = entries.iter_mut().find(|entry| named(&entry.key) == name) else {
         entries.push(new);
         return;
     };
@@ -88,6 +102,12 @@ fn join(table: &mut Node, new: Entry, report: &mut Report) {
         }
         _ => twice(&old.key_span, &new.key, &new.key_span, report),
     }
+}
+
+/// The name of a setting of the top: `slaves` are `workers`, in whichever file.
+fn named(key: &str) -> String {
+    let name = canonical(key);
+    CONFIGURATION.find(&name).map_or(name, |attribute| attribute.name.to_owned())
 }
 
 fn twice(first: &Span, key: &str, span: &Span, report: &mut Report) {

@@ -24,7 +24,10 @@ pub(crate) fn fill_in(node: &mut Node, variable: &dyn Fn(&str) -> Option<String>
         return;
     }
     match &mut node.value {
-        Tree::List(items) => items.iter_mut().for_each(|item| fill_in(item, variable, report)),
+        Tree::List(items) => {
+            items.iter_mut().for_each(|item| fill_in(item, variable, report));
+            items.retain(|item| !matches!(item.value, Tree::Null));
+        }
         Tree::Table(entries) => {
             entries.iter_mut().for_each(|entry| fill_in(&mut entry.node, variable, report));
         }

@@ -1,20 +1,22 @@
 //! What a configuration takes from outside: the files that it includes, and variables.
 
-use std::path::Path;
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use windlass_config::Included;
 use windlass_core::text::is_like;
-
-/// The most bytes of all files that one pattern means.
-const MOST: u64 = 64 << 20;
 
 /// A variable of the environment.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The files that a pattern means, by their names: `*` stands for any part of the last one.
-pub(crate) fn find(directory: &Path, pattern: &str) -> Result<Vec<Included>, String> {
+/// The files that a pattern in `file` means, by their names: `*` stands for any part of the last one. `room` is how many
+/// bytes they may have together.
+pub(crate) fn find(file: &Path, pattern: &str, room: usize) -> Result<Vec<Included>, String> {
+    let directory = file.parent().unwrap_or(file);
     let (folder, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
     if folder.contains('*') {
         return Err("`*` stands in the name of a file, and in none of a folder".to_owned());
@@ -25,7 +27,7 @@ pub(crate) fn find(directory: &Path, pattern: &str) -> Result<Vec<Included>, Str
     if last.contains('*') {
         let entries = match std::fs::read_dir(&folder_path) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error.to_string()),
         };
         for entry in entries {
@@ -43,21 +45,44 @@ pub(crate) fn find(directory: &Path, pattern: &str) -> Result<Vec<Included>, Str
     } else {
         names.push(last.to_owned());
     }
-    let mut room = MOST;
-    let mut files = Vec::new();
+    let own = file.canonicalize().ok();
+    let mut room = room;
+    let mut files: Vec<Included> = Vec::new();
     for name in names {
         let shown = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-        let path = folder_path.join(&name);
-        let failed = |error: std::io::Error| format!("`{shown}`: {error}");
-        let size = match std::fs::metadata(&path) {
-            Ok(found) => found.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+        let failed = |error: io::Error| format!("`{shown}`: {error}");
+        let found = match read(&folder_path.join(&name), room) {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(failed(error)),
         };
-        room = room.checked_sub(size).ok_or_else(|| format!("`{shown}`: they are too large together"))?;
-        files.push(Included { text: std::fs::read_to_string(&path).map_err(failed)?, name: shown });
+        if own.as_ref() == Some(&found.0) {
+            match last.contains('*') {
+                true => continue,
+                false => return Err(format!("`{shown}` is this file itself")),
+            }
+        }
+        room -= found.1.len();
+        files.push(Included { path: found.0, text: found.1, name: shown });
     }
     Ok(files)
+}
+
+/// Where a file really is, and its text. A pipe is opened without a wait for whoever writes, so that it can be refused;
+/// what says of itself that it is empty, as those of `/proc` do, ends with the room.
+fn read(path: &Path, room: usize) -> io::Result<(PathBuf, String)> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut text = String::new();
+    let most = u64::try_from(room).unwrap_or(u64::MAX);
+    if file.take(most.saturating_add(1)).read_to_string(&mut text)? > room {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, "all that is included is too large together"));
+    }
+    Ok((path.canonicalize()?, text))
 }
 
 #[cfg(test)]
@@ -71,11 +96,44 @@ mod tests {
         for name in ["b.toml", "a.toml", ".a.toml", "c.txt"] {
             std::fs::write(dir.path().join("builders").join(name), name).unwrap();
         }
-        let found = |pattern: &str| find(dir.path(), pattern).unwrap();
+        let found = |pattern: &str| find(&dir.path().join("m.toml"), pattern, 100).unwrap();
         let names: Vec<String> = found("builders/*.toml").into_iter().map(|file| file.name).collect();
         assert_eq!(names, ["builders/a.toml", "builders/b.toml"]);
         assert_eq!(found("builders/c.txt")[0].text, "c.txt");
         assert_eq!((found("builders/d.toml"), found("none/*.toml")), (Vec::new(), Vec::new()));
-        assert!(find(dir.path(), "*/a.toml").is_err());
+        assert!(find(&dir.path().join("m.toml"), "*/a.toml", 100).is_err());
+    }
+
+    /// Symptom: `windlass reconfig` never returned, nor did the next one. Cause: a pipe among the files was opened and
+    /// read, and the size that `/dev/zero` says it has is none. Cure: what is no regular file is refused by what was
+    /// opened, and no more is read than there is room for.
+    #[test]
+    fn what_is_no_file_or_has_no_end_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("p.toml"), rustix::fs::FileType::Fifo, mode, 0)
+            .unwrap();
+        std::fs::write(dir.path().join("large.txt"), "x".repeat(100)).unwrap();
+        let file = dir.path().join("m.toml");
+        for pattern in ["p.toml", "*.toml", "/dev/zero", "/dev/null", "."] {
+            let why = find(&file, pattern, 100).unwrap_err();
+            assert!(why.contains("no regular file"), "{pattern}: {why}");
+        }
+        assert_eq!(find(&file, "large.txt", 100).unwrap().len(), 1);
+        assert!(find(&file, "large.txt", 99).unwrap_err().contains("too large together"));
+        assert!(find(&file, "/proc/self/status", 9).unwrap_err().contains("too large together"));
+    }
+
+    #[test]
+    fn a_file_includes_itself_by_no_pattern() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["m.toml", "n.toml"] {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        let file = dir.path().join("m.toml");
+        let names: Vec<String> =
+            find(&file, "*.toml", 100).unwrap().into_iter().map(|file| file.name).collect();
+        assert_eq!(names, ["n.toml"]);
+        assert!(find(&file, "m.toml", 100).unwrap_err().contains("this file itself"));
     }
 }

@@ -32,7 +32,9 @@ pub(crate) struct Surroundings<'a> {
     pub generation: &'a Generation,
     /// Plugins that are there and cannot be loaded: nobody knows what they offer.
     pub bad: &'a [BadPlugin],
-    /// Of the configuration file: paths begin there.
+    /// The configuration file.
+    pub file: &'a Path,
+    /// Of that file: paths begin there.
     pub directory: &'a Path,
     /// Whether this process has the environment that the master has.
     pub is_master: bool,
@@ -54,8 +56,8 @@ impl Catalog for Surroundings<'_> {
         })
     }
 
-    fn include(&self, pattern: &str) -> Result<Vec<Included>, String> {
-        include::find(self.directory, pattern)
+    fn include(&self, pattern: &str, room: usize) -> Result<Vec<Included>, String> {
+        include::find(self.file, pattern, room)
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -554,7 +556,8 @@ mod tests {
         let directory = Path::new("/nowhere");
         let generation = Generation::new(0, Vec::new());
         let look = |source, is_master| {
-            let around = Surroundings { generation: &generation, bad: &[], directory, is_master };
+            let (file, bad) = (Path::new("/nowhere/master.toml"), &[]);
+            let around = Surroundings { generation: &generation, bad, file, directory, is_master };
             around.secret(Secret { source, strip: true }).unwrap_err()
         };
         let missing = look(SecretSource::File("key".into()), false);

@@ -58,20 +58,30 @@ impl Catalog for Hooks {
         }
     }
 
-    fn include(&self, pattern: &str) -> Result<Vec<Included>, String> {
+    fn include(&self, pattern: &str, room: usize) -> Result<Vec<Included>, String> {
         let text = match pattern {
             "more.toml" => "title = \"More\"\n",
             "broken.toml" => "title = More\n",
             "builders/*.toml" => "[[builders]]\nname = \"included\"\nworkers = [\"w1\", \"w9\"]\n",
             "again.toml" => "title = \"Again\"\n[locks]\ndb = {}\n[master]\nlisten = \"a:1\"\n",
+            "old.toml" => {
+                "[[slaves]]\nname = \"w2\"\ntoken_hash = \"blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262\"\n"
+            }
+            "ports.toml" => "slavePortnum = 9999\nprotocols = { pb = { port = 9999 } }\n",
+            "./more.toml" => "title = \"More\"\n",
             "/root/*" => return Err("permission denied".to_owned()),
             _ => return Ok(Vec::new()),
         };
-        Ok(vec![Included { name: pattern.replace('*', "one"), text: text.to_owned() }])
+        assert!(text.len() < room, "there is room for it");
+        let path = pattern.trim_start_matches("./").into();
+        Ok(vec![Included { name: pattern.replace('*', "one"), path, text: text.to_owned() }])
     }
 
     fn variable(&self, name: &str) -> Option<String> {
         match name {
+            "PATTERN" => Some("builders/*.toml".to_owned()),
+            "NO" => Some("false".to_owned()),
+            "FRACTION" => Some("1.5".to_owned()),
             "TITLE" => Some("from the environment".to_owned()),
             "SLOTS" => Some("4".to_owned()),
             _ => None,
