@@ -152,7 +152,7 @@ impl miette::Diagnostic for Diagnostic {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         // It draws one file: places in others are named.
         let elsewhere = self.labels.iter().filter(|label| !self.is_here(label)).map(|label| {
-            let (line, column) = place(label.source.inner(), label.span.start);
+            let (line, column) = label.source.place(label.span.start);
             format!("{}: {}:{line}:{column}", label.text, label.source.name())
         });
         let all: Vec<String> = elsewhere.chain(self.help.clone()).collect();
@@ -190,9 +190,10 @@ impl Diagnostic {
         };
         line(format!("{}[{}]: {}", self.severity, self.code, self.message));
         for (n, Label { source, span, text: label }) in self.labels.iter().enumerate() {
-            let (file, text) = (source.name(), source.inner());
-            let (row, column) = place(text, span.start);
-            let shown = text.lines().nth(row - 1).unwrap_or_default().replace('\t', " ");
+            let (file, text) = (source.name(), source.text());
+            let (row, column) = source.place(span.start);
+            let shown = text.lines().nth(row - 1).unwrap_or_default().trim_start_matches('\u{feff}');
+            let shown = shown.replace('\t', " ");
             let left = shown.chars().count().saturating_sub(column - 1).max(1);
             let carets = text.get(span.clone()).map_or(1, |t| t.chars().count()).clamp(1, left);
             let margin = " ".repeat(row.to_string().len());
@@ -207,12 +208,8 @@ impl Diagnostic {
     }
 }
 
-/// Line and column of a byte, both from 1.
-fn place(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let start = before.rfind('\n').map_or(0, |n| n + 1);
-    (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
-}
+/// So many findings of a file offer names that are near: looking for them takes longer than all the rest.
+const MOST_NEAR: usize = 50;
 
 /// Collects what is wrong while a file is walked.
 #[derive(Debug, Default)]
@@ -230,6 +227,8 @@ pub(crate) struct Finding {
     help: Option<String>,
     /// The place to blame is a part of the text that stands there.
     within: Option<(String, Range<usize>)>,
+    /// Whether it may look for names that are near.
+    may_look: bool,
 }
 
 impl Report {
@@ -261,7 +260,8 @@ impl Report {
         message: String,
     ) -> &mut Finding {
         let labels = vec![(span.clone(), String::new())];
-        self.found.push(Finding { code, severity, message, labels, help: None, within: None });
+        let may_look = self.found.len() < MOST_NEAR;
+        self.found.push(Finding { code, severity, message, labels, help: None, within: None, may_look });
         self.found.last_mut().expect("one was pushed")
     }
 
@@ -331,7 +331,8 @@ impl Finding {
         known: impl IntoIterator<Item = &'a str>,
         else_help: &str,
     ) -> &mut Finding {
-        self.help = near_miss(name, known).or_else(|| (!else_help.is_empty()).then(|| else_help.to_owned()));
+        let near = if self.may_look { near_miss(name, known) } else { None };
+        self.help = near.or_else(|| (!else_help.is_empty()).then(|| else_help.to_owned()));
         self
     }
 
@@ -344,12 +345,12 @@ impl Finding {
         if let Some((text, within)) = self.within.take() {
             let Label { source, span: whole, .. } = &mut labels[0];
             // A text with escapes in it reads otherwise in the file: the whole is to blame then.
-            match source.inner().get(whole.clone()).and_then(|written| written.find(&text)) {
+            match source.text().get(whole.clone()).and_then(|written| written.find(&text)) {
                 Some(at) => *whole = whole.start + at + within.start..whole.start + at + within.end,
                 None => self.message = located(&self.message, &text, &within),
             }
         }
-        let (line, column) = place(labels[0].source.inner(), labels[0].span.start);
+        let (line, column) = labels[0].source.place(labels[0].span.start);
         Diagnostic {
             code: self.code,
             severity: self.severity,
@@ -375,11 +376,16 @@ fn near_miss<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option
     let mut known: Vec<&str> = known.into_iter().collect();
     known.sort_unstable();
     known.dedup();
-    let distance = |other: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase());
-    let near = known.iter().map(|other| (distance(other), *other)).min()?;
-    // A third of the letters may differ; of one letter, none.
-    if near.0 <= name.chars().count().max(near.1.chars().count()) / 3 {
-        return Some(format!("did you mean `{}`?", near.1));
+    let (name, length) = (name.to_lowercase(), name.chars().count());
+    // A third of the letters may differ; of one letter, none. So many more or fewer are as many that differ.
+    let most = |other: &str| length.max(other.chars().count()) / 3;
+    let near = known.iter().filter(|other| length.abs_diff(other.chars().count()) <= most(other));
+    let near = near.map(|other| (strsim::damerau_levenshtein(&name, &other.to_lowercase()), *other)).min();
+    if let Some((_, near)) = near.filter(|(distance, other)| *distance <= most(other)) {
+        return Some(format!("did you mean `{near}`?"));
+    }
+    if known.is_empty() {
+        return None;
     }
     let list: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
     (known.len() <= 10).then(|| format!("known here: {}", list.join(", ")))
