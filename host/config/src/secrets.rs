@@ -225,17 +225,24 @@ pub(crate) fn check_elsewhere(root: &Node, report: &mut Report) {
     for (key, section) in entries(root) {
         match (key.as_str(), &section.value) {
             ("builders", Tree::List(builders)) => {
-                for (key, setting) in builders.iter().flat_map(entries) {
-                    match (key.as_str(), &setting.value) {
-                        ("env", _) => {}
-                        ("steps", Tree::List(steps)) => {
-                            steps.iter().for_each(|step| around_args(step, &mut found));
-                        }
-                        _ => walk(setting, None, None, &mut found),
-                    }
-                }
+                builders.iter().for_each(|builder| in_builder(builder, &mut found));
+            }
+            ("templates", Tree::Table(_)) => {
+                entries(section).for_each(|(_, template)| in_builder(template, &mut found));
             }
             _ => walk(section, None, None, &mut found),
+        }
+    }
+}
+
+/// What a builder, its `factory` or a template says outside of `env` and of `args`.
+fn in_builder(builder: &Node, found: &mut impl FnMut(&str, &Span, Option<&str>)) {
+    for (key, setting) in entries(builder) {
+        match (key.as_str(), &setting.value) {
+            ("env", _) => {}
+            ("factory", Tree::Table(_)) => in_builder(setting, found),
+            ("steps", Tree::List(steps)) => steps.iter().for_each(|step| around_args(step, found)),
+            _ => walk(setting, None, None, found),
         }
     }
 }
