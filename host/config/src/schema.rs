@@ -32,7 +32,8 @@ pub fn of_master() -> Json {
 pub fn of_worker() -> Json {
     let mut schema = object(&[&WORKER_FILE]);
     begin(&mut schema, "worker.toml of Windlass");
-    schema["$defs"] = json!({ "stands-for-a-value": stands_for_a_value() });
+    // Nothing does there.
+    schema["$defs"] = json!({ "stands-for-a-value": false });
     schema
 }
 

@@ -121,6 +121,7 @@ impl Kind {
             }
             Kind::Texts => (!json.is_array() && !json.is_string()).then_some("a list of texts"),
             Kind::Tables(_) => (!json.is_array()).then_some("a list of tables"),
+            Kind::Axes => (!json.is_object()).then_some("a table of lists"),
             Kind::Either(one, other) => one.misfit(json).and(other.misfit(json)),
             Kind::Time
             | Kind::Size
@@ -131,7 +132,6 @@ impl Kind {
             | Kind::Locks
             | Kind::TableOrTables(_)
             | Kind::Named(_)
-            | Kind::Axes
             | Kind::Any => None,
         }
     }
@@ -156,7 +156,7 @@ impl Kind {
                 { "type": "string", "pattern": "^\\s*[0-9]+\\s*([kKmMgGtT][iI]?)?[bB]\\s*$" },
             ] }),
             Kind::Texts => json!({ "anyOf": [
-                { "type": "string" }, { "type": "array", "items": { "type": "string" } },
+                { "type": "string" }, { "type": "array", "items": or_stands(json!({ "type": "string" })) },
             ] }),
             Kind::Choice(words) => json!({ "enum": words }),
             Kind::Pattern => json!({ "type": "string", "format": "regex" }),
@@ -176,10 +176,11 @@ impl Kind {
                 ] })
             }
             Kind::Grants => json!({ "type": "object", "additionalProperties": {
-                "type": "object", "additionalProperties": Kind::Texts.schema(),
+                "type": "object", "additionalProperties": or_stands(Kind::Texts.schema()),
             } }),
             Kind::Counts => {
-                json!({ "type": "object", "additionalProperties": { "type": "integer", "minimum": 1 } })
+                let one = or_stands(json!({ "type": "integer", "minimum": 1 }));
+                json!({ "type": "object", "additionalProperties": one })
             }
             Kind::Table(table) => reference(table),
             Kind::Tables(table) => json!({ "type": "array", "items": reference(table) }),
@@ -205,6 +206,11 @@ pub fn key(table: &Table) -> String {
 
 fn link(table: &Table) -> String {
     format!("[{}](#{})", table.what.trim_matches(['[', ']']), key(table))
+}
+
+/// That, or what stands for a value.
+fn or_stands(schema: Json) -> Json {
+    json!({ "anyOf": [schema, { "$ref": "#/$defs/stands-for-a-value" }] })
 }
 
 fn reference(table: &Table) -> Json {

@@ -13,6 +13,9 @@ const NO_CACHES: &str =
 
 const COUNT: Kind = Kind::Count { least: 1, most: u32::MAX as i64, of: "" };
 
+/// 0 picks a free one.
+const PORT: Kind = Kind::Count { least: 0, most: u16::MAX as i64, of: "" };
+
 /// The top of the file.
 pub static CONFIGURATION: Table = Table {
     what: "the configuration",
@@ -57,7 +60,7 @@ pub static CONFIGURATION: Table = Table {
         Attribute::new("log_max_size", Kind::Size, "`\"100 MiB\"`", "\"1 MiB\"", "the beginning of a log that is kept").works_as("`[logs] max_log_bytes`"),
         Attribute::new("log_max_tail_size", Kind::Size, "`\"256 KiB\"`", "\"1 KiB\"", "the end of a longer log that is kept").works_as("`[logs] log_max_tail_size`"),
         Attribute::new("protocols", Kind::Table(&PROTOCOLS), "none", "{ pb = { port = 9990 } }", "where workers connect").works_as("`[master] listen`"),
-        Attribute::new("slave_portnum", Kind::Either(&COUNT, &Kind::Text), "none", "9990", "where workers connect: a port of all addresses of the machine").works_as("`[master] listen`"),
+        Attribute::new("slave_portnum", Kind::Either(&PORT, &Kind::Text), "none", "9990", "where workers connect: a port of all addresses of the machine").works_as("`[master] listen`"),
         Attribute::new("db", Kind::Table(&DATABASE), "none", "{ db_poll_interval = 5 }", "the store").works_as("`db_poll_interval`"),
         // What has no meaning here.
         Attribute::warns("db_url", Kind::Text, "\"sqlite:///state.sqlite\"", "the store is a folder of its own: `[master] state_dir`"),
@@ -153,7 +156,7 @@ pub static PROTOCOL: Table = Table {
     about: "",
     attributes: &[Attribute::needed(
         "port",
-        Kind::Either(&COUNT, &Kind::Text),
+        Kind::Either(&PORT, &Kind::Text),
         "9990",
         "a port of all addresses of the machine, or `\"tcp:PORT:interface=HOST\"`, or `\"HOST:PORT\"`",
     )],

@@ -15,7 +15,7 @@ pub static POLLER: Table = Table {
             .also(&["repo_url", "repourl"]),
         Attribute::new(
             "type",
-            Kind::Choice(&["git", "git-poller", "GitPoller"]),
+            Kind::Choice(&["git", "git-poller", "git_poller", "GitPoller"]),
             "`\"git\"`",
             "\"git\"",
             "which kind of change source; there is this one",

@@ -81,5 +81,23 @@ fn what_people_get_wrong_does_not_fit() {
     ] {
         assert!(!problems(&master, text).is_empty(), "{text}");
     }
-    assert_eq!(problems(&master, "title = { from_env = 'TITLE' }"), Vec::<String>::new());
+    let worker = schema::of_worker();
+    assert!(!problems(&worker, "name = { from_env = 'NAME' }\nmaster = 'm:1'").is_empty());
+}
+
+/// Symptom: editors marked what loads. Cause: the schema knew no variable in a list, and fewer words than the reader.
+/// Cure: it does.
+#[test]
+fn what_loads_fits() {
+    let master = schema::of_master();
+    for text in [
+        "title = { from_env = 'TITLE' }",
+        "[[builders]]\nname = 'b'\nworkers = ['w', { from_env = 'W' }]",
+        "[locks.db]\nkind = 'worker'\nmax_for_worker = { w1 = { from_env = 'N' } }",
+        "slave_portnum = 0",
+        "[[git_pollers]]\nrepository = 'r'\ntype = 'git_poller'",
+    ] {
+        assert_eq!(problems(&master, text), Vec::<String>::new(), "{text}");
+    }
+    assert_eq!(problems(&schema::of_worker(), "name = 'n'\nmaster = 'm:1'"), Vec::<String>::new());
 }
