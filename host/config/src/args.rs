@@ -12,7 +12,7 @@ use windlass_core::schema;
 
 use crate::catalog::{Catalog, Hooks};
 use crate::diagnostic::Report;
-use crate::node::{Node, Span};
+use crate::node::{Node, Span, Tree};
 use crate::templates;
 
 /// Whether templates are rendered before the plugin sees its arguments.
@@ -52,7 +52,8 @@ pub(crate) fn read(
         // The arguments as a whole are a table of their own, whatever their names.
         node.entries().iter().for_each(|entry| templates::check(&entry.node, hooks, report));
     }
-    let json = args.map_or_else(|| Value::Object(serde_json::Map::new()), Node::to_json);
+    let facts = schema.as_ref().ok().and_then(Schema::json);
+    let json = args.map_or_else(|| Value::Object(serde_json::Map::new()), |node| settled(node, facts));
     let problems = match schema {
         Ok(schema) => match (templates, &json) {
             (Templates::Rendered(_), Value::Object(entries)) => {
@@ -78,6 +79,36 @@ pub(crate) fn read(
         }
     }
     json.to_string()
+}
+
+/// The arguments as a JSON document, in which texts of the environment are what the schema asks for.
+fn settled(node: &Node, schema: Option<&Value>) -> Value {
+    match &node.value {
+        Tree::Table(entries) => {
+            let of = |key: &str| {
+                let own = schema.and_then(|schema| schema.get("properties")?.get(key));
+                own.or_else(|| schema.and_then(|schema| schema.get("additionalProperties")))
+            };
+            entries.iter().map(|e| (e.key.clone(), settled(&e.node, of(&e.key)))).collect()
+        }
+        Tree::List(items) => {
+            let schema = schema.and_then(|schema| schema.get("items"));
+            items.iter().map(|item| settled(item, schema)).collect()
+        }
+        Tree::Text(_) if node.is_loose && schema.is_some_and(is_no_text) => {
+            node.settled().map_or_else(|| node.to_json(), |value| Node::new(0..0, value).to_json())
+        }
+        _ => node.to_json(),
+    }
+}
+
+/// Whether a schema names types, and a text is none of them.
+fn is_no_text(schema: &Value) -> bool {
+    match schema.get("type") {
+        Some(Value::String(one)) => one != "string",
+        Some(Value::Array(all)) => !all.iter().any(|one| one == "string"),
+        _ => false,
+    }
 }
 
 /// The most that is told of one table of arguments. A schema may find something at every turn.
@@ -142,6 +173,14 @@ impl Schema {
                 let validator = options.build(json).map_err(|e| e.to_string())?;
                 Ok(Schema::Some { json: json.clone(), validator: Box::new(validator) })
             }
+        }
+    }
+
+    /// As it was given.
+    fn json(&self) -> Option<&Value> {
+        match self {
+            Schema::Nothing => None,
+            Schema::Some { json, .. } => Some(json),
         }
     }
 

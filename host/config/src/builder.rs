@@ -353,11 +353,11 @@ pub(crate) fn read_step(
 
 /// `update_build_summary_policy`: true (all), false (none), or the outcomes.
 fn read_summary_policy(field: Field<'_>, report: &mut Report) -> Option<SummaryPolicy> {
-    match &field.node.value {
-        Tree::Boolean(true) => return Some(SummaryPolicy::All),
-        Tree::Boolean(false) => return Some(SummaryPolicy::Only(Vec::new())),
-        Tree::List(_) => {}
-        _ => return field.wrong("true, false or a list of outcomes", report),
+    match (field.is_boolean(), &field.node.value) {
+        (Some(true), _) => return Some(SummaryPolicy::All),
+        (Some(false), _) => return Some(SummaryPolicy::Only(Vec::new())),
+        (None, Tree::List(_)) => {}
+        (None, _) => return field.wrong("true, false or a list of outcomes", report),
     }
     let mut only = Vec::new();
     for (word, span) in field.texts(report) {
@@ -408,7 +408,7 @@ fn default_flags(facts: &HookFacts) -> Flags {
 
 /// `merge_requests`: also `true` (the default rule) and `false` (never).
 fn read_merge(field: Field<'_>, hooks: &Hooks<'_>, report: &mut Report) -> Option<Merge> {
-    if let Tree::Boolean(merge) = field.node.value {
+    if let Some(merge) = field.is_boolean() {
         return Some(if merge { Merge::Compatible } else { Merge::Never });
     }
     let policy = read_policy(field, HookKind::MergeRequests, hooks, report)?;

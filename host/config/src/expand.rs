@@ -4,9 +4,12 @@
 //! is a table of lists: there is one builder for each combination, in whose texts `%(matrix:AXIS)s` is the value of an
 //! axis, and which has it as a property, too.
 
+use std::collections::BTreeSet;
+
+use crate::attributes::{BUILDER, FACTORY};
 use crate::diagnostic::Report;
 use crate::node::{Entry, Node, Span, Tree};
-use crate::section::canonical;
+use crate::section::{Field, Section, canonical, two_spellings};
 
 /// The most builders that one matrix makes.
 const MOST: usize = 1000;
@@ -14,23 +17,71 @@ const MOST: usize = 1000;
 /// The template that each builder has.
 const DEFAULT: &str = "default";
 
-/// What holds in tables key by key; all else is taken whole from whoever says it first.
-const JOINED: [&str; 3] = ["properties", "default_properties", "env"];
+/// Where the value of an axis stands in a text begins so, and ends with `)s`.
+const BEGIN: &str = "%(matrix:";
 
-/// Replaces the builders of a file by what they stand for.
-pub(crate) fn builders(root: &mut Node, report: &mut Report) {
-    let mut templates = Templates::read(root);
-    let Tree::Table(top) = &mut root.value else { return };
+/// Where the values of axes are, too.
+const PROPERTIES: &str = "properties";
+
+/// What holds in tables key by key; all else is taken whole from whoever says it first.
+const JOINED: [&str; 3] = [PROPERTIES, "default_properties", "env"];
+
+/// Replaces the builders of a file by what they stand for. A matrix in which something is wrong makes none: what they
+/// would be called is returned, `*` where the value of an axis stands.
+pub(crate) fn builders(root: &mut Node, report: &mut Report) -> Vec<String> {
+    let mut templates = Templates::read(root, report);
+    let mut lost = Vec::new();
+    let Tree::Table(top) = &mut root.value else { return lost };
     if let Some(entry) = top.iter_mut().find(|entry| canonical(&entry.key) == "builders")
         && let Tree::List(items) = &mut entry.node.value
     {
         let old = std::mem::take(items);
         for mut builder in old {
+            hoist_factory(&mut builder);
+            let own = names_of_properties(&builder);
             templates.fill_in(&mut builder, report);
-            items.extend(combinations(builder, report));
+            let name = name(&builder).map(|(name, _)| name.to_owned());
+            match combinations(builder, &own, report) {
+                Some(made) => items.extend(made),
+                None => lost.extend(name.map(|name| with_stars(&name))),
+            }
         }
     }
-    templates.warn_of_unused(report);
+    templates.check_unused(report);
+    lost
+}
+
+fn name(builder: &Node) -> Option<(&str, &Span)> {
+    let entry = builder.entries().iter().find(|entry| canonical(&entry.key) == "name")?;
+    Some((entry.node.as_text()?, &entry.node.span))
+}
+
+/// A name in which `*` stands for the values of axes.
+fn with_stars(name: &str) -> String {
+    let mut parts = name.split(BEGIN);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |name, part| name + "*" + part.split_once(")s").map_or("", |(_, behind)| behind))
+}
+
+/// Puts what a `factory` says where a builder says it, so that it is one setting for templates, too.
+fn hoist_factory(builder: &mut Node) {
+    let Tree::Table(entries) = &mut builder.value else { return };
+    let names: BTreeSet<String> = entries.iter().map(|entry| canonical(&entry.key)).collect();
+    let Some(factory) = entries.iter_mut().find(|entry| canonical(&entry.key) == "factory") else { return };
+    let Tree::Table(inner) = &mut factory.node.value else { return };
+    // What is there twice is reported by whoever reads the builder.
+    let moves = |entry: &mut Entry| {
+        let name = canonical(&entry.key);
+        FACTORY.find(&name).is_some() && !names.contains(&name)
+    };
+    let moved: Vec<Entry> = inner.extract_if(.., moves).collect();
+    entries.extend(moved);
+}
+
+/// The properties that a builder gives itself.
+fn names_of_properties(builder: &Node) -> BTreeSet<String> {
+    let properties = builder.entries().iter().filter(|entry| canonical(&entry.key) == PROPERTIES);
+    properties.flat_map(|entry| entry.node.entries()).map(|entry| entry.key.clone()).collect()
 }
 
 /// The templates of a file.
@@ -40,11 +91,30 @@ struct Templates {
 }
 
 impl Templates {
-    fn read(root: &Node) -> Templates {
+    fn read(root: &Node, report: &mut Report) -> Templates {
         let section = root.entries().iter().find(|entry| canonical(&entry.key) == "templates");
         let entries = section.map(|entry| entry.node.entries()).unwrap_or_default();
-        let one = |entry: &Entry| (entry.key.clone(), entry.key_span.clone(), entry.node.clone(), false);
-        Templates { all: entries.iter().map(one).collect() }
+        let mut all = Vec::new();
+        for Entry { key, key_span, node } in entries {
+            match node.value {
+                Tree::Table(_) => {}
+                // A variable that is not set was reported.
+                Tree::Null => continue,
+                _ => {
+                    Field { name: key, key: key_span, node }.wrong::<()>("a table", report);
+                    continue;
+                }
+            }
+            let mut template = node.clone();
+            if let Some(other) = take(&mut template, "template", report) {
+                report
+                    .error("misplaced-setting", &other.key_span, "a template takes nothing from others")
+                    .help("name all of them in the builder: `template = [\"ONE\", \"OTHER\"]`");
+            }
+            hoist_factory(&mut template);
+            all.push((key.clone(), key_span.clone(), template, false));
+        }
+        Templates { all }
     }
 
     /// Gives a builder what it does not say itself.
@@ -52,7 +122,7 @@ impl Templates {
         if !matches!(builder.value, Tree::Table(_)) {
             return;
         }
-        let asked = take(builder, "template");
+        let asked = take(builder, "template", report);
         let mut names: Vec<(String, Span)> = Vec::new();
         let texts = match asked.as_ref().map(|entry| &entry.node) {
             Some(Node { value: Tree::List(items), .. }) => items.iter().collect(),
@@ -92,9 +162,11 @@ impl Templates {
         true
     }
 
-    fn warn_of_unused(&self, report: &mut Report) {
-        for (name, span, _, is_used) in &self.all {
+    /// What is wrong in others is found in the builders that take them.
+    fn check_unused(&self, report: &mut Report) {
+        for (name, span, template, is_used) in &self.all {
             if !is_used {
+                Section::new(&BUILDER, span, template).check_unread(report);
                 report.warning("unused-template", span, format!("no builder takes the template `{name}`"));
             }
         }
@@ -109,7 +181,7 @@ fn complete(table: &mut Node, more: &Node) {
         let same = |entry: &Entry| {
             let known = canonical(&entry.key);
             // A template that says `workers` says it to a builder that says `slavenames`.
-            let names = |name: &str| crate::attributes::BUILDER.find(name).map(|attribute| attribute.name);
+            let names = |name: &str| BUILDER.find(name).map(|attribute| attribute.name);
             known == name || (names(&known).is_some() && names(&known) == names(&name))
         };
         match entries.iter_mut().find(|entry| same(entry)) {
@@ -125,67 +197,119 @@ fn complete(table: &mut Node, more: &Node) {
     }
 }
 
-/// Takes an entry out of a table.
-fn take(table: &mut Node, name: &str) -> Option<Entry> {
+/// Takes a setting out of a table.
+fn take(table: &mut Node, name: &str, report: &mut Report) -> Option<Entry> {
     let Tree::Table(entries) = &mut table.value else { return None };
-    let at = entries.iter().position(|entry| canonical(&entry.key) == name)?;
-    Some(entries.remove(at))
+    let mut found = entries.extract_if(.., |entry| canonical(&entry.key) == name);
+    let first = found.next()?;
+    for other in found {
+        two_spellings(Field::of(&first), Field::of(&other), report);
+    }
+    // A variable that is not set was reported.
+    (!matches!(first.node.value, Tree::Null)).then_some(first)
 }
 
 /// An axis of a matrix: its name, and its values.
 type Axis = (String, Vec<Node>);
 
-/// The builders that a builder stands for: itself, unless it has a matrix.
-fn combinations(mut builder: Node, report: &mut Report) -> Vec<Node> {
-    let except = take(&mut builder, "matrix_except");
-    let Some(matrix) = take(&mut builder, "matrix") else {
+/// The builders that a builder stands for: itself, unless it has a matrix. `own` are the properties that it gives itself.
+/// None: something is wrong with the matrix.
+fn combinations(mut builder: Node, own: &BTreeSet<String>, report: &mut Report) -> Option<Vec<Node>> {
+    let except = take(&mut builder, "matrix_except", report);
+    let Some(matrix) = take(&mut builder, "matrix", report) else {
         if let Some(except) = except {
             report.error("missing-key", &except.key_span, "`matrix_except` needs a `matrix`");
         }
         put_in(&mut builder, &[], report);
-        return vec![builder];
+        return Some(vec![builder]);
     };
-    let Some(axes) = read_axes(&matrix, report) else { return Vec::new() };
-    let except = except.map(|entry| read_except(&entry, &axes, report)).unwrap_or_default();
-    let mut made = vec![Vec::new()];
-    for (name, values) in &axes {
-        made = made.iter().flat_map(|chosen| values.iter().map(|value| with(chosen, name, value))).collect();
-        if made.len() > MOST {
-            let message = format!("this matrix makes more than {MOST} builders");
-            report.error("bad-value", &matrix.key_span, message);
-            return Vec::new();
-        }
+    let axes = read_axes(&matrix, report)?;
+    // Looked at before anything is made.
+    let count = axes.iter().try_fold(1_usize, |count, (_, values)| count.checked_mul(values.len()));
+    if count.is_none_or(|count| count > MOST) {
+        let message = format!("this matrix makes more than {MOST} builders");
+        report.error("bad-value", &matrix.key_span, message);
+        return None;
     }
-    made.retain(|chosen| !except.iter().any(|one| excludes(one, chosen)));
-    if let [_, _, ..] = made.as_slice()
-        && let Some(name) = builder.entries().iter().find(|entry| canonical(&entry.key) == "name")
-        && let Some(text) = name.node.as_text()
-    {
-        let missing = axes
-            .iter()
-            .find(|(axis, values)| values.len() > 1 && !text.contains(&format!("%(matrix:{axis})s")));
-        if let Some((axis, _)) = missing {
-            report
-                .error("duplicate-name", &name.node.span, "all builders of the matrix would have this name")
-                .help(format!("put `%(matrix:{axis})s` into it"));
-            return Vec::new();
+    let mut chosen = vec![Vec::new()];
+    for (name, values) in &axes {
+        chosen =
+            chosen.iter().flat_map(|chosen| values.iter().map(|value| with(chosen, name, value))).collect();
+    }
+    if let Some(except) = except {
+        let all = read_except(&except, &axes, report);
+        chosen.retain(|chosen| !all.iter().any(|one| excludes(one, chosen)));
+        if chosen.is_empty() {
+            report.warning(
+                "empty-matrix",
+                &except.key_span,
+                "`matrix_except` leaves no builder of this matrix",
+            );
         }
     }
     let one = |chosen: &Vec<(&str, Node)>| {
         let mut builder = builder.clone();
         put_in(&mut builder, chosen, report);
-        let key = |(axis, value): &(&str, Node)| Entry {
-            key: (*axis).to_owned(),
-            key_span: value.span.clone(),
-            node: value.clone(),
-        };
-        let properties = Node::new(matrix.key_span.clone(), Tree::Table(chosen.iter().map(key).collect()));
-        let properties =
-            Entry { key: "properties".into(), key_span: matrix.key_span.clone(), node: properties };
-        complete(&mut builder, &Node::new(matrix.key_span.clone(), Tree::Table(vec![properties])));
+        give_properties(&mut builder, chosen, own, &matrix.key_span, report);
         builder
     };
-    made.iter().map(one).collect()
+    let made: Vec<Node> = chosen.iter().map(one).collect();
+    are_named_apart(&builder, &made, &axes, report).then_some(made)
+}
+
+/// Makes properties of the values of axes. A template's of the same names count less, the builder's own must be the same.
+fn give_properties(
+    builder: &mut Node,
+    chosen: &[(&str, Node)],
+    own: &BTreeSet<String>,
+    span: &Span,
+    report: &mut Report,
+) {
+    let Tree::Table(entries) = &mut builder.value else { return };
+    if !entries.iter().any(|entry| canonical(&entry.key) == PROPERTIES) {
+        let node = Node::new(span.clone(), Tree::Table(Vec::new()));
+        entries.push(Entry { key: PROPERTIES.to_owned(), key_span: span.clone(), node });
+    }
+    let found = entries.iter_mut().find(|entry| canonical(&entry.key) == PROPERTIES);
+    let Some(Tree::Table(properties)) = found.map(|entry| &mut entry.node.value) else { return };
+    for (axis, value) in chosen {
+        match properties.iter_mut().find(|entry| entry.key == *axis) {
+            None => properties.push(Entry {
+                key: (*axis).to_owned(),
+                key_span: value.span.clone(),
+                node: value.clone(),
+            }),
+            Some(entry) if !own.contains(*axis) => entry.node = value.clone(),
+            Some(entry) if entry.node.to_json() != value.to_json() => {
+                let message = format!("the property `{axis}` is what the matrix says");
+                report
+                    .error("bad-value", &entry.node.span, message)
+                    .help("leave it out, or give one of the two another name");
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Whether each builder of a matrix has a name of its own.
+fn are_named_apart(builder: &Node, made: &[Node], axes: &[Axis], report: &mut Report) -> bool {
+    let Some((pattern, span)) = name(builder) else { return true };
+    let mut names = BTreeSet::new();
+    let Some((twice, _)) = made.iter().filter_map(name).find(|(name, _)| !names.insert(*name)) else {
+        return true;
+    };
+    let message = match names.len() {
+        1 => "all builders of the matrix would have this name".to_owned(),
+        _ => format!("several builders of the matrix would have the name `{twice}`"),
+    };
+    let finding = report.error("duplicate-name", span, message);
+    let missing = axes
+        .iter()
+        .find(|(axis, values)| values.len() > 1 && !pattern.contains(&format!("%(matrix:{axis})s")));
+    if let Some((axis, _)) = missing {
+        finding.help(format!("put `%(matrix:{axis})s` into it"));
+    }
+    false
 }
 
 /// A combination, and the value of one axis more.
@@ -265,7 +389,6 @@ fn excludes(except: &[(String, Node)], chosen: &[(&str, Node)]) -> bool {
 
 /// Puts the values of axes into all texts. A text that is nothing else becomes the value itself.
 fn put_in(node: &mut Node, chosen: &[(&str, Node)], report: &mut Report) {
-    const BEGIN: &str = "%(matrix:";
     match &mut node.value {
         Tree::Text(text) => {
             let mut out = String::new();

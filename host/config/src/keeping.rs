@@ -8,7 +8,6 @@ use windlass_core::keeping::Method;
 use crate::attributes::{ARTIFACTS, DECISIONS, LOGS};
 use crate::config::Logs;
 use crate::diagnostic::Report;
-use crate::node::Tree;
 use crate::section::{Field, Section, either};
 
 /// The most of the end of a log that is kept: it lies in memory while its step runs.
@@ -71,8 +70,8 @@ pub(crate) fn read_logs(top: &mut Section<'_>, report: &mut Report) -> Logs {
     }
     if let Some(field) = take("log_compression_limit", "log_compression_limit", report) {
         // Buildbot's way to say that nothing is compressed.
-        let limit = match field.node.value {
-            Tree::Boolean(false) => Some(u64::MAX),
+        let limit = match field.is_boolean() {
+            Some(false) => Some(u64::MAX),
             _ => field.size(report),
         };
         logs.keeping.limit = limit.unwrap_or(logs.keeping.limit);

@@ -70,8 +70,8 @@ pub fn check_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Checked<c
     check(path, text, |mut root, sources, report| {
         include::read(&mut root, catalog, sources, report)?;
         variables::fill_in(&mut root, &|name| catalog.variable(name), report);
-        expand::builders(&mut root, report);
-        Some(master::read(&root, &Hooks::new(catalog), report))
+        let lost = expand::builders(&mut root, report);
+        Some(master::read(&root, lost, &Hooks::new(catalog), report))
     })
 }
 

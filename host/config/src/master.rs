@@ -27,8 +27,9 @@ use crate::triggers::Triggers;
 /// How long a step may run unless the file says otherwise.
 const DAY_MS: u64 = 24 * 3_600_000;
 
-/// Reads the whole file. What is returned is worth something only if the report has no error.
-pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Master {
+/// Reads the whole file; `lost` are names of builders that could not be made. What is returned is worth something only if
+/// the report has no error.
+pub(crate) fn read(root: &Node, lost: Vec<String>, hooks: &Hooks<'_>, report: &mut Report) -> Master {
     let mut section = Section::new(&CONFIGURATION, &(0..0), root);
     // What they say has been done to the tree.
     section.take("include", report).map(|field| field.texts(report));
@@ -73,6 +74,7 @@ pub(crate) fn read(root: &Node, hooks: &Hooks<'_>, report: &mut Report) -> Maste
     let policies = Policies::read(&mut section, hooks, report);
 
     let mut builder_names = Names::new("builder");
+    builder_names.excuse(lost);
     let mut builddirs = Names::new("builder's directory");
     let mut triggers = Triggers::default();
     let mut around = Surroundings {

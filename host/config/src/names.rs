@@ -12,11 +12,22 @@ pub(crate) struct Names {
     /// `worker`, `builder`.
     what: &'static str,
     given: BTreeMap<String, (Span, bool)>,
+    /// What others would be called that are not there because of another mistake; `*` stands for any text.
+    lost: Vec<String>,
 }
 
 impl Names {
     pub(crate) fn new(what: &'static str) -> Names {
-        Names { what, given: BTreeMap::new() }
+        Names { what, given: BTreeMap::new(), lost: Vec::new() }
+    }
+
+    /// Notes what others would be called that are not there because of another mistake, which is enough to tell.
+    pub(crate) fn excuse(&mut self, lost: Vec<String>) {
+        self.lost = lost;
+    }
+
+    fn is_excused(&self, name: &str) -> bool {
+        self.lost.iter().any(|lost| is_like(lost, name) || is_like(name, lost))
     }
 
     /// Notes a name, and reports it if it was given before.
@@ -30,15 +41,20 @@ impl Names {
         }
     }
 
-    /// The names that fit a pattern, in which `*` stands for any text. Each counts as meant.
-    pub(crate) fn matching(&mut self, pattern: &str) -> Vec<String> {
+    /// The names that fit a pattern, in which `*` stands for any text. Each counts as meant; that there is none is
+    /// reported.
+    pub(crate) fn matching(&mut self, pattern: &str, span: &Span, report: &mut Report) -> Vec<String> {
         let fitting = self.given.iter_mut().filter(|(name, _)| is_like(pattern, name));
-        fitting
+        let names: Vec<String> = fitting
             .map(|(name, (_, used))| {
                 *used = true;
                 name.clone()
             })
-            .collect()
+            .collect();
+        if names.is_empty() && !self.is_excused(pattern) {
+            report.error("unknown-name", span, format!("no {} is called like `{pattern}`", self.what));
+        }
+        names
     }
 
     /// Notes that a name is meant, and reports it if nobody has it.
@@ -51,7 +67,7 @@ impl Names {
 
     /// Reports a name that nobody has; one that somebody has counts as meant no more than before.
     pub(crate) fn check(&self, name: &str, span: &Span, report: &mut Report) {
-        if !self.given.contains_key(name) {
+        if !self.given.contains_key(name) && !self.is_excused(name) {
             report.error("unknown-name", span, format!("there is no {} `{name}`", self.what)).near(
                 name,
                 self.given.keys().map(String::as_str),

@@ -104,6 +104,20 @@ impl Node {
         }
     }
 
+    /// The number, `true` or `false` that it is, or that it stands for as a text of the environment.
+    pub(crate) fn settled(&self) -> Option<Tree> {
+        match &self.value {
+            Tree::Boolean(_) | Tree::Integer(_) | Tree::Float(_) => Some(self.value.clone()),
+            Tree::Text(text) if self.is_loose => {
+                let text = text.trim();
+                let float = || text.parse().ok().filter(|number: &f64| number.is_finite()).map(Tree::Float);
+                let boolean = text.parse().ok().map(Tree::Boolean);
+                boolean.or_else(|| text.parse().ok().map(Tree::Integer)).or_else(float)
+            }
+            _ => None,
+        }
+    }
+
     /// What it is, in words: `a text`.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.value {

@@ -1,5 +1,7 @@
 //! What makes builds: git pollers and schedulers.
 
+use std::collections::BTreeSet;
+
 use windlass_core::properties::Properties;
 
 use crate::attributes::{CHANGE_FILTER, DEPENDENT, SINGLE_BRANCH};
@@ -120,22 +122,15 @@ fn read_scheduler<'a>(
         section.finish(report);
     }
 
-    let mut asks: Vec<String> = Vec::new();
+    let (mut asks, mut told): (Vec<String>, BTreeSet<String>) = (Vec::new(), BTreeSet::new());
     for (builder, span) in asked.map(|f| f.texts(report)).unwrap_or_default() {
         if builder.contains('*') {
-            let matching = builders.matching(builder);
-            if matching.is_empty() {
-                report.error("unknown-name", span, format!("no builder is called like `{builder}`"));
-            }
-            matching.into_iter().for_each(|name| {
-                if !asks.contains(&name) {
-                    asks.push(name);
-                }
-            });
+            let matching = builders.matching(builder, span, report);
+            asks.extend(matching.into_iter().filter(|name| told.insert(name.clone())));
             continue;
         }
         builders.mean(builder, span, report);
-        if !asks.iter().any(|asked| asked == builder) {
+        if told.insert(builder.to_owned()) {
             asks.push(builder.to_owned());
         }
     }

@@ -67,13 +67,36 @@ impl<'a> Section<'a> {
                 continue;
             }
             *slot = None;
-            let field = Field { name: &entry.key, key: &entry.key_span, node: &entry.node };
+            let field = Field::of(entry);
             match found {
                 Some(first) => two_spellings(first, field, report),
                 None => found = Some(field),
             }
         }
         found
+    }
+
+    /// Reports what is wrong in a table that nobody reads, as far as the forms of its settings say it.
+    pub(crate) fn check_unread(mut self, report: &mut Report) {
+        for attribute in self.attributes() {
+            self.taken.push(attribute.name);
+            if !attribute.is_read() {
+                continue;
+            }
+            let Some(field) = self.find(attribute, report) else { continue };
+            match (&attribute.kind, &field.node.value) {
+                // It stands for a value that is not known.
+                (_, Tree::Text(text)) if text.contains("%(matrix:") => {}
+                (Kind::Table(table), Tree::Table(_)) => {
+                    Section::new(table, field.key, field.node).check_unread(report);
+                }
+                (Kind::Tables(table), Tree::List(_)) => {
+                    field.sections(table, report).into_iter().for_each(|one| one.check_unread(report));
+                }
+                _ => field.check(&attribute.kind, report),
+            }
+        }
+        self.finish(report);
     }
 
     /// Reports what nobody took, and what has no effect.
@@ -125,7 +148,7 @@ pub(crate) fn either<'a>(
 }
 
 /// Reports that a setting is there by two names.
-fn two_spellings(first: Field<'_>, second: Field<'_>, report: &mut Report) {
+pub(crate) fn two_spellings(first: Field<'_>, second: Field<'_>, report: &mut Report) {
     report
         .error("two-spellings", second.key, "this setting is there twice, by two names")
         .label(format!("the same as `{}`", first.name))
@@ -148,12 +171,18 @@ pub fn canonical(key: &str) -> String {
 }
 
 impl<'a> Field<'a> {
+    /// An entry of a table.
+    pub(crate) fn of(entry: &'a Entry) -> Field<'a> {
+        Field { name: &entry.key, key: &entry.key_span, node: &entry.node }
+    }
+
     /// Looks at the value of a setting that nobody reads.
     fn check(self, kind: &Kind, report: &mut Report) {
         match (kind, &self.node.value) {
-            (Kind::Count { least, most, .. }, Tree::Integer(_)) => {
+            (Kind::Count { least, most, .. }, _) if self.number().is_some() => {
                 self.integer(*least, *most, report);
             }
+            (Kind::Boolean, _) if self.is_boolean().is_some() => {}
             (Kind::Counts, Tree::Table(_)) => {
                 for entry in self.table(report) {
                     entry.integer(1, i64::MAX, report);
@@ -200,11 +229,14 @@ impl<'a> Field<'a> {
     }
 
     pub(crate) fn boolean(self, report: &mut Report) -> Option<bool> {
-        match &self.node.value {
-            Tree::Boolean(b) => Some(*b),
-            Tree::Text(text) if self.node.is_loose && text == "true" => Some(true),
-            Tree::Text(text) if self.node.is_loose && text == "false" => Some(false),
-            _ => self.wrong("true or false", report),
+        self.is_boolean().or_else(|| self.wrong("true or false", report))
+    }
+
+    /// Which of `true` and `false` it is, if it is one.
+    pub(crate) fn is_boolean(self) -> Option<bool> {
+        match self.node.settled()? {
+            Tree::Boolean(it_is) => Some(it_is),
+            _ => None,
         }
     }
 
@@ -218,9 +250,8 @@ impl<'a> Field<'a> {
     }
 
     fn number(self) -> Option<i64> {
-        match &self.node.value {
-            Tree::Integer(i) => Some(*i),
-            Tree::Text(text) if self.node.is_loose => text.trim().parse().ok(),
+        match self.node.settled()? {
+            Tree::Integer(number) => Some(number),
             _ => None,
         }
     }
@@ -251,8 +282,12 @@ impl<'a> Field<'a> {
         if let Some(s) = self.number().filter(|s| *s >= 0) {
             return Some((s as u64).saturating_mul(1000));
         }
+        if let Some(Tree::Float(s)) = self.node.settled()
+            && s >= 0.0
+        {
+            return Some((s * 1000.0).round() as u64);
+        }
         match &self.node.value {
-            Tree::Float(s) if *s >= 0.0 => Some((*s * 1000.0).round() as u64),
             Tree::Text(text) => unit::duration_ms(text).or_else(|| self.wrong(EXPECTED, report)),
             _ => self.wrong(EXPECTED, report),
         }
@@ -273,9 +308,7 @@ impl<'a> Field<'a> {
     /// The entries of a table, as settings.
     pub(crate) fn table(self, report: &mut Report) -> Vec<Field<'a>> {
         match &self.node.value {
-            Tree::Table(entries) => {
-                entries.iter().map(|e| Field { name: &e.key, key: &e.key_span, node: &e.node }).collect()
-            }
+            Tree::Table(entries) => entries.iter().map(Field::of).collect(),
             _ => {
                 self.wrong::<()>("a table", report);
                 Vec::new()

@@ -134,3 +134,125 @@ fn what_needs_a_restart_may_stand_in_a_variable_too() {
     let error = peek_master(Path::new("m.toml"), text, &|_| None).unwrap_err();
     assert!(error.render().contains("unset-variable"), "{}", error.render());
 }
+
+/// Symptom: an included `slave_portnum` was accepted, the master listened elsewhere, and each reconfig was refused.
+/// Cause: what needs a restart is read of the first file alone. Cure: it is refused in others, as `[master]` is.
+#[test]
+fn what_needs_a_restart_stands_in_the_first_file() {
+    let text = format!("include = \"ports.toml\"\n{WORKERS}");
+    let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
+    let codes: Vec<&str> = errors.list().iter().map(|error| error.code).collect();
+    assert_eq!(codes, ["misplaced-setting"; 2], "{}", errors.render());
+}
+
+/// Symptom: `include = { from_env = … }` included nothing, without a word. Cause: variables were filled in later. Cure:
+/// those of `include` at once.
+#[test]
+fn a_variable_names_what_is_included() {
+    let master =
+        load("include = [\"more.toml\", { from_env = \"PATTERN\" }, \"./more.toml\", \"old.toml\"]\n");
+    assert_eq!((master.title.as_str(), master.builders.len()), ("More", 1));
+    // `[[slaves]]` of one file and `[[workers]]` of another are one list.
+    assert_eq!(master.workers.len(), 3);
+    let text = format!("include = {{ from_env = \"UNSET\" }}\n{WORKERS}");
+    let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
+    assert_eq!(errors.list().len(), 1, "{}", errors.render());
+    assert_eq!(errors.list()[0].code, "unset-variable");
+}
+
+/// Symptom: 5 GB, and an abort. Cause: the combinations of an axis were made before they were counted. Cure: counted first.
+#[test]
+fn a_large_matrix_is_refused_before_it_is_made() {
+    let values = (0..100_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let axes = ["a", "b", "c", "d"].map(|axis| format!("{axis} = [{values}]")).join(", ");
+    let text = format!("[[builders]]\nname = \"b\"\nworkers = \"w1\"\nmatrix = {{ {axes} }}\n{WORKERS}");
+    let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
+    assert!(errors.list()[0].message.contains("more than 1000 builders"));
+}
+
+/// Symptom: builders of a matrix had a property `os` that was not their `os`. Cause: what templates say came first. Cure:
+/// the matrix does.
+#[test]
+fn an_axis_counts_more_than_a_property_of_a_template() {
+    let builder = |own: &str| {
+        format!(
+            "[templates.default]\nworkers = \"w1\"\nproperties = {{ os = \"any\", jobs = 1 }}\n\
+             [[builders]]\nname = \"on-%(matrix:os)s\"\nmatrix = {{ os = [\"linux\", \"mac\"] }}\nproperties = {{ {own} }}\n"
+        )
+    };
+    for own in ["", "os = \"%(matrix:os)s\""] {
+        let master = load(&builder(own));
+        let of = |n: usize, name| master.builders[n].properties.get(name).unwrap().to_json();
+        assert_eq!((of(0, "os"), of(1, "os"), of(1, "jobs")), ("linux".into(), "mac".into(), 1.into()));
+    }
+    let text = builder("os = \"linux\"") + WORKERS;
+    let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
+    assert_eq!(errors.list().len(), 1, "{}", errors.render());
+    assert!(errors.list()[0].message.contains("is what the matrix says"), "{}", errors.render());
+}
+
+#[test]
+fn a_factory_is_what_templates_complete() {
+    let steps = "steps = [{ use = \"compile\", args = { command = \"make\" } }]";
+    let master = load(&format!(
+        "[templates.default]\nworkers = \"w1\"\nworkdir = \"src\"\nfactory = {{ {steps} }}\n\
+         [[builders]]\nname = \"a\"\nfactory = {{ steps = [] }}\n[[builders]]\nname = \"b\"\n"
+    ));
+    let steps: Vec<usize> = master.builders.iter().map(|builder| builder.steps.len()).collect();
+    assert_eq!(steps, [0, 1]);
+    assert!(master.builders.iter().all(|builder| builder.workdir.as_deref() == Some("src")));
+}
+
+#[test]
+fn names_of_a_matrix_are_compared_as_they_are_made() {
+    let master = load(
+        "[[builders]]\nname = \"b-%(matrix:os)s\"\nworkers = \"w1\"\n\
+         matrix = { os = [\"linux\", \"mac\"], cc = [\"gcc\", \"clang\"] }\n\
+         matrix_except = [{ os = \"linux\", cc = \"clang\" }, { os = \"mac\", cc = \"gcc\" }]\n",
+    );
+    let names: Vec<&str> = master.builders.iter().map(|builder| builder.name.as_str()).collect();
+    assert_eq!(names, ["b-linux", "b-mac"]);
+}
+
+#[test]
+fn a_variable_stands_for_a_value_wherever_one_may_stand() {
+    let master = load(
+        r#"
+        log_compression_limit = { from_env = "NO" }
+        build_cache_size = { from_env = "SLOTS" }
+        step_deadline = { from_env = "FRACTION" }
+        [policies]
+        merge_requests = { from_env = "NO" }
+        [[builders]]
+        name = "b"
+        workers = "w1"
+        [[builders.steps]]
+        use = "compile"
+        args = { command = "make", timeout = { from_env = "SLOTS" }, env = { N = { from_env = "SLOTS" } } }
+        update_build_summary_policy = { from_env = "NO" }
+        "#,
+    );
+    assert_eq!((master.step_deadline_ms, master.logs.keeping.limit), (1500, u64::MAX));
+    let builder = &master.builders[0];
+    assert_eq!(builder.merge_requests, windlass_core::builder::Merge::Never);
+    assert_eq!(builder.steps[0].args, r#"{"command":"make","env":{"N":"4"},"timeout":4}"#);
+    let none = windlass_core::step::SummaryPolicy::Only(Vec::new());
+    assert_eq!(builder.steps[0].summary_policy, none);
+}
+
+/// Symptom: a check of 2,000 misspelt names took 40 s. Cause: each was compared with all 2,000. Cure: names of other
+/// lengths are not, and some tens of findings with near names are enough.
+#[test]
+fn many_wrong_names_are_told_in_time() {
+    let name = |n: usize| format!("b{n:04}");
+    let builders: String =
+        (0..2000).map(|n| format!("[[builders]]\nname = \"{}\"\nworkers = \"w1\"\n", name(n))).collect();
+    let wrong: Vec<String> = (0..2000).map(|n| format!("\"{}x\"", name(n))).collect();
+    let wrong = format!("[[schedulers]]\nname = \"s\"\ntype = \"force\"\nbuilders = [{}]\n", wrong.join(","));
+    let text = format!("{builders}{wrong}{WORKERS}");
+    let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
+    assert_eq!(errors.list().len(), 2000);
+    let near = errors.list().iter().filter(|error| error.help.is_some()).count();
+    assert_eq!(near, 50);
+    assert!(errors.list()[0].help.as_deref().unwrap().contains(&name(0)));
+}
