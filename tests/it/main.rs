@@ -24,6 +24,7 @@ mod logs;
 mod outside;
 mod parts;
 mod policies;
+mod published;
 mod quarantine;
 mod reload;
 mod rendering;

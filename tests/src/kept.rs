@@ -1,5 +1,5 @@
-//! Components that were built against published versions of the contract, as they were then: `tests/kept/wit/VERSION` has
-//! one of each language, and policies and commands of our own. They are loaded for ever.
+//! Published versions of the contract, and components that were built against them, as they were then:
+//! `tests/kept/wit/VERSION` has both, of each language, and policies and commands of our own. They are loaded for ever.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -38,7 +38,7 @@ pub fn versions() -> Vec<String> {
 /// If they can't be read.
 #[must_use]
 pub fn components(version: &str) -> Vec<(String, Vec<u8>)> {
-    let entries = fs::read_dir(folder().join(version)).expect("a published version");
+    let entries = fs::read_dir(folder().join(version).join("components")).expect("a published version");
     let mut found: Vec<_> = entries
         .map(|entry| {
             let path = entry.unwrap().path();
@@ -56,14 +56,11 @@ pub fn components(version: &str) -> Vec<(String, Vec<u8>)> {
 /// # Errors
 /// If it is kept already, or can't be written.
 pub fn keep(version: &str) -> io::Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(1).expect("tests lie in the project");
-    let components = folder().join(version);
-    let contract = root.join("wit").join("kept").join(version);
-    for folder in [&components, &contract] {
-        if folder.exists() {
-            return Err(io::Error::other(format!("{} is there: what is published stays", folder.display())));
-        }
+    let kept = folder().join(version);
+    if kept.exists() {
+        return Err(io::Error::other(format!("{} is there: what is published stays", kept.display())));
     }
+    let components = kept.join("components");
     fs::create_dir_all(&components)?;
     let mut all: Vec<(&str, Vec<u8>)> =
         PROJECTS.iter().map(|(name, project)| (*name, languages::component(project))).collect();
@@ -72,22 +69,22 @@ pub fn keep(version: &str) -> io::Result<PathBuf> {
     for (name, bytes) in all {
         fs::write(components.join(name).with_extension("wasm.zst"), zstd::bulk::compress(&bytes, LEVEL)?)?;
     }
-    copy(&root.join("wit"), &contract, &root.join("wit").join("kept"))?;
-    Ok(components)
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("wit"), &kept.join("contract"))?;
+    Ok(kept)
 }
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("kept").join("wit")
 }
 
-fn copy(from: &Path, to: &Path, but: &Path) -> io::Result<()> {
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
-        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
-        if path.is_dir() && path != but {
-            copy(&path, &to.join(name), but)?;
-        } else if path.is_file() {
-            fs::copy(&path, to.join(name))?;
+        let (path, to) = entry.map(|entry| (entry.path(), to.join(entry.file_name())))?;
+        if path.is_dir() {
+            copy(&path, &to)?;
+        } else {
+            fs::copy(&path, to)?;
         }
     }
     Ok(())

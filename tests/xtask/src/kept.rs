@@ -1,4 +1,4 @@
-//! What was published of the contract stands for ever: each version of it is kept in `wit/kept`, and what is in force
+//! What was published of the contract stands for ever: each version of it is kept in `tests/kept/wit`, and what is in force
 //! has every item of them, as it was. Items may be added, under a new patch version.
 
 use std::collections::BTreeMap;
@@ -10,15 +10,13 @@ use wit_parser::{Function, Handle, Resolve, Type, TypeDefKind, TypeId, WorldItem
 /// Compares every kept version with the contract in force.
 pub fn run(root: &Path) -> anyhow::Result<()> {
     let now = read(&root.join("wit"))?;
-    let kept = root.join("wit").join("kept");
-    let mut versions: Vec<_> = match std::fs::read_dir(&kept) {
-        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
-        Err(_) => Vec::new(),
-    };
+    let kept = root.join("tests").join("kept").join("wit");
+    let entries = std::fs::read_dir(&kept).with_context(|| format!("failed to list {}", kept.display()))?;
+    let mut versions = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
     versions.sort();
     let mut broken = Vec::new();
     for version in &versions {
-        let was = read(version)?;
+        let was = read(&version.join("contract"))?;
         let name = version.file_name().unwrap_or_default().to_string_lossy().into_owned();
         broken.extend(differences(&name, &was, &now));
     }
