@@ -61,6 +61,9 @@ pub(super) struct Entry {
     refused: BTreeSet<WorkerNo>,
     /// It was completed while a start had taken it: it never waits again.
     withdrawn: bool,
+    /// A look into the store did not find it while a start had taken it: if no claim tells what became of it, it is
+    /// forgotten when the start gives it back.
+    missing: bool,
     place: Place,
 }
 
@@ -74,6 +77,7 @@ impl Entry {
             retries: 0,
             refused: BTreeSet::new(),
             withdrawn: false,
+            missing: false,
             place: Place::Waiting,
         }
     }
@@ -135,7 +139,8 @@ impl Lane {
     /// Adds a request; one that is there already stays as it is, unless the row is a newer version.
     pub(super) fn insert(&mut self, request: Request, buildset: Arc<Buildset>) -> bool {
         let id = request.id;
-        if self.contains(id) {
+        if let Some(known) = self.entries.get_mut(&id) {
+            known.missing = false;
             return self.renew(request);
         }
         self.note_arrival(id);
@@ -285,8 +290,7 @@ impl Lane {
     /// Puts a taken request back among the waiting ones.
     pub(super) fn put_back(&mut self, id: RequestId) {
         self.unplace(id);
-        if self.entries.get(&id).is_some_and(|entry| entry.withdrawn) {
-            self.remove(id);
+        if self.is_over(id) {
             return;
         }
         self.wait(id);
@@ -315,8 +319,7 @@ impl Lane {
         why: &str,
     ) {
         self.unplace(id);
-        if self.entries.get(&id).is_some_and(|entry| entry.withdrawn) {
-            self.remove(id);
+        if self.is_over(id) {
             return;
         }
         let Some(key) = self.place(id, Place::Held { until, wants: wants.clone(), by, why: why.into() })
@@ -338,7 +341,17 @@ impl Lane {
         self.take_out(id)
     }
 
-    /// Forgets a request that the store still has.
+    /// Whether a request that a start gives back does not wait any more: it is removed.
+    fn is_over(&mut self, id: RequestId) -> bool {
+        match self.entries.get(&id) {
+            Some(entry) if entry.withdrawn => self.remove(id).is_some(),
+            // The store may have it again by now, as the next look would tell.
+            Some(entry) if entry.missing => self.take_out(id).is_some(),
+            Some(_) | None => false,
+        }
+    }
+
+    /// Forgets a request that the store still has, or has not any more.
     pub(super) fn take_out(&mut self, id: RequestId) -> Option<Entry> {
         self.unplace(id);
         self.entries.remove(&id)
@@ -358,9 +371,11 @@ impl Lane {
         let id = entry.request.id;
         if let Some(known) = self.entries.get_mut(&id) {
             known.retries = known.retries.max(entry.retries);
+            known.missing = false;
             return known.place == Place::Waiting;
         }
         entry.refused.clear();
+        entry.missing = false;
         self.note_arrival(id);
         self.entries.insert(id, entry);
         self.wait(id);
@@ -375,21 +390,26 @@ impl Lane {
     }
 
     /// Forgets what waits here up to `last` (none: all) and nowhere in the store, which has been read so far: events
-    /// that came in another order than what they tell of have left it.
+    /// that came in another order than what they tell of have left it. What a start has taken is missing from now on.
     pub(super) fn forget_ghosts(
         &mut self,
         last: Option<Turn>,
         loading: &Loading,
         stored: &BTreeSet<RequestId>,
     ) {
-        let is_ghost = |entry: &&Entry| {
+        let is_ghost = |entry: &&mut Entry| {
             let id = entry.request.id;
-            !matches!(entry.place, Place::Taken(_))
-                && last.is_none_or(|last| Turn::of(&entry.request) <= last)
+            last.is_none_or(|last| Turn::of(&entry.request) <= last)
                 && !stored.contains(&id)
                 && !loading.came.contains(&id)
         };
-        let ghosts: Vec<RequestId> = self.entries.values().filter(is_ghost).map(|e| e.request.id).collect();
+        let mut ghosts = Vec::new();
+        for ghost in self.entries.values_mut().filter(is_ghost) {
+            match ghost.place {
+                Place::Taken(_) => ghost.missing = true,
+                Place::Waiting | Place::Held { .. } => ghosts.push(ghost.request.id),
+            }
+        }
         for ghost in ghosts {
             self.take_out(ghost);
         }

@@ -492,3 +492,22 @@ proptest! {
         prop_assert!(table.asks.is_empty());
     }
 }
+
+/// Symptom: after a request had been withdrawn, and word of that had come before word of the request itself, a builder
+/// had one pending request that no store knew, though all that waits had been compared. Cause: a start had taken it
+/// when the store was read, so the comparison left it to the claim; but the start was given up for want of a lock, and
+/// put it back. Cure: what is missing from the store while a start has it is forgotten when the start gives it back.
+#[test]
+fn a_request_that_the_store_has_lost_is_forgotten_when_a_start_gives_it_back() {
+    let world = World { advised: true, locks: Some(1), ..World::DEFAULT };
+    let happenings = vec![
+        Happening::Restart,
+        Happening::Submit { builder: 1, priority: 0 },
+        Happening::Submit { builder: 0, priority: 0 },
+        Happening::Withdraw(0),
+        Happening::News(2),
+        Happening::News(0),
+        Happening::News(0),
+    ];
+    settle(&mut play(happenings, world, true), world);
+}
