@@ -156,7 +156,7 @@ async fn a_build_with_very_many_results_goes_in_parts_and_what_a_kill_leaves_is_
         // As many commits, and somebody stops it.
         at_most.store(1, Ordering::SeqCst);
         stop.store(false, Ordering::SeqCst);
-        let (store_, keeping, stop) = (store.clone(), keeping.clone(), Arc::clone(&stop));
+        let (store_, keeping, stop) = (store.clone(), keeping, Arc::clone(&stop));
         let tend = move || store_.tend_logs(&keeping, Timestamp(part * LATER), &stop);
         assert_eq!(tokio::task::spawn_blocking(tend).await.unwrap().unwrap().builds, 0);
         assert_eq!(results(&store), left);
