@@ -1,6 +1,6 @@
 //! The master: what arrives becomes requests, requests become builds, and all of it survives.
 //!
-//! A change's way: [`git_poller`] -> [`intake`] -> `scheduler` -> [`dispatcher`] ->
+//! A change's way: [`git_poller`] -> `intake` -> `scheduler` -> [`dispatcher`] ->
 //! [`build_driver`] -> [`worker_link`]. [`start`] wires them; others hold the [`Handle`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
