@@ -48,7 +48,8 @@ fn policies(version: &str, components: &[(String, Vec<u8>)]) {
         config += &builder(plugin, &policies);
     }
     let ours = "merge_requests = \"same-branch:same-branch\"\nnext_slave = \"least-loaded:least-loaded\"\n\
-        can_start_build = { use = \"working-hours:working-hours\", args = { from = \"00:00\", to = \"24:00\" } }\n";
+        can_start_build = { use = \"working-hours:working-hours\", args = { from = \"00:00\", to = \"24:00\", \
+        days = [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \"sun\"] } }\n";
     config += &builder("ours", ours);
     write!(config, "{}", builder("kept", "next_slave = \"sticky:sticky\"\n")).unwrap();
     let site = Site::new(&["w1", "w2"], &config);
