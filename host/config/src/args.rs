@@ -75,7 +75,11 @@ pub(crate) fn read(
             finding.label(format!("this is {}", node.kind()));
         }
         if let Some((name, known)) = &problem.unexpected {
-            finding.near(name, known.iter().map(String::as_str), "it takes no arguments");
+            let all = match &known[..] {
+                [] => "it takes no arguments".to_owned(),
+                known => format!("its arguments: `{}`", known.join("`, `")),
+            };
+            finding.near(name, known.iter().map(String::as_str), &all);
         }
     }
     json.to_string()
