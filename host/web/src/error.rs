@@ -42,7 +42,7 @@ impl ApiError {
         match self.code.as_str() {
             "not-found" => StatusCode::NOT_FOUND,
             "bad-argument" => StatusCode::BAD_REQUEST,
-            "refused" => StatusCode::UNPROCESSABLE_ENTITY,
+            "refused" | "needs-restart" => StatusCode::UNPROCESSABLE_ENTITY,
             "busy" | "shutting-down" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }

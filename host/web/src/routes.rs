@@ -384,7 +384,8 @@ impl From<ReconfigError> for ApiError {
             ReconfigError::Busy => "busy",
             ReconfigError::ShuttingDown => "shutting-down",
             ReconfigError::Store(_) => "internal",
-            _ => "refused",
+            ReconfigError::Refused(_) => "needs-restart",
+            ReconfigError::Read { .. } | ReconfigError::Invalid(_) => "refused",
         };
         ApiError {
             details: error.details(),
