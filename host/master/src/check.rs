@@ -67,6 +67,8 @@ fn grants(generation: &Generation, config: &config::Master) -> Vec<Grant> {
         }
     }
     grants.sort_by(|a, b| (&a.hook, &a.capability).cmp(&(&b.hook, &b.capability)));
+    // Hooks of one component may ask for the same, each with a reason of its own.
+    grants.dedup();
     grants
 }
 
