@@ -1,9 +1,14 @@
 //! Outboxes over real files.
 
+use windlass_core::digest::Digest;
+use windlass_core::journal::{begin, chain};
+use windlass_core::value::{Completion, Failure};
+use windlass_protocol::codec::Decoder;
+use windlass_protocol::message::{Start, ToMaster};
+
+use super::command::SMALL;
 use super::*;
 use crate::mounts::SmallDisk;
-use codec::Decoder;
-use windlass_protocol::message::Start;
 
 fn uid(n: u32) -> CommandUid {
     CommandUid(format!("{n:032x}"))
