@@ -13,6 +13,7 @@ use rustix::process::{
     pidfd_open, setpriority_pgrp, setpriority_process,
 };
 use rustix::thread::{CapabilitySet, capabilities};
+use tokio::runtime::Handle;
 
 use crate::machine::Machine;
 
@@ -36,6 +37,11 @@ impl Group {
     /// The group of a child that was reaped: there is nobody to signal.
     pub fn buried(machine: Arc<Machine>) -> Group {
         Group { machine, leader: Pid::INIT, process: None, reaped: Mutex::new(true) }
+    }
+
+    /// The worker's own: see [`Machine`].
+    pub fn runtime(&self) -> Option<&Handle> {
+        self.machine.runtime.as_ref()
     }
 
     /// The child's process id.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::environment::Variables;
@@ -77,6 +78,8 @@ pub struct Machine {
     pub holder: Arc<Holder>,
     /// Finds what commands leave behind.
     pub orphans: Orphans,
+    /// Where it was made: what nobody waits for goes on there. Calls of guests run on a runtime that has no input or output.
+    pub runtime: Option<Handle>,
 }
 
 impl Machine {
@@ -86,7 +89,8 @@ impl Machine {
         let trees = Turns::new(TREES);
         let processes = Arc::new(Semaphore::new(MAX_PROCESSES));
         let (leader, holder) = (Vec::new(), Arc::clone(orphans.holder()));
-        Machine { base, private, leader, files, trees, processes, holder, orphans }
+        let runtime = Handle::try_current().ok();
+        Machine { base, private, leader, files, trees, processes, holder, orphans, runtime }
     }
 
     /// The same with a way to lead terminals.
