@@ -156,6 +156,9 @@ fn a_master_killed_at_any_commit_of_a_reconfig_comes_back_with_one_world_and_goe
     let (slow, _) = (first.submit("slow"), first.running("slow"));
     first.end("master", false);
     first.start_master();
+    first.until("the workers are back", |s| {
+        s["workers"].as_array().unwrap().iter().all(|w| !w["connected"].is_null())
+    });
     let from = commits(&first);
     renewed(&mut first);
     assert!(first.windlass(&["reconfig"]).status.success());
@@ -163,7 +166,9 @@ fn a_master_killed_at_any_commit_of_a_reconfig_comes_back_with_one_world_and_goe
     let_go(&first);
     assert_eq!(first.outcome(slow), "success");
 
-    for commit in from..=to {
+    let mut killed = 0;
+    // The commits of a start are those up to `from`.
+    for commit in from + 1..=to {
         for side in ["", ":after"] {
             let mut site = site();
             let slow = site.submit("slow");
@@ -173,11 +178,19 @@ fn a_master_killed_at_any_commit_of_a_reconfig_comes_back_with_one_world_and_goe
             });
             site.end("master", false);
             site.start_master_with(&[("WINDLASS_FAULT", &format!("commit:{commit}{side}"))]);
-            renewed(&mut site);
-            eventually("it was told or is dead", || {
-                let told = site.windlass(&["reconfig"]).status.success();
-                (told || site.has_ended("master")).then_some(())
+            let is_dead = eventually("it is as far as the first one was, or dead", || {
+                match site.try_get("/api/v1/status") {
+                    Ok(status) => (status["store"]["commits"].as_u64() >= Some(from)).then_some(false),
+                    Err(_) => site.has_ended("master").then_some(true),
+                }
             });
+            renewed(&mut site);
+            let is_told = !is_dead
+                && eventually("it was told or is dead", || {
+                    let told = site.windlass(&["reconfig"]).status.success();
+                    (told || site.has_ended("master")).then_some(told)
+                });
+            killed += u64::from(!is_dead && !is_told);
             site.end_whatever("master");
             site.start_master();
             let status = site.ok(&["status", "--json"]);
@@ -191,4 +204,8 @@ fn a_master_killed_at_any_commit_of_a_reconfig_comes_back_with_one_world_and_goe
             assert_eq!(placed_by(&site.ok(&["build", &running, "--json"])), digest_of("v1"));
         }
     }
+    assert!(
+        killed >= 2,
+        "{killed} were killed from commit {from} to {to}: a reconfig has one, with two sides"
+    );
 }
