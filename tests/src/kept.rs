@@ -60,12 +60,12 @@ pub fn keep(version: &str) -> io::Result<PathBuf> {
     if kept.exists() {
         return Err(io::Error::other(format!("{} is there: what is published stays", kept.display())));
     }
-    let components = kept.join("components");
-    fs::create_dir_all(&components)?;
     let mut all: Vec<(&str, Vec<u8>)> =
         PROJECTS.iter().map(|(name, project)| (*name, languages::component(project))).collect();
     all.extend(FIXTURES.map(|name| (name, fixtures::component(name))));
     all.extend(windlass_plugins::bundled().iter().map(|bundled| (bundled.name, bundled.bytes.to_vec())));
+    let components = kept.join("components");
+    fs::create_dir_all(&components)?;
     for (name, bytes) in all {
         fs::write(components.join(name).with_extension("wasm.zst"), zstd::bulk::compress(&bytes, LEVEL)?)?;
     }
