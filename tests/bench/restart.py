@@ -104,19 +104,24 @@ class Site(builds.Windlass):
         path = f"/api/v1/builds?builder={builder}&limit={number + 10}"
         return over_unix(self.folder / "state" / "windlass.sock", "GET", path)
 
+    def taken_up(self, number: int) -> tuple[float, float, float]:
+        """Kills the master: how long until the next answers, has its workers, and has taken up so many builds."""
+        self.kill()
+        began = time.monotonic()
+        answered, linked = self.again()
+        took = self.settles() - began
+        running = len(self.status()["running"])
+        if running != number:
+            sys.exit(f"{running} builds of {number} were taken up")
+        return answered, linked, took
+
 
 def in_flight(binary: pathlib.Path, folder: pathlib.Path, number: int) -> dict[str, float]:
     with Site(binary, folder, -(-number // builds.WORKERS)) as site:
         site.order("b", number)
         # The commands have begun: their shells have the pipe.
         site.settles()
-        site.kill()
-        began = time.monotonic()
-        answered, linked = site.again()
-        taken_up = site.settles() - began
-        running = len(site.status()["running"])
-        if running != number:
-            sys.exit(f"{running} builds of {number} were taken up")
+        answered, linked, taken_up = site.taken_up(number)
         spent = cpu_seconds(site.master.pid)
         site.kill()
         # Whoever opens the pipe for writing lets all readers go.
@@ -147,13 +152,7 @@ def waiting(binary: pathlib.Path, folder: pathlib.Path, number: int) -> dict[str
         site.order("parent", number)
         site.settles()
         before = resident_mib(site.master.pid)
-        site.kill()
-        began = time.monotonic()
-        answered, _ = site.again()
-        taken_up = site.settles() - began
-        running = len(site.status()["running"])
-        if running != number:
-            sys.exit(f"{running} builds of {number} wait after the restart")
+        answered, _, taken_up = site.taken_up(number)
         after = resident_mib(site.master.pid)
         site.kill()
         return {

@@ -1,10 +1,9 @@
 //! What was published stands: components that were built against each published contract do what they did.
 
-use std::fmt::Write as _;
-
 use windlass_core::digest::Digest;
 use windlass_tests::faults::{Plan, play};
 use windlass_tests::kept;
+use windlass_tests::repository::Repository;
 use windlass_tests::site::Site;
 use windlass_tests::sweep::{self, Size};
 
@@ -28,14 +27,21 @@ fn components_built_against_each_published_contract_still_work() {
             let digest = Digest::of(&bytes(name)).to_string();
             assert!(acted.contains(&digest), "{version}: {name} did nothing in {acted}");
         }
-        policies(&version, &components);
+        policies(&version, &components, &run.site);
     }
 }
 
-fn policies(version: &str, components: &[(String, Vec<u8>)]) {
-    let mut config = "[policies]\nprioritize_builders = \"oldest-first:oldest-first\"\n\
-        codebase_generator = { use = \"by-repository:by-repository\", args = { repositories = { r = \"lib\" } } }\n"
-        .to_owned();
+/// Each is asked, and answers; `warm` has compiled some of the components.
+fn policies(version: &str, components: &[(String, Vec<u8>)], warm: &Site) {
+    let repository = Repository::new();
+    repository.commit("file", "first", "first");
+    let mut config = format!(
+        "[policies]\nprioritize_builders = \"oldest-first:oldest-first\"\n\
+         codebase_generator = {{ use = \"by-repository:by-repository\", \
+         args = {{ repositories = {{ \"{url}\" = \"lib\" }} }} }}\n[[git_pollers]]\nname = \"main\"\n\
+         repository = \"{url}\"\nbranches = [\"main\"]\npoll_interval = 3600\n",
+        url = repository.url()
+    );
     let builder = |name: &str, policies: &str| {
         format!(
             "[[builders]]\nname = \"{name}\"\nworkers = [\"w1\", \"w2\"]\n{policies}\
@@ -51,20 +57,33 @@ fn policies(version: &str, components: &[(String, Vec<u8>)]) {
         can_start_build = { use = \"working-hours:working-hours\", args = { from = \"00:00\", to = \"24:00\", \
         days = [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \"sun\"] } }\n";
     config += &builder("ours", ours);
-    write!(config, "{}", builder("kept", "next_slave = \"sticky:sticky\"\n")).unwrap();
-    let site = Site::new(&["w1", "w2"], &config);
+    config += &builder("kept", "next_slave = \"sticky:sticky\"\n");
+    let mut site = Site::new(&["w1", "w2"], &config);
     for (name, bytes) in components {
         site.plugin(name, bytes);
     }
-    let site = site.start();
-    for builder in languages.into_iter().chain(["ours", "kept"]) {
-        let buildsets = [site.submit(builder), site.submit(builder)];
-        for buildset in buildsets {
-            assert_eq!(site.outcome(buildset), "success", "{version}: {builder}");
-        }
+    site.warm_up_from(warm);
+    site.start_master();
+    // Nobody can build them yet: they wait together, are put in order and merged.
+    let builders = languages.into_iter().chain(["ours", "kept"]);
+    let waiting: Vec<_> = builders
+        .flat_map(|builder| [(builder, site.submit(builder)), (builder, site.submit(builder))])
+        .collect();
+    for worker in ["w1", "w2"] {
+        site.start_worker(worker);
     }
+    for (builder, buildset) in waiting {
+        assert_eq!(site.outcome(buildset), "success", "{version}: {builder}");
+    }
+    // The first poll of all finds nothing new.
+    site.ok(&["poll", "--json"]);
+    repository.commit("file", "second", "a change");
+    assert_eq!(site.ok(&["poll", "--json"])[0]["changes"], 1);
     let status = site.ok(&["status", "--json"]);
-    for policy in status["policies"].as_array().unwrap() {
-        assert_eq!(policy["fallbacks"], 0, "{version}: {policy}");
+    let policies = status["policies"].as_array().unwrap();
+    assert_eq!(policies.len(), 2 * languages.len() + 6, "{policies:?}");
+    for policy in policies {
+        let done = (policy["answers"].as_u64() > Some(0), policy["fallbacks"].as_u64());
+        assert_eq!(done, (true, Some(0)), "{version}: {policy}");
     }
 }
