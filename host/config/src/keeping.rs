@@ -29,8 +29,9 @@ pub(crate) fn read_horizons(top: &mut Section<'_>, report: &mut Report) -> Horiz
             .error("bad-value", &field.node.span, message)
             .help(format!("the logs of a build go with it, at the latest after {builds} others"));
     }
+    let changes = count("change_horizon", report);
     let number = |found: Option<(Field<'_>, u64)>| found.map(|(_, number)| number);
-    Horizons { builds: number(builds), logs: number(logs) }
+    Horizons { builds: number(builds), logs: number(logs), changes: number(changes) }
 }
 
 /// `[logs]`, and what of it stands at the top.

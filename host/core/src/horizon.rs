@@ -1,4 +1,4 @@
-//! How much of history is kept, in Buildbot's unit: finished builds of each builder.
+//! How much of history is kept, in Buildbot's units: finished builds of each builder, and changes.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,4 +9,7 @@ pub struct Horizons {
     pub builds: Option<u64>,
     /// Of those whose logs have their bytes.
     pub logs: Option<u64>,
+    /// Changes, of all sources together.
+    #[serde(default)]
+    pub changes: Option<u64>,
 }

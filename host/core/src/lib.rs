@@ -46,6 +46,7 @@ pub mod request;
 pub mod request_record;
 pub mod running_hash;
 pub mod schedule;
+pub mod scheduler_state;
 pub mod schema;
 pub mod secret;
 pub mod simulate;

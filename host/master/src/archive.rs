@@ -73,9 +73,17 @@ impl Drop for Stop {
 
 fn tell(tended: Result<Tended, TendError>) {
     match tended {
-        Ok(Tended { archived: 0, expired: 0, builds: 0, .. }) => {}
-        Ok(Tended { archived, bytes, stored, expired, builds }) => {
-            tracing::info!(archived, bytes, stored, expired, builds, "the archive of logs was tended");
+        Ok(Tended { archived: 0, expired: 0, builds: 0, changes: 0, .. }) => {}
+        Ok(Tended { archived, bytes, stored, expired, builds, changes }) => {
+            tracing::info!(
+                archived,
+                bytes,
+                stored,
+                expired,
+                builds,
+                changes,
+                "the archive of logs was tended"
+            );
         }
         Err(error) => tracing::error!(error = chain(&error), "the archive of logs is not up to date"),
     }

@@ -9,13 +9,12 @@ use windlass_core::id::BuildsetId;
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::request::Buildset;
+use windlass_core::scheduler_state::Key;
 use windlass_core::value::Value;
 use windlass_store::{ReadError, Store};
 
 use crate::scheduler;
 use crate::submission::Order;
-
-const KEY: &str = "upstream/";
 
 /// The scheduler that this one depends on.
 pub(crate) fn upstream(scheduler: &Scheduler) -> Option<&str> {
@@ -42,7 +41,10 @@ pub(crate) fn note(scheduler: &Scheduler, buildset: BuildsetId, there: bool) -> 
 /// The buildsets that `scheduler` has noted.
 pub(crate) fn noted(store: &Store, scheduler: &Scheduler) -> Result<Vec<BuildsetId>, ReadError> {
     let states = store.states(&owner(scheduler))?;
-    let id = |key: &str| key.strip_prefix(KEY)?.parse().ok().map(BuildsetId);
+    let id = |key: &str| match Key::parse(key)? {
+        Key::Upstream(buildset) => Some(buildset),
+        Key::Waits(_) => None,
+    };
     Ok(states.into_iter().filter_map(|(key, _)| id(&key)).collect())
 }
 
@@ -53,12 +55,7 @@ pub(crate) fn owner(scheduler: &Scheduler) -> String {
 
 /// The key of a note.
 pub(crate) fn key(buildset: BuildsetId) -> String {
-    format!("{KEY}{}", buildset.0)
-}
-
-/// Whether a key is that of a note.
-pub(crate) fn is_note(key: &str) -> bool {
-    key.starts_with(KEY)
+    Key::Upstream(buildset).to_string()
 }
 
 /// What follows from the end of a buildset upstream: its source, for the builders of this scheduler.

@@ -9,6 +9,7 @@ use windlass_core::id::{BuildsetId, ChangeId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::request::Buildset;
+use windlass_core::scheduler_state::{Key, OWNER};
 use windlass_core::time::Timestamp;
 use windlass_core::tree_timer::{self, TreeTimers};
 use windlass_core::value::Value;
@@ -248,11 +249,6 @@ fn order(config: &config::Scheduler, changes: &[Change]) -> Order {
     }
 }
 
-// The state of a scheduler: a key for each change that waits, its value the moment in text; `dependents` has others.
-
-/// In whose name the state of a scheduler is kept begins so, and ends with its name.
-const OWNER: &str = "scheduler/";
-
 /// In whose name the state of a scheduler is kept.
 pub(crate) fn owner(scheduler: &str) -> String {
     format!("{OWNER}{scheduler}")
@@ -261,7 +257,7 @@ pub(crate) fn owner(scheduler: &str) -> String {
 fn put(scheduler: &str, change: ChangeId, fires: Option<Timestamp>) -> Persist {
     Persist::PutState {
         owner: owner(scheduler),
-        key: format!("waits/{}", change.0),
+        key: Key::Waits(change).to_string(),
         value: fires.map(|t| t.0.to_string().into_bytes()),
     }
 }
@@ -274,10 +270,11 @@ fn forget(owner: &str, store: &Store) -> Result<Vec<Persist>, ReadError> {
 fn waiting(scheduler: &str, store: &Store) -> Result<TreeTimers, ReadError> {
     let mut timers = TreeTimers::default();
     for (key, value) in store.states(&owner(scheduler))? {
-        if dependents::is_note(&key) {
-            continue;
-        }
-        let id = key.strip_prefix("waits/").and_then(|id| id.parse().ok()).map(ChangeId);
+        let id = match Key::parse(&key) {
+            Some(Key::Waits(id)) => Some(id),
+            Some(Key::Upstream(_)) => continue,
+            None => None,
+        };
         let fires = std::str::from_utf8(&value).ok().and_then(|t| t.parse().ok()).map(Timestamp);
         let (Some(id), Some(fires)) = (id, fires) else {
             tracing::warn!(

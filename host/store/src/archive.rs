@@ -15,6 +15,7 @@
 //! A log that cannot be read, or has other bytes than its hash says, stays as it is, and is told of once a day; all
 //! others go their way.
 
+mod changes;
 mod expire;
 mod horizon;
 mod pack;
@@ -66,6 +67,8 @@ pub struct Tended {
     pub expired: u64,
     /// Builds that were removed.
     pub builds: u64,
+    /// Changes that were removed.
+    pub changes: u64,
 }
 
 /// Why the archive is not up to date. What was done is whole.
@@ -95,6 +98,11 @@ pub enum TendError {
 }
 
 impl TendError {
+    /// Whether it is about one row, and what does not depend on that can go on.
+    fn is_of_a_row(&self) -> bool {
+        matches!(self, TendError::Read(ReadError::Row { .. }))
+    }
+
     /// Whether it is about one log, and no other.
     fn is_of_a_log(&self) -> bool {
         match self {
@@ -120,6 +128,8 @@ pub(crate) struct Archive {
     looked: Option<Timestamp>,
     /// When builds were last compared with the horizons.
     trimmed: Option<Timestamp>,
+    /// When changes were last compared with the horizon, and with which.
+    changes_trimmed: Option<(Timestamp, u64)>,
     /// The builds of each builder whose logs went since the store was opened, or before.
     unlogged: BTreeMap<String, horizon::Unlogged>,
     /// Shared segments that take nothing more, with the logs that were in them and are not in the archive.
@@ -141,8 +151,18 @@ impl std::fmt::Debug for NoDebug {
 impl Archive {
     pub(crate) fn new(next: u64, make_durable: MakeDurable) -> Archive {
         let (waits, aside, make_durable) = (BTreeMap::new(), BTreeSet::new(), NoDebug(make_durable));
-        let (trimmed, unlogged) = (None, BTreeMap::new());
-        Archive { next, sealed: None, looked: None, trimmed, unlogged, waits, aside, make_durable }
+        let (trimmed, changes_trimmed, unlogged) = (None, None, BTreeMap::new());
+        Archive {
+            next,
+            sealed: None,
+            looked: None,
+            trimmed,
+            changes_trimmed,
+            unlogged,
+            waits,
+            aside,
+            make_durable,
+        }
     }
 }
 
@@ -195,6 +215,13 @@ impl Visit<'_> {
         // First what makes room.
         self.expire()?;
         self.trim()?;
+        match self.trim_changes() {
+            Err(error) if error.is_of_a_row() => {
+                tracing::error!(%error, "old changes stay: what is needed of them cannot be told");
+                self.failed.get_or_insert(error);
+            }
+            result => result?,
+        }
         let now = self.now;
         let since = |then: Timestamp| now.0.saturating_sub(then.0);
         let day = self.keeping.horizon_ms.map_or(DAY, |horizon| DAY.min(horizon / 4));

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use windlass_core::horizon::Horizons;
-use windlass_core::id::{ArtifactId, BuildId, LogId};
+use windlass_core::id::{ArtifactId, BuildId, ChangeId, LogId};
 use windlass_core::keeping::Keeping;
 use windlass_core::outcome::Outcome;
+use windlass_core::persist::Persist;
+use windlass_core::scheduler_state::{Key, OWNER};
 use windlass_core::time::Timestamp;
 
 use crate::test_rows::*;
@@ -52,7 +54,7 @@ fn builds(store: &Store) -> Vec<u64> {
 async fn the_newest_builds_stay_and_the_others_go_with_all_that_is_theirs() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
-    let horizons = Horizons { builds: Some(2), logs: None };
+    let horizons = Horizons { builds: Some(2), logs: None, changes: None };
     assert_eq!(tend(&store, horizons, 20).await.builds, 0, "they ended just now");
     assert_eq!(tend(&store, horizons, LATER).await.builds, 3);
     assert_eq!(builds(&store), [4, 5, 6]);
@@ -70,7 +72,7 @@ async fn the_newest_builds_stay_and_the_others_go_with_all_that_is_theirs() {
 async fn logs_go_before_their_builds_and_leave_their_rows() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
-    let horizons = Horizons { builds: None, logs: Some(1) };
+    let horizons = Horizons { builds: None, logs: Some(1), changes: None };
     assert_eq!(tend(&store, horizons, LATER).await.expired, 4);
     assert_eq!(builds(&store), [1, 2, 3, 4, 5, 6]);
     assert!(store.log(LogId(4)).unwrap().unwrap().expired);
@@ -87,7 +89,7 @@ async fn what_is_in_the_archive_goes_too() {
     let all = Horizons::default();
     tend(&store, all, LATER).await;
     tend(&store, all, 48 * LATER).await;
-    let horizons = Horizons { builds: Some(1), logs: None };
+    let horizons = Horizons { builds: Some(1), logs: None, changes: None };
     assert_eq!(tend(&store, horizons, 49 * LATER).await.builds, 4);
     assert_eq!(builds(&store), [5, 6]);
     assert_ne!(store.read_log(LogId(5), 0, 100).unwrap(), []);
@@ -107,7 +109,7 @@ async fn a_build_that_ran_while_newer_ones_lost_their_logs_loses_its_own_once_it
         store.commit(vec![log(id, id, true, id), complete(&[id], id, Outcome::Success)]).await.unwrap();
         store.commit(vec![ended(id, &[id], id, Outcome::Success)]).await.unwrap();
     }
-    let horizons = Horizons { builds: None, logs: Some(1) };
+    let horizons = Horizons { builds: None, logs: Some(1), changes: None };
     assert_eq!(tend(&store, horizons, LATER).await.expired, 6);
     assert_ne!(store.read_log(LogId(6), 0, 100).unwrap(), [], "it runs");
     store.commit(vec![log(6, 6, true, 6), complete(&[6], 6, Outcome::Success)]).await.unwrap();
@@ -151,7 +153,8 @@ async fn a_build_with_very_many_results_goes_in_parts_and_what_a_kill_leaves_is_
             TestFilter { step: None, failed: false, after: None, limit: usize::MAX, max_bytes: usize::MAX };
         store.test_results(BuildId(1), &filter).unwrap().0.len()
     };
-    let keeping = Keeping { horizons: Horizons { builds: Some(1), logs: None }, ..Keeping::default() };
+    let keeping =
+        Keeping { horizons: Horizons { builds: Some(1), logs: None, changes: None }, ..Keeping::default() };
     for (part, left) in [(1, 4_428), (2, 1_356)] {
         // As many commits, and somebody stops it.
         at_most.store(1, Ordering::SeqCst);
@@ -166,4 +169,59 @@ async fn a_build_with_very_many_results_goes_in_parts_and_what_a_kill_leaves_is_
     assert_eq!(tend(&store, keeping.horizons, 3 * LATER).await.builds, 1);
     assert_eq!((results(&store), store.build(BuildId(1)).unwrap()), (0, None));
     assert_eq!(store.verify().unwrap(), [""; 0]);
+}
+
+/// A buildset of one change.
+fn of_change(id: u64, change: u64) -> Persist {
+    let Persist::AddBuildset { mut buildset, requests } = buildset(id, &[id]) else { unreachable!() };
+    buildset.stamps[0].changes = vec![ChangeId(change)];
+    Persist::AddBuildset { buildset, requests }
+}
+
+#[tokio::test]
+async fn the_newest_changes_stay_and_those_that_something_to_come_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Options::default()).unwrap();
+    store.commit((1..=20).map(|id| Persist::AddChange(change(id))).collect()).await.unwrap();
+    // A request that waits, one that is built, and one that is done.
+    store.commit((1..=3).map(|id| of_change(id, id)).collect()).await.unwrap();
+    store.commit(vec![claim(&[2], 2), build(2, &[2], 2)]).await.unwrap();
+    store.commit(vec![claim(&[3], 3), build(3, &[3], 3)]).await.unwrap();
+    store
+        .commit(vec![complete(&[3], 3, Outcome::Success), ended(3, &[3], 3, Outcome::Success)])
+        .await
+        .unwrap();
+    // One that a scheduler waits with, and a buildset that was done before a scheduler could follow it.
+    store.commit(vec![of_change(4, 4), claim(&[4], 4), build(4, &[4], 4)]).await.unwrap();
+    store
+        .commit(vec![complete(&[4], 4, Outcome::Success), ended(4, &[4], 4, Outcome::Success)])
+        .await
+        .unwrap();
+    let note = |key: Key, there: bool| Persist::PutState {
+        owner: format!("{OWNER}s"),
+        key: key.to_string(),
+        value: there.then(|| b"9".to_vec()),
+    };
+    let upstream = windlass_core::id::BuildsetId(4);
+    store
+        .commit(vec![note(Key::Waits(ChangeId(5)), true), note(Key::Upstream(upstream), true)])
+        .await
+        .unwrap();
+
+    let horizons = Horizons { builds: None, logs: None, changes: Some(10) };
+    let kept = || (1..=20).filter(|id| store.change(ChangeId(*id)).unwrap().is_some()).collect::<Vec<u64>>();
+    assert_eq!(tend(&store, Horizons::default(), LATER).await.changes, 0);
+    assert_eq!(tend(&store, horizons, LATER).await.changes, 6);
+    assert_eq!(kept(), [1, 2, 4, 5, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]);
+    store.commit(vec![note(Key::Waits(ChangeId(5)), false)]).await.unwrap();
+    assert_eq!(tend(&store, horizons, LATER + 60_000).await.changes, 0, "it looks once an hour");
+    assert_eq!(tend(&store, horizons, 2 * LATER).await.changes, 1);
+    let fewer = Horizons { changes: Some(1), ..horizons };
+    assert_eq!(tend(&store, fewer, 2 * LATER).await.changes, 9, "or at once where the horizon is another");
+    assert_eq!(kept(), [1, 2, 4, 20]);
+    assert_eq!(store.verify().unwrap(), [""; 0]);
+    drop(store);
+    let store = Store::open(folder.path(), Options::default()).unwrap();
+    store.commit(vec![Persist::AddChange(change(21))]).await.unwrap();
+    assert_eq!(store.changes(2).unwrap().iter().map(|change| change.id.0).collect::<Vec<_>>(), [21, 20]);
 }

@@ -33,6 +33,8 @@ pub(crate) enum Work {
     DropResults { tests: Vec<(u64, u64, u64)>, figures: Vec<(u64, u64, String)> },
     /// A build goes that has ended, with all its rows; its logs have no bytes, and it has no artifacts.
     DropBuild(BuildId),
+    /// Changes go that nothing to come needs.
+    DropChanges(Vec<u64>),
 }
 
 /// What was written behind the end of an archive.
@@ -98,6 +100,11 @@ impl Group<'_> {
             }
             Work::DropResults { tests, figures } => self.drop_results(tests, figures)?,
             Work::DropBuild(build) => self.drop_build(*build)?,
+            Work::DropChanges(changes) => {
+                for change in changes {
+                    self.tables.changes.write()?.remove(change)?;
+                }
+            }
         }
         Ok(())
     }

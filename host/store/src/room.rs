@@ -138,7 +138,7 @@ mod tests {
         let (store, left) = store(folder.path(), u64::MAX);
         built(&store).await;
         left.store(0, Ordering::SeqCst);
-        let horizons = Horizons { builds: Some(0), logs: None };
+        let horizons = Horizons { builds: Some(0), logs: None, changes: None };
         let tended = tend(&store, Keeping { horizons, ..Keeping::default() }, 1 << 40).await;
         assert_eq!(tended.builds, 1);
         assert_eq!(store.build(BuildId(1)).unwrap(), None);

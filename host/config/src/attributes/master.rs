@@ -34,6 +34,7 @@ pub static CONFIGURATION: Table = Table {
         Attribute::new("max_retries", Kind::Count { least: 0, most: u32::MAX as i64, of: "builds" }, "`5`", "2", "so many builds in a row of a request may end as *retry*; the next one ends as *exception* instead"),
         Attribute::new("build_horizon", Kind::Count { least: 1, most: u32::MAX as i64, of: "builds of each builder" }, "all", "1000", "so many finished builds of each builder are kept, the newest ones; older ones are deleted with their steps, logs, test results and artifacts"),
         Attribute::new("log_horizon", Kind::Count { least: 1, most: u32::MAX as i64, of: "builds of each builder" }, "all", "100", "so many finished builds of each builder keep the bytes of their logs; at most `build_horizon`"),
+        Attribute::new("change_horizon", Kind::Count { least: 1, most: u32::MAX as i64, of: "changes" }, "all", "500", "so many changes are kept, the newest ones, and all that a request or a scheduler waits for; looked at each hour"),
         Attribute::new("multi_master", Kind::Boolean, "`false`", "true", "this is one of several masters: what looks unused or not asked for here may be another's, and gets no warning"),
         Attribute::new("validation", Kind::Table(&VALIDATION), "see there", "{ branch = \"^main$\" }", "what people may write who force a build"),
         Attribute::new("master", Kind::Table(&MASTER), "see there", "{ listen = \"127.0.0.1:1234\" }", "what needs a restart to change"),
@@ -64,12 +65,6 @@ pub static CONFIGURATION: Table = Table {
         Attribute::new("db", Kind::Table(&DATABASE), "none", "{ db_poll_interval = 5 }", "the store").works_as("`db_poll_interval`"),
         // What has no meaning here.
         Attribute::warns("db_url", Kind::Text, "\"sqlite:///state.sqlite\"", "the store is a folder of its own: `[master] state_dir`"),
-        Attribute::warns(
-            "change_horizon",
-            COUNT,
-            "500",
-            "leave it out: changes are all kept, a row of a few hundred bytes each",
-        ),
         Attribute::warns("event_horizon", COUNT, "50", "builders have no events; records of decisions are kept as `[decisions]` says"),
         Attribute::warns("metrics", Kind::Properties, "{ log_interval = 60 }", NO_MEASURES),
         Attribute::warns("caches", Kind::Counts, "{ Builds = 100 }", NO_CACHES),
