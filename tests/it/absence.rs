@@ -1,13 +1,20 @@
 //! A worker that is away from its master while its command runs on: the link is cut, and what the command says waits on
-//! the worker's disk.
+//! the worker's disk. `WINDLASS_AWAY=600` keeps it away for so many seconds, instead of only until all is said.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use windlass_tests::relay::Relay;
 use windlass_tests::site::{Site, eventually, within};
 
 /// How much a command says meanwhile, in MiB, at least.
 const MIB: u64 = 200;
+
+/// How long it is away at least.
+fn away() -> Duration {
+    let seconds = std::env::var("WINDLASS_AWAY").map(|text| text.parse().expect("WINDLASS_AWAY: seconds"));
+    Duration::from_secs(seconds.unwrap_or(0))
+}
 
 /// The most that a process ever had in memory, in MiB.
 fn peak(pid: u32) -> u64 {
@@ -25,9 +32,7 @@ fn what_a_command_says_while_its_worker_is_away_and_its_agent_killed_is_all_ther
          until test -e ../../../end; do sleep 0.05; done"
     );
     let builder = Site::builder("b", &command, "").replace(", \"w2\"", "");
-    // Ten minutes later it is expected still.
     let mut site = Site::new(&["w1"], "");
-    site.settings("worker_grace = \"1h\"\n");
     site.configure(&format!("{builder}[logs]\nmax_log_bytes = \"4 GiB\"\n"));
     let relay = Relay::to(site.listen());
     site.write_worker("w1", &relay.address());
@@ -38,8 +43,9 @@ fn what_a_command_says_while_its_worker_is_away_and_its_agent_killed_is_all_ther
     };
     there("began");
     relay.cut();
+    let cut = Instant::now();
     std::fs::write(site.path("w1/go"), "").unwrap();
-    let patience = std::time::Duration::from_secs(300);
+    let patience = Duration::from_secs(300);
     within(patience, "all of it is said", || site.path("w1/said").exists().then_some(()));
     let spooled = || -> u64 {
         let files = std::fs::read_dir(site.path("w1/spool")).unwrap();
@@ -51,6 +57,8 @@ fn what_a_command_says_while_its_worker_is_away_and_its_agent_killed_is_all_ther
     assert!(disk <= MIB * 3 / 2, "{disk} MiB are more than what was said");
     site.kill_agent("w1");
     eventually("there is another agent", || site.agent("w1").filter(|other| *other != agent));
+    within(away() + patience, "it was away for long enough", || (cut.elapsed() >= away()).then_some(()));
+    let cut = cut.elapsed().as_secs();
     relay.mend();
     std::fs::write(site.path("w1/end"), "").unwrap();
     within(patience, "the build has ended", || {
@@ -63,7 +71,7 @@ fn what_a_command_says_while_its_worker_is_away_and_its_agent_killed_is_all_ther
     assert_eq!(log["hash"], windlass_core::digest::Digest::of(&seq.stdout).to_string());
     let agent_now = site.agent("w1").unwrap();
     eprintln!(
-        "{} MiB said while away: {disk} MiB on the worker's disk; at most {} MiB in its agent and {} in its holder; \
+        "away for {cut} s; {} MiB said while away: {disk} MiB on the worker's disk; at most {} MiB in its agent and {} in its holder; \
          {} MiB in the agent that sent it",
         seq.stdout.len() >> 20,
         peaks.0,
