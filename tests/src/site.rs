@@ -111,6 +111,17 @@ impl Site {
         self.write_config();
     }
 
+    /// Makes another token for a worker, whose hash stands in `master.toml` from now on. It lies beside the old one, as
+    /// `token.new`.
+    pub fn renew_token(&mut self, name: &str) {
+        let path = self.path(&format!("{name}/token.new"));
+        let said = self.ok(&["token", path.to_str().expect("UTF-8"), "--json"]);
+        let hash = said["token_hash"].as_str().expect("a hash").to_owned();
+        let worker = self.workers.iter_mut().find(|worker| worker.0 == name).expect("a worker of this site");
+        worker.1 = hash;
+        self.write_config();
+    }
+
     /// Writes a `worker.toml` that leads to `address`, with the sections that it has.
     pub fn write_worker(&self, name: &str, address: &str) {
         let path = self.path(&format!("{name}/worker.toml"));

@@ -186,8 +186,8 @@ impl Links {
         self.0.report.set(report).ok();
     }
 
-    /// Takes over the configured workers: new ones may connect, removed ones are sent away. A worker
-    /// whose token changed keeps its link; the new token counts at its next hello.
+    /// Takes over the configured workers: new ones may connect, removed ones are sent away. The link of one whose
+    /// token changed is cut, since whoever has it showed the old one; its commands wait for it as after any cut.
     pub fn configure(&self, workers: &[config::Worker]) {
         let mut seats = self.0.seats.write().expect("no holder of this lock panics");
         seats.retain(|name, seat| {
@@ -199,7 +199,10 @@ impl Links {
         });
         for worker in workers {
             if let Some(seat) = seats.get_mut(&worker.name) {
-                seat.token_hash.clone_from(&worker.token_hash);
+                if seat.token_hash != worker.token_hash {
+                    seat.token_hash.clone_from(&worker.token_hash);
+                    seat.order(Order::Token { hash: worker.token_hash.clone() });
+                }
             } else {
                 let seat = self.seat(worker);
                 seats.insert(worker.name.clone(), seat);
@@ -312,7 +315,8 @@ impl Links {
     fn seat(&self, worker: &config::Worker) -> Handle {
         let (orders, inbox) = mpsc::unbounded_channel();
         let shown = Arc::new(seat::Shown::default());
-        let seated = seat::keep(self.clone(), worker.name.clone(), Arc::clone(&shown), inbox);
+        let who = seat::Who { name: worker.name.clone(), token_hash: worker.token_hash.clone() };
+        let seated = seat::keep(self.clone(), who, Arc::clone(&shown), inbox);
         self.0.tasks.spawn(seated);
         Handle { token_hash: worker.token_hash.clone(), orders, shown }
     }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,8 +47,9 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
     let token_path = options.directory.join(&file.token_file);
     let base_dir = options.directory.join(&file.base_dir);
     let (compiler, leader) = (options.compiler.clone(), options.leader.clone());
+    let path = token_path.clone();
     let prepared = tokio::task::spawn_blocking(move || {
-        let token = read_token(&token_path)?;
+        let token = read_token(&path)?;
         let failed = |source| WorkerError::Holder { source };
         let alone = given.is_some();
         let holder = given.map_or_else(|| Holder::local().map(Arc::new), Ok).map_err(failed)?;
@@ -86,9 +87,9 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
         on_event: Arc::clone(&options.on_event),
     };
     let (commands, owner) = Commands::spawn(parts, left);
-    let agent = Agent { file, options, token, home, spool, outgoing, transfers, commands, machine };
+    let agent = Agent { file, options, token_path, home, spool, outgoing, transfers, commands, machine };
     let restart = Restart::if_held(&agent.machine.holder);
-    let ended = agent.stay().await;
+    let ended = agent.stay(token).await;
     drop(restart);
     let Agent { commands, home, .. } = agent;
     drop(commands);
@@ -104,7 +105,7 @@ pub async fn run(file: WorkerFile, options: Options) -> Result<Exit, WorkerError
 struct Agent {
     file: WorkerFile,
     options: Options,
-    token: String,
+    token_path: PathBuf,
     home: Home,
     spool: Arc<Spool>,
     outgoing: Arc<Outgoing>,
@@ -114,8 +115,8 @@ struct Agent {
 }
 
 impl Agent {
-    async fn stay(&self) -> Result<Exit, WorkerError> {
-        let connected = self.stay_connected();
+    async fn stay(&self, token: String) -> Result<Exit, WorkerError> {
+        let connected = self.stay_connected(token);
         tokio::pin!(connected);
         let exit = tokio::select! {
             refused = &mut connected => return Err(refused.expect_err("it ends well only when asked to close")),
@@ -136,16 +137,16 @@ impl Agent {
     }
 
     /// `Ok` only after [`Outgoing::close`].
-    async fn stay_connected(&self) -> Result<(), WorkerError> {
+    async fn stay_connected(&self, mut token: String) -> Result<(), WorkerError> {
         let Agent { commands, spool, outgoing, transfers, .. } = self;
         let ends = Ends { commands, spool, outgoing, transfers };
-        let mut attempt = 0;
+        let (mut attempt, mut was_welcome) = (0, false);
         loop {
             let master = self.file.master.clone();
             self.tell(Event::Connecting { master: master.clone() });
-            let error = match link::connect(&master, self.hello(), ends).await {
+            let error = match link::connect(&master, self.hello(&token), ends).await {
                 Ok(link) => {
-                    attempt = 0;
+                    (attempt, was_welcome) = (0, true);
                     self.tell(Event::Connected { master });
                     if self.options.shutdown.is_cancelled() {
                         self.outgoing.say(ToMaster::Draining);
@@ -160,7 +161,10 @@ impl Agent {
             let name = &self.file.name;
             match error {
                 LinkError::Left => return Ok(()),
-                LinkError::Refused { code, message, retry: false } => {
+                // One that was welcome has commands, which wait for the token that the master has now.
+                LinkError::Refused { code, message, retry: false }
+                    if !(was_welcome && code == "bad-token") =>
+                {
                     return Err(WorkerError::Refused { name: name.clone(), code, message });
                 }
                 LinkError::Version(refusal) => {
@@ -175,7 +179,21 @@ impl Agent {
                     attempt = attempt.saturating_add(1);
                     self.tell(Event::Disconnected { why: chain(&error), retry_in });
                     tokio::time::sleep(retry_in).await;
+                    token = self.token_now(token).await;
                 }
+            }
+        }
+    }
+
+    /// The token as it stands in its file now: it may have been replaced, here and in the master's configuration.
+    async fn token_now(&self, known: String) -> String {
+        let path = self.token_path.clone();
+        let read = tokio::task::spawn_blocking(move || read_token(&path)).await;
+        match read.expect("reading returns its errors and does not panic") {
+            Ok(token) => token,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the token that was read before is shown again");
+                known
             }
         }
     }
@@ -219,7 +237,7 @@ impl Agent {
         }
     }
 
-    fn hello(&self) -> Hello {
+    fn hello(&self, token: &str) -> Hello {
         let fact = |name: &str, value: Value| Pair { name: name.to_owned(), value };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Hello {
@@ -227,7 +245,7 @@ impl Agent {
             contract: CONTRACT.to_owned(),
             features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
             name: self.file.name.clone(),
-            token: self.token.clone(),
+            token: token.to_owned(),
             instance: self.home.instance.clone(),
             epoch: self.home.epoch,
             lost: self.home.lost,

@@ -71,7 +71,8 @@ async fn greet(links: Links, stream: TcpStream, peer: SocketAddr, gives_way: Can
     };
     match check(&links, &hello) {
         Ok((seat, features)) => {
-            let candidate = Candidate { outgoing, incoming, hello, features, peer: peer.to_string() };
+            let (peer, token_hash) = (peer.to_string(), seat.token_hash.clone());
+            let candidate = Candidate { outgoing, incoming, hello, features, peer, token_hash };
             seat.order(Order::Candidate(Box::new(candidate)));
         }
         Err(refusal) => {
@@ -109,13 +110,17 @@ fn check(links: &Links, hello: &Hello) -> Result<(Handle, Vec<String>), Refusal>
         return Err(Refusal { code: "unknown-worker", message, retry: true });
     };
     if !windlass_config::verify_token(&hello.token, &seat.token_hash) {
-        let message = format!(
-            "the token of worker `{name}` is not the one whose hash stands in master.toml; copy the token \
-             that belongs to it into the worker's token file"
-        );
-        return Err(Refusal::for_good("bad-token", message));
+        return Err(bad_token(name));
     }
     Ok((seat, features))
+}
+
+pub(super) fn bad_token(name: &str) -> Refusal {
+    let message = format!(
+        "the token of worker `{name}` is not the one whose hash stands in master.toml; copy the token that belongs to \
+         it into the worker's token file"
+    );
+    Refusal::for_good("bad-token", message)
 }
 
 /// Text of a stranger as it may stand in a log: one line, and not a long one.

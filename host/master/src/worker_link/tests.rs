@@ -243,6 +243,37 @@ async fn strangers_are_refused_with_what_to_do() {
     assert_eq!(world.links.connected(), []);
 }
 
+/// Who connected with a token that does not count any more has shown nothing: its link is cut at once. What it
+/// runs is not lost: it comes back with the new token, and goes on.
+#[tokio::test]
+async fn another_token_cuts_the_link_and_who_shows_the_new_one_goes_on() {
+    let world = world(limits()).await;
+    let mut told = told(&world).await;
+    let (mut worker, _) = Scripted::join(&world, hello("w1")).await;
+    told("up w1").await;
+    let mut feed = world.links.start_command("w1", start("u1")).unwrap();
+    worker.hear().await;
+    worker.log("u1", 1, "one").await;
+    assert_eq!(next(&mut feed).await, "1 one");
+
+    // What else differs cuts nothing.
+    let other = config::Worker { max_builds: Some(7), ..self::worker("w1") };
+    world.links.configure(&[other.clone(), self::worker("w2")]);
+    worker.log("u1", 2, "two").await;
+    assert_eq!(next(&mut feed).await, "2 two");
+
+    let renewed = config::Worker { token_hash: windlass_config::hash_token("renewed"), ..other };
+    world.links.configure(&[renewed, self::worker("w2")]);
+    told("down w1").await;
+    let uid = CommandUid("u1".to_owned());
+    let back = Hello { commands: vec![(uid.clone(), 2)], ..hello("w1") };
+    let (code, _, _) = Scripted::refused(&world, back.clone()).await;
+    assert_eq!(code, "bad-token");
+    let (_worker, known) = Scripted::join(&world, Hello { token: "renewed".to_owned(), ..back }).await;
+    assert_eq!(known, [(uid, 2)]);
+    told("up w1").await;
+}
+
 #[tokio::test]
 async fn second_worker_of_the_same_name_is_refused_while_the_first_one_answers() {
     let world = world(limits()).await;

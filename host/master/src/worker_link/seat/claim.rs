@@ -55,7 +55,7 @@ impl Seat {
 
     /// Gives the seat to a connection: the commands that it knows go on, the others are lost.
     pub(super) fn seat(&mut self, candidate: Box<Candidate>, identity: Session) {
-        let Candidate { outgoing, incoming, hello, features, peer } = *candidate;
+        let Candidate { outgoing, incoming, hello, features, peer, token_hash: _ } = *candidate;
         let was_up = self.link.is_some();
         self.links.transfers().on_link(&self.name);
         if let Some(old) = self.link.take() {
