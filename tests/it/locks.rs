@@ -93,6 +93,37 @@ fn a_maximum_that_a_reconfig_raises_wakes_who_waits() {
     }
 }
 
+/// Lower than what is held: who holds it keeps it, and nobody comes in until less is held than there is now.
+#[test]
+fn a_maximum_that_a_reconfig_lowers_lets_nobody_in_until_less_is_held() {
+    let wait = "until test -e @/go-%(prop:buildnumber)s; do sleep 0.05; done";
+    let builders = [("b", wait, "locks = \"db\"")];
+    let site = site("db = { max = 2 }", &builders);
+    let sets: Vec<u64> = (0..3).map(|_| site.submit("b")).collect();
+    let status = site.until("two run", |s| s["running"].as_array().unwrap().len() == 2);
+    let numbers: Vec<Value> =
+        status["running"].as_array().unwrap().iter().map(|build| build["number"].clone()).collect();
+    let end = |number: &Value| std::fs::write(site.path(&format!("go-{number}")), "").unwrap();
+    let text = config(&site, "db = { max = 1 }", &builders);
+    let written = std::fs::read_to_string(site.path("master.toml")).unwrap();
+    let head = &written[..written.find("[locks]").unwrap()];
+    std::fs::write(site.path("master.toml"), format!("{head}{text}")).unwrap();
+    site.ok(&["reconfig", "--json"]);
+    site.until("more is held than there is", |s| lock(s, "db")["held"] == 2 && lock(s, "db")["max"] == 1);
+    end(&numbers[0]);
+    let status = site.until("one is left", |s| lock(s, "db")["held"] == 1);
+    assert_eq!(
+        (&status["pending"], lock(&status, "db")["waiters"].as_array().unwrap().len()),
+        (&Value::from(1), 1)
+    );
+    end(&numbers[1]);
+    let status = site.until("the third runs", |s| s["pending"] == 0 && lock(s, "db")["held"] == 1);
+    end(&status["running"][0]["number"]);
+    for set in sets {
+        assert_eq!(site.outcome(set), "success");
+    }
+}
+
 #[test]
 fn locks_of_a_killed_master_are_free_when_it_starts_again() {
     let uses = "locks = { lock = \"db\", mode = \"exclusive\" }";

@@ -124,6 +124,48 @@ fn a_maximum_that_grows_serves_those_who_wait_and_one_that_shrinks_takes_nothing
     assert_eq!((status[0].held, status[0].max, status[0].waiters.len()), (2, Some(1), 1));
 }
 
+/// `asks` of a lock with `max`, of which `at_once` are served; then there is `after` of it, which serves `wakes`, and
+/// `releases` give back, each of which serves others. Buildbot 0.8 made a fresh lock of one whose maximum changed, so that
+/// as much again was taken as was held; here nobody has any while more is held than there is.
+fn check_change(
+    max: u32,
+    asks: &[&str],
+    at_once: u64,
+    after: u32,
+    wakes: &[u64],
+    releases: &[(u64, &[u64])],
+) {
+    let mut table = table(&[("a", max)]);
+    let asked: Vec<(Ticket, bool)> =
+        (1..).zip(asks).map(|(number, ask)| table.ask(step(number), wants(ask), NOW)).collect();
+    assert_eq!(asked.iter().filter(|(_, free)| *free).count() as u64, at_once, "{max}, {asks:?}");
+    let woken = table.configure(&locks(&[("a", after)]));
+    assert_eq!(granted(&table, &woken), wakes, "{max} -> {after}, {asks:?}");
+    for (number, serves) in releases {
+        let woken = table.release(asked[usize::try_from(*number).unwrap() - 1].0);
+        assert_eq!(granted(&table, &woken), *serves, "{max} -> {after}, {asks:?}: after {number} gave back");
+    }
+}
+
+#[test]
+fn a_maximum_that_changes_under_use_holds_for_the_next_who_takes() {
+    // Lower, below what is held: nobody until less is held than there is.
+    check_change(3, &["a", "a", "a", "a", "a"], 3, 1, &[], &[(1, &[]), (2, &[]), (3, &[4]), (4, &[5])]);
+    check_change(3, &["a", "a", "a", "a", "a"], 3, 2, &[], &[(3, &[]), (1, &[4]), (2, &[5])]);
+    // Lower, and not below: no difference yet.
+    check_change(4, &["a", "a", "a:3"], 2, 3, &[], &[(1, &[]), (2, &[3])]);
+    // Who holds much of it holds all that there is now, and no more.
+    check_change(5, &["a:4", "a", "a"], 2, 2, &[], &[(1, &[3])]);
+    check_change(5, &["a:5", "a", "a", "a"], 1, 2, &[], &[(1, &[2, 3]), (3, &[4])]);
+    // Who waits for more than there is now waits for all of it.
+    check_change(5, &["a", "a:5", "a"], 1, 2, &[], &[(1, &[2]), (2, &[3])]);
+    // Higher: those who wait go on at once, as many as there is room for, in their order.
+    check_change(1, &["a", "a", "a:2", "a"], 1, 4, &[2, 3], &[(1, &[4])]);
+    // Who holds all of it does so of however much there is.
+    check_change(1, &["a!", "a", "a!", "a"], 1, 3, &[], &[(1, &[2]), (2, &[3]), (3, &[4])]);
+    check_change(2, &["a", "a!", "a"], 1, 9, &[], &[(1, &[2]), (2, &[3])]);
+}
+
 #[test]
 fn who_wants_more_than_there_is_gets_all_there_is() {
     check(2, &["a", "a:7", "a"], &[1], &[(1, &[2]), (2, &[3])]);
