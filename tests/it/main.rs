@@ -26,6 +26,7 @@ mod parts;
 mod policies;
 mod published;
 mod quarantine;
+mod reconfiguration;
 mod reload;
 mod rendering;
 mod requests;

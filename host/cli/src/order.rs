@@ -211,7 +211,7 @@ pub fn print_reconfigured(done: &view::Reconfigured) {
 fn diff_style(line: &str) -> Style {
     match line.chars().next() {
         Some('+') => GOOD,
-        Some('~') => WARN,
+        Some('~' | '*') => WARN,
         Some('-' | '!') => BAD,
         _ => FAINT,
     }

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod schema;
 pub mod template;
 pub mod token;
+pub mod uses;
 
 mod args;
 mod builder;
@@ -53,7 +54,7 @@ use triggers::Triggers;
 pub use args::check_args;
 pub use catalog::{Catalog, HookFacts, Included, Known, Unusable};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use plan::{Plan, diff};
+pub use plan::{Components, Plan, Side, diff};
 pub use token::{hash_token, verify_token};
 
 /// What came of a check: the configuration or all its errors, and the warnings apart.

@@ -1,16 +1,25 @@
-//! What a reconfig would change: two checked configurations in, a readable difference out.
+//! What a reconfig would change, and why: two checked configurations in, a readable difference out.
 
-use std::collections::BTreeMap;
+mod identity;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use windlass_core::builder::{Builder, Merge, OnError, PolicyUse};
 use windlass_core::condition::Condition;
+use windlass_core::digest::Digest;
 use windlass_core::lock::{Access, Mode};
+use windlass_core::policy::HookKind;
 use windlass_core::properties::Properties;
 
 use crate::config::{GitPoller, Logs, Master, Scheduler, SchedulerKind, Worker};
+use crate::uses;
+use identity::{Verdict, judge};
+
+pub use identity::Why;
 
 /// The difference between two configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +40,10 @@ pub struct Change {
     pub what: String,
     /// Its name.
     pub name: String,
+    /// Why it does.
+    pub why: Vec<Why>,
+    /// What becomes of what it has or had, in a sentence; empty where there is nothing to say.
+    pub effect: String,
     /// The fields that differ, if it was and stays there.
     pub fields: Vec<Field>,
 }
@@ -41,8 +54,10 @@ pub struct Change {
 pub enum How {
     /// It is new.
     Added,
-    /// It is different.
+    /// It is different, and goes on as the same thing.
     Changed,
+    /// It is another thing of the same name: the old one stops, the new one begins.
+    Restarted,
     /// It is gone.
     Removed,
 }
@@ -66,7 +81,7 @@ impl Plan {
     }
 }
 
-/// Like a diff: `+` is new, `-` is gone, `~` is different, `!` is refused. No end of line at the end.
+/// Like a diff: `+` is new, `-` is gone, `~` is different, `*` is restarted, `!` is refused. No end of line at the end.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
@@ -81,15 +96,25 @@ impl fmt::Display for Plan {
             let sign = match change.how {
                 How::Added => '+',
                 How::Changed => '~',
+                How::Restarted => '*',
                 How::Removed => '-',
             };
-            let head = format!("{sign} {} `{}`", change.what, change.name);
+            let mut head = format!("{sign} {} `{}`", change.what, change.name);
             match change.fields.as_slice() {
                 [Field { name, old, new }] if name.is_empty() => {
                     lines.push(format!("{head}: {} -> {}", or_unset(old), or_unset(new)));
                 }
                 fields => {
+                    if matches!(change.how, How::Restarted | How::Removed) && !change.effect.is_empty() {
+                        head += &format!(" ({})", change.effect);
+                    }
                     lines.push(head);
+                    for why in &change.why {
+                        if let Why::Component { kind, hook, old, new } = why {
+                            let (old, new) = (old.short(), new.short());
+                            lines.push(format!("    component of {kind} {hook}: {old} -> {new}"));
+                        }
+                    }
                     for Field { name, old, new } in fields {
                         lines.push(format!("    {name}: {} -> {}", or_unset(old), or_unset(new)));
                     }
@@ -104,14 +129,37 @@ fn or_unset(value: &Option<String>) -> &str {
     value.as_deref().unwrap_or("(not set)")
 }
 
+/// A configuration, and the components that it was checked against.
+#[derive(Clone, Copy)]
+pub struct Side<'a> {
+    /// The configuration.
+    pub config: &'a Master,
+    /// Which component a hook is; none: nobody knows, and none counts as replaced.
+    pub components: Option<&'a dyn Components>,
+}
+
+/// Knows components by the hooks that they offer.
+pub trait Components {
+    /// The bytes that offer this hook.
+    fn component(&self, kind: HookKind, hook: &str) -> Option<Digest>;
+}
+
+impl<'a> From<&'a Master> for Side<'a> {
+    fn from(config: &'a Master) -> Side<'a> {
+        Side { config, components: None }
+    }
+}
+
 /// Returns what a reconfig from `old` to `new` would change.
 #[must_use]
-pub fn diff(old: &Master, new: &Master) -> Plan {
-    let mut plan = Plan::default();
+pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Plan {
+    let (before, after) = (old.into(), new.into());
+    let (old, new) = (before.config, after.config);
+    let mut refused = Vec::new();
     let mut refuse = |name: &str, old: &dyn fmt::Display, new: &dyn fmt::Display| {
         let (old, new) = (old.to_string(), new.to_string());
         if old != new {
-            plan.refused.push(Field { name: name.into(), old: Some(old), new: Some(new) });
+            refused.push(Field { name: name.into(), old: Some(old), new: Some(new) });
         }
     };
     refuse("master.listen", &old.fixed.listen, &new.fixed.listen);
@@ -122,48 +170,68 @@ pub fn diff(old: &Master, new: &Master) -> Plan {
     if old.logs.max_bytes != new.logs.max_bytes {
         let shown = |limit: Option<u64>| limit.map(|bytes| bytes.to_string());
         let (old, new) = (shown(old.logs.max_bytes), shown(new.logs.max_bytes));
-        plan.refused.push(Field { name: "logs.max_bytes".into(), old, new });
+        refused.push(Field { name: "logs.max_bytes".into(), old, new });
     }
 
-    compare("setting", &settings(old), &settings(new), &mut plan.changes);
-    let locks = |m: &Master| m.locks.iter().map(|(name, lock)| (name.clone(), json!(lock))).collect();
-    compare("lock", &locks(old), &locks(new), &mut plan.changes);
-    let by_name = |list: &[Worker]| list.iter().map(|w| (w.name.clone(), worker(w))).collect();
-    compare("worker", &by_name(&old.workers), &by_name(&new.workers), &mut plan.changes);
-    compare("policy", &policies(old), &policies(new), &mut plan.changes);
-    let by_name = |list: &[Builder]| list.iter().map(|b| (b.name.clone(), builder(b))).collect();
-    compare("builder", &by_name(&old.builders), &by_name(&new.builders), &mut plan.changes);
-    let by_name = |list: &[GitPoller]| list.iter().map(|p| (p.name.clone(), json!(p))).collect();
-    compare("git poller", &by_name(&old.git_pollers), &by_name(&new.git_pollers), &mut plan.changes);
-    let by_name = |list: &[Scheduler]| list.iter().map(|s| (s.name.clone(), scheduler(s))).collect();
-    compare("scheduler", &by_name(&old.schedulers), &by_name(&new.schedulers), &mut plan.changes);
-    let grants = |m: &Master| m.grants.iter().map(|(hook, scopes)| (hook.clone(), json!(scopes))).collect();
-    compare("grant", &grants(old), &grants(new), &mut plan.changes);
-    let secrets = |m: &Master| m.secrets.iter().map(|(name, from)| (name.clone(), json!(from))).collect();
-    compare("secret", &secrets(old), &secrets(new), &mut plan.changes);
-    plan
+    let mut changes = Vec::new();
+    let renewed = renewed(before, after);
+    let mut compare = |what, things: &dyn Fn(&Master) -> Things| {
+        compare(what, &things(old), &things(new), &renewed, &mut changes);
+    };
+    compare("setting", &settings);
+    compare("lock", &|m| m.locks.iter().map(|(name, lock)| (name.clone(), json!(lock))).collect());
+    compare("worker", &|m| m.workers.iter().map(|w| (w.name.clone(), worker(w))).collect());
+    compare("policy", &policies);
+    compare("builder", &|m| m.builders.iter().map(|b| (b.name.clone(), builder(b))).collect());
+    compare("git poller", &|m| m.git_pollers.iter().map(|p| (p.name.clone(), poller(p))).collect());
+    compare("scheduler", &|m| m.schedulers.iter().map(|s| (s.name.clone(), scheduler(s))).collect());
+    compare("grant", &|m| m.grants.iter().map(|(hook, scopes)| (hook.clone(), json!(scopes))).collect());
+    compare("secret", &|m| m.secrets.iter().map(|(name, from)| (name.clone(), json!(from))).collect());
+    Plan { changes, refused }
 }
 
 type Things = BTreeMap<String, Json>;
 
-fn compare(what: &str, old: &Things, new: &Things, changes: &mut Vec<Change>) {
+/// What uses a component that was replaced, though both sides name the same hook.
+type Renewed<'a> = BTreeMap<(&'static str, Cow<'a, str>), Vec<Why>>;
+
+fn renewed<'a>(old: Side<'a>, new: Side<'a>) -> Renewed<'a> {
+    let mut renewed = Renewed::new();
+    let (Some(before), Some(after)) = (old.components, new.components) else { return renewed };
+    // Few hooks serve many builders: each is looked up once.
+    let mut known: HashMap<(HookKind, String), Option<Why>> = HashMap::new();
+    for each in uses::all(new.config) {
+        let hook = each.hook.into_owned();
+        let why = known.entry((each.kind, hook)).or_insert_with_key(|(kind, hook)| {
+            let (old, new) = (before.component(*kind, hook)?, after.component(*kind, hook)?);
+            (old != new).then(|| Why::Component { kind: *kind, hook: hook.clone(), old, new })
+        });
+        if let Some(why) = why {
+            let whys = renewed.entry(each.thing).or_default();
+            if !whys.contains(why) {
+                whys.push(why.clone());
+            }
+        }
+    }
+    renewed
+}
+
+fn compare(what: &'static str, old: &Things, new: &Things, renewed: &Renewed<'_>, changes: &mut Vec<Change>) {
     let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
     names.sort();
     names.dedup();
     for name in names {
-        let (how, fields) = match (old.get(name), new.get(name)) {
-            (None, _) => (How::Added, Vec::new()),
-            (Some(_), None) => (How::Removed, Vec::new()),
-            (Some(before), Some(after)) => {
-                let mut fields = Vec::new();
-                differences("", before, after, &mut fields);
-                if fields.is_empty() {
-                    continue;
-                }
-                (How::Changed, fields)
-            }
-        };
-        changes.push(Change { how, what: what.into(), name: name.clone(), fields });
+        let (before, after) = (old.get(name), new.get(name));
+        let mut fields = Vec::new();
+        if let (Some(before), Some(after)) = (before, after) {
+            differences("", before, after, &mut fields);
+        }
+        let whys = renewed.get(&(what, Cow::Borrowed(name.as_str()))).cloned().unwrap_or_default();
+        let there = (before.is_some(), after.is_some());
+        if let Some(Verdict { how, why, effect }) = judge(what, there, &fields, whys) {
+            let (what, effect) = (what.to_owned(), effect.to_owned());
+            changes.push(Change { how, what, name: name.clone(), why, effect, fields });
+        }
     }
 }
 
@@ -293,6 +361,10 @@ fn scheduler(scheduler: &Scheduler) -> Json {
     let (Json::Object(all_entries), Json::Object(kind)) = (&mut all, kind) else { return all };
     all_entries.extend(kind);
     all
+}
+
+fn poller(poller: &GitPoller) -> Json {
+    json!(poller)
 }
 
 /// As in the file.

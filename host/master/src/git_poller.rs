@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -83,12 +83,16 @@ pub struct Parts {
 pub struct Pollers {
     parts: Parts,
     running: Mutex<BTreeMap<String, Running>>,
+    /// The newest of each name that was stopped and may not have ended yet.
+    stopped: Mutex<BTreeMap<String, JoinHandle<()>>>,
     slots: Arc<Semaphore>,
     closing: CancellationToken,
 }
 
 struct Running {
-    config: watch::Sender<GitPoller>,
+    config: GitPoller,
+    /// Has it look at once.
+    look: Arc<Notify>,
     /// At most one is asked for at a time; whoever asks meanwhile waits here.
     asks: mpsc::Sender<oneshot::Sender<Result<usize, String>>>,
     shown: Arc<Mutex<view::PollerStatus>>,
@@ -112,50 +116,66 @@ impl Pollers {
         Pollers {
             parts,
             running: Mutex::default(),
+            stopped: Mutex::default(),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
             closing: CancellationToken::new(),
         }
     }
 
-    /// Goes by these from now on: new ones begin; changed ones, and those that failed, look at once; the others
-    /// go on as they are. Those that are gone stop.
+    /// Goes by these from now on, and tells them apart by equality: those that are not among them stop, those that
+    /// were not there begin. The others go on as they are; of these, the ones that failed look at once. One that
+    /// comes for one of the same name that stopped begins once that one has ended and what it found is taken in: it
+    /// reads how far that one came.
     pub fn configure(&self, configs: &[GitPoller]) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|name, poller| {
-            let stays = configs.iter().any(|config| config.name == *name);
-            if !stays {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::take(&mut *running);
+        for (name, poller) in old {
+            if configs.contains(&poller.config) {
+                let failed = poller.shown.lock().unwrap_or_else(PoisonError::into_inner).error.is_some();
+                if failed {
+                    poller.look.notify_one();
+                }
+                running.insert(name, poller);
+            } else {
                 poller.stop.cancel();
+                stopped.insert(name, poller.task);
             }
-            stays
-        });
+        }
+        stopped.retain(|_, task| !task.is_finished());
         for config in configs {
-            match running.get(&config.name) {
-                Some(poller) => {
-                    let failed = poller.shown.lock().unwrap_or_else(PoisonError::into_inner).error.is_some();
-                    poller.config.send_if_modified(|old| {
-                        let differs = old != config;
-                        old.clone_from(config);
-                        differs || failed
-                    });
-                }
-                None => {
-                    running.insert(config.name.clone(), self.begin(config.clone()));
-                }
+            if !running.contains_key(&config.name) {
+                let before = stopped.remove(&config.name);
+                running.insert(config.name.clone(), self.begin(config.clone(), before));
             }
         }
     }
 
-    /// Makes a poller look now; answers how many changes it took in.
+    /// Makes a poller look now; answers how many changes it took in. Where a reconfig comes between, the poller that
+    /// has the name then is asked.
     pub async fn poll_now(&self, name: &str) -> Result<usize, crate::PollError> {
-        let asks = {
-            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            running.get(name).map(|poller| poller.asks.clone())
-        };
-        let asks = asks.ok_or_else(|| crate::PollError::NoSuchPoller(name.to_owned()))?;
-        let (answer, answered) = oneshot::channel();
-        asks.send(answer).await.map_err(|_| crate::PollError::ShuttingDown)?;
-        let answer = answered.await.map_err(|_| crate::PollError::ShuttingDown)?;
-        answer.map_err(|why| crate::PollError::Failed { poller: name.to_owned(), why })
+        let failed = |why| crate::PollError::Failed { poller: name.to_owned(), why };
+        let mut asked: Option<mpsc::Sender<_>> = None;
+        loop {
+            if self.closing.is_cancelled() {
+                return Err(crate::PollError::ShuttingDown);
+            }
+            let asks = {
+                let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+                running.get(name).map(|poller| poller.asks.clone())
+            };
+            let asks = asks.ok_or_else(|| crate::PollError::NoSuchPoller(name.to_owned()))?;
+            if asked.as_ref().is_some_and(|before| before.same_channel(&asks)) {
+                return Err(failed("BUG: it has ended; the master's log says how".to_owned()));
+            }
+            let (answer, answered) = oneshot::channel();
+            if asks.send(answer).await.is_ok()
+                && let Ok(answer) = answered.await
+            {
+                return answer.map_err(failed);
+            }
+            asked = Some(asks);
+        }
     }
 
     /// For people, by name.
@@ -170,14 +190,16 @@ impl Pollers {
     pub async fn shutdown(&self) {
         self.closing.cancel();
         let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
-        for (name, poller) in running {
-            if let Err(panic) = poller.task.await {
+        let stopped = std::mem::take(&mut *self.stopped.lock().unwrap_or_else(PoisonError::into_inner));
+        let running = running.into_iter().map(|(name, poller)| (name, poller.task));
+        for (name, task) in stopped.into_iter().chain(running) {
+            if let Err(panic) = task.await {
                 tracing::error!(poller = name, %panic, "BUG: a poller ended in a panic");
             }
         }
     }
 
-    fn begin(&self, config: GitPoller) -> Running {
+    fn begin(&self, config: GitPoller, before: Option<JoinHandle<()>>) -> Running {
         let shown = Arc::new(Mutex::new(view::PollerStatus {
             name: config.name.clone(),
             repository: config.repository.clone(),
@@ -187,27 +209,36 @@ impl Pollers {
             error: None,
         }));
         let stop = self.closing.child_token();
-        let (changed, configs) = watch::channel(config);
+        let look = Arc::new(Notify::new());
         let (asks, asked) = mpsc::channel(1);
         let poller = Poller {
             parts: self.parts.clone(),
-            configs,
+            config: config.clone(),
+            look: Arc::clone(&look),
             slots: Arc::clone(&self.slots),
             shown: Arc::clone(&shown),
             failures: 0,
         };
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                if let Err(panic) = before.await {
+                    tracing::error!(poller = poller.config.name, %panic, "BUG: a poller ended in a panic");
+                }
+                // What it submitted last stands in line before this.
+                poller.parts.intake.wake().await;
+            }
             // Stopping drops a poll where it is: what it submitted is taken in whole, the rest not at all.
             stopped.run_until_cancelled(poller.run(asked)).await;
         });
-        Running { config: changed, asks, shown, stop, task }
+        Running { config, look, asks, shown, stop, task }
     }
 }
 
 struct Poller {
     parts: Parts,
-    configs: watch::Receiver<GitPoller>,
+    config: GitPoller,
+    look: Arc<Notify>,
     slots: Arc<Semaphore>,
     shown: Arc<Mutex<view::PollerStatus>>,
     failures: u32,
@@ -216,7 +247,7 @@ struct Poller {
 enum Woken {
     Time,
     Asked(oneshot::Sender<Result<usize, String>>),
-    Changed,
+    Look,
 }
 
 impl Poller {
@@ -226,9 +257,9 @@ impl Poller {
             let woken = tokio::select! {
                 () = tokio::time::sleep_until(next) => Woken::Time,
                 Some(answer) = asks.recv() => Woken::Asked(answer),
-                Ok(()) = self.configs.changed() => Woken::Changed,
+                () = self.look.notified() => Woken::Look,
             };
-            let config = self.configs.borrow_and_update().clone();
+            let config = self.config.clone();
             let started = Instant::now();
             let polled = self.poll(&config).await;
             self.failures = if polled.is_ok() { 0 } else { self.failures.saturating_add(1) };
@@ -248,7 +279,7 @@ impl Poller {
             match woken {
                 // Who asked may have gone; what was found is in all the same.
                 Woken::Asked(answer) => answer.send(polled).unwrap_or_default(),
-                Woken::Time | Woken::Changed => {}
+                Woken::Time | Woken::Look => {}
             }
         }
     }

@@ -35,6 +35,7 @@ mod results;
 mod running;
 mod scheduler;
 mod secrets;
+mod services;
 mod status;
 mod step_port;
 pub mod submission;

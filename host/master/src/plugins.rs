@@ -5,14 +5,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use windlass_config::{Catalog, HookFacts, Known, config};
-use windlass_core::builder::{OnError, PolicyUse};
-use windlass_core::condition::Condition;
+use windlass_config::{Catalog, Components, HookFacts, Known, config, uses};
 use windlass_core::digest::Digest;
 use windlass_core::persist::Persist;
 use windlass_core::policy::HookKind;
 use windlass_core::record::BuildRow;
-use windlass_core::render::{needs_rendering, renderers_of_json};
 pub(crate) use windlass_core::text::chain;
 use windlass_runtime::plugin::{BUNDLED, Plugin, Source};
 use windlass_runtime::registry::{self, Candidate, Generation};
@@ -33,6 +30,12 @@ impl Catalog for Hooks<'_> {
             schema: hook.args_schema.clone(),
             options: hook.options.clone(),
         })
+    }
+}
+
+impl Components for Hooks<'_> {
+    fn component(&self, kind: HookKind, hook: &str) -> Option<Digest> {
+        self.0.resolve(kind, hook).ok().map(|found| found.plugin.digest)
     }
 }
 
@@ -150,84 +153,6 @@ pub(crate) fn holding(builds: &[BuildRow], now: &Generation) -> Vec<u64> {
     builds.iter().filter(old).map(|row| row.id.0).collect()
 }
 
-/// A use of a hook by the configuration.
-pub(crate) struct Use<'a> {
-    /// `master`, `builder ci`, `builder ci, step compile`.
-    pub place: String,
-    /// The builder; none: the master as a whole.
-    pub builder: Option<&'a str>,
-    /// The kind of the hook.
-    pub kind: HookKind,
-    /// As the checked configuration names it: qualified.
-    pub hook: &'a str,
-    /// What its failure does; none: it is a step.
-    pub on_error: Option<OnError>,
-}
-
-impl<'a> Use<'a> {
-    fn policy(place: String, builder: Option<&'a str>, kind: HookKind, used: &'a PolicyUse) -> Use<'a> {
-        Use { place, builder, kind, hook: &used.hook, on_error: Some(used.on_error) }
-    }
-}
-
-/// The policies that a configuration uses, in its order.
-pub(crate) fn policies(config: &config::Master) -> Vec<Use<'_>> {
-    let master = [
-        (HookKind::PrioritizeBuilders, config.prioritize_builders.as_ref()),
-        (HookKind::CodebaseGenerator, config.codebase_generator.as_ref()),
-    ];
-    let master = master
-        .into_iter()
-        .filter_map(|(kind, used)| Some(Use::policy("master".to_owned(), None, kind, used?)));
-    let builders = config.builders.iter().flat_map(|builder| {
-        let place = format!("builder {}", builder.name);
-        let used = move |(kind, used)| Use::policy(place.clone(), Some(&builder.name), kind, used);
-        builder.policies().map(used)
-    });
-    master.chain(builders).collect()
-}
-
-fn steps(config: &config::Master) -> impl Iterator<Item = Use<'_>> {
-    config.builders.iter().flat_map(|builder| {
-        builder.steps.iter().map(|step| Use {
-            place: format!("builder {}, step {}", builder.name, step.name),
-            builder: Some(&builder.name),
-            kind: HookKind::BuildStep,
-            hook: &step.hook,
-            on_error: None,
-        })
-    })
-}
-
-/// The renderers that builders ask for values and conditions: place and hook, as it is written there.
-fn renderers(config: &config::Master) -> Vec<(String, String)> {
-    let of_condition = |condition: &Option<Condition>| match condition {
-        Some(Condition::Renderer { hook, args }) => [vec![hook.clone()], of_args(args)].concat(),
-        Some(Condition::Cel(_)) | None => Vec::new(),
-    };
-    let mut found = Vec::new();
-    for builder in &config.builders {
-        let place = format!("builder {}", builder.name);
-        let own = of_condition(&builder.do_build_if).into_iter();
-        let own = own.chain(builder.env.values().flat_map(renderers_of_json));
-        found.extend(own.map(|hook| (place.clone(), hook)));
-        for step in &builder.steps {
-            let place = format!("{place}, step {}", step.name);
-            let conditions = [&step.do_step_if, &step.hide_step_if].into_iter().flat_map(of_condition);
-            found.extend(conditions.chain(of_args(&step.args)).map(|hook| (place.clone(), hook)));
-        }
-    }
-    found.dedup();
-    found
-}
-
-fn of_args(args: &str) -> Vec<String> {
-    if !needs_rendering(args) {
-        return Vec::new();
-    }
-    serde_json::from_str(args).map(|args| renderers_of_json(&args).into_iter().collect()).unwrap_or_default()
-}
-
 /// All plugins, for people: the current ones, then those that only running builds still hold. Of the
 /// latter no more is known than their names and bytes.
 pub(crate) fn view(
@@ -239,16 +164,10 @@ pub(crate) fn view(
 ) -> Vec<view::Plugin> {
     // By name, not by digest: two files may have the same bytes.
     let mut used: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for each in policies(config).into_iter().chain(steps(config)) {
+    for each in uses::all(config) {
         // The configuration was checked against these plugins: what does not resolve is not in use.
-        if let Ok(found) = now.resolve(each.kind, each.hook) {
+        if let Ok(found) = now.resolve(each.kind, &each.hook) {
             let place = format!("{} ({} {})", each.place, each.kind, found.hook);
-            used.entry(full_name(&found.plugin)).or_default().push(place);
-        }
-    }
-    for (place, hook) in renderers(config) {
-        if let Ok(found) = now.resolve(HookKind::Renderer, &hook) {
-            let place = format!("{place} ({} {})", HookKind::Renderer, found.hook);
             used.entry(full_name(&found.plugin)).or_default().push(place);
         }
     }

@@ -2,12 +2,12 @@
 //! where it fails, what happens in its stead and how that ends.
 
 use windlass_config::config;
+use windlass_config::uses::{Use, policies as used};
 use windlass_core::builder::OnError;
 use windlass_core::policy::HookKind;
 use windlass_core::schedule;
 use windlass_core::time::Timestamp;
 
-use crate::plugins::{self, Use};
 use crate::running::Running;
 use crate::view;
 use crate::world::World;
@@ -35,8 +35,8 @@ pub(crate) fn status(running: &Running, world: &World, now: Timestamp) -> Vec<vi
         view::PolicyStatus {
             used_by: used.place.clone(),
             kind: used.kind,
-            hook: used.hook.to_owned(),
-            digest: world.generation.resolve(used.kind, used.hook).ok().map(|found| found.plugin.digest),
+            hook: used.hook.to_string(),
+            digest: world.generation.resolve(used.kind, &used.hook).ok().map(|found| found.plugin.digest),
             budget,
             on_error,
             calls: answers + faults,
@@ -50,7 +50,7 @@ pub(crate) fn status(running: &Running, world: &World, now: Timestamp) -> Vec<vi
             instead: instead(used.kind, on_error).to_owned(),
         }
     };
-    plugins::policies(&world.config).iter().map(one).collect()
+    used(&world.config).iter().map(one).collect()
 }
 
 /// What a person should know of a policy that is suspended: which, why, until when, what happens meanwhile,
@@ -79,7 +79,7 @@ pub(crate) fn suspended(running: &Running, world: &World) -> Vec<String> {
 
 /// Whether a configuration uses the policy that is called so here.
 pub(crate) fn uses(config: &config::Master, called: &str) -> bool {
-    plugins::policies(config).iter().any(|used| name(used.kind, used.hook, &used.place) == called)
+    used(config).iter().any(|used| name(used.kind, &used.hook, &used.place) == called)
 }
 
 fn name(kind: HookKind, hook: &str, place: &str) -> String {
@@ -113,7 +113,7 @@ pub(crate) fn news<'a>(
 /// Says them in the log: not each fault, which could be many, but the first, and each suspension.
 pub(crate) fn log(news: &[&schedule::PolicyStatus], world: &World, now: Timestamp) {
     for policy in news {
-        let used = plugins::policies(&world.config).into_iter();
+        let used = used(&world.config).into_iter();
         let mut used = used.filter(|used| used.kind == policy.kind && used.hook == policy.hook);
         // A reconfig came between: nothing uses it any more.
         let Some(used) = used.find(|used| used.builder == policy.builder.as_deref()) else { continue };

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use windlass_config::{Diagnostics, config};
+use windlass_config::{Diagnostics, Side, config};
 
 use crate::include;
-use crate::plugins;
+use crate::plugins::{self, Hooks};
 use crate::policies;
 use crate::reading::{Faults, Good, Reading};
 use crate::running::Running;
@@ -126,7 +126,7 @@ pub(crate) async fn reconfigure(
         let (running, old) = (Arc::clone(running), Arc::clone(&old));
         blocking(move || prepare(&running, &old, plan_only)).await?
     };
-    let plan = windlass_config::diff(&old.config, &next.world.config);
+    let plan = compare(&old, &next.world);
     let changes = plugins::changes(&old.generation, &next.world.generation);
     if !plan.refused.is_empty() && !plan_only {
         return Err(ReconfigError::Refused(plan));
@@ -165,6 +165,12 @@ pub(crate) async fn reconfigure(
     })
 }
 
+fn compare(old: &World, new: &World) -> windlass_config::Plan {
+    let (before, after) = (Hooks(&old.generation), Hooks(&new.generation));
+    let old = Side { config: &old.config, components: Some(&before) };
+    windlass_config::diff(old, Side { config: &new.config, components: Some(&after) })
+}
+
 struct Next {
     world: Arc<World>,
     /// Components that the old generation had not.
@@ -183,7 +189,7 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
     // A plan shows them beside the rest; else they are the first news, before another plugins folder
     // makes everything look wrong.
     let moved = config::Master { fixed, ..(*old.config).clone() };
-    let refused = windlass_config::diff(&old.config, &moved);
+    let refused = windlass_config::diff(&*old.config, &moved);
     if !refused.refused.is_empty() && !plan_only {
         return Err(ReconfigError::Refused(refused));
     }

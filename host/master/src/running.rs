@@ -66,19 +66,6 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Goes by another world, or anew by the same: nothing here can fail. Policies that were suspended are
-    /// asked again, and change sources that failed look again.
-    pub async fn swap(&self, world: Arc<World>) {
-        self.world.store(Arc::clone(&world));
-        self.store.keep_decisions(world.config.decisions);
-        self.builds.configure(Arc::clone(&world));
-        self.dispatcher.configure(Arc::clone(&world));
-        self.links.wait_for_workers(Duration::from_millis(world.config.worker_grace_ms));
-        self.links.configure(&world.config.workers);
-        self.intake.configure(Arc::clone(&world)).await;
-        self.pollers.configure(&world.config.git_pollers);
-    }
-
     /// Takes the parts down in the order of the flow: what makes work first, what does it last.
     pub async fn shut_down(&self) {
         // Whoever waits for the end hears of it even if a part panics on the way.

@@ -44,9 +44,10 @@ pub(crate) struct Decided {
 }
 
 impl Schedulers {
-    /// Takes over these schedulers. Those that were there keep what waits in them, by name; new ones
+    /// Takes over these schedulers. Those that were there keep what waits in them, by name and type; new ones
     /// get what waited in them before a restart. What it returns removes the durable state of those
     /// that are gone, before a restart, too: changes that waited in them are theirs no longer, nor what depends on them.
+    /// One of another type is another scheduler, and takes nothing over.
     pub fn configure(
         &mut self,
         configs: &[config::Scheduler],
@@ -54,18 +55,22 @@ impl Schedulers {
     ) -> Result<Vec<Persist>, ReadError> {
         let mut list = Vec::with_capacity(configs.len());
         for config in configs {
-            let known = self.list.iter().find(|s| s.config.name == config.name);
-            let timers = match known {
+            let is_same = |s: &&Scheduler| {
+                s.config.name == config.name && s.config.kind.as_str() == config.kind.as_str()
+            };
+            let timers = match self.list.iter().find(is_same) {
                 Some(scheduler) => scheduler.timers.clone(),
-                None => waiting(&config.name, store)?,
+                None => waiting(config, store)?,
             };
             list.push(Scheduler { config: config.clone(), timers });
         }
-        let gone = store.state_owners(OWNER)?.into_iter().filter(|owner| {
+        let mut forget = Vec::new();
+        for owner in store.state_owners(OWNER)? {
             let name = owner.strip_prefix(OWNER).unwrap_or_default();
-            configs.iter().all(|config| config.name != name)
-        });
-        let forget = gone.map(|owner| forget(&owner, store)).collect::<Result<Vec<_>, _>>()?.concat();
+            let kind = configs.iter().find(|config| config.name == name).map(|config| &config.kind);
+            let gone = store.states(&owner)?.into_iter().filter(|(key, _)| !has(kind, key));
+            forget.extend(gone.map(|(key, _)| Persist::PutState { owner: owner.clone(), key, value: None }));
+        }
         self.list = list;
         Ok(forget)
     }
@@ -262,17 +267,26 @@ fn put(scheduler: &str, change: ChangeId, fires: Option<Timestamp>) -> Persist {
     }
 }
 
-fn forget(owner: &str, store: &Store) -> Result<Vec<Persist>, ReadError> {
-    let remove = |(key, _)| Persist::PutState { owner: owner.to_owned(), key, value: None };
-    Ok(store.states(owner)?.into_iter().map(remove).collect())
+/// Whether a scheduler of this kind may have this key; none: there is no scheduler of the name any more. Keys that no
+/// kind of this version knows are left alone. It goes by the key and not by who was there before, since the note of a
+/// buildset that came a moment ago is the new one's.
+fn has(kind: Option<&config::SchedulerKind>, key: &str) -> bool {
+    use config::SchedulerKind::{Dependent, Force, SingleBranch, Triggerable};
+    match (kind, Key::parse(key)) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(SingleBranch { .. }), Some(key)) => matches!(key, Key::Waits(_)),
+        (Some(Dependent { .. }), Some(key)) => matches!(key, Key::Upstream(_)),
+        (Some(Force | Triggerable), Some(_)) => false,
+    }
 }
 
-fn waiting(scheduler: &str, store: &Store) -> Result<TreeTimers, ReadError> {
-    let mut timers = TreeTimers::default();
+fn waiting(config: &config::Scheduler, store: &Store) -> Result<TreeTimers, ReadError> {
+    let (mut timers, scheduler) = (TreeTimers::default(), config.name.as_str());
     for (key, value) in store.states(&owner(scheduler))? {
         let id = match Key::parse(&key) {
-            Some(Key::Waits(id)) => Some(id),
-            Some(Key::Upstream(_)) => continue,
+            Some(Key::Waits(id)) if has(Some(&config.kind), &key) => Some(id),
+            Some(Key::Waits(_) | Key::Upstream(_)) => continue,
             None => None,
         };
         let fires = std::str::from_utf8(&value).ok().and_then(|t| t.parse().ok()).map(Timestamp);

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use windlass_config::{Plan, diff, load_master};
+use windlass_config::plan::{How, Why};
+use windlass_config::{Components, Plan, Side, diff, load_master};
+use windlass_core::digest::Digest;
+use windlass_core::policy::HookKind;
 
 use crate::hooks::Hooks;
 
@@ -57,15 +60,15 @@ fn a_plan_reads_like_a_diff() {
     assert_eq!(
         plan.to_string(),
         r#"~ setting `title`: "One" -> "Two"
-- worker `w2`
+- worker `w2` (its link is closed, and its builds end as retry)
 + worker `w3`
-- policy `prioritize_builders`
+- policy `prioritize_builders` (the default rule decides from now on)
 + builder `docs`
 ~ builder `tests`
     next_slave: "windlass:least-loaded" -> "mine:sticky"
     steps.shell-command.args.timeout: 10 -> 20
     workers: ["w1","w2"] -> ["w1"]
-~ scheduler `force`
+* scheduler `force` (the old one stops, and what waits in it is forgotten; the new one begins with nothing)
     change_filter.branches: (not set) -> []
     change_filter.categories: (not set) -> []
     change_filter.codebases: (not set) -> []
@@ -132,4 +135,94 @@ fn limit_of_all_logs_needs_a_restart_and_that_of_one_log_does_not() {
         "! logs.max_bytes: (not set) -> 1073741824 (needs a restart of the master)\n\
          ~ setting `logs`\n    max_log_bytes: 104857600 -> 1048576"
     );
+}
+
+/// Everything that a hook called `sticky`, `shell-command` or `stamp` offers has these bytes.
+struct Bytes(&'static str);
+
+impl Components for Bytes {
+    fn component(&self, kind: HookKind, hook: &str) -> Option<Digest> {
+        let renewed = ["mine:sticky", "windlass:shell-command", "mine:stamp"].contains(&hook);
+        Some(Digest::of(if renewed { format!("{} of {kind}", self.0) } else { hook.to_owned() }.as_bytes()))
+    }
+}
+
+const USES: &str = r#"
+[[builders]]
+name = "sticky"
+workers = "w1"
+next_slave = "mine:sticky"
+[[builders]]
+name = "fast"
+workers = "w1"
+next_slave = "mine:fastest"
+[[builders]]
+name = "rendered"
+workers = "w1"
+env = { STAMP = { renderer = "mine:stamp" } }
+"#;
+
+#[test]
+fn a_component_that_is_another_is_named_at_each_of_its_users() {
+    let load =
+        |text: &str| load_master(Path::new("m"), text, &Hooks).unwrap_or_else(|e| panic!("{}", e.render()));
+    let config = load(&format!("{BEFORE}{USES}"));
+    let side = |components| Side { config: &config, components: Some(components) };
+    assert!(diff(side(&Bytes("old")), side(&Bytes("old"))).is_empty());
+    let plan = diff(side(&Bytes("old")), side(&Bytes("new")));
+    let short = |bytes: &str, kind: &str| Digest::of(format!("{bytes} of {kind}").as_bytes()).short();
+    let line = |name: &str, kind: &str, hook: &str| {
+        let (old, new) = (short("old", kind), short("new", kind));
+        format!("~ builder `{name}`\n    component of {kind} {hook}: {old} -> {new}")
+    };
+    let expected = [
+        line("rendered", "renderer", "mine:stamp"),
+        line("sticky", "next-slave", "mine:sticky"),
+        line("tests", "build-step", "windlass:shell-command"),
+    ];
+    assert_eq!(plan.to_string(), expected.join("\n"));
+    let why = &plan.changes[1].why;
+    assert!(matches!(&why[..], [Why::Component { hook, .. }] if hook == "mine:sticky"), "{why:?}");
+    let json = serde_json::to_value(&plan).unwrap();
+    assert_eq!(json["changes"][1]["why"][0]["because"], "component");
+    // What the file changes besides is a reason of its own.
+    let text = format!("{BEFORE}{USES}").replace("timeout = 10", "timeout = 20");
+    let (changed, old, new) = (load(&text), Bytes("old"), Bytes("new"));
+    let plan = diff(side(&old), Side { config: &changed, components: Some(&new) });
+    assert!(matches!(plan.changes[2].why[..], [Why::Settings, Why::Component { .. }]), "{plan:?}");
+}
+
+/// What is the same thing afterwards, and what is another one of the same name.
+#[test]
+fn each_kind_of_thing_has_its_own_identity() {
+    const POLLER: &str = "[[git_pollers]]\nname = 'p'\nrepository = '/a'\n";
+    const OTHER: &str = "blake3:0000000000000000000000000000000000000000000000000000000000000000";
+    const HASH: &str = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+    let load =
+        |text: &str| load_master(Path::new("m"), text, &Hooks).unwrap_or_else(|e| panic!("{}", e.render()));
+    let before = format!("{BEFORE}{POLLER}");
+    let check = |from: &str, to: &str, how: How, because: &str, effect: &str| {
+        assert!(before.contains(from), "{from}");
+        let plan = diff(&load(&before), &load(&before.replacen(from, to, 1)));
+        let [change] = &plan.changes[..] else { panic!("{plan:?}") };
+        let why = serde_json::to_value(&change.why).unwrap();
+        assert_eq!(
+            (change.how, why[0]["because"].as_str(), why.as_array().unwrap().len()),
+            (how, Some(because), 1)
+        );
+        assert!(change.effect.contains(effect), "{change:?}");
+    };
+    let (changed, restarted) = (How::Changed, How::Restarted);
+    // By name.
+    check("name = \"w2\"", "max_builds = 3\nname = \"w2\"", changed, "settings", "its link stays");
+    check(HASH, OTHER, restarted, "token", "its link is cut");
+    check("timeout = 10", "timeout = 11", changed, "settings", "running builds keep");
+    // By name and type.
+    check("type = \"force\"", "type = \"force\"\npriority = 3", changed, "settings", "waits on");
+    check("type = \"force\"", "type = \"triggerable\"", restarted, "type", "is forgotten");
+    // By equality.
+    check("'/a'\n", "'/a'\npoll_interval = 5\n", restarted, "unequal", "goes on where it was");
+    check("'/a'\n", "'/b'\n", restarted, "unequal", "its repository is another");
+    check(POLLER, "", How::Removed, "gone", "is kept for one of the same name");
+    check("name = 'p'", "name = 'p'\nproject = 'x'", restarted, "unequal", "goes on where it was");
 }

@@ -374,6 +374,101 @@ async fn a_scheduler_that_is_gone_forgets_and_one_that_stays_remembers() {
     flow.stop().await;
 }
 
+/// Another type under the same name is another scheduler: before, what waited in a scheduler by changes was built when
+/// its time came, though a reconfig had made one of it that only people start.
+#[tokio::test]
+async fn a_scheduler_of_another_type_takes_nothing_over_from_the_one_of_its_name() {
+    let place = Place::new();
+    let repository = place.repository();
+    repository.commit("one");
+    let by_changes = repository.poller("") + &scheduler("s", "'b1'", "tree_stable_timer = 10");
+    let by_people = repository.poller("") + "[[schedulers]]\nname = 's'\ntype = 'force'\nbuilders = ['b1']\n";
+    let flow = place.start(&place.world(&by_changes));
+    flow.poll().await;
+    repository.commit("two");
+    flow.poll().await;
+    assert_eq!(flow.store.states("scheduler/s").unwrap().len(), 1);
+    flow.intake.configure(place.world(&by_people)).await;
+    flow.pass(10_000).await;
+    assert_eq!((flow.told(), flow.store.states("scheduler/s").unwrap()), (Vec::new(), Vec::new()));
+    flow.intake.configure(place.world(&by_changes)).await;
+    flow.pass(10_000).await;
+    assert_eq!(flow.told(), [""; 0], "it begins with nothing");
+    repository.commit("three");
+    flow.poll().await;
+    flow.stop().await;
+
+    // The same while the master was down. What is written behind that comes after it.
+    let flow = place.start(&place.world(&by_people));
+    flow.pass(10_000).await;
+    flow.intake.submit(Batch::default()).await.unwrap();
+    assert_eq!((flow.told(), flow.store.states("scheduler/s").unwrap()), (Vec::new(), Vec::new()));
+    flow.stop().await;
+}
+
+/// The note of a buildset that comes between the swap and the moment in which the intake hears of it is the new
+/// scheduler's, not the old one's.
+#[tokio::test]
+async fn a_dependent_scheduler_in_the_place_of_another_keeps_the_notes_that_it_has_already() {
+    let place = Place::new();
+    let up = "[[schedulers]]\nname = 'up'\ntype = 'force'\nbuilders = ['b1']\n";
+    let flow =
+        place.start(&place.world(&(up.to_owned() + &scheduler("s", "'b2'", "tree_stable_timer = 10"))));
+    let put = |key: &str| Persist::PutState {
+        owner: "scheduler/s".to_owned(),
+        key: key.to_owned(),
+        value: Some(Vec::new()),
+    };
+    flow.store.commit(vec![put("upstream/7"), put("waits/1")]).await.unwrap();
+    let dependent = "[[schedulers]]\nname = 's'\ntype = 'dependent'\nupstream = 'up'\nbuilders = ['b2']\n";
+    let world = place.world(&(up.to_owned() + dependent));
+    // Buildset 7 is not there, so that its note goes as soon as somebody looks; the note shall be looked at.
+    let mut schedulers = crate::scheduler::Schedulers::default();
+    let forget = schedulers.configure(&world.config.schedulers, &flow.store).unwrap();
+    let keys: Vec<_> = forget
+        .iter()
+        .map(|effect| match effect {
+            Persist::PutState { key, value: None, .. } => key.as_str(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(keys, ["waits/1"]);
+    flow.stop().await;
+}
+
+/// Change sources are told apart by equality: one that differs stops, and the one that comes for it goes on from where
+/// it was, with nothing twice and nothing lost.
+#[tokio::test]
+async fn a_change_source_that_differs_is_another_one_that_goes_on_where_the_old_one_was() {
+    let place = Place::new();
+    let repository = place.repository();
+    repository.commit("one");
+    let flow = place.start(&place.world(&repository.poller("")));
+    flow.poll().await;
+    for (round, project) in ["x", "y", "z", "x"].iter().enumerate() {
+        repository.commit(&format!("round {round}"));
+        // Asked in the moment in which it stops: another answers, and what it asks for is taken in once.
+        let world = place.world(&repository.poller(&format!("project = '{project}'")));
+        let asked = flow.pollers.poll_now("p");
+        let (answer, ()) = tokio::join!(asked, async { flow.pollers.configure(&world.config.git_pollers) });
+        answer.unwrap();
+        flow.poll().await;
+    }
+    let expected: Vec<String> = (0..4).map(|round| format!("main round {round}")).collect();
+    assert_eq!(flow.changes(), expected);
+    // One that is equal is the same one: it does not even look.
+    let before = flow.pollers.status();
+    flow.pollers.configure(&place.world(&repository.poller("project = 'x'")).config.git_pollers);
+    assert_eq!(flow.pollers.status(), before);
+    // One that comes back finds its place.
+    flow.pollers.configure(&[]);
+    repository.commit("meanwhile");
+    flow.pollers.configure(&place.world(&repository.poller("")).config.git_pollers);
+    flow.poll().await;
+    assert_eq!(flow.changes().last().unwrap(), "main meanwhile");
+    flow.stop().await;
+}
+
 #[tokio::test]
 async fn a_batch_without_changes_still_moves_its_source_on() {
     let place = Place::new();

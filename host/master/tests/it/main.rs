@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod faults;
 mod place;
 mod reconfig;
+mod reconfiguration;
 mod restart;

@@ -1,6 +1,7 @@
 //! A directory with a configuration, and masters that are started in it.
 
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 
 use windlass_master::{Handle, Master, Options, StartError, view};
 
@@ -29,6 +30,10 @@ impl Place {
         let place = Place { folder: tempfile::tempdir().unwrap() };
         place.write(config);
         std::fs::create_dir(place.path("plugins")).unwrap();
+        let private = |path: PathBuf| std::fs::DirBuilder::new().mode(0o700).create(path).unwrap();
+        private(place.path("state"));
+        private(place.path("state/cache"));
+        link_all(&compiled(), &place.path("state/cache"));
         place
     }
 
@@ -59,7 +64,10 @@ impl Place {
         let began = std::time::Instant::now();
         loop {
             match self.try_start().await {
-                Ok(master) => return master.handle().clone(),
+                Ok(master) => {
+                    link_all(&self.path("state/cache"), &compiled());
+                    return master.handle().clone();
+                }
                 Err(StartError::Open(windlass_store::OpenError::InUse { .. }))
                     if began.elapsed().as_secs() < 10 =>
                 {
@@ -67,6 +75,23 @@ impl Place {
                 }
                 Err(error) => panic!("{error:?}\n{}", error.details().join("\n")),
             }
+        }
+    }
+}
+
+/// What one test has compiled the next ones find in their caches: components are compiled once, not once for each test.
+fn compiled() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn link_all(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().extension().is_some_and(|e| e == "cwasm") {
+            // Another test may have been quicker, or clears out what is old.
+            std::fs::hard_link(entry.path(), to.join(entry.file_name())).ok();
         }
     }
 }
