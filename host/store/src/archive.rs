@@ -12,8 +12,8 @@
 //!
 //! What is packed is there twice for a while. On a disk without room for that, a log stays where it is; what is too old goes.
 //!
-//! A log that cannot be read, or has other bytes than its hash says, stays as it is, and is told of once a day; all
-//! others go their way.
+//! A log that cannot be read, or has other bytes than its hash says, stays as it is, and so does a build that is over with
+//! a row that cannot be read. Each is told of once a day; all others go their way.
 
 mod changes;
 mod expire;
@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use redb::ReadableTable;
-use windlass_core::id::LogId;
+use windlass_core::id::{BuildId, LogId};
 use windlass_core::keeping::Keeping;
 use windlass_core::record::{BuildRow, LogRow};
 use windlass_core::time::Timestamp;
@@ -74,8 +74,8 @@ pub struct Tended {
 /// Why the archive is not up to date. What was done is whole.
 #[derive(Debug, thiserror::Error)]
 pub enum TendError {
-    /// A row or bytes of a log could not be read; the other logs were tended.
-    #[error("failed to read a log for the archive")]
+    /// A row or bytes of a log or build could not be read; the others were tended.
+    #[error("failed to read a log or build for the archive")]
     Read(#[from] ReadError),
     /// A log is not what it was; the other logs were tended.
     #[error("{log} has other bytes than its hash says; it stays as it is")]
@@ -98,17 +98,12 @@ pub enum TendError {
 }
 
 impl TendError {
-    /// Whether it is about one row, and what does not depend on that can go on.
-    fn is_of_a_row(&self) -> bool {
-        matches!(self, TendError::Read(ReadError::Row { .. }))
-    }
-
-    /// Whether it is about one log, and no other.
-    fn is_of_a_log(&self) -> bool {
+    /// Whether it is about one log, build or row, and what does not depend on that can go on.
+    fn is_of_one(&self) -> bool {
         match self {
-            TendError::Read(ReadError::Row { .. } | ReadError::Segment { .. })
-            | TendError::Changed { .. } => true,
-            TendError::Read(ReadError::Database(_)) | TendError::Write { .. } | TendError::Commit(_) => false,
+            TendError::Read(error) | TendError::Commit(CommitError::Storage(error)) => error.is_damage(),
+            TendError::Changed { .. } => true,
+            TendError::Write { .. } | TendError::Commit(_) => false,
         }
     }
 }
@@ -136,6 +131,8 @@ pub(crate) struct Archive {
     waits: BTreeMap<u64, BTreeSet<LogId>>,
     /// Logs that cannot go into the archive. They are tried again when the next segment is sealed.
     aside: BTreeSet<LogId>,
+    /// Builds that are over and cannot be removed. They are tried again then, too.
+    stuck: BTreeSet<BuildId>,
     pub(crate) make_durable: NoDebug,
 }
 
@@ -150,8 +147,9 @@ impl std::fmt::Debug for NoDebug {
 
 impl Archive {
     pub(crate) fn new(next: u64, make_durable: MakeDurable) -> Archive {
-        let (waits, aside, make_durable) = (BTreeMap::new(), BTreeSet::new(), NoDebug(make_durable));
+        let (waits, aside, stuck) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         let (trimmed, changes_trimmed, unlogged) = (None, None, BTreeMap::new());
+        let make_durable = NoDebug(make_durable);
         Archive {
             next,
             sealed: None,
@@ -161,6 +159,7 @@ impl Archive {
             unlogged,
             waits,
             aside,
+            stuck,
             make_durable,
         }
     }
@@ -206,29 +205,33 @@ struct Visit<'s> {
     stop: &'s AtomicBool,
     done: Tended,
     open: Option<pack::Open>,
-    /// The first log that could not be archived.
+    /// The first log that could not be archived, or build that could not be removed.
     failed: Option<TendError>,
 }
 
 impl Visit<'_> {
     fn tend(&mut self) -> Result<(), TendError> {
+        let now = self.now;
+        let since = |then: Timestamp| now.0.saturating_sub(then.0);
+        let day = self.keeping.horizon_ms.map_or(DAY, |horizon| DAY.min(horizon / 4));
+        let is_new_day = self.archive.sealed.is_none_or(|then| since(then) >= day);
+        if is_new_day {
+            self.archive.aside.clear();
+            self.archive.stuck.clear();
+        }
         // First what makes room.
         self.expire()?;
         self.trim()?;
         match self.trim_changes() {
-            Err(error) if error.is_of_a_row() => {
+            Err(error) if error.is_of_one() => {
                 tracing::error!(%error, "old changes stay: what is needed of them cannot be told");
                 self.failed.get_or_insert(error);
             }
             result => result?,
         }
-        let now = self.now;
-        let since = |then: Timestamp| now.0.saturating_sub(then.0);
-        let day = self.keeping.horizon_ms.map_or(DAY, |horizon| DAY.min(horizon / 4));
-        if self.archive.sealed.is_none_or(|then| since(then) >= day) {
+        if is_new_day {
             self.commit(Work::Seal)?;
             self.archive.sealed = Some(now);
-            self.archive.aside.clear();
         }
         let (owned, shared) = self.segments()?;
         for (segment, log) in owned {
@@ -346,7 +349,7 @@ impl Visit<'_> {
     /// nothing of it is left where it was, once that is flushed.
     fn one(&mut self, log: LogId, owner: u64) -> Result<bool, TendError> {
         match self.try_one(log, owner) {
-            Err(error) if error.is_of_a_log() => {
+            Err(error) if error.is_of_one() => {
                 self.take_back(log);
                 if self.archive.aside.insert(log) {
                     tracing::error!(%log, %error, "a log cannot be archived");

@@ -30,6 +30,17 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Whether something in particular is damaged, and all else can be read.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            ReadError::Row { .. } | ReadError::Segment { .. } => true,
+            ReadError::Database(_) => false,
+        }
+    }
+}
+
 /// A row that another one speaks of is not there.
 pub(crate) fn missing(table: &'static str, key: impl std::fmt::Display) -> ReadError {
     let why = "it is missing, though another row speaks of it".to_owned();

@@ -225,3 +225,71 @@ async fn the_newest_changes_stay_and_those_that_something_to_come_needs() {
     store.commit(vec![Persist::AddChange(change(21))]).await.unwrap();
     assert_eq!(store.changes(2).unwrap().iter().map(|change| change.id.0).collect::<Vec<_>>(), [21, 20]);
 }
+
+/// Symptom: nothing was removed or packed any more, until the disk was full. Cause: a visit ended at a damaged row of a build
+/// that was to go, and so did each later one. Cure: that build stays and is told of once a day; all others go their way.
+#[tokio::test]
+async fn a_build_with_a_damaged_row_keeps_no_other_from_going() {
+    for damaged in ["its own", "of a log", "of an artifact"] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path()).await;
+        let transaction = crate::writer::begin(&store.0.database).unwrap();
+        {
+            let rubbish = b"?".as_slice();
+            use crate::tables::{ARTIFACTS, BUILDS, LOGS};
+            match damaged {
+                "its own" => drop(transaction.open_table(BUILDS).unwrap().insert(2, rubbish).unwrap()),
+                "of a log" => drop(transaction.open_table(LOGS).unwrap().insert(2, rubbish).unwrap()),
+                _ => {
+                    drop(transaction.open_table(ARTIFACTS).unwrap().insert((2, "app"), rubbish).unwrap());
+                }
+            }
+        }
+        transaction.commit().unwrap();
+        let horizons = Horizons { builds: Some(2), ..Horizons::default() };
+        let try_tend = |at| {
+            let (store, keeping) = (store.clone(), Keeping { horizons, ..Keeping::default() });
+            let tend = move || store.tend_logs(&keeping, Timestamp(at), &AtomicBool::new(false));
+            async move { tokio::task::spawn_blocking(tend).await.unwrap() }
+        };
+        let error = try_tend(LATER).await.unwrap_err();
+        let said = windlass_core::text::chain(&error);
+        assert!(said.contains("is damaged"), "{damaged}: {said}");
+        for gone in [1, 3] {
+            assert!(store.build(BuildId(gone)).unwrap().is_none(), "{damaged}: {gone}");
+        }
+        assert!(store.build(BuildId(4)).unwrap().is_some(), "{damaged}");
+        // The rest of the visit was done, too.
+        assert!(folder.path().join("logs/arc-000001.log").exists(), "{damaged}");
+        let again = try_tend(2 * LATER).await;
+        assert!(again.is_ok(), "{damaged}: told once: {again:?}");
+        assert!(try_tend(LATER + 25 * LATER).await.is_err(), "{damaged}: and the next day again");
+    }
+}
+
+/// The same where results of a step are damaged, which go in any case.
+#[tokio::test]
+async fn damaged_results_go_with_their_build() {
+    const ROWS: u64 = 1_200;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Options::default()).unwrap();
+    for id in [1, 2] {
+        store.commit(vec![buildset(id, &[id])]).await.unwrap();
+        store.commit(vec![claim(&[id], id), build(id, &[id], id)]).await.unwrap();
+    }
+    let rows = (0..ROWS).flat_map(|row| tests(1, 1, 3 * row, 1).into_iter().take(1));
+    let step = tests(1, 1, 3 * (ROWS - 1), 1).pop().unwrap();
+    store.commit(std::iter::once(step).chain(rows).collect()).await.unwrap();
+    for id in [1, 2] {
+        store.commit(vec![complete(&[id], id, Outcome::Success)]).await.unwrap();
+        store.commit(vec![ended(id, &[id], id, Outcome::Success)]).await.unwrap();
+    }
+    let transaction = crate::writer::begin(&store.0.database).unwrap();
+    let last = (1, 1, 3 * (ROWS - 1));
+    let table = crate::tables::TEST_RESULTS;
+    transaction.open_table(table).unwrap().insert(last, b"?".as_slice()).unwrap();
+    transaction.commit().unwrap();
+    assert_eq!(tend(&store, Horizons { builds: Some(1), ..Horizons::default() }, LATER).await.builds, 1);
+    assert_eq!(store.build(BuildId(1)).unwrap(), None);
+    assert_eq!(store.verify().unwrap(), [""; 0]);
+}

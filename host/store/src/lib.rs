@@ -61,6 +61,7 @@ mod pending_tests;
 mod put;
 mod query;
 mod queue;
+mod remains;
 mod requests;
 mod results;
 #[cfg(test)]
@@ -99,6 +100,7 @@ pub use logs::LogSize;
 pub use moment::{Moment, OnCommit, Side};
 pub use open::{OpenError, Options};
 pub use query::BuildFilter;
+pub use remains::Remains;
 pub use results::{TestFilter, TestPlace};
 pub use room::{DiskRoom, RESERVE, disk};
 pub use watches::LogProgress;

@@ -135,16 +135,22 @@ impl Group<'_> {
         for (build, step, first) in tests.iter().copied() {
             let row = self.tables.test_results.write()?.remove((build, step, first))?;
             let Some(row) = row.map(|row| row.value().to_owned()) else { continue };
-            let results: Vec<TestResult> = encode::unpack("test_results", (build, step, first), &row)?;
-            let count = gone.entry((build, step)).or_default();
-            results.iter().for_each(|result| count.add(result));
+            match encode::unpack::<Vec<TestResult>>("test_results", (build, step, first), &row) {
+                Ok(results) => {
+                    let count = gone.entry((build, step)).or_default();
+                    results.iter().for_each(|result| count.add(result));
+                }
+                // Nobody can read them; they go all the same.
+                Err(error) => tracing::error!(%error, "damaged results of a step were removed, uncounted"),
+            }
         }
         // A step says how many it has.
         let steps = self.tables.steps.write()?;
         for (key, gone) in gone {
             self.builds.insert(BuildId(key.0));
             let Some(row) = steps.get(key)?.map(|row| row.value().to_owned()) else { continue };
-            let row: StepRow = encode::unpack("steps", key, &row)?;
+            // One that cannot be read goes with its build.
+            let Ok(row) = encode::unpack::<StepRow>("steps", key, &row) else { continue };
             let row = StepRow { tests: row.tests.without(gone), ..row };
             steps.insert(key, encode::pack(&row).as_slice())?;
         }

@@ -103,12 +103,16 @@ impl Store {
         Ok(requests)
     }
 
-    /// Returns the requests that this master holds: after a restart, the builds that were cut off.
+    /// Returns the requests that this master holds: after a restart, the builds that were cut off. One that cannot be read
+    /// is left alone.
     pub fn claimed_requests(&self, master: MasterId) -> Result<Vec<Request>, ReadError> {
         let mut requests = Vec::new();
         for row in self.snapshot()?.held()?.iter()? {
             let (id, row) = row?;
-            requests.push(encode::to_request("held", id.value(), row.value())?);
+            match encode::to_request("held", id.value(), row.value()) {
+                Ok(request) => requests.push(request),
+                Err(error) => tracing::error!(%error, "a request that somebody holds is left as it is"),
+            }
         }
         requests.retain(|request| request.claim.is_some_and(|claim| claim.master == master));
         Ok(requests)

@@ -85,8 +85,17 @@ pub(crate) struct Queue {
 struct Waiting {
     jobs: Vec<Job>,
     closed: bool,
-    /// Until then there is no room, whatever the disk says: it refused bytes just now.
+    /// Until then there is no room, whatever the disk says: it refused bytes just now. After that little is taken at once,
+    /// until nothing waits any longer: how much it takes is not known.
     refused_until: Option<Instant>,
+}
+
+/// What was taken of the line.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) jobs: Vec<Job>,
+    /// Nobody had to stay behind.
+    pub(crate) is_all: bool,
 }
 
 impl Queue {
@@ -131,13 +140,18 @@ impl Queue {
         waiting.refused_until = Some(Instant::now() + LOOK_AGAIN);
     }
 
+    /// All that had waited was written: what the disk refused before is over.
+    pub(crate) fn goes_on(&self) {
+        self.lock().refused_until = None;
+    }
+
     /// Waits for jobs and takes all of them, as far as there is room: `left` says how many bytes are left. Those that make
     /// room wait for none. Whenever others have to, `falls_short` hears of it. Once the queue is closed, nothing waits any
     /// longer: it is tried. None once it is closed and empty.
     ///
     /// Only the writer's thread takes. Neither function is called while the line is locked: a disk that does not answer
     /// keeps nobody from standing in line.
-    pub(crate) fn take(&self, left: impl Fn() -> u64, falls_short: impl Fn()) -> Option<Vec<Job>> {
+    pub(crate) fn take(&self, left: impl Fn() -> u64, falls_short: impl Fn()) -> Option<Taken> {
         let mut waiting = self.lock();
         loop {
             if waiting.jobs.is_empty() {
@@ -148,15 +162,18 @@ impl Queue {
                 continue;
             }
             if waiting.closed {
-                return Some(waiting.first(u64::MAX));
+                let jobs = waiting.first(u64::MAX);
+                return Some(waiting.taken(jobs));
             }
-            let was_refused = waiting.refused_until.is_some_and(|until| Instant::now() < until);
+            let refused_just_now = waiting.refused_until.is_some_and(|until| Instant::now() < until);
             drop(waiting);
-            let room = if was_refused { None } else { left().checked_sub(RESERVE) };
-            let taken = self.lock().take(room);
-            if !taken.is_empty() {
-                return Some(taken);
+            let room = if refused_just_now { None } else { left().checked_sub(RESERVE) };
+            let mut locked = self.lock();
+            let jobs = locked.take(room);
+            if !jobs.is_empty() {
+                return Some(locked.taken(jobs));
             }
+            drop(locked);
             falls_short();
             waiting = self.lock();
             if !waiting.closed {
@@ -171,10 +188,15 @@ impl Queue {
 }
 
 impl Waiting {
+    fn taken(&self, jobs: Vec<Job>) -> Taken {
+        Taken { jobs, is_all: self.jobs.is_empty() }
+    }
+
     /// What goes while there is so much room beyond the reserve; none: there is not even that.
     fn take(&mut self, room: Option<u64>) -> Vec<Job> {
         let all: u64 = self.jobs.iter().map(|job| job.bytes).sum();
-        if room.is_some_and(|room| all <= room) {
+        let most = if self.refused_until.is_some() { SHORT_OF_ROOM } else { u64::MAX };
+        if room.is_some_and(|room| all <= room.min(most)) {
             return std::mem::take(&mut self.jobs);
         }
         let making: Vec<Job> = self.jobs.extract_if(.., |job| job.makes_room()).collect();

@@ -217,6 +217,59 @@ mod tests {
         assert_eq!(store.log_len(LogId(1)).unwrap(), 8);
     }
 
+    /// Symptom: a disk without room lost what was left of it, and the master tried the same megabytes five times a second.
+    /// Cause: what had been written of a refused group stayed behind the committed ends, and all that waited was tried again
+    /// at once. Cure: it is cut off, and little is tried at a time.
+    #[tokio::test]
+    async fn what_a_full_disk_refused_takes_no_room_and_is_tried_in_parts() {
+        const PART: u64 = 3 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        // The longest that any file may become.
+        let most = Arc::new(AtomicU64::new(0));
+        let (disk, tried) = (most.clone(), Arc::new(AtomicU64::new(0)));
+        let longest = tried.clone();
+        let make_durable = move |file: &File, _: &Path| {
+            let metadata = file.metadata()?;
+            longest.fetch_max(metadata.len(), Ordering::SeqCst);
+            match metadata.is_file() && metadata.len() > disk.load(Ordering::SeqCst) {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            }
+        };
+        let (backend, options) = (InMemoryBackend::new(), Options::default());
+        let store = Store::open_for_crash(backend, folder.path(), options, Arc::new(make_durable)).unwrap();
+        store.commit(vec![buildset(1, &[1]), claim(&[1], 1), build(1, &[1], 1)]).await.unwrap();
+        store.commit(vec![step(1, 1, 0, 1), log(1, 1, false, 1)]).await.unwrap();
+        most.store(PART, Ordering::SeqCst);
+        let part = |number| append(1, 1, 1, number * PART, "x".repeat(PART as usize));
+        store.commit(vec![part(0)]).await.unwrap();
+        most.store(0, Ordering::SeqCst);
+        let mut waiting: Vec<_> = (1..8).map(|number| Box::pin(store.commit(vec![part(number)]))).collect();
+        // Refused at least twice, the second time as it is tried again.
+        assert!(timeout(3 * LOOK_AGAIN, &mut waiting[0]).await.is_err() && store.stats().waits_for_room);
+        tried.store(0, Ordering::SeqCst);
+        assert!(timeout(3 * LOOK_AGAIN, &mut waiting[0]).await.is_err());
+        // The log's file has one part; two more are tried at once.
+        assert_eq!(tried.load(Ordering::SeqCst), 3 * PART);
+        let taken = || -> u64 {
+            let files = std::fs::read_dir(folder.path().join("logs")).unwrap();
+            files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+        };
+        let cut_back = async {
+            while taken() > PART {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(BOUND, cut_back).await.expect("what was refused takes room");
+        most.store(u64::MAX, Ordering::SeqCst);
+        for commit in waiting {
+            timeout(BOUND, commit).await.unwrap().unwrap();
+        }
+        assert!(!store.stats().waits_for_room);
+        assert_eq!(store.log_len(LogId(1)).unwrap(), 8 * PART);
+        assert_eq!(store.verify().unwrap(), [""; 0]);
+    }
+
     /// Symptom: a disk that hung had the whole master hang. Cause: the writer looked at it while the line was locked. Cure:
     /// it looks before.
     #[tokio::test]

@@ -140,7 +140,7 @@ impl Segments {
         &self.folder
     }
 
-    /// Writes and syncs the runs. On an error nothing counts as written.
+    /// Writes and syncs the runs. On an error nothing counts as written, and what was takes no room.
     pub(crate) fn write(&mut self, runs: &[Run]) -> io::Result<Written> {
         let mut made = Vec::new();
         let written = self.try_write(runs, &mut made);
@@ -153,8 +153,25 @@ impl Segments {
                     tracing::warn!(path = %path.display(), %error, "a log segment that nobody reads stays behind");
                 }
             }
+            self.cut_back(runs);
         }
         written
+    }
+
+    /// Takes away what came behind the committed ends of files that these runs go to: on a disk that is full it would
+    /// take what is left.
+    fn cut_back(&self, runs: &[Run]) {
+        let own = runs.iter().filter_map(|run| match run.home {
+            Home::Own { segment, end, .. } => Some((segment, self.own.get(&segment)?, end)),
+            Home::Shared | Home::NewOwn(_) => None,
+        });
+        let shared = self.shared.as_ref().map(|shared| (shared.number, &shared.file, shared.end));
+        for (number, file, end) in own.chain(shared) {
+            if let Err(error) = file.set_len(end) {
+                let path = self.path(number);
+                tracing::warn!(path = %path.display(), %error, "bytes that nobody reads stay at the end of a log segment");
+            }
+        }
     }
 
     fn try_write(&mut self, runs: &[Run], made: &mut Vec<u64>) -> io::Result<Written> {

@@ -19,7 +19,7 @@ use crate::ids::Marks;
 use crate::log_work::Aftermath;
 use crate::moment::{Moment, Side};
 use crate::open::Options;
-use crate::queue::{Answer, Job, Queue, What};
+use crate::queue::{Answer, Job, Queue, Taken, What};
 use crate::room::RESERVE;
 use crate::segments::{Segments, Written};
 use crate::tables::Tables;
@@ -173,13 +173,14 @@ enum Attempt {
 impl Writer {
     pub(crate) fn run(mut self) {
         let _close = CloseOnExit(self.queue.clone(), self.watches.clone());
-        while let Some(jobs) = self.queue.take(|| self.left(), || self.falls_short()) {
+        while let Some(Taken { jobs, is_all }) = self.queue.take(|| self.left(), || self.falls_short()) {
             let Some(answers) = self.group(&jobs) else {
                 self.queue.put_back(jobs);
                 self.falls_short();
                 continue;
             };
-            if jobs.iter().zip(&answers).any(|(job, answer)| answer.is_ok() && !job.makes_room()) {
+            let is_written = |(job, answer): (&Job, &Answer)| answer.is_ok() && !job.makes_room();
+            if is_all && jobs.iter().zip(&answers).any(is_written) {
                 self.goes_on();
             }
             for (job, answer) in jobs.into_iter().zip(answers) {
@@ -211,9 +212,10 @@ impl Writer {
         }
     }
 
-    /// A batch was written. Says so if it is the first one that found room again.
+    /// All that waited was written. Says so if it had waited for room.
     fn goes_on(&self) {
         if !self.queue.is_closed() && self.counters.waits_for_room.swap(false, Ordering::Relaxed) {
+            self.queue.goes_on();
             let folder = self.segments.folder().display();
             tracing::warn!(%folder, "there is room again: what waited is written");
         }
@@ -289,10 +291,8 @@ impl Writer {
                     Err(CommitError::LogsFull { folder, used, why })
                 }
                 // The others have nothing to do with it.
-                Err(Stop::Fault(error @ (ReadError::Row { .. } | ReadError::Segment { .. }))) => {
-                    Err(CommitError::Storage(error))
-                }
-                Err(Stop::Spoilt(error @ (ReadError::Row { .. } | ReadError::Segment { .. }))) => {
+                Err(Stop::Fault(error)) if error.is_damage() => Err(CommitError::Storage(error)),
+                Err(Stop::Spoilt(error)) if error.is_damage() => {
                     drop(group);
                     transaction.abort()?;
                     return Ok(Attempt::Spoilt(number, error));

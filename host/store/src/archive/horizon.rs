@@ -9,6 +9,7 @@ use redb::ReadableTable;
 use windlass_core::id::{ArtifactId, BuildId, LogId};
 use windlass_core::persist::Persist;
 use windlass_core::record::BuildRow;
+use windlass_core::text::chain;
 use windlass_core::time::Timestamp;
 
 use super::{LOOK_AGAIN, MOVE_BYTES, MOVE_ROWS, TendError, Visit};
@@ -71,29 +72,50 @@ impl Visit<'_> {
             unlogged.passed = over.passed;
             unlogged.passed.extend(over.logs.iter().map(|build| build.0));
             for build in over.logs {
-                if self.unlog(build)? {
+                if self.one_build(build, Self::unlog)? {
                     let unlogged = self.archive.unlogged.entry(builder.clone()).or_default();
                     unlogged.through = build.0.max(unlogged.through);
                     unlogged.passed.remove(&build.0);
                 }
             }
             for build in over.builds {
-                if self.unlog(build)? {
-                    self.drop_build(build)?;
-                }
+                self.one_build(build, Self::remove_build)?;
             }
         }
         Ok(())
     }
 
+    /// Does something about one build. One with a damaged row stays; it keeps no other one from going.
+    fn one_build(
+        &mut self,
+        build: BuildId,
+        work: impl FnOnce(&mut Self, BuildId) -> Result<bool, TendError>,
+    ) -> Result<bool, TendError> {
+        match work(self, build) {
+            Err(error) if error.is_of_one() => {
+                self.stays(build, error);
+                Ok(false)
+            }
+            result => result,
+        }
+    }
+
+    /// This build cannot be removed, nor its logs, before it is tried again.
+    fn stays(&mut self, build: BuildId, error: TendError) {
+        if self.archive.stuck.insert(build) {
+            tracing::error!(%build, error = chain(&error), "a build cannot be removed");
+            self.failed.get_or_insert(error);
+        }
+    }
+
     /// What of a builder lies beyond the horizons, and ended long enough ago.
-    fn over(&self, builder: &str) -> Result<Over, TendError> {
+    fn over(&mut self, builder: &str) -> Result<Over, TendError> {
         let horizons = self.keeping.horizons;
         let never = Unlogged::default();
         let unlogged = self.archive.unlogged.get(builder).unwrap_or(&never);
         let snapshot = self.snapshot()?;
         let (builds, live) = (snapshot.builds()?, snapshot.live()?);
-        let (mut over, mut kept) = (Over::default(), 0);
+        let (mut over, mut kept, mut damaged) = (Over::default(), 0, Vec::new());
         for row in snapshot.by_builder()?.range((builder, 0)..=(builder, u64::MAX))?.rev() {
             let id = row?.0.value().1;
             if live.get(id)?.is_some() {
@@ -112,15 +134,23 @@ impl Visit<'_> {
             } else {
                 continue;
             };
+            if self.archive.stuck.contains(&BuildId(id)) {
+                over.passed.insert(id);
+                continue;
+            }
             let Some(row) = builds.get(id)? else { continue };
             match encode::unpack::<BuildRow>("builds", id, row.value()) {
                 Ok(row) if row.complete.is_some_and(|complete| self.is_long_ago(complete.at)) => {
                     list.push(BuildId(id));
                 }
                 Ok(_) => drop(over.passed.insert(id)),
-                Err(error) => tracing::error!(%error, "a build cannot be removed"),
+                Err(error) => {
+                    over.passed.insert(id);
+                    damaged.push((BuildId(id), error.into()));
+                }
             }
         }
+        damaged.into_iter().for_each(|(build, error)| self.stays(build, error));
         for list in [&mut over.logs, &mut over.builds] {
             list.reverse();
             over.passed.extend(list.drain(AT_ONCE.min(list.len())..).map(|build| build.0));
@@ -178,6 +208,15 @@ impl Visit<'_> {
         }
         self.archive.aside.remove(&log);
         self.forget(log)
+    }
+
+    /// Removes a build with all that is its own; false: one of its logs is not finished.
+    fn remove_build(&mut self, build: BuildId) -> Result<bool, TendError> {
+        let is_unlogged = self.unlog(build)?;
+        if is_unlogged {
+            self.drop_build(build)?;
+        }
+        Ok(is_unlogged)
     }
 
     /// Removes a build whose logs have no bytes.
