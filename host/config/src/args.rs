@@ -89,21 +89,25 @@ pub(crate) fn read(
 fn settled(node: &Node, schema: Option<&Value>) -> Value {
     match &node.value {
         Tree::Table(entries) => {
-            let of = |key: &str| {
-                let own = schema.and_then(|schema| schema.get("properties")?.get(key));
-                own.or_else(|| schema.and_then(|schema| schema.get("additionalProperties")))
-            };
-            entries.iter().map(|e| (e.key.clone(), settled(&e.node, of(&e.key)))).collect()
+            entries.iter().map(|e| (e.key.clone(), settled(&e.node, of_entry(schema, &e.key)))).collect()
         }
-        Tree::List(items) => {
-            let schema = schema.and_then(|schema| schema.get("items"));
-            items.iter().map(|item| settled(item, schema)).collect()
-        }
+        Tree::List(items) => items.iter().map(|item| settled(item, of_items(schema))).collect(),
         Tree::Text(_) if node.is_loose && schema.is_some_and(is_no_text) => {
             node.settled().map_or_else(|| node.to_json(), |value| Node::new(0..0, value).to_json())
         }
         _ => node.to_json(),
     }
+}
+
+/// What a table's schema says of the entry with this key.
+pub(crate) fn of_entry<'s>(schema: Option<&'s Value>, key: &str) -> Option<&'s Value> {
+    let own = schema?.get("properties").and_then(|properties| properties.get(key));
+    own.or_else(|| schema?.get("additionalProperties"))
+}
+
+/// What a list's schema says of its items.
+pub(crate) fn of_items(schema: Option<&Value>) -> Option<&Value> {
+    schema?.get("items")
 }
 
 /// Whether a schema names types, and a text is none of them.

@@ -1,6 +1,6 @@
 //! What is wrong in a file, and where: collected, then shown all at once.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use crate::sources::{Source, Sources};
 pub struct Diagnostics {
     file: String,
     list: Vec<Diagnostic>,
+    /// How many more there are, which are not shown.
+    more: usize,
 }
 
 /// One thing that is wrong, with its place.
@@ -59,13 +61,20 @@ pub enum Severity {
 }
 
 impl Diagnostics {
-    /// All, in the order of the file.
+    /// Those that are shown, in the order of the file: the first 100.
     #[must_use]
     pub fn list(&self) -> &[Diagnostic] {
         &self.list
     }
 
-    /// For machines: a list of `{code, severity, message, file, line, column, help}`.
+    /// How many there are in all.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.list.len() + self.more
+    }
+
+    /// For machines: a list of `{code, severity, message, file, line, column, help}`. Where there are more than are shown,
+    /// the last one says so; it has the code `more` and no place.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let one = |d: &Diagnostic| {
@@ -74,7 +83,17 @@ impl Diagnostics {
                 "line": d.line, "column": d.column, "help": d.help,
             })
         };
-        self.list.iter().map(one).collect()
+        let more = (self.more > 0).then(|| {
+            serde_json::json!({
+                "code": "more", "severity": self.list[0].severity, "message": self.more_in_words(),
+                "file": self.file, "line": null, "column": null, "help": null,
+            })
+        });
+        self.list.iter().map(one).chain(more).collect()
+    }
+
+    fn more_in_words(&self) -> String {
+        format!("{} more are not shown", self.more)
     }
 
     /// As plain text: each with its line of the file and carets below, then how many there are.
@@ -97,8 +116,12 @@ impl fmt::Display for Diagnostics {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let plural = if self.list.len() == 1 { "" } else { "s" };
-        write!(f, "{} {noun}{plural} in {}", self.list.len(), self.file)
+        let plural = if self.count() == 1 { "" } else { "s" };
+        write!(f, "{} {noun}{plural} in {}", self.count(), self.file)?;
+        match self.more {
+            0 => Ok(()),
+            _ => write!(f, "; {}", self.more_in_words()),
+        }
     }
 }
 
@@ -211,10 +234,15 @@ impl Diagnostic {
 /// So many findings of a file offer names that are near: looking for them takes longer than all the rest.
 const MOST_NEAR: usize = 50;
 
+/// So many errors and so many warnings of a configuration are shown: nobody mends more at a time.
+const MOST_SHOWN: usize = 100;
+
 /// Collects what is wrong while a file is walked.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     found: Vec<Finding>,
+    /// What was told where: what is wrong in a template is found with each builder that uses it.
+    told: HashSet<(usize, &'static str, String)>,
 }
 
 /// Something wrong, before it is put beside the text of its file.
@@ -260,7 +288,8 @@ impl Report {
         message: String,
     ) -> &mut Finding {
         let labels = vec![(span.clone(), String::new())];
-        let may_look = self.found.len() < MOST_NEAR;
+        let is_new = self.told.insert((span.start, code, message.clone()));
+        let may_look = is_new && self.told.len() <= MOST_NEAR;
         self.found.push(Finding { code, severity, message, labels, help: None, within: None, may_look });
         self.found.last_mut().expect("one was pushed")
     }
@@ -286,14 +315,14 @@ impl Report {
     pub(crate) fn finish(self, file: &str, sources: &Sources) -> (Option<Diagnostics>, Option<Diagnostics>) {
         let mut found = self.found;
         found.sort_by_key(|f| f.labels[0].0.start);
-        // What is wrong in a template is found with each builder that uses it.
-        let mut told = BTreeSet::new();
+        let mut told = HashSet::new();
         found.retain(|f| told.insert((f.labels[0].0.start, f.code, f.message.clone())));
         let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
             found.into_iter().partition(|f| f.severity == Severity::Error);
         let all = |list: Vec<Finding>| {
-            let list: Vec<Diagnostic> = list.into_iter().map(|f| f.place(sources)).collect();
-            (!list.is_empty()).then(|| Diagnostics { file: file.to_owned(), list })
+            let more = list.len().saturating_sub(MOST_SHOWN);
+            let list: Vec<Diagnostic> = list.into_iter().take(MOST_SHOWN).map(|f| f.place(sources)).collect();
+            (!list.is_empty()).then(|| Diagnostics { file: file.to_owned(), list, more })
         };
         (all(errors), all(warnings))
     }

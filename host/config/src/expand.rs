@@ -86,8 +86,17 @@ fn names_of_properties(builder: &Node) -> BTreeSet<String> {
 
 /// The templates of a file.
 struct Templates {
-    /// Each with its name, its place, and whether a builder takes it.
-    all: Vec<(String, Span, Node, bool)>,
+    all: Vec<Template>,
+}
+
+/// What builders take from one of them.
+struct Template {
+    name: String,
+    /// Where its name stands.
+    span: Span,
+    settings: Node,
+    /// Whether a builder takes it.
+    is_used: bool,
 }
 
 impl Templates {
@@ -105,14 +114,14 @@ impl Templates {
                     continue;
                 }
             }
-            let mut template = node.clone();
-            if let Some(other) = take(&mut template, "template", report) {
+            let mut settings = node.clone();
+            if let Some(other) = take(&mut settings, "template", report) {
                 report
                     .error("misplaced-setting", &other.key_span, "a template takes nothing from others")
                     .help("name all of them in the builder: `template = [\"ONE\", \"OTHER\"]`");
             }
-            hoist_factory(&mut template);
-            all.push((key.clone(), key_span.clone(), template, false));
+            hoist_factory(&mut settings);
+            all.push(Template { name: key.clone(), span: key_span.clone(), settings, is_used: false });
         }
         Templates { all }
     }
@@ -143,7 +152,7 @@ impl Templates {
             if self.give(&name, builder) {
                 continue;
             }
-            let known = self.all.iter().map(|(name, ..)| name.as_str());
+            let known = self.all.iter().map(|template| template.name.as_str());
             report.error("unknown-name", &span, format!("there is no template `{name}`")).near(
                 &name,
                 known,
@@ -154,19 +163,19 @@ impl Templates {
     }
 
     fn give(&mut self, name: &str, builder: &mut Node) -> bool {
-        let Some((_, _, template, is_used)) = self.all.iter_mut().find(|(known, ..)| known == name) else {
+        let Some(template) = self.all.iter_mut().find(|template| template.name == name) else {
             return false;
         };
-        *is_used = true;
-        complete(builder, template);
+        template.is_used = true;
+        complete(builder, &template.settings);
         true
     }
 
     /// What is wrong in others is found in the builders that take them.
     fn check_unused(&self, report: &mut Report) {
-        for (name, span, template, is_used) in &self.all {
+        for Template { name, span, settings, is_used } in &self.all {
             if !is_used {
-                Section::new(&BUILDER, span, template).check_unread(report);
+                Section::new(&BUILDER, span, settings).check_unread(report);
                 report.warning("unused-template", span, format!("no builder takes the template `{name}`"));
             }
         }
@@ -294,10 +303,13 @@ fn give_properties(
 /// Whether each builder of a matrix has a name of its own.
 fn are_named_apart(builder: &Node, made: &[Node], axes: &[Axis], report: &mut Report) -> bool {
     let Some((pattern, span)) = name(builder) else { return true };
-    let mut names = BTreeSet::new();
-    let Some((twice, _)) = made.iter().filter_map(name).find(|(name, _)| !names.insert(*name)) else {
-        return true;
-    };
+    let (mut names, mut twice) = (BTreeSet::new(), None);
+    for (name, _) in made.iter().filter_map(name) {
+        if !names.insert(name) {
+            twice.get_or_insert(name);
+        }
+    }
+    let Some(twice) = twice else { return true };
     let message = match names.len() {
         1 => "all builders of the matrix would have this name".to_owned(),
         _ => format!("several builders of the matrix would have the name `{twice}`"),
@@ -411,7 +423,7 @@ fn put_in(node: &mut Node, chosen: &[(&str, Node)], report: &mut Report) {
                     continue;
                 };
                 if at == 0 && behind.is_empty() && out.is_empty() {
-                    node.value = value.value.clone();
+                    (node.value, node.is_loose) = (value.value.clone(), value.is_loose);
                     return;
                 }
                 out.push_str(&rest[..at]);

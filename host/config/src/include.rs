@@ -38,9 +38,13 @@ pub(crate) fn read(
         let Some(pattern) = node.as_text() else { continue };
         match catalog.include(pattern, room) {
             Ok(files) if files.is_empty() => {
-                report
-                    .warning("nothing-included", &node.span, format!("there is no file `{pattern}`"))
-                    .help("a path begins where this file is; `*` stands for any part of a name");
+                let message = format!("there is no file `{pattern}`");
+                // That a folder is empty may be meant; who names one file means that one.
+                match pattern.contains('*') {
+                    true => report.warning("nothing-included", &node.span, message),
+                    false => report.error("nothing-included", &node.span, message),
+                }
+                .help("a path begins where this file is; `*` stands for any part of a name");
             }
             Ok(files) => {
                 for file in files {

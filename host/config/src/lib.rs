@@ -35,6 +35,7 @@ mod templates;
 mod triggers;
 mod unit;
 mod variables;
+mod whose;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -69,6 +70,9 @@ pub struct Checked<T> {
 /// Checks a `master.toml`: `text` is its content, `path` its name in messages.
 pub fn check_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Checked<config::Master> {
     check(path, text, |mut root, sources, report| {
+        if whose::refuse_of_worker(&root, report) {
+            return None;
+        }
         include::read(&mut root, catalog, sources, report)?;
         variables::fill_in(&mut root, &|name| catalog.variable(name), report);
         let lost = expand::builders(&mut root, report);
@@ -88,12 +92,24 @@ pub fn peek_master(
     text: &str,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<config::Fixed, Diagnostics> {
-    check(path, text, |root, _, report| Some(fixed::peek(root, variable, report))).config
+    check(path, text, |root, _, report| {
+        (!whose::refuse_of_worker(&root, report)).then(|| fixed::peek(root, variable, report))
+    })
+    .config
 }
 
 /// Checks a `worker.toml`.
 pub fn check_worker(path: &Path, text: &str) -> Checked<config::WorkerFile> {
-    check(path, text, |root, _, report| Some(worker::read(&root, report)))
+    check(path, text, |root, _, report| {
+        (!whose::refuse_of_master(&root, report)).then(|| worker::read(&root, report))
+    })
+}
+
+/// Whether a text is that of a `worker.toml`, whatever its file is called: it has settings of one, and none that only a
+/// `master.toml` has.
+#[must_use]
+pub fn is_of_worker(text: &str) -> bool {
+    Node::parse(text, 0, &mut Report::default()).is_some_and(|root| whose::is_of_worker(&root))
 }
 
 /// Returns the checked `worker.toml`, or all its errors.
@@ -114,7 +130,7 @@ fn check<T>(
     let (errors, warnings) = report.finish(&name, &sources);
     let config = match (errors, config) {
         (Some(errors), _) => Err(errors),
-        (None, config) => Ok(config.expect("a text without a tree has syntax errors")),
+        (None, config) => Ok(config.expect("what is not read has errors")),
     };
     Checked { config, warnings }
 }

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use windlass_core::render;
 use windlass_core::secret::is_name;
 
+use crate::args::{of_entry, of_items};
 use crate::attributes::SECRET;
 use crate::catalog::{Hooks, Unusable};
 use crate::config::{Secret, SecretSource};
@@ -186,14 +187,11 @@ fn walk<'a>(
             render::secrets_of(text).iter().for_each(|name| found(name, &node.span, closed));
         }
         Tree::List(items) => {
-            let schema = schema.and_then(|schema| schema.get("items"));
-            items.iter().for_each(|item| walk(item, schema, closed, found));
+            items.iter().for_each(|item| walk(item, of_items(schema), closed, found));
         }
         Tree::Table(entries) => {
             for entry in entries {
-                let own = schema.and_then(|schema| schema.get("properties")?.get(&entry.key));
-                let schema = own.or_else(|| schema.and_then(|schema| schema.get("additionalProperties")));
-                walk(&entry.node, schema, closed, found);
+                walk(&entry.node, of_entry(schema, &entry.key), closed, found);
             }
         }
         Tree::Null | Tree::Boolean(_) | Tree::Integer(_) | Tree::Float(_) | Tree::Moment(_) => {}

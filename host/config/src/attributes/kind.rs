@@ -170,10 +170,8 @@ impl Kind {
             }
             Kind::Properties | Kind::Environment | Kind::Arguments => json!({ "type": "object" }),
             Kind::Locks => {
-                let one = json!([{ "type": "string" }, { "$ref": "#/$defs/the-use-of-a-lock" }]);
-                json!({ "anyOf": [
-                    { "anyOf": one.clone() }, { "type": "array", "items": { "anyOf": one } },
-                ] })
+                let one = json!({ "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/the-use-of-a-lock" }] });
+                json!({ "anyOf": [one.clone(), { "type": "array", "items": or_stands(one) }] })
             }
             Kind::Grants => json!({ "type": "object", "additionalProperties": {
                 "type": "object", "additionalProperties": or_stands(Kind::Texts.schema()),

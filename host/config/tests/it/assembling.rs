@@ -251,8 +251,61 @@ fn many_wrong_names_are_told_in_time() {
     let wrong = format!("[[schedulers]]\nname = \"s\"\ntype = \"force\"\nbuilders = [{}]\n", wrong.join(","));
     let text = format!("{builders}{wrong}{WORKERS}");
     let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
-    assert_eq!(errors.list().len(), 2000);
+    assert_eq!((errors.count(), errors.list().len()), (2000, 100));
+    assert!(errors.render().ends_with("2000 errors in m.toml; 1900 more are not shown\n"));
+    assert_eq!(errors.to_json()[100]["message"], "1900 more are not shown");
     let near = errors.list().iter().filter(|error| error.help.is_some()).count();
     assert_eq!(near, 50);
     assert!(errors.list()[0].help.as_deref().unwrap().contains(&name(0)));
+}
+
+/// Symptom: no name near a wrong one was offered. Cause: a template with a slip in it used up the 50 findings that look for
+/// one, with each builder that takes it. Cure: what is found again counts once.
+#[test]
+fn what_is_found_with_each_builder_of_a_template_uses_up_no_suggestions() {
+    let builders: String = (0..60)
+        .map(|n| format!("[[builders]]\nname = \"b{n}\"\ntemplate = \"t\"\nworkers = \"w1\"\n"))
+        .collect();
+    let text = format!(
+        "[templates.t]\nlokcs = []\n{builders}[[schedulers]]\nname = \"s\"\ntype = \"force\"\nbuilders = [\"b59x\"]\n{WORKERS}"
+    );
+    let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
+    let helps: Vec<&str> = errors.list().iter().filter_map(|error| error.help.as_deref()).collect();
+    assert_eq!(helps, ["did you mean `locks`?", "did you mean `b59`?"], "{}", errors.render());
+}
+
+/// Symptom: a name with one axis in it was said to be that of all builders. Cause: names were counted up to the first that
+/// was there already. Cure: all are counted.
+#[test]
+fn a_name_that_lacks_one_of_two_axes_is_that_of_several() {
+    let text = format!(
+        "[[builders]]\nname = \"b-%(matrix:os)s\"\nworkers = \"w1\"\nmatrix = {{ os = [\"linux\", \"mac\"], cc = [\"gcc\", \"clang\"] }}\n{WORKERS}"
+    );
+    let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
+    let [error] = errors.list() else { panic!("{}", errors.render()) };
+    assert_eq!(error.message, "several builders of the matrix would have the name `b-linux`");
+    assert_eq!(error.help.as_deref(), Some("put `%(matrix:cc)s` into it"));
+}
+
+/// Symptom: a number from the environment was refused as a text once it had come through a matrix. Cause: that it stands for
+/// a number, too, was lost on the way. Cure: it goes along.
+#[test]
+fn a_variable_that_is_the_value_of_an_axis_stands_for_a_number() {
+    let master = load(
+        "[[builders]]\nname = \"b\"\nworkers = \"w1\"\nmatrix = { tries = [{ from_env = \"SLOTS\" }] }\n\
+         max_retries = \"%(matrix:tries)s\"\n",
+    );
+    assert_eq!(master.builders[0].max_retries, 4);
+}
+
+#[test]
+fn who_names_one_file_means_that_one() {
+    for (pattern, is_error) in [("nowhere.toml", true), ("nowhere/*.toml", false)] {
+        let checked =
+            check_master(Path::new("m.toml"), &format!("include = \"{pattern}\"\n{WORKERS}"), &Hooks);
+        let said = if is_error { checked.config.err() } else { checked.warnings };
+        let said = said.unwrap_or_else(|| panic!("{pattern}"));
+        let is_told = said.list().iter().any(|one| one.code == "nothing-included");
+        assert!(is_told, "{}", said.render());
+    }
 }

@@ -24,13 +24,17 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// Files of this name in and below a folder.
-fn files(folder: &Path, name: &str, found: &mut Vec<PathBuf>) {
+/// Configurations in and below a folder: those of workers, or those of masters and what they include.
+fn configurations(folder: &Path, of_workers: bool, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        let name = path.file_name().unwrap_or_default();
         if path.is_dir() {
-            files(&path, name, found);
-        } else if path.file_name().is_some_and(|n| n == name) {
+            configurations(&path, of_workers, found);
+        } else if path.extension().is_some_and(|ending| ending == "toml")
+            && name != "plugin.toml"
+            && (name == "worker.toml") == of_workers
+        {
             found.push(path);
         }
     }
@@ -54,10 +58,10 @@ fn every_example_and_template_fits() {
         let of_workers = blocks(&text, "toml worker.toml");
         of_workers.iter().for_each(|(line, text)| check(&worker, text, &format!("{page}:{line}")));
     }
-    for (name, schema) in [("master.toml", &master), ("worker.toml", &worker)] {
+    for (of_workers, schema) in [(false, &master), (true, &worker)] {
         let mut found = Vec::new();
-        files(&root().join("docs/examples"), name, &mut found);
-        assert!(!found.is_empty());
+        configurations(&root().join("docs/examples"), of_workers, &mut found);
+        assert!(found.len() >= 8, "{found:?}");
         found.iter().for_each(|path| {
             check(schema, &std::fs::read_to_string(path).unwrap(), &path.display().to_string());
         });
@@ -95,6 +99,7 @@ fn what_loads_fits() {
         "[[builders]]\nname = 'b'\nworkers = ['w', { from_env = 'W' }]",
         "[locks.db]\nkind = 'worker'\nmax_for_worker = { w1 = { from_env = 'N' } }",
         "slave_portnum = 0",
+        "[[builders]]\nname = 'b'\nlocks = ['db', { from_env = 'LOCK' }, { lock = 'disk', count = 2 }]",
         "[[git_pollers]]\nrepository = 'r'\ntype = 'git_poller'",
     ] {
         assert_eq!(problems(&master, text), Vec::<String>::new(), "{text}");
