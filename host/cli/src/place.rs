@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use windlass_runtime::files;
 use windlass_web::client::Client;
 
 use crate::exit::{Exit, Failed};
@@ -19,7 +20,7 @@ pub fn file_in(path: &Path, name: &str) -> PathBuf {
 
 /// Reads a configuration file; where there is none, says where there are others of its name.
 pub fn read(path: &Path) -> Result<String, Failed> {
-    std::fs::read_to_string(path).map_err(|error| match error.kind() {
+    files::text(path, files::MOST).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => missing(path, Exit::Outside),
         _ => Failed::from(anyhow::Error::new(error).context(format!("failed to read `{}`", path.display()))),
     })

@@ -8,7 +8,7 @@ use windlass_core::capability;
 use windlass_core::policy::HookKind;
 use windlass_runtime::plugin::Source;
 use windlass_runtime::registry::Generation;
-use windlass_runtime::{Compiler, Options, Runtime};
+use windlass_runtime::{Compiler, Options, Runtime, files};
 
 use crate::include;
 use crate::reading::{Faults, Good, Reading};
@@ -77,7 +77,7 @@ fn grants(generation: &Generation, config: &config::Master) -> Vec<Grant> {
 pub async fn check(config_path: &Path, cache: &Path, compiler: Compiler) -> Result<Checked, StartError> {
     let failed = |source| StartError::Read { path: config_path.to_owned(), source };
     let path = std::path::absolute(config_path).map_err(failed)?;
-    let text = std::fs::read_to_string(&path).map_err(failed)?;
+    let text = files::text(&path, files::MOST).map_err(failed)?;
     let shown = config_path.to_owned();
     let options = Options { compiler, ..Options::new(cache) };
     blocking(move || {

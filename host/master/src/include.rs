@@ -1,12 +1,11 @@
 //! What a configuration takes from outside: the files that it includes, and variables.
 
-use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use windlass_config::Included;
 use windlass_core::text::is_like;
+use windlass_runtime::files;
 
 /// A variable of the environment.
 pub(crate) fn variable(name: &str) -> Option<String> {
@@ -68,20 +67,14 @@ pub(crate) fn find(file: &Path, pattern: &str, room: usize) -> Result<Vec<Includ
     Ok(files)
 }
 
-/// Where a file really is, and its text. A pipe is opened without a wait for whoever writes, so that it can be refused;
-/// what says of itself that it is empty, as those of `/proc` do, ends with the room.
+/// Where a file really is, and its text.
 fn read(path: &Path, room: usize) -> io::Result<(PathBuf, String)> {
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
-    }
-    let mut text = String::new();
-    let most = u64::try_from(room).unwrap_or(u64::MAX);
-    if file.take(most.saturating_add(1)).read_to_string(&mut text)? > room {
-        return Err(io::Error::new(ErrorKind::FileTooLarge, "all that is included is too large together"));
-    }
+    let text = files::text(path, room).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => {
+            io::Error::new(ErrorKind::FileTooLarge, "all that is included is too large together")
+        }
+        _ => error,
+    })?;
     Ok((path.canonicalize()?, text))
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use windlass_config::{Diagnostics, Side, config};
+use windlass_runtime::files;
 
 use crate::include;
 use crate::plugins::{self, Hooks};
@@ -181,8 +182,8 @@ struct Next {
 /// Everything that computes or reads: off the async threads.
 fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, ReconfigError> {
     let path = &running.config_path;
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ReconfigError::Read { path: path.clone(), source })?;
+    let text = files::text(path, files::MOST)
+        .map_err(|source| ReconfigError::Read { path: path.clone(), source })?;
     // First what costs nothing: a slip in the file need not wait for compilers.
     let fixed = windlass_config::peek_master(path, &text, &include::variable)
         .map_err(|errors| ReconfigError::Invalid(errors.into()))?;

@@ -4,7 +4,6 @@
 mod command;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -19,6 +18,7 @@ use windlass_core::policy::HookKind;
 use windlass_core::secret::{MAX_VALUE, MIN_VALUE, Placeholders, Seal};
 use windlass_core::value::Failure;
 use windlass_protocol::message::{self, SecretValue};
+use windlass_runtime::files;
 use windlass_runtime::registry::{Generation, Resolved};
 use windlass_store::Store;
 
@@ -32,10 +32,8 @@ pub(crate) struct Surroundings<'a> {
     pub generation: &'a Generation,
     /// Plugins that are there and cannot be loaded: nobody knows what they offer.
     pub bad: &'a [BadPlugin],
-    /// The configuration file.
+    /// The configuration file. Paths begin in its directory.
     pub file: &'a Path,
-    /// Of that file: paths begin there.
-    pub directory: &'a Path,
     /// Whether this process has the environment that the master has.
     pub is_master: bool,
 }
@@ -66,7 +64,7 @@ impl Catalog for Surroundings<'_> {
 
     fn secret(&self, mut secret: Secret) -> Result<Secret, Unusable> {
         if let SecretSource::File(path) = &mut secret.source {
-            *path = self.directory.join(&*path);
+            *path = self.file.parent().unwrap_or(self.file).join(&*path);
         }
         if let (SecretSource::Command { .. }, false) = (&secret.source, self.is_master) {
             // It would run as whoever looks at the file, and may ask them something.
@@ -145,7 +143,7 @@ fn value(secret: &Secret, stands: bool) -> Result<Vec<u8>, Problem> {
 fn from_file(path: &Path) -> Result<Vec<u8>, Problem> {
     let shown = || path.display().to_string();
     let unreadable = |error| Problem::Unreadable { path: shown(), error };
-    let file = File::open(path).map_err(unreadable)?;
+    let file = files::open(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(Problem::Exposed { path: shown(), mode });
@@ -553,11 +551,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said_with_what_to_do() {
-        let directory = Path::new("/nowhere");
         let generation = Generation::new(0, Vec::new());
         let look = |source, is_master| {
             let (file, bad) = (Path::new("/nowhere/master.toml"), &[]);
-            let around = Surroundings { generation: &generation, bad, file, directory, is_master };
+            let around = Surroundings { generation: &generation, bad, file, is_master };
             around.secret(Secret { source, strip: true }).unwrap_err()
         };
         let missing = look(SecretSource::File("key".into()), false);

@@ -4,6 +4,7 @@
 //! - [`plugin`]: a loaded plugin, checked whole before anyone sees it
 //! - [`registry`]: generations of plugins behind an atomic swap
 //! - [`port`]: what a running component needs of its surroundings
+//! - [`files`]: what people name is read with a bound, wherever it is read
 //! - calls: [`Runtime::ask`] (policies), [`Runtime::run_step`], [`Runtime::run_command`]
 //!
 //! A call gets a store of its own, which dies with it: after a trap a store is of no use, and what a
@@ -25,6 +26,7 @@ mod convert;
 mod describe;
 mod engine;
 mod engine_config;
+pub mod files;
 mod guests;
 mod hooks;
 mod imports;

@@ -1,7 +1,5 @@
 //! The agent: from a configuration to a worker that stays connected until it is asked to leave.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +9,7 @@ use windlass_config::config::WorkerFile;
 use windlass_core::value::{Pair, Value};
 use windlass_protocol::hello::{CONTRACT, FEATURES};
 use windlass_protocol::message::{Hello, PROTOCOL, ToMaster};
-use windlass_runtime::Runtime;
+use windlass_runtime::{Runtime, files};
 
 use crate::again;
 use crate::backoff::pause;
@@ -34,6 +32,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How long a start waits for a lock that another worker has: one whose holder was killed needs a few seconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(15);
+
+/// The most bytes of a file with a token.
+const MAX_TOKEN: usize = 4096;
 
 /// For the close of the connection itself.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -273,13 +274,12 @@ fn hostname() -> String {
 
 fn read_token(path: &Path) -> Result<String, WorkerError> {
     let failed = |source| WorkerError::Token { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
+    let file = files::open(path).map_err(failed)?;
     // The very file that is read, not what may stand there a moment later.
     if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
         return Err(WorkerError::OpenToken { path: path.to_owned() });
     }
-    let mut token = String::new();
-    file.read_to_string(&mut token).map_err(failed)?;
+    let token = files::text_of(file, MAX_TOKEN).map_err(failed)?;
     match token.trim() {
         "" => Err(WorkerError::EmptyToken { path: path.to_owned() }),
         token => Ok(token.to_owned()),
