@@ -7,11 +7,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use windlass_core::artifact::Keep;
 use windlass_core::keeping::Keeping;
 use windlass_core::text::chain;
 use windlass_core::time::Timestamp;
 use windlass_store::{Store, TendError, Tended};
 
+use crate::artifacts;
 use crate::clock::Clock;
 use crate::running::Running;
 
@@ -50,12 +52,13 @@ pub(crate) async fn mind(running: Weak<Running>, store: Store) {
 }
 
 /// Makes room for a master that cannot become ready, since what it writes first waits for room on its disk.
-pub(crate) async fn make_room(store: &Store, keeping: Keeping, clock: &dyn Clock) -> Infallible {
+pub(crate) async fn make_room(store: &Store, keeping: Keeping, keep: Keep, clock: &dyn Clock) -> Infallible {
     loop {
         tokio::select! {
             () = store.logs_to_tend() => {}
             () = tokio::time::sleep(BETWEEN) => {}
         }
+        artifacts::drop_overdue(store, keep, clock.now()).await;
         let stop = Stop::default();
         tell(visit(store.clone(), keeping, clock.now(), Arc::clone(&stop.0)).await);
     }

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Weak;
 use std::time::Duration;
 
+use windlass_core::artifact::Keep;
 use windlass_core::id::BuildId;
+use windlass_core::time::Timestamp;
 use windlass_store::{ReadError, Store};
 
 use crate::running::Running;
@@ -152,22 +154,26 @@ pub(crate) async fn mind(running: Weak<Running>) {
     else {
         return;
     };
-    keep::sweep(store).await;
+    keep::sweep(store.clone()).await;
     loop {
         // Either is a reason to look.
         drop(tokio::time::timeout(LOOK, stored.notified()).await);
         let Some(running) = running.upgrade() else { return };
         let (keep, now) = (running.world.load().config.artifacts, running.clock.now());
-        if keep.max_bytes.is_none() && keep.max_age_ms.is_none() {
-            continue;
-        }
-        let store = running.store.clone();
         drop(running);
-        match keep::drop_overdue(&store, keep, now).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "dropped artifacts that are not kept any longer"),
-            Err(error) => tracing::error!(error, "artifacts that are not kept any longer cannot be dropped"),
-        }
+        drop_overdue(&store, keep, now).await;
+    }
+}
+
+/// Drops what is not kept any longer, and says so.
+pub(crate) async fn drop_overdue(store: &Store, keep: Keep, now: Timestamp) {
+    if keep.max_bytes.is_none() && keep.max_age_ms.is_none() {
+        return;
+    }
+    match keep::drop_overdue(store, keep, now).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "dropped artifacts that are not kept any longer"),
+        Err(error) => tracing::error!(error, "artifacts that are not kept any longer cannot be dropped"),
     }
 }
 

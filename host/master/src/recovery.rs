@@ -20,7 +20,7 @@ use windlass_core::text::chain;
 use windlass_core::time::Timestamp;
 use windlass_runtime::Runtime;
 use windlass_runtime::registry::{Generation, revive};
-use windlass_store::{CommitError, ReadError, Store};
+use windlass_store::{CommitError, ReadError, Remains, Store};
 
 use crate::start::blocking;
 use crate::step_port::{Resumed, read_resumed};
@@ -146,6 +146,9 @@ pub(crate) async fn recover(
             Ok(_) => {}
             // Its requests are another's by now: its row is what the other makes of it.
             Err(CommitError::Refused(refusal)) => tracing::error!(what, %refusal, "left as it is"),
+            Err(CommitError::Storage(error)) if error.is_damage() => {
+                tracing::error!(what, %error, "left as it is");
+            }
             Err(source) => return Err(RecoveryError::Commit { what, source }),
         }
     }
@@ -164,6 +167,8 @@ struct Left {
     row: BuildRow,
     steps: Vec<StepRow>,
     logs: Vec<LogRow>,
+    /// What of it cannot be read.
+    damage: Damage,
     added: BTreeMap<StepId, Vec<StepSpec>>,
     stop: Option<StopRow>,
     plan: Option<Builder>,
@@ -175,9 +180,28 @@ struct Left {
     resumed: Result<Option<Resumed>, String>,
 }
 
+/// What of a build cannot be read: it ends for that, and no other one does.
+#[derive(Default)]
+struct Damage(Vec<ReadError>);
+
+impl Damage {
+    /// What was read; nothing where it is damaged.
+    fn read<T: Default>(&mut self, read: Result<T, ReadError>) -> Result<T, ReadError> {
+        match read {
+            Err(error) if error.is_damage() => {
+                self.0.push(error);
+                Ok(T::default())
+            }
+            read => read,
+        }
+    }
+}
+
 /// Why a build cannot go on.
 #[derive(Debug, thiserror::Error)]
 enum Why {
+    #[error("{0}")]
+    Damaged(String),
     #[error("the version that began it kept no plan of it")]
     NoPlan,
     #[error("its plan is gone")]
@@ -203,9 +227,20 @@ fn find(
     let by_id = claimed.iter().map(|request| (request.id, request)).collect();
     let mut plugins = Plugins { store, runtime, present, known: BTreeMap::new() };
     let mut left = Vec::new();
-    for row in store.running_builds()? {
-        if is_ours(store, &row, master)? {
-            left.push(look(store, row, &by_id, &mut plugins)?);
+    for mut remains in store.remains(&claimed)? {
+        let mut requests = Vec::new();
+        for id in std::mem::take(&mut remains.row.requests) {
+            match store.request(id) {
+                // It stays as it is; the build can be ended without it.
+                Err(error) if error.is_damage() => remains.damage.push(error),
+                request => {
+                    remains.row.requests.push(id);
+                    requests.extend(request?);
+                }
+            }
+        }
+        if is_ours(&requests, &remains.row, master) {
+            left.push(look(store, remains, &by_id, &mut plugins)?);
         }
     }
     Ok(Found { left, claimed })
@@ -213,13 +248,14 @@ fn find(
 
 fn look(
     store: &Store,
-    mut row: BuildRow,
+    remains: Remains,
     claimed: &HashMap<RequestId, &Request>,
     plugins: &mut Plugins<'_>,
 ) -> Result<Left, ReadError> {
-    let (mut steps, logs) = (store.steps(row.id)?, store.logs(row.id)?);
+    let Remains { mut row, mut steps, logs, damage } = remains;
+    let mut damage = Damage(damage);
     let plan = match &row.plan {
-        Some(plan) => store.plan(plan)?,
+        Some(plan) => damage.read(store.plan(plan))?,
         None => None,
     };
     let mut requests = Vec::new();
@@ -230,7 +266,7 @@ fn look(
             None => store.request(*id)?.filter(|request| was_taken_out(request, &row)),
         };
         if let Some(request) = request
-            && let Some(buildset) = store.buildset(request.buildset)?
+            && let Some(buildset) = damage.read(store.buildset(request.buildset))?
         {
             requests.push((request, buildset));
         }
@@ -244,13 +280,18 @@ fn look(
         Some(step) => read_resumed(store, &mut row, step, &logs).map(Some).map_err(|error| chain(&error)),
         None => Ok(None),
     };
-    let (added, stop) = (store.added_steps(row.id)?, store.stop_order(row.id)?);
-    Ok(Left { row, steps, logs, added, stop, plan, requests, generation, resumed })
+    let added = damage.read(store.added_steps(row.id))?;
+    let stop = damage.read(store.stop_order(row.id))?;
+    Ok(Left { row, steps, logs, damage, added, stop, plan, requests, generation, resumed })
 }
 
 /// What becomes of a build.
 fn decide(left: Left) -> Result<TakeUp, Why> {
-    let Left { row, steps, logs: _, added, stop, plan, requests, generation, resumed } = left;
+    let Left { row, steps, logs: _, damage, added, stop, plan, requests, generation, resumed } = left;
+    if !damage.0.is_empty() {
+        let said: Vec<_> = damage.0.iter().map(|error| chain(error)).collect();
+        return Err(Why::Damaged(said.join("; ")));
+    }
     let plan = plan.ok_or(if row.plan.is_some() { Why::PlanGone } else { Why::NoPlan })?;
     if requests.len() != row.requests.len() {
         return Err(Why::ClaimLost);
@@ -291,10 +332,9 @@ impl Plugins<'_> {
 }
 
 /// Whether no other master holds a request of this build under its fence.
-fn is_ours(store: &Store, row: &BuildRow, master: MasterId) -> Result<bool, ReadError> {
-    let requests = store.requests(&row.requests)?;
+fn is_ours(requests: &[Request], row: &BuildRow, master: MasterId) -> bool {
     let mut holders = requests.iter().filter_map(holder);
-    Ok(holders.all(|claim| claim.master == master || claim.fence != row.fence))
+    holders.all(|claim| claim.master == master || claim.fence != row.fence)
 }
 
 fn is_under(request: &Request, row: &BuildRow) -> bool {
@@ -311,8 +351,8 @@ fn held(row: &BuildRow, claimed: &[Request]) -> Vec<RequestId> {
     claimed.iter().filter(|request| is_under(request, row)).map(|request| request.id).collect()
 }
 
-/// The commit that closes a build: its logs, its running steps, itself; then its requests are given
-/// back, as far as they are still held under its fence.
+/// The commit that closes a build: itself, which says whose all else is, its logs and its running steps; then its requests
+/// are given back, as far as they are still held under its fence.
 fn close(
     row: &BuildRow,
     steps: Vec<StepRow>,
@@ -326,7 +366,7 @@ fn close(
     let logs = logs.into_iter().map(|log| Persist::PutLog { fence, log });
     let steps = steps.into_iter().map(|step| Persist::PutStep { fence, step });
     let free = Persist::Unclaim { requests: held.to_vec(), fence };
-    logs.chain(steps).chain([Persist::PutBuild(build), free]).collect()
+    [Persist::PutBuild(build)].into_iter().chain(logs).chain(steps).chain([free]).collect()
 }
 
 /// Gives back requests that are held under a fence that no running build has.
@@ -380,6 +420,7 @@ mod tests {
             row,
             steps: vec![done],
             logs: Vec::new(),
+            damage: Damage::default(),
             added: BTreeMap::new(),
             stop: None,
             plan: Some(plan),
@@ -398,7 +439,7 @@ mod tests {
         };
         let refused = |text: &str| Err(text.to_owned());
         type Case = (fn(&mut Left), Result<Stands, String>);
-        let cases: [Case; 9] = [
+        let cases: [Case; 10] = [
             (|_| {}, Ok(Stands::Between)),
             (|left| left.steps.clear(), Ok(Stands::New)),
             (
@@ -410,6 +451,14 @@ mod tests {
                 refused("the version that began it kept no plan of it"),
             ),
             (|left| left.plan = None, refused("its plan is gone")),
+            (
+                |left| {
+                    let (key, why) = ("1".to_owned(), "it is empty".to_owned());
+                    let damage = ReadError::Row { table: "stops", key, why };
+                    assert_eq!(left.damage.read(Err::<u64, _>(damage)).ok(), Some(0));
+                },
+                refused("the row 1 of table `stops` is damaged: it is empty"),
+            ),
             (|left| left.requests.clear(), refused("it does not hold its requests any more")),
             (|left| left.generation = Err("`p` is gone".to_owned()), refused("`p` is gone")),
             (|left| left.resumed = Err("it reached out".to_owned()), refused("it reached out")),

@@ -16,7 +16,7 @@ use windlass_core::id::MasterId;
 use windlass_core::secret::Seal;
 use windlass_core::time::Timestamp;
 use windlass_runtime::registry::Generation;
-use windlass_runtime::{Compiler, EngineError, Runtime};
+use windlass_runtime::{Compiler, EngineError, Runtime, files};
 use windlass_store::{CasError, CommitError, DiskRoom, OnCommit, OpenError, ReadError, Store};
 
 use crate::archive;
@@ -178,7 +178,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     let path = std::path::absolute(&config_path)
         .map_err(|source| StartError::Read { path: config_path.clone(), source })?;
     let text =
-        std::fs::read_to_string(&path).map_err(|source| StartError::Read { path: path.clone(), source })?;
+        files::text(&path, files::MOST).map_err(|source| StartError::Read { path: path.clone(), source })?;
     let fixed = windlass_config::peek_master(&path, &text, &include::variable)
         .map_err(|errors| StartError::Invalid(errors.into()))?;
     let folders = Folders::of(&path, &fixed);
@@ -194,12 +194,14 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     let listener = listen(&fixed.listen).await?;
     let address = listener.local_addr().map_or(fixed.listen.clone(), |address| address.to_string());
 
-    let keeping = config.logs.keeping;
+    // Before anything is too old.
+    crate::clock::go_on(&*clock, &store, MASTER)?;
+    let (keeping, keep) = (config.logs.keeping, config.artifacts);
     let begin = begin(&store, &runtime, config, generation, &*clock);
     // What is written waits for room on the disk, and what may go from there makes some.
     let begun = tokio::select! {
         begun = begin => begun?,
-        never = archive::make_room(&store, keeping, &*clock) => match never {},
+        never = archive::make_room(&store, keeping, keep, &*clock) => match never {},
     };
     let Begun { world, seal, started, recovered: Recovered { taken_up, closed, freed } } = begun;
     if closed + freed > 0 {
@@ -330,7 +332,6 @@ async fn begin(
 ) -> Result<Begun, StartError> {
     let generation = number(store, generation).await?;
     let seal = secrets::seal(store).await?;
-    crate::clock::go_on(clock, store, MASTER)?;
     let started = clock.now();
     masters::register(store, MASTER, started).await?;
     let world = Arc::new(World { config: Arc::new(config), generation: Arc::new(generation) });

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod damage;
 mod faults;
+mod full_disk;
 mod place;
 mod reconfig;
 mod reconfiguration;

@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use windlass_core::digest::Digest;
 use windlass_core::id::{BuildId, Fence, LogId, MasterId, RequestId, StepId};
-use windlass_core::keeping::Keeping;
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::properties::Properties;
 use windlass_core::record::{BuildRow, LogRow, StepRow};
 use windlass_core::time::Timestamp;
-use windlass_core::value::Origin;
-use windlass_master::{DiskRoom, Options, StartError};
+use windlass_master::StartError;
 use windlass_store::Store;
 
 use crate::place::{Place, builder, config, force, stop};
@@ -83,7 +79,7 @@ async fn a_build_that_was_cut_off_ends_as_retry_and_its_request_waits_again() {
 }
 
 /// The row of build 1, which runs.
-fn build_row(request: RequestId, fence: Fence) -> BuildRow {
+pub fn build_row(request: RequestId, fence: Fence) -> BuildRow {
     BuildRow {
         id: BuildId(1),
         number: 1,
@@ -102,62 +98,6 @@ fn build_row(request: RequestId, fence: Fence) -> BuildRow {
         summary: String::new(),
         plan: None,
     }
-}
-
-/// Symptom: a master that was started on a full disk never got ready, though it had logs that were too old. Cause: its first
-/// write waited for room, and the archive was tended by masters that are ready. Cure: it is tended meanwhile.
-#[tokio::test]
-async fn a_master_that_is_started_on_a_full_disk_makes_room() {
-    let place = Place::new(&config("[logs]\nlog_horizon = '1s'\n"));
-    let master = place.start().await;
-    let forced = master.force(force("b1")).await.unwrap();
-    let state = master.state_dir().to_owned();
-    stop(master).await;
-
-    // A log in the archive, of long ago.
-    let (request, fence, build, step) = (RequestId(forced.requests[0]), Fence(1_000), BuildId(1), StepId(1));
-    let row = build_row(request, fence);
-    let hook = "windlass:shell-command".to_owned();
-    let running = StepRow::begun(step, build, 0, "true".to_owned(), hook, Digest::of(b""), Timestamp(1));
-    let log = LogRow::begun(LogId(1), build, step, "stdio".to_owned());
-    let ended = LogRow { finished: true, ended: Some(Timestamp(1)), ..log.clone() };
-    let batch = vec![
-        Persist::Claim { requests: vec![request], master: MasterId(1), fence, at: Timestamp(1) },
-        Persist::PutBuild(row),
-        Persist::PutStep { fence, step: running },
-        Persist::PutLog { fence, log },
-        Persist::AppendLog {
-            fence,
-            build,
-            log: LogId(1),
-            offset: 0,
-            origin: Origin::Stdout,
-            data: "old".into(),
-        },
-        Persist::PutLog { fence, log: ended },
-    ];
-    let store = Store::open(&state, windlass_store::Options::default()).unwrap();
-    store.commit(batch).await.unwrap();
-    let tended = {
-        let store = store.clone();
-        let (keeping, stop) = (Keeping::default(), AtomicBool::new(false));
-        tokio::task::spawn_blocking(move || store.tend_logs(&keeping, Timestamp(2), &stop))
-    };
-    assert_eq!(tended.await.unwrap().unwrap().archived, 1);
-    store.close();
-    drop(store);
-
-    let archive = state.join("logs/arc-000001.log");
-    assert!(archive.exists());
-    let room = {
-        let archive = archive.clone();
-        DiskRoom::new(move |_, _| Ok(if archive.exists() { 0 } else { u64::MAX }))
-    };
-    let options = Options { room, ..Options::new(place.path("master.toml")) };
-    let started = tokio::time::timeout(Duration::from_secs(60), windlass_master::start(options)).await;
-    let master = started.expect("it waits").unwrap();
-    assert!(!archive.exists());
-    master.handle().shutdown().await;
 }
 
 #[tokio::test]
