@@ -14,11 +14,17 @@ use crate::query::print_json;
 
 /// `windlass check`: of a master's directory or file, or of a worker's.
 pub async fn check(path: &Path, json: bool) -> Result<Exit, Failed> {
-    let is_worker = path.file_name().is_some_and(|n| n == WORKER_FILE)
+    if path.extension().is_some_and(|ending| ending == "wasm") {
+        let shown = path.display();
+        let why = format!("`{shown}` is no configuration; `windlass plugin check {shown}` checks components");
+        return Err(Failed { exit: Exit::Refused, error: anyhow::Error::msg(why) });
+    }
+    let is_of_worker = path.file_name().is_some_and(|n| n == WORKER_FILE)
         || (!path.join(MASTER_FILE).exists() && path.join(WORKER_FILE).exists());
-    if is_worker {
-        let file = file_in(path, WORKER_FILE);
-        let checked = windlass_config::check_worker(&file, &read(&file)?);
+    let file = file_in(path, if is_of_worker { WORKER_FILE } else { MASTER_FILE });
+    let text = read(&file)?;
+    if is_of_worker || windlass_config::is_of_worker(&text) {
+        let checked = windlass_config::check_worker(&file, &text);
         if let Ok(config) = &checked.config {
             let token = file.parent().unwrap_or(Path::new("")).join(&config.token_file);
             std::fs::metadata(&token).with_context(|| {
@@ -31,13 +37,6 @@ pub async fn check(path: &Path, json: bool) -> Result<Exit, Failed> {
         let faults = checked.config.err().map(Faults::from);
         return report(&file, faults, checked.warnings, "a worker's configuration", &[], json);
     }
-    if path.extension().is_some_and(|ending| ending == "wasm") {
-        let shown = path.display();
-        let why = format!("`{shown}` is no configuration; `windlass plugin check {shown}` checks components");
-        return Err(Failed { exit: Exit::Refused, error: anyhow::Error::msg(why) });
-    }
-    let file = file_in(path, MASTER_FILE);
-    read(&file)?;
     let cache = crate::compile::Cache::open()?;
     let checked = windlass_master::check(&file, cache.folder(), crate::compile::compiler())
         .await
@@ -72,7 +71,9 @@ fn report(
     }
     println!("{} {}: {what}", paint(GOOD, "good:"), file.display());
     if !grants.is_empty() {
-        println!("\ncommands may, where their worker allows it too, and steps:");
+        println!(
+            "\nwhat commands and steps ask for, and are granted (commands need the leave of their worker, too):"
+        );
     }
     for grant in grants {
         println!("  {}", tame(&told(grant)));

@@ -24,6 +24,7 @@ mod query;
 mod requests;
 mod terminal;
 mod test_results;
+mod waiting;
 mod why;
 mod workers;
 

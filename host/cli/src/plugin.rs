@@ -22,7 +22,8 @@ use windlass_web::client::Client;
 use crate::args::Plugin as Order;
 use crate::compile::Cache;
 use crate::exit::{Exit, Failed};
-use crate::output::{FAINT, paint, size, tame};
+use crate::output::size;
+use crate::waiting::Waiting;
 
 const PLAIN: Style = Style::new();
 
@@ -84,11 +85,12 @@ impl Loader {
     }
 
     fn load(&self, file: File) -> Result<Arc<Plugin>, LoadError> {
-        if file.bytes.len() > LARGE {
-            let (name, size) = (tame(&file.name), size(file.bytes.len() as u64));
-            let line = format!("loading {name}, {size}: it is compiled the first time, some 20 s");
-            anstream::eprintln!("{}", paint(FAINT, line));
-        }
-        self.runtime.load(&file.name, file.source, file.bytes.into())
+        let waiting = (file.bytes.len() > LARGE).then(|| {
+            let size = size(file.bytes.len() as u64);
+            Waiting::begin(format!("loading {}, {size}: it is compiled the first time, some 20 s", file.name))
+        });
+        let loaded = self.runtime.load(&file.name, file.source, file.bytes.into());
+        drop(waiting);
+        loaded
     }
 }
