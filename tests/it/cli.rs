@@ -151,3 +151,43 @@ fn plugins_are_listed_inspected_and_built() {
     let refused = site.windlass(&["plugin", "inspect", site.path("x.wasm").to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
 }
+
+/// Symptom: `check` never returned. Cause: a pipe was opened and read as if it were a file. Cure: what is no regular file is
+/// refused, whoever names it.
+#[test]
+fn a_pipe_is_no_configuration_no_secret_and_no_token() {
+    let site = Site::new(&["w1"], "[secrets]\nkey = { file = \"pipe\" }\n");
+    let pipe = site.path("pipe");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let said = |args: &[&str], code| {
+        let shown = Command::new(windlass()).args(args).current_dir(site.path("")).output().unwrap();
+        assert_eq!(shown.status.code(), Some(code), "{shown:?}");
+        String::from_utf8(shown.stderr).unwrap()
+    };
+    for args in [["check", "pipe"], ["master", "pipe"], ["check", "/dev/zero"]] {
+        assert!(said(&args, 6).contains("it is no regular file"), "{args:?}");
+    }
+    let secret = said(&["check", "."], 3);
+    assert!(
+        secret.contains("the secret `key` cannot be read") && secret.contains("no regular file"),
+        "{secret}"
+    );
+}
+
+/// Symptom: the file of a worker with a name of its own was read as a master's, with ten errors. Cause: the name said whose it
+/// was. Cure: what it says does.
+#[test]
+fn a_file_is_a_workers_by_what_it_says() {
+    let site = Site::new(&["w1"], "");
+    let from = site.path("w1/worker.toml");
+    std::fs::copy(from, site.path("w1/other.toml")).unwrap();
+    let shown =
+        |args: &[&str]| Command::new(windlass()).args(args).current_dir(site.path("w1")).output().unwrap();
+    let checked = shown(&["check", "other.toml"]);
+    assert!(checked.status.success(), "{checked:?}");
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("a worker's configuration"), "{checked:?}");
+    let started = shown(&["master", "other.toml"]);
+    assert_eq!(started.status.code(), Some(3), "{started:?}");
+    assert!(String::from_utf8_lossy(&started.stderr).contains("windlass worker FILE"), "{started:?}");
+}

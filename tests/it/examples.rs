@@ -12,6 +12,7 @@ use windlass_tests::repository::Repository;
 use windlass_tests::site::within;
 use windlass_tests::tutorial::{Reader, follow_from};
 
+mod configured;
 mod python;
 
 /// What the example builds: a package of our own lock file, so that its source is on this machine. It needs no other.
