@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use windlass_tests::faults::{Chance, Plan};
 use windlass_tests::relay::{Trouble, Way};
-use windlass_tests::sweep::{HOLDER, Rule, Size, Sweep};
+use windlass_tests::sweep::{HOLDER, OPEN_INPUT, Rule, Size, Sweep};
 
 /// Runs of each kind that takes its places by chance, unless `--samples` says otherwise.
 const SAMPLES: u64 = 40;
@@ -53,6 +53,14 @@ impl Order {
             }
         }
         order
+    }
+
+    /// The command in C holds the input of its program open, which no other agent can go on with.
+    fn of_agents(&self) -> Rule {
+        match (self.rule, self.size.languages) {
+            (Rule::TakenUp, true) => Rule::BuiltAgainFor(OPEN_INPUT),
+            (rule, _) => rule,
+        }
     }
 
     fn wants(&self, what: &str) -> bool {
@@ -148,7 +156,7 @@ fn main() -> ExitCode {
     if order.wants("agents") {
         for sample in 0..order.samples {
             let agent = (0..=sample % 3).map(|_| chance.below(carried)).collect();
-            found.play(&sweep, &Plan { agent, ..Plan::default() }, order.rule);
+            found.play(&sweep, &Plan { agent, ..Plan::default() }, order.of_agents());
         }
     }
     if order.wants("together") {
@@ -156,7 +164,7 @@ fn main() -> ExitCode {
             let mut place = || chance.below(carried);
             let (agent, link) = (vec![place(), place()], vec![(place(), Trouble::Cut)]);
             let master = vec![format!("commit:{}", 1 + chance.below(undisturbed.commits))];
-            found.play(&sweep, &Plan { agent, link, master, ..Plan::default() }, order.rule);
+            found.play(&sweep, &Plan { agent, link, master, ..Plan::default() }, order.of_agents());
         }
     }
     if order.wants("links") {

@@ -30,6 +30,9 @@ pub enum Rule {
 /// What a build says that was cut off by the death of a holder.
 pub const HOLDER: &str = "the holder of ";
 
+/// What a build says that was cut off since no other agent can go on with one of its commands.
+pub const OPEN_INPUT: &str = "its component holds the input of a program open";
+
 /// What the build is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {

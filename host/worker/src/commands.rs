@@ -372,11 +372,8 @@ impl Owner {
             // Sent again after a reconnect: it runs or ran already.
             Ok(None) => return,
             Err(error) => {
-                tracing::error!(command = uid.0, %error, "a command can't be begun: there is no room for its tape");
-                let how = Err(Failure::retryable(
-                    "quota",
-                    format!("this worker has no room for a command: {error}"),
-                ));
+                tracing::error!(command = uid.0, %error, "a command can't be begun: it cannot have a tape");
+                let how = Err(not_begun(&error, self.parts.machine.holder.lives()));
                 let update = Update::Done { how, log_hash: begin(), usage: None };
                 // If that is lost with the link, the next hello does not name the command.
                 self.parts.outgoing.say(ToMaster::Update { command: uid, number: 1, update });
@@ -567,4 +564,30 @@ impl Owner {
 /// A name that is safe as a file's: the master's are 32 hex digits.
 fn is_uid(uid: &CommandUid) -> bool {
     (1..=64).contains(&uid.0.len()) && uid.0.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Why a command has no tape. The holder keeps them: one that was killed is no lack of room, and the build is built again
+/// whatever its step makes of the answer.
+fn not_begun(error: &std::io::Error, holder_lives: bool) -> Failure {
+    match holder_lives {
+        true => Failure::retryable("quota", format!("this worker has no room for a command: {error}")),
+        false => Failure::retryable("worker-lost", HOLDER_KILLED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Symptom: a build whose holder was killed went on without commands, or failed. Cause: a start that reached the agent
+    /// before it had found out was answered as a lack of room, of which steps make what they like. Cure: it says that the
+    /// worker is lost.
+    #[test]
+    fn a_command_that_the_death_of_the_holder_kept_from_beginning_says_so() {
+        let error = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        for (lives, code) in [(true, "quota"), (false, "worker-lost")] {
+            let failure = not_begun(&error, lives);
+            assert_eq!((failure.code.as_str(), failure.retryable), (code, true));
+        }
+    }
 }
