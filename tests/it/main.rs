@@ -8,6 +8,7 @@ mod author;
 mod cli;
 mod commands;
 mod config_ui;
+mod configurators;
 mod demo;
 mod disk;
 mod examples;

@@ -15,7 +15,8 @@ pub use builder::{BUILDER, FACTORY, POLICIES, POLICY_USE, STEP};
 pub use keeping::{ARTIFACTS, DECISIONS, LOGS};
 pub use kind::{Kind, key};
 pub use master::{
-    CONFIGURATION, DATABASE, LOCK, LOCK_USE, MASTER, PROTOCOL, PROTOCOLS, SECRET, VALIDATION, WORKER,
+    CONFIGURATION, CONFIGURATOR, DATABASE, LOCK, LOCK_USE, MASTER, PROTOCOL, PROTOCOLS, SECRET, VALIDATION,
+    WORKER,
 };
 pub use schedule::{CHANGE_FILTER, DEPENDENT, POLLER, SCHEDULER, SINGLE_BRANCH};
 pub use worker::WORKER_FILE;
@@ -158,6 +159,7 @@ impl Table {
 /// All tables of `master.toml`, in the order of the page.
 pub static OF_MASTER: &[&Table] = &[
     &CONFIGURATION,
+    &CONFIGURATOR,
     &MASTER,
     &PROTOCOLS,
     &PROTOCOL,

@@ -450,7 +450,7 @@ fn read_on_error(field: Field<'_>, report: &mut Report) -> Option<OnError> {
     }
 }
 
-fn find_hook(
+pub(crate) fn find_hook(
     hook: &str,
     named: Field<'_>,
     kind: HookKind,
@@ -466,7 +466,7 @@ fn find_hook(
     }
 }
 
-fn read_args(
+pub(crate) fn read_args(
     hook: &str,
     named: Field<'_>,
     found: &Hook,

@@ -30,6 +30,13 @@ pub trait Catalog {
         Err("there is no folder here".to_owned())
     }
 
+    /// The TOML that a configurator answers; `hook` is qualified, and the arguments are JSON that was checked. An error goes
+    /// on after "the configurator `x` gives no configuration: ".
+    fn configure(&self, hook: &str, args: &str) -> Result<String, String> {
+        let _ = (hook, args);
+        Err("there are no components here".to_owned())
+    }
+
     /// A variable of the environment.
     fn variable(&self, name: &str) -> Option<String> {
         let _ = name;
@@ -107,6 +114,10 @@ pub(crate) struct Hook {
 impl<'a> Hooks<'a> {
     pub(crate) fn new(catalog: &'a dyn Catalog) -> Hooks<'a> {
         Hooks { catalog, known: catalog.known() }
+    }
+
+    pub(crate) fn configure(&self, hook: &str, args: &str) -> Result<String, String> {
+        self.catalog.configure(hook, args)
     }
 
     pub(crate) fn secret(&self, secret: Secret) -> Result<Secret, Unusable> {

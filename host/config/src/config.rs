@@ -42,6 +42,9 @@ pub struct Master {
     pub git_pollers: Vec<GitPoller>,
     /// Schedulers.
     pub schedulers: Vec<Scheduler>,
+    /// Components that wrote a part of this configuration, in the order of the file.
+    #[serde(default)]
+    pub configurators: Vec<Configurator>,
     /// Grants of capabilities: hook (qualified) to capability to scope. Bundled hooks that the file
     /// does not name have theirs.
     pub grants: BTreeMap<String, BTreeMap<String, Vec<String>>>,
@@ -67,6 +70,15 @@ pub struct Master {
 #[must_use]
 pub const fn usual_grace() -> u64 {
     15 * 60_000
+}
+
+/// A component that wrote a part of a configuration. What it wrote stands where it belongs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configurator {
+    /// `plugin:hook`.
+    pub hook: String,
+    /// Its arguments: JSON.
+    pub args: String,
 }
 
 /// A secret, without its value.

@@ -299,6 +299,11 @@ impl Report {
         self.found.iter().any(|f| f.severity == Severity::Error)
     }
 
+    /// How many errors were found so far.
+    pub(crate) fn errors(&self) -> usize {
+        self.found.iter().filter(|f| f.severity == Severity::Error).count()
+    }
+
     /// All messages of errors, for a text without places.
     pub(crate) fn messages(&self) -> Vec<String> {
         let one = |finding: &Finding| {

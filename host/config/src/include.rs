@@ -87,7 +87,7 @@ pub(crate) fn read(
 }
 
 /// Joins a setting to a table: a list behind what is there, a table with what is there.
-fn join(table: &mut Node, new: Entry, report: &mut Report) {
+pub(crate) fn join(table: &mut Node, new: Entry, report: &mut Report) {
     let Tree::Table(entries) = &mut table.value else { return };
     let name = named(&new.key);
     let Some(old) = entries.iter_mut().find(|entry| named(&entry.key) == name) else {

@@ -18,6 +18,7 @@ pub mod uses;
 mod args;
 mod builder;
 mod condition;
+mod configurators;
 mod expand;
 mod fixed;
 mod grants;
@@ -75,8 +76,10 @@ pub fn check_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Checked<c
         }
         include::read(&mut root, catalog, sources, report)?;
         variables::fill_in(&mut root, &|name| catalog.variable(name), report);
+        let hooks = Hooks::new(catalog);
+        let configurators = configurators::read(&mut root, &hooks, sources, report)?;
         let lost = expand::builders(&mut root, report);
-        Some(master::read(&root, lost, &Hooks::new(catalog), report))
+        Some(master::read(&root, lost, configurators, &hooks, report))
     })
 }
 

@@ -10,7 +10,7 @@ use windlass_core::validation::{self, Validation};
 use crate::attributes::{BUILDER, CONFIGURATION, DATABASE, POLLER, SCHEDULER, Table, VALIDATION, WORKER};
 use crate::builder::{self, Policies, Surroundings, read_properties};
 use crate::catalog::Hooks;
-use crate::config::{Master, Worker, usual_grace};
+use crate::config::{Configurator, Master, Worker, usual_grace};
 use crate::diagnostic::Report;
 use crate::fixed;
 use crate::grants::{self, Grants};
@@ -29,11 +29,19 @@ const DAY_MS: u64 = 24 * 3_600_000;
 
 /// Reads the whole file; `lost` are names of builders that could not be made. What is returned is worth something only if
 /// the report has no error.
-pub(crate) fn read(root: &Node, lost: Vec<String>, hooks: &Hooks<'_>, report: &mut Report) -> Master {
+pub(crate) fn read(
+    root: &Node,
+    lost: Vec<String>,
+    configurators: Vec<Configurator>,
+    hooks: &Hooks<'_>,
+    report: &mut Report,
+) -> Master {
     let mut section = Section::new(&CONFIGURATION, &(0..0), root);
     // What they say has been done to the tree.
     section.take("include", report).map(|field| field.texts(report));
     section.take("templates", report).map(|field| field.table(report));
+    // They were asked.
+    section.take("configurators", report);
     let title = section.take("title", report);
     let title_url = section.take("title_url", report).and_then(|f| read_url(f, report));
     let url = section.take("url", report).and_then(|f| read_url(f, report));
@@ -143,6 +151,7 @@ pub(crate) fn read(root: &Node, lost: Vec<String>, hooks: &Hooks<'_>, report: &m
         codebase_generator: policies.codebase_generator,
         git_pollers,
         schedulers,
+        configurators,
         grants,
         secrets,
         db_poll_interval_ms,

@@ -35,7 +35,7 @@ pub struct Plan {
 pub struct Change {
     /// How.
     pub how: How,
-    /// `setting`, `lock`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `grant`,
+    /// `setting`, `configurator`, `lock`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `grant`,
     /// `secret`.
     pub what: String,
     /// Its name.
@@ -179,6 +179,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Plan {
         compare(what, &things(old), &things(new), &renewed, &mut changes);
     };
     compare("setting", &settings);
+    compare("configurator", &configurators);
     compare("lock", &|m| m.locks.iter().map(|(name, lock)| (name.clone(), json!(lock))).collect());
     compare("worker", &|m| m.workers.iter().map(|w| (w.name.clone(), worker(w))).collect());
     compare("policy", &policies);
@@ -361,6 +362,12 @@ fn scheduler(scheduler: &Scheduler) -> Json {
     let (Json::Object(all_entries), Json::Object(kind)) = (&mut all, kind) else { return all };
     all_entries.extend(kind);
     all
+}
+
+/// By their hooks; a hook that is used again gets a number.
+fn configurators(master: &Master) -> Things {
+    let named = uses::configurators(master).into_iter().zip(&master.configurators);
+    named.map(|(used, one)| (used.thing.1.into_owned(), json!({ "args": parsed(&one.args) }))).collect()
 }
 
 fn poller(poller: &GitPoller) -> Json {

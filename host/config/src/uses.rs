@@ -7,7 +7,7 @@ use windlass_core::condition::Condition;
 use windlass_core::policy::HookKind;
 use windlass_core::render::{needs_rendering, renderers_of_json};
 
-use crate::config::Master;
+use crate::config::{Configurator, Master};
 
 /// A use of a hook by the configuration.
 #[derive(Clone, Debug)]
@@ -46,12 +46,31 @@ pub fn policies(config: &Master) -> Vec<Use<'_>> {
     master.chain(builders).collect()
 }
 
-/// All uses: those of policies, then those of steps, then those of renderers.
+/// The configurators. A thing is a hook, and a number where it is used again.
+#[must_use]
+pub fn configurators(config: &Master) -> Vec<Use<'_>> {
+    let one = |(place, used): (usize, &'_ Configurator)| {
+        let hook = used.hook.clone();
+        let before = config.configurators[..place].iter().filter(|other| other.hook == hook).count();
+        let name = if before == 0 { hook.clone() } else { format!("{hook} {}", before + 1) };
+        Use {
+            place: "master".to_owned(),
+            thing: ("configurator", Cow::Owned(name)),
+            builder: None,
+            kind: HookKind::Configurator,
+            hook: Cow::Owned(hook),
+            on_error: None,
+        }
+    };
+    config.configurators.iter().enumerate().map(one).collect()
+}
+
+/// All uses: those of policies, then those of steps, then those of renderers, then configurators.
 #[must_use]
 pub fn all(config: &Master) -> Vec<Use<'_>> {
     let (steps, renderers) =
         (config.builders.iter().flat_map(steps), config.builders.iter().flat_map(renderers));
-    policies(config).into_iter().chain(steps).chain(renderers).collect()
+    policies(config).into_iter().chain(steps).chain(renderers).chain(configurators(config)).collect()
 }
 
 fn of(builder: &Builder) -> (&'static str, Cow<'_, str>) {

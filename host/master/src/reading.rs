@@ -52,7 +52,7 @@ impl Reading<'_> {
     pub fn read(self) -> (Result<Good, Faults>, Option<Diagnostics>) {
         let Reading { runtime, old, bundled, folder, path, shown, text, is_master } = self;
         let Found { generation, bytes, bad } = plugins::find(runtime, old, bundled, folder);
-        let around = Surroundings { generation: &generation, bad: &bad, file: path, is_master };
+        let around = Surroundings { runtime, generation: &generation, bad: &bad, file: path, is_master };
         let checked = windlass_config::check_master(shown, text, &around);
         let result = match checked.config {
             Ok(config) if bad.is_empty() => Ok(Good { config, generation, bytes }),

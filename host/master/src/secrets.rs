@@ -18,8 +18,8 @@ use windlass_core::policy::HookKind;
 use windlass_core::secret::{MAX_VALUE, MIN_VALUE, Placeholders, Seal};
 use windlass_core::value::Failure;
 use windlass_protocol::message::{self, SecretValue};
-use windlass_runtime::files;
 use windlass_runtime::registry::{Generation, Resolved};
+use windlass_runtime::{Runtime, files};
 use windlass_store::Store;
 
 use crate::include;
@@ -28,6 +28,8 @@ use crate::start::{StartError, blocking};
 
 /// What a configuration is checked against: the plugins, and the secrets as they are now.
 pub(crate) struct Surroundings<'a> {
+    /// Asks configurators.
+    pub runtime: &'a Runtime,
     /// Answers for hooks.
     pub generation: &'a Generation,
     /// Plugins that are there and cannot be loaded: nobody knows what they offer.
@@ -56,6 +58,12 @@ impl Catalog for Surroundings<'_> {
 
     fn include(&self, pattern: &str, room: usize) -> Result<Vec<Included>, String> {
         include::find(self.file, pattern, room)
+    }
+
+    fn configure(&self, hook: &str, args: &str) -> Result<String, String> {
+        let found =
+            self.generation.resolve(HookKind::Configurator, hook).map_err(|error| error.to_string())?;
+        self.runtime.configure(&found.plugin, &found.hook, args).map_err(|fault| fault.brief())
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -551,10 +559,12 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said_with_what_to_do() {
+        let cache = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new(windlass_runtime::Options::new(cache.path().join("cache"))).unwrap();
         let generation = Generation::new(0, Vec::new());
         let look = |source, is_master| {
             let (file, bad) = (Path::new("/nowhere/master.toml"), &[]);
-            let around = Surroundings { generation: &generation, bad, file, is_master };
+            let around = Surroundings { runtime: &runtime, generation: &generation, bad, file, is_master };
             around.secret(Secret { source, strip: true }).unwrap_err()
         };
         let missing = look(SecretSource::File("key".into()), false);

@@ -3,6 +3,7 @@
 //! Each has a store of its own. The store is dropped with the call, whatever came of it; a caller that
 //! loses interest drops the future, and the guest's children go with its store.
 
+mod configure;
 mod render;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::runtime::Inner;
 use crate::state::{Decision, Role, State};
 use crate::trap;
 
+pub(crate) use configure::configure;
 pub use render::Computed;
 pub(crate) use render::render;
 
@@ -221,6 +223,16 @@ pub(crate) fn host_failed(plugin: &Plugin, call: &str, error: JoinError) -> Faul
         digest: plugin.digest,
         call: call.to_owned(),
         kind: FaultKind::Trap(why),
+    }
+}
+
+/// The host's own code failed while somebody waited for a guest's answer.
+fn host_gone(plugin: &Plugin, call: &str) -> Fault {
+    Fault {
+        plugin: plugin.name.clone(),
+        digest: plugin.digest,
+        call: call.to_owned(),
+        kind: FaultKind::Trap("the host failed while it was asked".to_owned()),
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 use windlass_core::digest::Digest;
-use windlass_core::policy::{HookKind, Lookups, Question, Usage};
+use windlass_core::policy::{Fault, HookKind, Lookups, Question, Usage};
 use windlass_core::value::Pair;
 
 use crate::cache::Cache;
@@ -109,6 +109,12 @@ impl Runtime {
             value: Err(call::host_failed(plugin, HookKind::Renderer.function(), error)),
             usage: Usage::default(),
         })
+    }
+
+    /// Asks a configurator for TOML, in an instance of its own and within the budget of a trial. It is counted under
+    /// `configurator`. Blocks: call it off the async threads.
+    pub fn configure(&self, plugin: &Arc<Plugin>, hook: &str, args: &str) -> Result<String, Fault> {
+        call::configure(&self.inner, called(plugin, hook, args, "configurator"))
     }
 
     /// Where policies run. Whoever asks in a task of their own spawns it there: on another thread it would only

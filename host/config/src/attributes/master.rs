@@ -42,6 +42,7 @@ pub static CONFIGURATION: Table = Table {
         Attribute::new("builders", Kind::Tables(&BUILDER), "none", "[{ name = \"b2\", workers = \"w1\" }]", "what is built"),
         Attribute::new("templates", Kind::Named(&BUILDER), "none", "{ quick = { max_retries = 1 } }", "what builders take with `template`; the one that is called `default` each of them has last"),
         Attribute::new("include", Kind::Texts, "none", "\"more.toml\"", "other files that belong to this one; `*` stands for any part of a name: `\"builders/*.toml\"`"),
+        Attribute::new("configurators", Kind::Tables(&CONFIGURATOR), "none", "[{ use = \"mine:make\" }]", "components that write a part of the configuration"),
         Attribute::new("git_pollers", Kind::TableOrTables(&POLLER), "none", "[{ repository = \"https://example.org/r.git\" }]", "change sources").also(&["change_sources", "change_source"]),
         Attribute::new("schedulers", Kind::Tables(&SCHEDULER), "none", "[{ name = \"s2\", type = \"force\", builders = \"b1\" }]", "what asks for builds"),
         Attribute::new("locks", Kind::Named(&LOCK), "none", "{ db = { max = 2 } }", "what there is only so much of"),
@@ -84,8 +85,19 @@ pub static CONFIGURATION: Table = Table {
         Attribute::warns("projects", Kind::Any, "[]", "give builders `tags`"),
         Attribute::refused("codebases", "`[policies] codebase_generator` gives changes their codebase"),
         Attribute::refused("secrets_providers", "write `[secrets]`, as `NAME = { file = \"PATH\" }`"),
-        Attribute::refused("configurators", "templates and `include` make builders from tables; write the rest as it shall be"),
         Attribute::refused("allow", "what may happen on a worker stands in its worker.toml"),
+    ],
+};
+
+/// `[[configurators]]`.
+pub static CONFIGURATOR: Table = Table {
+    what: "a configurator",
+    heading: "`[[configurators]]`",
+    about: "A component that answers TOML, which is read as an included file is. It cannot say `[master]`, `protocols`, \
+            `include`, `[grants]`, `[secrets]` nor `[[configurators]]`: people do.",
+    attributes: &[
+        Attribute::needed("use", Kind::Name, "\"mine:make\"", "the hook, of kind `configurator`"),
+        Attribute::new("args", Kind::Arguments, "`{}`", "{ of = [\"a\"] }", "its arguments"),
     ],
 };
 

@@ -60,6 +60,11 @@ struct Rule {
 const RULES: &[Rule] = &[
     Rule::new("setting", "holds from now on"),
     Rule {
+        added: "what it writes stands among the rest",
+        removed: "what it wrote goes with it, as the rest says",
+        ..Rule::new("configurator", "what it writes now stands among the rest")
+    },
+    Rule {
         removed: "who holds it goes on",
         ..Rule::new("lock", "who holds it keeps it; nobody takes of it while more is held than there is now")
     },

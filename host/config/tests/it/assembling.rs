@@ -309,3 +309,82 @@ fn who_names_one_file_means_that_one() {
         assert!(is_told, "{}", said.render());
     }
 }
+
+#[test]
+fn a_configurator_writes_a_part_that_is_joined_like_a_file() {
+    let master = load(
+        "[[configurators]]\nuse = \"make\"\nargs = { of = [\"x\", \"y\"] }\n\
+         [[builders]]\nname = \"own\"\nworkers = \"w9\"\n[templates.default]\ntags = [\"made\"]\n",
+    );
+    let builders: Vec<_> = master.builders.iter().map(|b| (b.name.as_str(), b.tags.len())).collect();
+    assert_eq!(builders, [("own", 1), ("x", 1), ("y", 1)]);
+    assert_eq!(
+        (master.configurators[0].hook.as_str(), &*master.configurators[0].args),
+        ("mine:make", r#"{"of":["x","y"]}"#)
+    );
+}
+
+/// What is wrong in an answer is shown in its text, by its own name.
+#[test]
+fn what_a_configurator_says_is_checked_as_a_file_is() {
+    let check = |said: &str, code: &str, (line, column): (usize, usize), part: &str| {
+        let text = format!("[[configurators]]\nuse = \"mine:make\"\nargs = {{ say = {said:?} }}\n{WORKERS}");
+        let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
+        let [error] = errors.list() else { panic!("{}", errors.render()) };
+        assert_eq!((error.code, error.line, error.column), (code, line, column), "{}", errors.render());
+        assert!(errors.render().contains(part), "{}", errors.render());
+        error.file.clone()
+    };
+    let name = "configurator mine:make";
+    assert_eq!(check("x = \n", "syntax", (1, 5), "x ="), name);
+    assert_eq!(check("\ntitel = 'x'\n", "unknown-key", (2, 1), "title"), name);
+    assert_eq!(check("[[builders]]\nname = 'b'\nworkers = 'w8'\n", "unknown-name", (3, 11), "w8"), name);
+    for key in ["master", "protocols", "slavePortnum", "include", "grants", "secrets", "configurators"] {
+        assert_eq!(
+            check(&format!("{key} = 1\n"), "misplaced-setting", (1, 1), "people who may do what"),
+            name
+        );
+    }
+    // What was said already is said in the file, and what goes wrong at its use.
+    let text = format!(
+        "title = 'a'\n[[configurators]]\nuse = 'make'\nargs = {{ say = \"title = 'b'\" }}\n{WORKERS}"
+    );
+    let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err().render();
+    assert!(errors.contains("there in two files") && errors.contains(name), "{errors}");
+    assert_eq!(
+        check("nothing", "configurator", (2, 7), "gives no configuration: it answered: told to"),
+        "m.toml"
+    );
+}
+
+#[test]
+fn a_configurator_that_cannot_be_asked_is_told_and_nothing_else_guessed() {
+    let check = |table: &str, code: &str, part: &str| {
+        let text = format!(
+            "[[configurators]]\n{table}\n[[schedulers]]\nname = 's'\ntype = 'force'\nbuilders = 'made'\n{WORKERS}"
+        );
+        let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
+        let [error] = errors.list() else { panic!("{}", errors.render()) };
+        assert_eq!(error.code, code, "{}", errors.render());
+        assert!(errors.render().contains(part), "{}", errors.render());
+    };
+    check("use = 'none'", "unknown-hook", "no plugin offers a configurator `none`");
+    check("args = {}", "missing-key", "needs `use`");
+    check("use = 'make'\nargs = { of = 3 }", "bad-argument", "of = 3");
+    check("use = 'make'\nuses = 3", "unknown-key", "uses");
+    let many = "use = 'make'\nargs = { of = [] }\n[[configurators]]\n".repeat(20)
+        + "use = 'make'\nargs = { of = [] }\n";
+    let errors =
+        check_master(Path::new("m.toml"), &format!("[[configurators]]\n{many}"), &Hooks).config.unwrap_err();
+    assert_eq!(errors.list()[0].code, "too-many", "{}", errors.render());
+}
+
+/// A variable is the file's to name: what a component says is taken as it stands.
+#[test]
+fn a_configurator_reads_no_environment() {
+    let text = format!(
+        "[[configurators]]\nuse = 'make'\nargs = {{ say = \"title = {{ from_env = 'TITLE' }}\" }}\n{WORKERS}"
+    );
+    let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
+    assert_eq!(errors.list()[0].code, "wrong-type", "{}", errors.render());
+}

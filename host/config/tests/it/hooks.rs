@@ -10,7 +10,7 @@ use windlass_core::value::{Pair, Value};
 
 pub struct Hooks;
 
-const KNOWN: [(HookKind, &str, &str); 31] = [
+const KNOWN: [(HookKind, &str, &str); 33] = [
     (HookKind::SlaveCommand, "windlass", "shell"),
     (HookKind::SlaveCommand, "windlass", "mkdir"),
     (HookKind::SlaveCommand, "windlass", "rmdir"),
@@ -42,6 +42,8 @@ const KNOWN: [(HookKind, &str, &str); 31] = [
     (HookKind::BuildStep, "mine", "deploy"),
     (HookKind::BuildStep, "mine", "loud"),
     (HookKind::Renderer, "mine", "stamp"),
+    (HookKind::Configurator, "mine", "make"),
+    (HookKind::Configurator, "mine", "other"),
 ];
 
 impl Catalog for Hooks {
@@ -75,6 +77,25 @@ impl Catalog for Hooks {
         assert!(text.len() < room, "there is room for it");
         let path = pattern.trim_start_matches("./").into();
         Ok(vec![Included { name: pattern.replace('*', "one"), path, text: text.to_owned() }])
+    }
+
+    /// Says what it is told to; without that, a lock.
+    fn configure(&self, hook: &str, args: &str) -> Result<String, String> {
+        assert!(["mine:make", "mine:other"].contains(&hook), "{hook}");
+        let args: Json = serde_json::from_str(args).unwrap();
+        match (args["say"].as_str(), args["of"].as_array()) {
+            (Some("nothing"), _) => Err("it answered: told to".to_owned()),
+            (Some(text), _) => Ok(text.to_owned()),
+            (None, Some(names)) => {
+                let lock = |name: &Json| format!("[locks.{name}]\n");
+                if hook == "mine:other" {
+                    return Ok(names.iter().map(lock).collect());
+                }
+                let one = |name: &Json| format!("[[builders]]\nname = {name}\nworkers = \"w1\"\n");
+                Ok(names.iter().map(one).collect())
+            }
+            (None, None) => Ok("[locks]\nmade = {}\n".to_owned()),
+        }
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -134,6 +155,10 @@ fn schema(hook: &str) -> Option<Json> {
                 "color\u{1b}]0;OWNED\u{7}": { "type": "string" },
                 "path": { "type": "string", "x-no-secrets": "\u{1b}[2Jit is a \u{202e}path" },
             },
+        }),
+        "mine:make" | "mine:other" => json!({
+            "type": "object", "additionalProperties": false,
+            "properties": { "say": { "type": "string" }, "of": { "type": "array", "items": { "type": "string" } } },
         }),
         "mine:stamp" => json!({
             "type": "object", "additionalProperties": false, "properties": { "format": { "type": "string" } },

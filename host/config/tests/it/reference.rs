@@ -184,6 +184,9 @@ fn file(table: &'static Table, other: Option<(&Attribute, &str)>) -> String {
             put("secrets", format!("{{ token = {} }}", piece(table, usual)));
             put("grants", "{ secrets = { master-process = [\"pass\"] } }".to_owned());
         }
+        () if is(&attributes::CONFIGURATOR) => {
+            put("configurators", format!("[{}]", piece(table, &[("use", "\"mine:other\"")])));
+        }
         () if is(&attributes::LOGS) => put("logs", piece(table, &[])),
         () if is(&attributes::DECISIONS) => put("decisions", piece(table, &[])),
         () if is(&attributes::ARTIFACTS) => put("artifacts", piece(table, &[])),

@@ -229,6 +229,7 @@ fn master() -> config::Master {
         prioritize_builders: None,
         codebase_generator: None,
         git_pollers: Vec::new(),
+        configurators: Vec::new(),
         schedulers: Vec::new(),
         grants: BTreeMap::new(),
         secrets: BTreeMap::new(),

@@ -109,6 +109,7 @@ fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<Wo
         prioritize_builders: None,
         codebase_generator: None,
         git_pollers: Vec::new(),
+        configurators: Vec::new(),
         schedulers: Vec::new(),
         grants: std::collections::BTreeMap::new(),
         secrets: std::collections::BTreeMap::new(),

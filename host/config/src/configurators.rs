@@ -1,0 +1,100 @@
+//! `[[configurators]]`: components that write a part of the configuration. What they answer is read as a file that is
+//! included would be, with its own name in messages, and checked with all the rest.
+//!
+//! They say what is built, and not what anybody may do: rights and secrets stand in files, which people write.
+
+use windlass_core::policy::HookKind;
+
+use crate::args::Templates;
+use crate::attributes::CONFIGURATOR;
+use crate::builder::{find_hook, read_args};
+use crate::catalog::Hooks;
+use crate::config::Configurator;
+use crate::diagnostic::Report;
+use crate::fixed;
+use crate::include::join;
+use crate::node::{Node, Tree};
+use crate::section::{Field, Section, canonical};
+use crate::sources::Sources;
+
+/// So many at the most: each may take seconds.
+const MOST: usize = 20;
+
+/// What an answer cannot say, beside what an included file cannot.
+const OF_PEOPLE: [&str; 3] = ["grants", "secrets", "configurators"];
+
+/// Asks them, in their order, and joins what they answer. None: one of them has no answer that could be joined, and what
+/// is missing then would make good names elsewhere look wrong.
+pub(crate) fn read(
+    root: &mut Node,
+    hooks: &Hooks<'_>,
+    sources: &mut Sources,
+    report: &mut Report,
+) -> Option<Vec<Configurator>> {
+    let (mut asked, mut answers, mut is_whole) = (Vec::new(), Vec::new(), true);
+    let entry = root.entries().iter().find(|entry| canonical(&entry.key) == "configurators");
+    let sections = entry.map(|entry| Field::of(entry).sections(&CONFIGURATOR, report)).unwrap_or_default();
+    for (place, section) in sections.into_iter().enumerate() {
+        let span = section.span.clone();
+        let Some((field, configurator)) = read_one(section, hooks, report) else {
+            is_whole = false;
+            continue;
+        };
+        if place == MOST {
+            report
+                .error("too-many", &span, format!("there are more than {MOST} configurators"))
+                .help("one may write many builders: give it a list to go through in its `args`");
+        }
+        if place >= MOST {
+            continue;
+        }
+        match hooks.configure(&configurator.hook, &configurator.args) {
+            Ok(text) => {
+                let begin = sources.add(&format!("configurator {}", configurator.hook), &text);
+                match Node::parse(&text, begin, report) {
+                    Some(answer) => answers.push(answer),
+                    None => is_whole = false,
+                }
+            }
+            Err(why) => {
+                let message =
+                    format!("the configurator `{}` gives no configuration: {why}", configurator.hook);
+                report.error("configurator", &field.node.span, message);
+                is_whole = false;
+            }
+        }
+        asked.push(configurator);
+    }
+    for answer in answers {
+        let Tree::Table(entries) = answer.value else { continue };
+        for entry in entries {
+            let key = canonical(&entry.key);
+            match key.as_str() {
+                key if key == "include" || fixed::HERE.contains(&key) || OF_PEOPLE.contains(&key) => {
+                    report
+                        .error("misplaced-setting", &entry.key_span, format!("a configurator cannot say `{key}`"))
+                        .help("write it in a file: a component decides what is built, and people who may do what");
+                }
+                _ => join(root, entry, report),
+            }
+        }
+    }
+    is_whole.then_some(asked)
+}
+
+fn read_one<'a>(
+    mut section: Section<'a>,
+    hooks: &Hooks<'_>,
+    report: &mut Report,
+) -> Option<(Field<'a>, Configurator)> {
+    let before = report.errors();
+    let used = section.take("use", report);
+    let args = section.take("args", report);
+    section.finish(report);
+    let used = used?;
+    let name = used.name(report)?;
+    let found = find_hook(name, used, HookKind::Configurator, hooks, report)?;
+    let args = read_args(name, used, &found, args, Templates::Plain, report);
+    let configurator = Configurator { hook: found.facts.qualified.clone(), args };
+    (report.errors() == before).then_some((used, configurator))
+}
