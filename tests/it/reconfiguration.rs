@@ -102,7 +102,7 @@ fn a_storm_of_reconfigs_good_and_bad_costs_no_build() {
     let policy = "next_slave = \"placement:placement\"";
     let world = |round: usize| {
         let mut text = Site::builder("b", "true", &format!("description = \"{round}\"\n{policy}"));
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             text += &Site::builder("now-and-then", "true", "");
         }
         text
@@ -114,7 +114,7 @@ fn a_storm_of_reconfigs_good_and_bad_costs_no_build() {
     let mut sets = Vec::new();
     for round in 1..=ROUNDS {
         sets.push(site.submit("b"));
-        site.plugin("placement", &component(if round % 2 == 0 { "v1" } else { "v2" }));
+        site.plugin("placement", &component(if round.is_multiple_of(2) { "v1" } else { "v2" }));
         site.configure(&(world(round) + &Site::builder("b", "true", "")));
         assert_eq!(site.windlass(&["reconfig"]).status.code(), Some(3), "round {round}");
         site.configure(&world(round));
