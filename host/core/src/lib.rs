@@ -11,6 +11,7 @@
 //!   [`build`], [`step`], [`journal`] (what a running step goes on from), [`tree_timer`]; all of scheduling, driven by data: [`simulate`]
 //! - what plugins may do: [`capability`]; what checking their arguments costs: [`schema`]
 //! - what people read: [`text`]
+//! - what others are told of builds: [`report`]
 //! - policies: [`policy`] (questions and answers), [`health`], [`decision`] (the record of one)
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -42,6 +43,7 @@ pub mod policy;
 pub mod properties;
 pub mod record;
 pub mod render;
+pub mod report;
 pub mod request;
 pub mod request_record;
 pub mod running_hash;

@@ -14,6 +14,7 @@ use crate::journal::{Entry, Mark};
 use crate::master::{Master, Overdue};
 use crate::outcome::Outcome;
 use crate::record::{BuildRow, LogRow, StepRow, StopRow};
+use crate::report::Taken;
 use crate::request::{Buildset, Request};
 use crate::test_result::TestResult;
 use crate::time::Timestamp;
@@ -219,6 +220,17 @@ pub enum Persist {
     DropArtifacts(Vec<ArtifactId>),
     /// Keeps the record of a decision for as long as the budget of records lasts.
     AddDecision(Arc<Decision>),
+    /// An event of a reporter is done with; one that is gone already is no error.
+    TakeEvent {
+        /// The reporter's name.
+        reporter: String,
+        /// The event's place in its line.
+        place: u64,
+        /// How it went.
+        taken: Taken,
+    },
+    /// Takes the lines of all other reporters away, with what waits in them.
+    KeepReporters(Vec<String>),
     /// Puts or removes a value of somebody's small state: a poller, a scheduler, a plugin.
     PutState {
         /// Whose: `poller/main`, `scheduler/ci`.

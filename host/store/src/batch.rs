@@ -4,6 +4,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use redb::{ReadableTable, ReadableTableMetadata};
 use windlass_core::claim::{self, Progress, Rows};
@@ -11,6 +12,7 @@ use windlass_core::id::{BuildId, BuildsetId, Fence, LogId, MasterId, RequestId, 
 use windlass_core::master::Master;
 use windlass_core::persist::{Committed, Persist, Refusal};
 use windlass_core::record::{BuildRow, CutOff};
+use windlass_core::report::{Kind, Reader};
 use windlass_core::request::{Buildset, Completed, Request, Turn};
 
 use crate::appends::{Appends, Known, ROW};
@@ -85,6 +87,12 @@ pub(crate) struct Group<'t> {
     pub(crate) decided: Added,
     /// What the archive's work leaves to be done.
     pub(crate) aftermath: Aftermath,
+    /// Whom builds are told to.
+    pub(crate) readers: Arc<Vec<Reader>>,
+    /// What the batch that is written does to builds, for them.
+    pub(crate) news: Vec<(Kind, BuildRow)>,
+    /// Whether events joined their lines.
+    pub(crate) told: bool,
 }
 
 /// What is left of a group whose tables are closed: what to tell after the commit.
@@ -95,6 +103,7 @@ pub(crate) struct Closed {
     pub(crate) finished: Vec<LogId>,
     pub(crate) extras: Extras,
     pub(crate) aftermath: Aftermath,
+    pub(crate) told: bool,
 }
 
 /// Which of the three tables a request lies in.
@@ -156,8 +165,8 @@ impl Group<'_> {
 
     /// Closes the tables, so that the transaction can be committed.
     pub(crate) fn close(self) -> Closed {
-        let Group { appends, marks, builds, finished, extras, aftermath, .. } = self;
-        Closed { appends, marks, builds, finished, extras, aftermath }
+        let Group { appends, marks, builds, finished, extras, aftermath, told, .. } = self;
+        Closed { appends, marks, builds, finished, extras, aftermath, told }
     }
 
     fn check(&mut self, persist: &Persist, staged: &mut Staged) -> Result<(), Stop> {
@@ -167,6 +176,8 @@ impl Group<'_> {
             | Persist::PutState { .. }
             | Persist::PutPlan { .. }
             | Persist::TrimPlans
+            | Persist::TakeEvent { .. }
+            | Persist::KeepReporters(_)
             | Persist::DropArtifacts(_) => {}
             Persist::AddBuildset { buildset, requests } => self.check_new(buildset, requests, staged)?,
             Persist::Claim { requests, master, fence, at } => {

@@ -18,8 +18,10 @@ use windlass_core::id::{ArtifactId, BuildId, Fence, LogId, MasterId, RequestId, 
 use windlass_core::master::{Master, Overdue};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
+use windlass_core::report::{Mode, Reader, Taken};
 use windlass_core::time::Timestamp;
 
+use crate::reports_tests::reader;
 use crate::test_disk::{Backend, Disk, open};
 use crate::test_rows::*;
 use crate::{Options, Store};
@@ -81,6 +83,7 @@ fn masters() -> Vec<Vec<Persist>> {
     let expire = |overdue, fence| vec![Persist::Expire { overdue, fence: Fence(fence), at: Timestamp(90) }];
     let put = |value: Option<Vec<u8>>| Persist::PutState { owner: "o".into(), key: "k".into(), value };
     let unclaim = |requests: &[u64], fence| Persist::Unclaim { requests: ids(requests), fence: Fence(fence) };
+    let take = |place, taken| Persist::TakeEvent { reporter: "all".into(), place, taken };
     vec![
         vec![master(ME, "a"), master(other, "b")],
         vec![Persist::AddChange(change(1))],
@@ -102,8 +105,14 @@ fn masters() -> Vec<Vec<Persist>> {
         vec![claim(&[5, 9], 9), build(8, &[5, 9], 9)],
         vec![ended(8, &[5, 9], 9, Outcome::Failure), complete(&[5, 9], 9, Outcome::Failure)],
         vec![claim(&[8], 10), build(9, &[8], 10)],
+        vec![take(1, Taken::Delivered), take(2, Taken::Lost)],
+        vec![Persist::KeepReporters(vec!["all".into(), "bad".into()])],
         expire(Overdue::Claims { before: Timestamp(70) }, 11),
     ]
+}
+
+fn readers() -> Vec<Reader> {
+    vec![reader("all", &[]), reader("bad", &[Mode::Problem]), reader("gone", &[])]
 }
 
 /// Bytes that tell their log and place.
@@ -115,6 +124,7 @@ fn content(log: u64, offset: u64, size: u64) -> Bytes {
 
 /// Runs the script until the crash; returns how many batches were acknowledged before it.
 async fn run(store: &Store, disk: &Arc<Mutex<Disk>>) -> usize {
+    store.report_to(readers());
     let mut acknowledged = 0;
     for batch in script() {
         store.commit(batch).await.unwrap();
@@ -178,6 +188,7 @@ async fn a_crash_at_any_sync_loses_no_acknowledged_write_and_doubles_none() {
     let opened = backend.0.lock().unwrap().syncs;
     // After each batch, what a store has that nothing happened to.
     let mut healthy = vec![all(&store)];
+    store.report_to(readers());
     for batch in script() {
         store.commit(batch).await.unwrap();
         healthy.push(all(&store));
@@ -200,6 +211,7 @@ async fn a_crash_at_any_sync_loses_no_acknowledged_write_and_doubles_none() {
         let there =
             there.unwrap_or_else(|| panic!("crash at {crash}: not what {acknowledged} batches leave"));
         assert_eq!(store.verify().unwrap(), [""; 0], "crash at {crash}");
+        store.report_to(readers());
         // The rest of the script goes through where it was cut off, and the store ends whole.
         for batch in script().into_iter().skip(there) {
             store.commit(batch).await.unwrap();

@@ -62,6 +62,9 @@ mod put;
 mod query;
 mod queue;
 mod remains;
+mod reports;
+#[cfg(test)]
+mod reports_tests;
 mod requests;
 mod results;
 #[cfg(test)]
@@ -89,6 +92,7 @@ use windlass_core::decision::Budget;
 use windlass_core::id::{ArtifactId, BuildId, BuildsetId, LogId};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::{Committed, Persist};
+use windlass_core::report::Reader;
 
 pub use archive::{TendError, Tended};
 pub use artifacts::{ArtifactFiles, SweepError};
@@ -131,6 +135,8 @@ struct Shared {
     room: DiskRoom,
     /// Of records of decisions; the writer looks at it in each commit.
     budget: Arc<Mutex<Budget>>,
+    /// Whom builds are told to; the writer looks at it in each commit.
+    readers: Arc<Mutex<Arc<Vec<Reader>>>>,
     /// Held until the writer is gone.
     _lock: lock::Lock,
 }

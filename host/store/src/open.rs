@@ -200,6 +200,7 @@ fn open(
     let queue = Arc::new(Queue::default());
     let watches = Arc::new(Watches::default());
     let budget = Arc::new(Mutex::new(options.decisions));
+    let readers = Arc::new(Mutex::new(Arc::new(Vec::new())));
     let last_artifact = ids.last_artifact();
     let (log_room, room) = (options.max_log_bytes_total, options.room.clone());
     let writer = Writer {
@@ -213,6 +214,7 @@ fn open(
         extras,
         options,
         budget: budget.clone(),
+        readers: readers.clone(),
     };
     let writer = std::thread::Builder::new()
         .name("store".to_owned())
@@ -234,6 +236,7 @@ fn open(
         log_room,
         room,
         budget,
+        readers,
         _lock: lock,
     })))
 }

@@ -7,6 +7,7 @@ use windlass_core::decision::Budget;
 use windlass_core::id::RequestId;
 use windlass_core::persist::{Committed, Persist};
 use windlass_core::record::{BuildRow, LogRow, StepRow};
+use windlass_core::report::Kind;
 use windlass_core::request::{Request, Turn};
 
 use crate::batch::{Group, Place, Staged};
@@ -36,6 +37,10 @@ impl Group<'_> {
             self.put_build(&cut.build)?;
             cut.steps.iter().try_for_each(|step| self.put_step(step))?;
             cut.logs.iter().try_for_each(|log| self.put_log(log))?;
+        }
+        // Last of all: what is told of a build is looked up in the rows of its requests, too.
+        for (kind, row) in std::mem::take(&mut self.news) {
+            self.tell(kind, &row)?;
         }
         Ok(staged.committed)
     }
@@ -108,6 +113,8 @@ impl Group<'_> {
                 }
             }
             Persist::AddDecision(decision) => self.put_decision(decision)?,
+            Persist::TakeEvent { reporter, place, taken } => self.take_event(reporter, *place, *taken)?,
+            Persist::KeepReporters(names) => self.keep_reporters(names)?,
             Persist::PutState { owner, key, value } => {
                 let key = (owner.as_str(), key.as_str());
                 match value {
@@ -124,8 +131,9 @@ impl Group<'_> {
         let tables = &mut self.tables;
         let (id, builder, worker) = (row.id.0, row.builder.as_str(), row.worker.as_str());
         let is_new = tables.builds.write()?.insert(id, encode::pack(row).as_slice())?.is_none();
+        let mut ran = !is_new;
         if row.complete.is_some() {
-            tables.live.write()?.remove(id)?;
+            ran = tables.live.write()?.remove(id)?.is_some();
         } else {
             let live = encode::live(&Live { fence: row.fence, requests: row.requests.clone() });
             // Most writes of a running build leave it as it is, and to look is cheaper than to write.
@@ -146,6 +154,10 @@ impl Group<'_> {
         }
         if row.complete.is_some() {
             self.forget_extras(row.id)?;
+        }
+        match Kind::of(is_new, ran, row.complete.is_some()) {
+            Some(kind) if !self.readers.is_empty() => self.news.push((kind, row.clone())),
+            Some(_) | None => {}
         }
         Ok(())
     }

@@ -177,6 +177,10 @@ tables! {
     artifacts_by_id ARTIFACTS_BY_ID: u64 => (u64, &'static str);
     /// `decisions`, `artifacts`: the bytes of all of them.
     sums SUMS: &'static str => u64;
+    /// Reporter, place -> packed `Event`: what waits for it.
+    events EVENTS: (&'static str, u64) => &'static [u8];
+    /// Reporter -> packed `Line`: how many events wait for it, and what became of the others.
+    reporters REPORTERS: &'static str => &'static [u8];
     /// Owner, key -> value.
     state STATE: (&'static str, &'static str) => &'static [u8];
 }

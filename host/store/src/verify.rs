@@ -19,6 +19,7 @@ use crate::encode::{self, unpack};
 use crate::fault::ReadError;
 use crate::going_on;
 use crate::log_check;
+use crate::reports;
 use crate::tables::Snapshot;
 
 /// So many flaws are told.
@@ -41,6 +42,7 @@ impl Store {
         results(&snapshot, &mut flaws)?;
         decisions(&snapshot, &mut flaws)?;
         artifacts(&snapshot, &mut flaws)?;
+        reports::check(&snapshot, &mut flaws)?;
         numbers(&snapshot, &requests, &mut flaws)?;
         flaws.0.truncate(TOLD);
         Ok(flaws.0)

@@ -29,6 +29,8 @@ pub(crate) struct Watches {
     pub(crate) to_tend: Notify,
     /// How they ended, once they have.
     pub(crate) buildsets: Followed<BuildsetId, Option<Outcome>>,
+    /// Changes when events joined the lines of reporters.
+    pub(crate) events: watch::Sender<u64>,
     /// The ends of all of them.
     pub(crate) ends: broadcast::Sender<(BuildsetId, Outcome)>,
 }
@@ -40,6 +42,7 @@ impl Default for Watches {
             builds: Followed::default(),
             to_tend: Notify::new(),
             buildsets: Followed::default(),
+            events: watch::Sender::default(),
             ends: broadcast::channel(ENDS).0,
         }
     }

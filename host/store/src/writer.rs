@@ -10,6 +10,7 @@ use redb::{Database, Durability, WriteTransaction};
 use windlass_core::decision::Budget;
 use windlass_core::id::LogId;
 use windlass_core::persist::{Committed, Refusal};
+use windlass_core::report::Reader;
 
 use crate::appends::{Appends, Known};
 use crate::batch::{Closed, Group, Room, Stop};
@@ -146,6 +147,8 @@ pub(crate) struct Writer {
     pub(crate) extras: Extras,
     pub(crate) options: Options,
     pub(crate) budget: Arc<Mutex<Budget>>,
+    /// Whom builds are told to.
+    pub(crate) readers: Arc<Mutex<Arc<Vec<Reader>>>>,
 }
 
 /// Refuses what comes after the thread is gone, even if it panicked.
@@ -269,6 +272,9 @@ impl Writer {
             waiting: BTreeMap::new(),
             decided: Default::default(),
             aftermath: Aftermath::default(),
+            readers: Arc::clone(&self.readers.lock().expect("nothing panics while it is held")),
+            news: Vec::new(),
+            told: false,
         };
         let mut answers = Vec::with_capacity(jobs.len());
         for (number, job) in jobs.iter().enumerate() {
@@ -325,7 +331,7 @@ impl Writer {
         }
         let budget = *self.budget.lock().expect("nothing panics while it is held");
         group.write_sums(&self.marks, budget)?;
-        let Closed { appends, marks, builds, finished, extras, aftermath } = group.close();
+        let Closed { appends, marks, builds, finished, extras, aftermath, told } = group.close();
         let journals = self.counters.journals.load(Ordering::Relaxed) + u64::from(has_journal);
         let commit = self.counters.commits.load(Ordering::Relaxed) + 1;
         let moment = |side| Moment { side, commit, journal: has_journal.then_some(journals) };
@@ -356,6 +362,9 @@ impl Writer {
         }
         for build in builds {
             self.watches.builds.change(&build, |changes| *changes += 1);
+        }
+        if told {
+            self.watches.events.send_modify(|commits| *commits += 1);
         }
         for (buildset, outcome) in answers.iter().flatten().flat_map(|committed| &committed.buildsets) {
             self.watches.ended(*buildset, *outcome);

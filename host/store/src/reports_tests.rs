@@ -1,0 +1,142 @@
+//! Lines of events: put by the commit that starts or ends a build, in order, bounded, and gone with their reporter.
+
+use windlass_core::id::Fence;
+use windlass_core::master::Overdue;
+use windlass_core::outcome::Outcome;
+use windlass_core::persist::Persist;
+use windlass_core::report::{Event, Kind, Line, MAX_BYTES, MAX_PROPERTIES, Mode, Reader, Taken, Wanted};
+use windlass_core::time::Timestamp;
+use windlass_core::value::Value;
+
+use crate::test_rows::*;
+use crate::{Options, Store};
+
+pub(crate) fn reader(name: &str, modes: &[Mode]) -> Reader {
+    let modes = (!modes.is_empty()).then(|| modes.iter().copied().collect());
+    let (builders, schedulers, branches) = (None, Vec::new(), Vec::new());
+    Reader { name: name.to_owned(), wanted: Wanted { modes, starts: true, builders, schedulers, branches } }
+}
+
+fn open(folder: &tempfile::TempDir, readers: &[Reader]) -> Store {
+    let store = Store::open(folder.path(), Options::default()).unwrap();
+    store.report_to(readers.to_vec());
+    store
+}
+
+fn take(reporter: &str, place: u64, taken: Taken) -> Persist {
+    Persist::TakeEvent { reporter: reporter.to_owned(), place, taken }
+}
+
+/// Starts and ends a build of one request, under a fence of the same number.
+async fn build_once(store: &Store, id: u64, outcome: Outcome) {
+    store.commit(vec![buildset(id, &[id]), claim(&[id], id), build(id, &[id], id)]).await.unwrap();
+    // A write in between tells nothing.
+    store.commit(vec![build(id, &[id], id)]).await.unwrap();
+    let end = match outcome {
+        Outcome::Retry => Persist::Unclaim { requests: ids(&[id]), fence: Fence(id) },
+        outcome => complete(&[id], id, outcome),
+    };
+    store.commit(vec![ended(id, &[id], id, outcome), end]).await.unwrap();
+    // Nor does the last row once more.
+    store.commit(vec![ended(id, &[id], id, outcome)]).await.unwrap();
+}
+
+/// All that waits, taken one after the other.
+async fn all(store: &Store, reporter: &str) -> Vec<Event> {
+    let mut events = Vec::new();
+    while let Some((place, event)) = store.next_event(reporter).unwrap() {
+        store.commit(vec![take(reporter, place, Taken::Delivered)]).await.unwrap();
+        events.push(event);
+    }
+    events
+}
+
+fn shown(events: &[Event]) -> Vec<String> {
+    let one =
+        |e: &Event| format!("{} {} {:?}", e.id("s"), e.schedulers.join(","), e.before.map(Outcome::as_str));
+    events.iter().map(one).collect()
+}
+
+#[tokio::test]
+async fn a_build_is_told_once_when_it_starts_and_once_when_it_ends_in_the_order_of_the_commits() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, &[reader("all", &[]), reader("bad", &[Mode::Failing, Mode::Change])]);
+    let told = store.told();
+    for (id, outcome) in [(1, Outcome::Success), (2, Outcome::Retry), (3, Outcome::Failure)] {
+        build_once(&store, id, outcome).await;
+    }
+    assert!(told.has_changed().unwrap());
+    assert_eq!(store.reporter_line("all").unwrap().waiting, 6);
+    assert!(store.verify().unwrap().is_empty());
+    drop(store);
+
+    let store = open(&folder, &[]);
+    let expected = [
+        "s-1-build-started force None",
+        "s-1-build-finished force None",
+        "s-2-build-started force None",
+        "s-2-build-finished force Some(\"success\")",
+        "s-3-build-started force None",
+        // One that is to be done again is nobody's predecessor.
+        "s-3-build-finished force Some(\"success\")",
+    ];
+    assert_eq!(shown(&all(&store, "all").await), expected);
+    let bad: Vec<_> = all(&store, "bad").await.into_iter().map(|e| (e.build, e.kind)).collect();
+    let starts = [1, 2, 3].map(|id| (id, Kind::BuildStarted));
+    let ends = [2, 3].map(|id| (id, Kind::BuildFinished));
+    assert_eq!(bad, [starts[0], starts[1], ends[0], starts[2], ends[1]]);
+    assert_eq!(store.reporter_line("all").unwrap(), Line { last: 6, delivered: 6, ..Line::default() });
+    assert!(store.verify().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn builds_that_are_cut_off_by_an_expiry_are_told_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, &[reader("all", &[])]);
+    store.commit(vec![buildset(1, &[1]), claim(&[1], 1), build(1, &[1], 1)]).await.unwrap();
+    let overdue = Overdue::Claims { before: Timestamp(50) };
+    let (fence, at) = (Fence(2), Timestamp(60));
+    store.commit(vec![Persist::Expire { overdue, fence, at }]).await.unwrap();
+    let events = all(&store, "all").await;
+    assert_eq!(events.last().unwrap().complete.unwrap().outcome, Outcome::Retry);
+    assert_eq!(events.len(), 2);
+}
+
+#[tokio::test]
+async fn a_line_loses_its_oldest_events_and_says_how_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, &[reader("absent", &[])]);
+    let long = Value::Text("x".repeat(MAX_PROPERTIES - 100));
+    let fitting = MAX_BYTES / (MAX_PROPERTIES as u64);
+    for id in 1..=fitting + 2 {
+        let mut row = build_row(id, &[id], id);
+        row.properties.set("long", long.clone(), "Step");
+        store.commit(vec![buildset(id, &[id]), claim(&[id], id), Persist::PutBuild(row)]).await.unwrap();
+    }
+    let line = store.reporter_line("absent").unwrap();
+    let dropped = line.dropped;
+    assert!((2..5).contains(&dropped) && line.bytes <= MAX_BYTES, "{line:?}");
+    assert_eq!((line.waiting, line.last), (fitting + 2 - dropped, fitting + 2));
+    assert_eq!(store.next_event("absent").unwrap().unwrap().1.build, dropped + 1);
+    // One that was dropped while it was on its way is not counted twice.
+    store.commit(vec![take("absent", 1, Taken::Delivered)]).await.unwrap();
+    assert_eq!(store.reporter_line("absent").unwrap(), line);
+    assert!(store.verify().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_line_of_a_reporter_that_is_gone_goes_and_a_new_one_begins_with_what_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, &[reader("one", &[]), reader("two", &[])]);
+    build_once(&store, 1, Outcome::Success).await;
+    store.report_to(vec![reader("two", &[]), reader("three", &[])]);
+    store.commit(vec![Persist::KeepReporters(vec!["two".into(), "three".into()])]).await.unwrap();
+    assert_eq!(store.reporter_lines().unwrap(), ["two".to_owned()].into());
+    // A task of it that ends late brings nothing back.
+    store.commit(vec![take("one", 1, Taken::Lost)]).await.unwrap();
+    assert_eq!(store.next_event("one").unwrap(), None);
+    build_once(&store, 2, Outcome::Success).await;
+    let line = |name| store.reporter_line(name).unwrap().waiting;
+    assert_eq!((line("one"), line("two"), line("three")), (0, 4, 2));
+    assert!(store.verify().unwrap().is_empty());
+}
