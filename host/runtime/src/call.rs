@@ -5,6 +5,7 @@
 
 mod configure;
 mod render;
+mod report;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ use crate::trap;
 pub(crate) use configure::configure;
 pub use render::Computed;
 pub(crate) use render::render;
+pub(crate) use report::report;
+pub use report::{Reported, Told};
 
 /// What came of asking a policy.
 #[derive(Debug)]
@@ -258,7 +261,9 @@ pub(crate) async fn ask(
     let mut state = store.into_data();
     let lookups = match &mut state.role {
         Role::Policy(decision) => std::mem::take(&mut decision.made),
-        Role::Describe | Role::Step(_) | Role::Command(_) => unreachable!("BUG: a policy changed its role"),
+        Role::Describe | Role::Step(_) | Role::Command(_) | Role::Service(_) => {
+            unreachable!("BUG: a policy changed its role")
+        }
     };
     let (answer, usage) = call.end(answer, &mut state);
     Reply { answer, lookups, usage }

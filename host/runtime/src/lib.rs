@@ -44,7 +44,7 @@ mod state;
 mod trap;
 
 pub use cache::{CacheError, make_room, touch};
-pub use call::{CommandEnd, Computed, Reply, StepEnd, StepResult};
+pub use call::{CommandEnd, Computed, Reply, Reported, StepEnd, StepResult, Told};
 pub use charge::Gauge;
 pub use compat::{Verdict, compat};
 pub use compiler::{Compiler, compile_child};

@@ -49,6 +49,12 @@ pub struct Limits {
     /// Milliseconds of CPU that a step or command may use at a time: each second that it waits gives one
     /// back, and so does each megabyte of events that it takes and of logs that it writes.
     pub step_cpu_ms: u64,
+    /// Bytes, for a reporter.
+    pub service_memory: u64,
+    /// Milliseconds of CPU after which a call of a reporter is stopped.
+    pub service_cpu_ms: u64,
+    /// Milliseconds after which it is stopped, whatever it does.
+    pub service_wall_ms: u64,
     /// The largest file that is taken for a component.
     pub component_bytes: u64,
 }
@@ -67,6 +73,9 @@ impl Default for Limits {
             policy_cpu_ms: 20,
             policy_wall_ms: 250,
             step_cpu_ms: 10_000,
+            service_memory: 256 * MIB,
+            service_cpu_ms: 2_000,
+            service_wall_ms: 90_000,
             component_bytes: MAX_COMPONENT,
         }
     }

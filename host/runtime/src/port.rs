@@ -123,6 +123,15 @@ pub struct FetchResponse {
     pub body: Vec<u8>,
 }
 
+/// What a hook that watches or reports needs: `windlass:master/fetch`, beside the base.
+#[async_trait]
+pub trait ServicePort: BasePort {
+    /// Sleeps.
+    async fn sleep(&mut self, ms: u32) -> Result<(), Failure>;
+    /// Sends a request to another machine, and waits for the answer.
+    async fn fetch(&mut self, request: FetchRequest) -> Result<FetchResponse, Failure>;
+}
+
 /// What a running build step needs: `windlass:master/{step-host,transfer,fetch,master-process}`.
 #[async_trait]
 pub trait StepPort: BasePort + StepTransfer {

@@ -11,7 +11,7 @@ use windlass_core::policy::{Fault, HookKind, Lookups, Question, Usage};
 use windlass_core::value::Pair;
 
 use crate::cache::Cache;
-use crate::call::{self, Called, CommandEnd, Computed, Reply, StepEnd};
+use crate::call::{self, Called, CommandEnd, Computed, Reply, Reported, StepEnd, Told};
 use crate::charge::{Counters, Gauge};
 use crate::compiler::Compiler;
 use crate::engine::{self, EngineError};
@@ -21,7 +21,7 @@ use crate::load::{self, LoadError};
 use crate::meter::{Meter, Meters};
 use crate::options::{Limits, Options};
 use crate::plugin::{Plugin, Source};
-use crate::port::{CommandPort, StepPort};
+use crate::port::{CommandPort, ServicePort, StepPort};
 use crate::state::State;
 
 /// Runs components. Cheap to clone.
@@ -159,6 +159,26 @@ impl Runtime {
         let run = call::run_command(Arc::clone(&self.inner), Arc::clone(&counters), called, port);
         self.inner.guests.run(counters, run).await.unwrap_or_else(|error| CommandEnd {
             result: Err(call::host_failed(plugin, HookKind::SlaveCommand.function(), error)),
+            usage: Usage::default(),
+        })
+    }
+
+    /// Tells a reporter of an event, in an instance of its own. Dropping the future ends the call. `used` is as in
+    /// [`Runtime::run_step`].
+    pub async fn report(
+        &self,
+        plugin: &Arc<Plugin>,
+        hook: &str,
+        args: &str,
+        used: &str,
+        told: Told,
+        port: Box<dyn ServicePort>,
+    ) -> Reported {
+        let counters = Arc::new(Counters::default());
+        let called = called(plugin, hook, args, used);
+        let report = call::report(Arc::clone(&self.inner), Arc::clone(&counters), called, told, port);
+        self.inner.guests.run(counters, report).await.unwrap_or_else(|error| Reported {
+            result: Err(call::host_failed(plugin, HookKind::Reporter.function(), error)),
             usage: Usage::default(),
         })
     }

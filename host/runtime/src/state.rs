@@ -11,7 +11,7 @@ use windlass_core::policy::{FaultKind, Lookup, Lookups};
 
 use crate::charge::{Budget, Counters};
 use crate::limiter::Limiter;
-use crate::port::{BasePort, CommandPort, StepPort};
+use crate::port::{BasePort, CommandPort, ServicePort, StepPort};
 use crate::said::Said;
 
 /// Bytes that one call of a host function may carry, and one answer of a guest.
@@ -65,6 +65,8 @@ pub(crate) enum Role {
     Step(Box<dyn StepPort>),
     /// Runs a command on a worker.
     Command(Box<dyn CommandPort>),
+    /// Watches or reports.
+    Service(Box<dyn ServicePort>),
 }
 
 impl Role {
@@ -74,6 +76,7 @@ impl Role {
             Role::Policy(_) => "a policy",
             Role::Step(_) => "a build step",
             Role::Command(_) => "a slave-command",
+            Role::Service(_) => "a reporter",
         }
     }
 }
@@ -160,7 +163,9 @@ impl State {
         self.hear();
         match &mut self.role {
             Role::Step(port) => Ok(port.as_mut()),
-            role @ (Role::Describe | Role::Policy(_) | Role::Command(_)) => Err(misplaced(interface, role)),
+            role @ (Role::Describe | Role::Policy(_) | Role::Command(_) | Role::Service(_)) => {
+                Err(misplaced(interface, role))
+            }
         }
     }
 
@@ -170,7 +175,22 @@ impl State {
         self.hear();
         match &mut self.role {
             Role::Command(port) => Ok(port.as_mut()),
-            role @ (Role::Describe | Role::Policy(_) | Role::Step(_)) => Err(misplaced(interface, role)),
+            role @ (Role::Describe | Role::Policy(_) | Role::Step(_) | Role::Service(_)) => {
+                Err(misplaced(interface, role))
+            }
+        }
+    }
+
+    /// The reporter that runs; none in any other role.
+    pub(crate) fn service(&mut self) -> Option<&mut dyn ServicePort> {
+        if !matches!(self.role, Role::Service(_)) {
+            return None;
+        }
+        self.called();
+        self.hear();
+        match &mut self.role {
+            Role::Service(port) => Some(port.as_mut()),
+            Role::Describe | Role::Policy(_) | Role::Step(_) | Role::Command(_) => None,
         }
     }
 
@@ -179,26 +199,30 @@ impl State {
         self.called();
         match &mut self.role {
             Role::Policy(decision) => Ok(decision),
-            role @ (Role::Describe | Role::Step(_) | Role::Command(_)) => Err(misplaced(interface, role)),
+            role @ (Role::Describe | Role::Step(_) | Role::Command(_) | Role::Service(_)) => {
+                Err(misplaced(interface, role))
+            }
         }
     }
 
-    /// What steps and commands share; none for a policy.
+    /// What all but policies share; none for those.
     pub(crate) fn base(&mut self) -> Option<&mut dyn BasePort> {
         match &mut self.role {
             Role::Describe | Role::Policy(_) => None,
             Role::Step(port) => Some(port.as_mut()),
             Role::Command(port) => Some(port.as_mut()),
+            Role::Service(port) => Some(port.as_mut()),
         }
     }
 
-    /// Steps and commands; a trap in any other role.
+    /// All but policies; a trap in those.
     pub(crate) fn running(&mut self, interface: &str) -> wasmtime::Result<&mut dyn BasePort> {
         self.called();
         self.hear();
         match &mut self.role {
             Role::Step(port) => Ok(port.as_mut()),
             Role::Command(port) => Ok(port.as_mut()),
+            Role::Service(port) => Ok(port.as_mut()),
             role @ (Role::Describe | Role::Policy(_)) => Err(misplaced(interface, role)),
         }
     }

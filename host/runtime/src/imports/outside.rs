@@ -1,4 +1,5 @@
-//! `windlass:master/fetch` and `windlass:master/master-process`: what a step reaches beyond its build.
+//! `windlass:master/fetch` and `windlass:master/master-process`: what a step reaches beyond its build, and a reporter
+//! beyond the master.
 
 use windlass_core::value::Failure;
 
@@ -9,8 +10,12 @@ use crate::port::{FetchRequest, FetchResponse, StepPort};
 use crate::state::State;
 
 impl State {
-    fn fetches(&mut self) -> wasmtime::Result<&mut dyn StepPort> {
-        self.step("windlass:master/fetch")
+    /// Steps and reporters; a trap in any other role.
+    async fn fetch(&mut self, request: FetchRequest) -> wasmtime::Result<Result<FetchResponse, Failure>> {
+        match self.service() {
+            Some(port) => Ok(port.fetch(request).await),
+            None => Ok(self.step("windlass:master/fetch")?.fetch(request).await),
+        }
     }
 
     fn processes(&mut self) -> wasmtime::Result<&mut dyn StepPort> {
@@ -21,9 +26,8 @@ impl State {
 impl fetch::Host for State {
     async fn send(&mut self, request: fetch::Request) -> Answer<fetch::Response> {
         let sent = request.body.len();
-        let port = self.fetches()?;
         let fetched = match check_request(&request) {
-            Ok(()) => port.fetch(request.into()).await,
+            Ok(()) => self.fetch(request.into()).await?,
             Err(failure) => Err(failure),
         };
         // Of a request that was refused nothing left, and nothing came.

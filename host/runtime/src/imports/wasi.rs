@@ -8,6 +8,7 @@
 //!   place in it, and waiting is the step's own `sleep`.
 //! - In a command time is the machine's and waiting the command's `sleep`; random numbers follow from a seed that
 //!   was drawn for it, so that it can be run again from what was recorded.
+//! - In a reporter time is the master's and waiting takes place; random numbers follow from what it was given.
 //! - `describe` lives in 1970, and always in the same.
 
 use std::io::Read as _;
@@ -46,6 +47,7 @@ impl State {
             Role::Policy(decision) => decision.lookups.now.0,
             Role::Step(port) => port.now().0,
             Role::Command(port) => port.now().0,
+            Role::Service(port) => port.now().0,
         }
     }
 
@@ -57,6 +59,7 @@ impl State {
             Role::Describe | Role::Policy(_) => wasmtime::bail!("{WAITS}"),
             Role::Step(port) => port.sleep(ms).await,
             Role::Command(port) => port.sleep(ms).await,
+            Role::Service(port) => port.sleep(ms).await,
         };
         // That it was interrupted the guest hears where the contract says so.
         drop(slept);
@@ -68,7 +71,8 @@ impl State {
         if let Chance::Seed(seed) = &self.chance {
             let mut seed = seed.clone();
             match &mut self.role {
-                Role::Describe => {}
+                // What a reporter is given has the event's id in it.
+                Role::Describe | Role::Service(_) => {}
                 Role::Command(port) => {
                     seed.update(&port.seed());
                 }
