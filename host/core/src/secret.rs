@@ -2,7 +2,7 @@
 //!
 //! A template's `%(secret:NAME)s` renders to a placeholder; the value travels apart and is put in by
 //! the worker's host, at the spawn of a process. A placeholder is derived from a key that only the
-//! master has, from the build and from the name: no guest can guess another's, one build's is worth
+//! master has, from the build or reporter and from the name: no guest can guess another's, one build's is worth
 //! nothing in the next, and a step that is run again after a restart finds its own.
 
 use std::collections::BTreeMap;
@@ -27,9 +27,26 @@ impl Seal {
         Seal(random)
     }
 
-    fn placeholder(&self, build: BuildId, name: &str) -> String {
+    /// What tells this master's store from others: eight letters that say nothing of the key.
+    #[must_use]
+    pub fn store(&self) -> String {
+        blake3::Hasher::new_keyed(&self.0).update(b"the name of the store").finalize().to_hex()[..8]
+            .to_owned()
+    }
+
+    fn of_build(&self, build: BuildId, name: &str) -> String {
+        self.placeholder(&build.0.to_le_bytes(), name)
+    }
+
+    /// Never that of a build: its name has another length.
+    fn of_reporter(&self, reporter: &str, name: &str) -> String {
+        let of = blake3::hash(reporter.as_bytes());
+        self.placeholder(of.as_bytes(), name)
+    }
+
+    fn placeholder(&self, of: &[u8], name: &str) -> String {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(&build.0.to_le_bytes()).update(name.as_bytes());
+        hasher.update(of).update(name.as_bytes());
         // 128 bits. Letters, digits and `_` only: neither JSON nor a shell nor a URL rewrites it.
         format!("{PREFIX}{}", &hasher.finalize().to_hex()[..32])
     }
@@ -43,7 +60,7 @@ impl fmt::Debug for Seal {
     }
 }
 
-/// The secrets that one build may use: a placeholder for each name.
+/// The secrets that one build or reporter may use: a placeholder for each name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placeholders(BTreeMap<String, String>);
 
@@ -54,7 +71,13 @@ impl Placeholders {
     /// Those of a build that may use these secrets.
     #[must_use]
     pub fn new(seal: &Seal, build: BuildId, names: &[String]) -> Placeholders {
-        Placeholders(names.iter().map(|name| (name.clone(), seal.placeholder(build, name))).collect())
+        Placeholders(names.iter().map(|name| (name.clone(), seal.of_build(build, name))).collect())
+    }
+
+    /// Those of a reporter that may use these secrets.
+    #[must_use]
+    pub fn of_reporter(seal: &Seal, reporter: &str, names: &[String]) -> Placeholders {
+        Placeholders(names.iter().map(|name| (name.clone(), seal.of_reporter(reporter, name))).collect())
     }
 
     /// What stands for a secret; none: the build may not use it.
@@ -102,6 +125,10 @@ mod tests {
         assert_eq!(one.get("c"), None);
         let other = Placeholders::new(&Seal::new([8; 32]), BuildId(1), &["a".to_owned()]);
         assert_ne!(other.get("a"), one.get("a"), "without the key it cannot be derived");
+        let of_reporter =
+            |name: &str| Placeholders::of_reporter(&Seal::new([7; 32]), name, &["a".to_owned()]);
+        assert_ne!(of_reporter("chat"), of_reporter("mail"));
+        assert!(!all.contains(&of_reporter("chat").get("a").unwrap()));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Certificates are checked against those that the machine trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others. They
 //! are read once.
 
+pub(crate) mod filling;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
