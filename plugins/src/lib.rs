@@ -51,6 +51,7 @@ mod tests {
                 "commands",
                 "least-loaded",
                 "oldest-first",
+                "reporters",
                 "same-branch",
                 "steps",
                 "sticky",

@@ -30,6 +30,7 @@ mod quarantine;
 mod reconfiguration;
 mod reload;
 mod rendering;
+mod reporters;
 mod requests;
 mod restart;
 mod secrets;

@@ -67,6 +67,9 @@ pub async fn status(client: &Client, verbose: bool, json: bool) -> Result<Exit, 
     if !status.policies.is_empty() {
         print!("\n{}", policies(&status, verbose));
     }
+    if !status.reporters.is_empty() {
+        print!("\n{}", reporters(&status));
+    }
     if !status.running.is_empty() {
         print!("\n{}", builds_table(&status.running));
     }
@@ -114,6 +117,30 @@ fn policies(status: &view::Status, verbose: bool) -> Table {
             (PLAIN, policy.calls.to_string()),
             (if policy.fallbacks > 0 { WARN } else { PLAIN }, policy.fallbacks.to_string()),
             (style, state),
+        ]);
+    }
+    table
+}
+
+fn reporters(status: &view::Status) -> Table {
+    let mut table = Table::new(&["reporter", "told", "waiting", "lost", "dropped", ""]);
+    for reporter in &status.reporters {
+        let style = |count: u64, style| if count > 0 { style } else { PLAIN };
+        let (shown, state) = match (&reporter.error, reporter.next_try, &reporter.last_lost) {
+            (Some(_), Some(next), _) => {
+                (BAD, format!("tried again in {}, see below", duration(next.ms_since(status.now))))
+            }
+            (Some(_), None, _) => (BAD, "tried again now, see below".to_owned()),
+            (None, _, Some(why)) => (WARN, cut(why, SHOWN)),
+            (None, _, None) => (PLAIN, String::new()),
+        };
+        table.row(vec![
+            (PLAIN, reporter.name.clone()),
+            (PLAIN, reporter.delivered.to_string()),
+            (style(reporter.waiting, WARN), reporter.waiting.to_string()),
+            (style(reporter.lost, BAD), reporter.lost.to_string()),
+            (style(reporter.dropped, BAD), reporter.dropped.to_string()),
+            (shown, state),
         ]);
     }
     table

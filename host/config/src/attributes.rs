@@ -8,6 +8,7 @@ mod builder;
 mod keeping;
 mod kind;
 mod master;
+mod reporter;
 mod schedule;
 mod worker;
 
@@ -18,6 +19,7 @@ pub use master::{
     CONFIGURATION, CONFIGURATOR, DATABASE, LOCK, LOCK_USE, MASTER, PROTOCOL, PROTOCOLS, SECRET, VALIDATION,
     WORKER,
 };
+pub use reporter::REPORTER;
 pub use schedule::{CHANGE_FILTER, DEPENDENT, POLLER, SCHEDULER, SINGLE_BRANCH};
 pub use worker::WORKER_FILE;
 
@@ -178,6 +180,7 @@ pub static OF_MASTER: &[&Table] = &[
     &SINGLE_BRANCH,
     &DEPENDENT,
     &CHANGE_FILTER,
+    &REPORTER,
     &SECRET,
     &LOGS,
     &DECISIONS,

@@ -143,7 +143,7 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
             secrets.push(secret.to_owned());
         }
     }
-    let mut listed = Listed { builder: &name, names: &mut *around.secrets, listed: &secrets };
+    let mut listed = Listed { what: "builder", name: &name, names: &mut *around.secrets, listed: &secrets };
     let env =
         section.take("env", report).map(|f| read_env(f, hooks, &mut listed, report)).unwrap_or_default();
     let do_build_if = condition::take(&mut section, "do_build_if", &OF_BUILDS, hooks, report);

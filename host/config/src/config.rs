@@ -1,6 +1,6 @@
 //! The checked configuration: what `master.toml` and `worker.toml` mean once nothing is wrong in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use windlass_core::decision::Budget;
 use windlass_core::keeping::Keeping;
 use windlass_core::lock::{Access, Lock};
 use windlass_core::properties::Properties;
+use windlass_core::report::{Mode, Wanted};
 use windlass_core::validation::Validation;
 
 /// A checked `master.toml`.
@@ -45,6 +46,9 @@ pub struct Master {
     /// Components that wrote a part of this configuration, in the order of the file.
     #[serde(default)]
     pub configurators: Vec<Configurator>,
+    /// Who is told what happens.
+    #[serde(default)]
+    pub reporters: Vec<Reporter>,
     /// Grants of capabilities: hook (qualified) to capability to scope. Bundled hooks that the file
     /// does not name have theirs.
     pub grants: BTreeMap<String, BTreeMap<String, Vec<String>>>,
@@ -202,6 +206,51 @@ impl SchedulerKind {
             SchedulerKind::Force => "force",
             SchedulerKind::Triggerable => "triggerable",
             SchedulerKind::Dependent { .. } => "dependent",
+        }
+    }
+}
+
+/// A reporter: a component that tells others what becomes of builds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reporter {
+    /// Unique; what waits for it is kept under this name.
+    pub name: String,
+    /// The qualified hook.
+    pub hook: String,
+    /// Its arguments, JSON text with templates.
+    pub args: String,
+    /// Which ends of builds it is told; none: all.
+    pub modes: Option<BTreeSet<Mode>>,
+    /// Whether it is told of starts, too.
+    pub starts: bool,
+    /// The builders that it is told of; empty: those with its tags, or all.
+    pub builders: Vec<String>,
+    /// Tags of the builders that it is told of; empty: any.
+    pub tags: Vec<String>,
+    /// Schedulers; empty: all.
+    pub schedulers: Vec<String>,
+    /// Branches; empty: all.
+    pub branches: Vec<String>,
+    /// Secrets that its arguments may name.
+    pub secrets: Vec<String>,
+}
+
+impl Reporter {
+    /// What it wants to be told, of these builders.
+    #[must_use]
+    pub fn wanted(&self, builders: &[Builder]) -> Wanted {
+        let is_tagged = |builder: &&Builder| builder.tags.iter().any(|tag| self.tags.contains(tag));
+        let builders = match (self.builders.is_empty(), self.tags.is_empty()) {
+            (false, _) => Some(self.builders.iter().cloned().collect()),
+            (true, false) => Some(builders.iter().filter(is_tagged).map(|b| b.name.clone()).collect()),
+            (true, true) => None,
+        };
+        Wanted {
+            modes: self.modes.clone(),
+            starts: self.starts,
+            builders,
+            schedulers: self.schedulers.clone(),
+            branches: self.branches.clone(),
         }
     }
 }

@@ -28,6 +28,7 @@ mod locks;
 mod master;
 mod names;
 mod node;
+mod reporter;
 mod schedule;
 mod secrets;
 mod section;

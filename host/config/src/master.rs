@@ -7,7 +7,9 @@ use windlass_core::policy::HookKind;
 use windlass_core::properties::Properties;
 use windlass_core::validation::{self, Validation};
 
-use crate::attributes::{BUILDER, CONFIGURATION, DATABASE, POLLER, SCHEDULER, Table, VALIDATION, WORKER};
+use crate::attributes::{
+    BUILDER, CONFIGURATION, DATABASE, POLLER, REPORTER, SCHEDULER, Table, VALIDATION, WORKER,
+};
 use crate::builder::{self, Policies, Surroundings, read_properties};
 use crate::catalog::Hooks;
 use crate::config::{Configurator, Master, Worker, usual_grace};
@@ -18,6 +20,7 @@ use crate::keeping::{read_artifacts, read_decisions, read_horizons, read_logs};
 use crate::locks::{self, Locks, Use};
 use crate::names::Names;
 use crate::node::Node;
+use crate::reporter;
 use crate::schedule::{read_interval, read_poller, read_schedulers};
 use crate::secrets;
 use crate::section::{Field, Section, canonical, either};
@@ -111,6 +114,15 @@ pub(crate) fn read(
     let sections = list(&mut section, "schedulers", &SCHEDULER, report);
     let schedulers = read_schedulers(sections, &mut builder_names, report);
     triggers.check(&schedulers, report);
+    let sections = list(&mut section, "reporters", &REPORTER, report);
+    let mut around = reporter::Surroundings {
+        hooks,
+        builder_names: &mut builder_names,
+        builders: &builders,
+        schedulers: &schedulers,
+        secrets: &mut secret_names,
+    };
+    let reporters = reporter::read(sections, &mut around, report);
 
     let db_poll_interval_ms = read_db_poll_interval(&mut section, report).unwrap_or(60_000);
     let step_deadline_ms = section.take("step_deadline", report);
@@ -131,7 +143,7 @@ pub(crate) fn read(
             warn(root, &worker_names, &builder_names, report);
         }
         for (name, span) in secret_names.unused() {
-            report.warning("unused-secret", span, format!("no builder lists the secret `{name}`"));
+            report.warning("unused-secret", span, format!("nobody lists the secret `{name}`"));
         }
         for (name, span) in locks.unused() {
             report.warning("unused-lock", span, format!("nothing uses the lock `{name}`"));
@@ -152,6 +164,7 @@ pub(crate) fn read(
         git_pollers,
         schedulers,
         configurators,
+        reporters,
         grants,
         secrets,
         db_poll_interval_ms,

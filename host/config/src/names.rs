@@ -51,10 +51,21 @@ impl Names {
                 name.clone()
             })
             .collect();
+        self.some_are_like(&names, pattern, span, report);
+        names
+    }
+
+    /// The same for those who ask for nothing: the names count as meant no more than before.
+    pub(crate) fn like(&self, pattern: &str, span: &Span, report: &mut Report) -> Vec<String> {
+        let names: Vec<String> = self.given.keys().filter(|name| is_like(pattern, name)).cloned().collect();
+        self.some_are_like(&names, pattern, span, report);
+        names
+    }
+
+    fn some_are_like(&self, names: &[String], pattern: &str, span: &Span, report: &mut Report) {
         if names.is_empty() && !self.is_excused(pattern) {
             report.error("unknown-name", span, format!("no {} is called like `{pattern}`", self.what));
         }
-        names
     }
 
     /// Notes that a name is meant, and reports it if nobody has it.

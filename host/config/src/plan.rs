@@ -15,7 +15,7 @@ use windlass_core::lock::{Access, Mode};
 use windlass_core::policy::HookKind;
 use windlass_core::properties::Properties;
 
-use crate::config::{GitPoller, Logs, Master, Scheduler, SchedulerKind, Worker};
+use crate::config::{GitPoller, Logs, Master, Reporter, Scheduler, SchedulerKind, Worker};
 use crate::uses;
 use identity::{Verdict, judge};
 
@@ -35,8 +35,8 @@ pub struct Plan {
 pub struct Change {
     /// How.
     pub how: How,
-    /// `setting`, `configurator`, `lock`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `grant`,
-    /// `secret`.
+    /// `setting`, `configurator`, `lock`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `reporter`,
+    /// `grant`, `secret`.
     pub what: String,
     /// Its name.
     pub name: String,
@@ -186,6 +186,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Plan {
     compare("builder", &|m| m.builders.iter().map(|b| (b.name.clone(), builder(b))).collect());
     compare("git poller", &|m| m.git_pollers.iter().map(|p| (p.name.clone(), poller(p))).collect());
     compare("scheduler", &|m| m.schedulers.iter().map(|s| (s.name.clone(), scheduler(s))).collect());
+    compare("reporter", &|m| m.reporters.iter().map(|r| (r.name.clone(), reporter(r))).collect());
     compare("grant", &|m| m.grants.iter().map(|(hook, scopes)| (hook.clone(), json!(scopes))).collect());
     compare("secret", &|m| m.secrets.iter().map(|(name, from)| (name.clone(), json!(from))).collect());
     Plan { changes, refused }
@@ -372,6 +373,14 @@ fn configurators(master: &Master) -> Things {
 
 fn poller(poller: &GitPoller) -> Json {
     json!(poller)
+}
+
+fn reporter(reporter: &Reporter) -> Json {
+    json!({
+        "use": reporter.hook, "args": parsed(&reporter.args), "mode": reporter.modes, "report_new": reporter.starts,
+        "builders": reporter.builders, "tags": reporter.tags, "schedulers": reporter.schedulers,
+        "branches": reporter.branches, "secrets": reporter.secrets,
+    })
 }
 
 /// As in the file.

@@ -2,7 +2,7 @@
 //!
 //! A value is never read here; the catalog looks whether it can be had. A template may name a secret
 //! only where it can become one: in a builder that lists it, in arguments of its steps (but for those
-//! that their schema closes with `x-no-secrets`) and in its `env`.
+//! that their schema closes with `x-no-secrets`) and in its `env`; and in arguments of a reporter that lists it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,6 +28,9 @@ pub(crate) const HOOK: &str = "secrets";
 
 /// The capability for that.
 pub(crate) const MASTER_PROCESS: &str = "master-process";
+
+/// The names of the list of reporters.
+const REPORTERS: [&str; 3] = ["reporters", "status", "services"];
 
 /// How long such a program may take unless the file says so, and at the most.
 const COMMAND_TIMEOUT_MS: u64 = 10_000;
@@ -124,9 +127,11 @@ fn read_command(
     Some(SecretSource::Command { argv, timeout_ms })
 }
 
-/// The secrets that the templates of one builder may name.
+/// The secrets that the templates of one builder or reporter may name.
 pub(crate) struct Listed<'a> {
-    pub(crate) builder: &'a str,
+    /// `builder` or `reporter`.
+    pub(crate) what: &'static str,
+    pub(crate) name: &'a str,
     pub(crate) names: &'a mut Names,
     pub(crate) listed: &'a [String],
 }
@@ -138,13 +143,15 @@ impl Listed<'_> {
         }
         // One that is not there at all is the better news.
         if self.names.is_given(name) {
+            let (what, of) = (self.what, self.name);
+            let who = if what == "builder" { "its builds" } else { "it" };
             report
                 .error(
                     "secret-not-listed",
                     span,
-                    format!("the builder `{}` does not list the secret `{name}`", self.builder),
+                    format!("the {what} `{of}` does not list the secret `{name}`"),
                 )
-                .help(format!("its builds may use it with `secrets = [\"{name}\"]` in the builder"));
+                .help(format!("{who} may use it with `secrets = [\"{name}\"]` in the {what}"));
         } else {
             self.names.mean(name, span, report);
         }
@@ -213,7 +220,7 @@ fn misplaced(report: &mut Report) -> impl FnMut(&str, &Span, Option<&str>) {
     |name, span, _| {
         report
             .error("misplaced-secret", span, format!("the secret `{name}` cannot be used here"))
-            .help("templates are filled in in `args` of steps and in `env` of builders");
+            .help("templates are filled in in `args` of steps and reporters and in `env` of builders");
     }
 }
 
@@ -227,6 +234,9 @@ pub(crate) fn check_elsewhere(root: &Node, report: &mut Report) {
             }
             ("templates", Tree::Table(_)) => {
                 entries(section).for_each(|(_, template)| in_builder(template, &mut found));
+            }
+            (key, Tree::List(reporters)) if REPORTERS.contains(&key) => {
+                reporters.iter().for_each(|reporter| around_args(reporter, &mut found));
             }
             _ => walk(section, None, None, &mut found),
         }

@@ -12,7 +12,7 @@ use crate::config::{Configurator, Master};
 /// A use of a hook by the configuration.
 #[derive(Clone, Debug)]
 pub struct Use<'a> {
-    /// For people: `master`, `builder ci`, `builder ci, step compile`.
+    /// For people: `master`, `builder ci`, `builder ci, step compile`, `reporter chat`.
     pub place: String,
     /// Which thing of the configuration uses it, as a plan calls it: `builder` and its name, `policy` and its setting.
     pub thing: (&'static str, Cow<'a, str>),
@@ -65,12 +65,25 @@ pub fn configurators(config: &Master) -> Vec<Use<'_>> {
     config.configurators.iter().enumerate().map(one).collect()
 }
 
-/// All uses: those of policies, then those of steps, then those of renderers, then configurators.
+/// All uses: those of policies, then those of steps, then those of renderers, then configurators, then
+/// those of reporters.
 #[must_use]
 pub fn all(config: &Master) -> Vec<Use<'_>> {
     let (steps, renderers) =
         (config.builders.iter().flat_map(steps), config.builders.iter().flat_map(renderers));
-    policies(config).into_iter().chain(steps).chain(renderers).chain(configurators(config)).collect()
+    let master = configurators(config).into_iter().chain(reporters(config));
+    policies(config).into_iter().chain(steps).chain(renderers).chain(master).collect()
+}
+
+fn reporters(config: &Master) -> impl Iterator<Item = Use<'_>> {
+    config.reporters.iter().map(|reporter| Use {
+        place: format!("reporter {}", reporter.name),
+        thing: ("reporter", Cow::Borrowed(&reporter.name)),
+        builder: None,
+        kind: HookKind::Reporter,
+        hook: Cow::Borrowed(&reporter.hook),
+        on_error: None,
+    })
 }
 
 fn of(builder: &Builder) -> (&'static str, Cow<'_, str>) {

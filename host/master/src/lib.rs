@@ -30,6 +30,7 @@ mod reading;
 pub mod reconfig;
 mod recovery;
 mod release;
+mod reporter;
 mod requests;
 mod results;
 mod running;

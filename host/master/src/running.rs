@@ -23,6 +23,7 @@ use crate::git_poller::Pollers;
 use crate::intake::Intake;
 use crate::masters;
 use crate::reconfig::Gate;
+use crate::reporter::Reporters;
 use crate::start::{Folders, MASTER, blocking};
 use crate::stats::Names;
 use crate::worker_link::Links;
@@ -52,6 +53,7 @@ pub(crate) struct Running {
     pub links: Links,
     pub intake: Intake,
     pub pollers: Pollers,
+    pub reporters: Reporters,
     /// Of the components whose cost is remembered.
     pub names: Names,
     pub gate: Gate,
@@ -73,6 +75,7 @@ impl Running {
         self.fatal.close();
         self.closing.cancel();
         within("change sources", self.pollers.shutdown()).await;
+        within("reporters", self.reporters.shutdown()).await;
         within("the intake", self.intake.shutdown()).await;
         self.tasks.close();
         within("a reconfiguration", self.tasks.wait()).await;

@@ -27,6 +27,8 @@ enum Part {
     Schedulers,
     /// Pollers of repositories.
     ChangeSources,
+    /// Who is told what becomes of builds.
+    Reporters,
 }
 
 /// When a part hears of a configuration.
@@ -40,7 +42,7 @@ struct Service {
 }
 
 /// All parts, in their order.
-const ORDER: [Service; 7] = [
+const ORDER: [Service; 8] = [
     Service {
         part: Part::World,
         priority: 1_000,
@@ -72,6 +74,11 @@ const ORDER: [Service; 7] = [
         why: "the first change of a new source finds the new schedulers",
     },
     Service {
+        part: Part::Reporters,
+        priority: 100,
+        why: "what new workers build is told to those who want it now",
+    },
+    Service {
         part: Part::Workers,
         priority: 64,
         why: "a worker that may connect now finds everything that it could be needed for",
@@ -99,6 +106,7 @@ impl Running {
             }
             Part::Schedulers => self.intake.configure(Arc::clone(world)).await,
             Part::ChangeSources => self.pollers.configure(&world.config.git_pollers),
+            Part::Reporters => self.reporters.configure(world),
         }
     }
 }

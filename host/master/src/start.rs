@@ -34,6 +34,7 @@ use crate::plugins;
 use crate::reading::{Faults, Good, Reading};
 use crate::reconfig::Gate;
 use crate::recovery::{self, Recovered, RecoveryError, TakeUp};
+use crate::reporter::{self, Reporters};
 use crate::running::Running;
 use crate::secrets;
 use crate::stats::Names;
@@ -224,7 +225,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         fatal: fatal.clone(),
         world: Arc::clone(&world),
         stop_grace: STOP_GRACE,
-        seal,
+        seal: seal.clone(),
     })?;
     let dispatcher = Dispatcher::spawn(dispatcher::Parts {
         store: store.clone(),
@@ -259,6 +260,14 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     });
     links.listen(listener);
     pollers.configure(&world.config.git_pollers);
+    let reporters = Reporters::new(reporter::Parts {
+        store: store.clone(),
+        runtime: runtime.clone(),
+        clock: Arc::clone(&clock),
+        fatal: fatal.clone(),
+        seal,
+    });
+    reporters.configure(&world);
     let running = Running {
         config_path: path,
         folders,
@@ -276,6 +285,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         links,
         intake,
         pollers,
+        reporters,
         names: Names::default(),
         gate: Gate::default(),
         tasks: TaskTracker::new(),
@@ -376,6 +386,8 @@ fn prepare(
         ..limits
     };
     let store = Store::open(&folders.state, limits)?;
+    // Whom it tells of builds it knows before the first write, which may end some.
+    store.report_to(reporter::readers(&config));
     // Nobody else has this state now.
     let ended = crate::orphans::end(store.folder());
     if ended > 0 {

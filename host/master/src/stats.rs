@@ -71,8 +71,11 @@ fn of_builds(running: &[BuildRow]) -> impl Iterator<Item = (Digest, String)> {
 }
 
 /// Whether somebody may still use a component in this way. Meters name a use `builder ci: next-slave`,
-/// `builder ci, step 2 (compile)`, `master: prioritize-builders`, `loading`.
+/// `builder ci, step 2 (compile)`, `master: prioritize-builders`, `reporter chat`, `loading`.
 fn is_used(used: &str, config: &config::Master, running: &[BuildRow]) -> bool {
+    if let Some(reporter) = used.strip_prefix("reporter ") {
+        return config.reporters.iter().any(|configured| configured.name == reporter);
+    }
     let Some(of_builder) = used.strip_prefix("builder ") else { return true };
     let configured = config.builders.iter().map(|builder| &builder.name);
     configured

@@ -25,6 +25,8 @@ pub(crate) fn status(running: &Running) -> view::Status {
     for poller in &pollers {
         problems.0.extend(poller.error.iter().map(|error| format!("poller `{}`: {error}", poller.name)));
     }
+    let reporters = problems.read(running.reporters.status(&world.config));
+    problems.0.extend(reporters.iter().filter_map(|reporter| untold(reporter, now)));
     problems.0.extend(policies.iter().filter_map(|policy| policies::trouble(policy, now)));
     problems.0.extend(board.workers.iter().filter_map(|worker| quarantine(worker, now)));
     problems.0.extend(board.reports.iter().cloned());
@@ -57,6 +59,7 @@ pub(crate) fn status(running: &Running) -> view::Status {
         policies,
         pollers,
         schedulers: running.intake.schedulers(),
+        reporters,
         dispatch: view::DispatchStatus {
             events: pace.events,
             p50_us: pace.p50_us,
@@ -86,6 +89,21 @@ impl Problems {
             T::default()
         })
     }
+}
+
+/// What is said of a reporter that takes nothing.
+fn untold(reporter: &view::ReporterStatus, now: Timestamp) -> Option<String> {
+    let error = reporter.error.as_deref()?;
+    let next = match reporter.next_try {
+        Some(next) => format!("tried again in {} s", next.ms_since(now).div_ceil(1_000)),
+        None => "tried again now".to_owned(),
+    };
+    let dropped = match reporter.dropped {
+        0 => String::new(),
+        dropped => format!(", {dropped} were dropped"),
+    };
+    let (name, waiting) = (&reporter.name, reporter.waiting);
+    Some(format!("reporter `{name}`: {waiting} events wait{dropped}; {next}: {error}"))
 }
 
 /// What is said of a worker in quarantine.

@@ -71,6 +71,9 @@ pub struct Status {
     pub pollers: Vec<PollerStatus>,
     /// Schedulers.
     pub schedulers: Vec<SchedulerStatus>,
+    /// Who is told what happens, in the order of the configuration.
+    #[serde(default)]
+    pub reporters: Vec<ReporterStatus>,
     /// How quickly the dispatcher answers.
     pub dispatch: DispatchStatus,
     /// The store's counters since the start.
@@ -171,6 +174,29 @@ pub struct SchedulerStatus {
     pub changes: usize,
     /// When it acts on them unless another change comes.
     pub fires: Option<Timestamp>,
+}
+
+/// A reporter in [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReporterStatus {
+    /// Its name.
+    pub name: String,
+    /// The qualified hook.
+    pub hook: String,
+    /// Events that it took, ever.
+    pub delivered: u64,
+    /// Events that wait for it.
+    pub waiting: u64,
+    /// Events that could not be told, and are not told again.
+    pub lost: u64,
+    /// Events that were dropped because too many waited.
+    pub dropped: u64,
+    /// Why the oldest event was not taken; none: nothing is wrong.
+    pub error: Option<String>,
+    /// When it is told again.
+    pub next_try: Option<Timestamp>,
+    /// Why an event was lost, the newest since the start of the master.
+    pub last_lost: Option<String>,
 }
 
 /// How quickly the dispatcher answers, in [`Status`]: from when something happened (a request, a worker, a

@@ -1,10 +1,13 @@
 //! The top of `master.toml`, and its smaller tables.
 
-use super::{ARTIFACTS, Attribute, BUILDER, DECISIONS, Kind, LOGS, POLICIES, POLLER, SCHEDULER, Table};
+use super::{
+    ARTIFACTS, Attribute, BUILDER, DECISIONS, Kind, LOGS, POLICIES, POLLER, REPORTER, SCHEDULER, Table,
+};
 
 const NO_PAGES: &str =
     "pages are not there yet; `windlass status`, `windlass builds` and the JSON API show everything";
-const NO_REPORTERS: &str = "reporters are not there yet; a build's own last step can tell others, with `always_run` and `http-request`";
+const NO_MISSING: &str =
+    "`windlass status` shows which workers are connected; reporters are told of builds alone";
 const NO_CONSOLE: &str = "a running master is looked into with `windlass status -v`, `windlass why` and the JSON API, over a socket that its own user alone may open";
 const NO_MEASURES: &str =
     "figures are always counted; `windlass status -v` and `windlass plugin stats` show them";
@@ -45,6 +48,7 @@ pub static CONFIGURATION: Table = Table {
         Attribute::new("configurators", Kind::Tables(&CONFIGURATOR), "none", "[{ use = \"mine:make\" }]", "components that write a part of the configuration"),
         Attribute::new("git_pollers", Kind::TableOrTables(&POLLER), "none", "[{ repository = \"https://example.org/r.git\" }]", "change sources").also(&["change_sources", "change_source"]),
         Attribute::new("schedulers", Kind::Tables(&SCHEDULER), "none", "[{ name = \"s2\", type = \"force\", builders = \"b1\" }]", "what asks for builds"),
+        Attribute::new("reporters", Kind::Tables(&REPORTER), "none", "[{ name = \"r2\", use = \"mine:post\" }]", "who is told what happens").also(&["status", "services"]),
         Attribute::new("locks", Kind::Named(&LOCK), "none", "{ db = { max = 2 } }", "what there is only so much of"),
         Attribute::new("secrets", Kind::Named(&SECRET), "none", "{ token = { file = \"token\" } }", "where values come from that nobody else may see"),
         Attribute::new("grants", Kind::Grants, "what the bundled commands need", "{ \"windlass:shell\" = { exec = [\"make\"] } }", "what components may do"),
@@ -73,8 +77,6 @@ pub static CONFIGURATION: Table = Table {
         Attribute::warns("change_cache_size", COUNT, "100", NO_CACHES),
         Attribute::warns("debug_password", Kind::Text, "\"sesame\"", NO_CONSOLE),
         Attribute::warns("manhole", Kind::Any, "{ port = 1234 }", NO_CONSOLE),
-        Attribute::warns("status", Kind::Any, "[]", NO_REPORTERS),
-        Attribute::warns("services", Kind::Any, "[]", NO_REPORTERS),
         Attribute::warns("user_managers", Kind::Any, "[]", "there are no users: who may open the master's socket may do everything, `windlass force --owner` names a person"),
         Attribute::warns("www", Kind::Any, "{ port = 8010 }", NO_PAGES),
         Attribute::warns("revlink", Kind::Any, "\"\"", NO_PAGES),
@@ -264,8 +266,8 @@ pub static WORKER: Table = Table {
             "\"db\"",
             "what each of its builds holds, beside the locks of its builder",
         ),
-        Attribute::warns("notify_on_missing", Kind::Texts, "\"ops@example.org\"", NO_REPORTERS),
-        Attribute::warns("missing_timeout", Kind::Time, "3600", NO_REPORTERS),
+        Attribute::warns("notify_on_missing", Kind::Texts, "\"ops@example.org\"", NO_MISSING),
+        Attribute::warns("missing_timeout", Kind::Time, "3600", NO_MISSING),
         Attribute::warns(
             "keepalive_interval",
             Kind::Time,

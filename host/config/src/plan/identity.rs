@@ -96,6 +96,11 @@ const RULES: &[Rule] = &[
         restarted: "the old one stops, and what waits in it is forgotten; the new one begins with nothing",
         ..Rule::new("scheduler", "what waits in it waits on")
     },
+    Rule {
+        added: "it begins with what happens from now on",
+        removed: "what waits for it is dropped",
+        ..Rule::new("reporter", "finishes what it tells just now, and goes on with what waits for it")
+    },
     Rule::new("grant", "holds for what starts from now on"),
     Rule::new("secret", "is read when it is needed next"),
 ];

@@ -1,4 +1,4 @@
-//! The examples in `docs/configuration.md` and `docs/rendering.md` are files that load.
+//! The examples in `docs/configuration.md`, `docs/rendering.md` and `docs/reporters.md` are files that load.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,8 +22,8 @@ pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<(usize, &'a str)> {
 #[test]
 fn every_example_loads() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    let pages =
-        ["configuration.md", "rendering.md"].map(|page| std::fs::read_to_string(docs.join(page)).unwrap());
+    let pages = ["configuration.md", "rendering.md", "reporters.md"]
+        .map(|page| std::fs::read_to_string(docs.join(page)).unwrap());
     let text = pages.concat();
     let masters = blocks(&text, "toml");
     let workers = blocks(&text, "toml worker.toml");

@@ -10,7 +10,7 @@ use windlass_core::value::{Pair, Value};
 
 pub struct Hooks;
 
-const KNOWN: [(HookKind, &str, &str); 33] = [
+const KNOWN: [(HookKind, &str, &str); 36] = [
     (HookKind::SlaveCommand, "windlass", "shell"),
     (HookKind::SlaveCommand, "windlass", "mkdir"),
     (HookKind::SlaveCommand, "windlass", "rmdir"),
@@ -44,6 +44,9 @@ const KNOWN: [(HookKind, &str, &str); 33] = [
     (HookKind::Renderer, "mine", "stamp"),
     (HookKind::Configurator, "mine", "make"),
     (HookKind::Configurator, "mine", "other"),
+    (HookKind::Reporter, "windlass", "http-status-push"),
+    (HookKind::Reporter, "mine", "tell"),
+    (HookKind::Reporter, "mine", "post"),
 ];
 
 impl Catalog for Hooks {
@@ -163,6 +166,8 @@ fn schema(hook: &str) -> Option<Json> {
         "mine:stamp" => json!({
             "type": "object", "additionalProperties": false, "properties": { "format": { "type": "string" } },
         }),
+        "windlass:http-status-push" => bundled("reporters/src/http-status-push.schema.json"),
+        "mine:tell" => json!({ "type": "object" }),
         "mine:broken-schema" => json!({ "type": "nonsense" }),
         _ => return None,
     };

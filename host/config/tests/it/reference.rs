@@ -98,6 +98,7 @@ fn file(table: &'static Table, other: Option<(&Attribute, &str)>) -> String {
     };
     let factory = piece(&attributes::FACTORY, &[]);
     let builder = if is(&attributes::FACTORY) { vec![("factory", factory.as_str())] } else { builder };
+    let builder = if is(&attributes::REPORTER) { vec![("tags", "\"fast\"")] } else { builder };
     let builder = match other {
         Some((attribute, _)) if attribute.name == "matrix_except" => {
             vec![("matrix", "{ os = [\"linux\", \"mac\"] }")]
@@ -177,6 +178,10 @@ fn file(table: &'static Table, other: Option<(&Attribute, &str)>) -> String {
             put("schedulers", format!("[{one}, {}]", piece(table, &scheduler)));
         }
         () if is(&attributes::CHANGE_FILTER) => put("schedulers", format!("[{filter}]")),
+        () if is(&attributes::REPORTER) => {
+            let reporter = [("name", "\"r1\""), ("use", "\"mine:tell\"")];
+            put("reporters", format!("[{}]", piece(table, &reporter)));
+        }
         () if is(&attributes::SECRET) => {
             let is_source = ["file", "env", "command"].contains(&name);
             let usual = [("command", "[\"pass\"]")];

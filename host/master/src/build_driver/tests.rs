@@ -231,6 +231,7 @@ fn master() -> config::Master {
         git_pollers: Vec::new(),
         configurators: Vec::new(),
         schedulers: Vec::new(),
+        reporters: Vec::new(),
         grants: BTreeMap::new(),
         secrets: BTreeMap::new(),
         db_poll_interval_ms: 60_000,

@@ -111,6 +111,7 @@ fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<Wo
         git_pollers: Vec::new(),
         configurators: Vec::new(),
         schedulers: Vec::new(),
+        reporters: Vec::new(),
         grants: std::collections::BTreeMap::new(),
         secrets: std::collections::BTreeMap::new(),
         db_poll_interval_ms: 60_000,
