@@ -37,6 +37,7 @@ mod secrets;
 mod steps;
 mod sweep;
 mod tidy;
+mod tokens;
 mod transfer;
 mod trigger;
 mod tutorials;

@@ -101,7 +101,10 @@ pub enum Command {
     /// Show the workers: who is connected, how busy they are, who is in quarantine
     ///
     /// A worker that is lost before a build got anywhere gets nothing new for a while, longer each time.
-    #[command(after_help = "Example:\n  windlass workers release w1    it is mended: let it build again")]
+    #[command(
+        after_help = "Examples:\n  windlass workers release w1    it is mended: let it build again\n  \
+                            windlass workers token w1 --file token    a new token, which counts at once"
+    )]
     Workers {
         /// What to do with one.
         #[command(subcommand)]
@@ -259,6 +262,33 @@ pub enum Workers {
     Release {
         /// Its name
         worker: String,
+    },
+    /// Make a token for a worker that is configured; it counts at once, beside those that it has
+    ///
+    /// Writes the token to a new file that only you can read, for worker.toml's `token_file`. The master gets its hash
+    /// alone. To replace a token: make another, put it in the place of the worker's file, send the worker SIGHUP, and
+    /// revoke the old one; what it builds goes on.
+    #[command(after_help = "Example:\n  windlass workers token w1 --file ci/worker/token.new")]
+    Token {
+        /// Its name
+        worker: String,
+        /// The file to make
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// List the tokens that commands made: when each was made, and when it was used last
+    Tokens {
+        /// Only of this worker
+        worker: Option<String>,
+    },
+    /// Take tokens away that commands made, and close the link of a worker that came by one
+    ///
+    /// What runs on the worker waits for it to come by another token, as it does after a cut link.
+    Revoke {
+        /// Its name
+        worker: String,
+        /// Only this one, as `windlass workers tokens` prints it [default: all that commands made for it]
+        number: Option<u64>,
     },
 }
 

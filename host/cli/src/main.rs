@@ -24,6 +24,7 @@ mod query;
 mod requests;
 mod terminal;
 mod test_results;
+mod tokens;
 mod waiting;
 mod why;
 mod workers;
@@ -116,6 +117,15 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Workers { order: None } => workers::workers(&client()?, json).await,
         Command::Workers { order: Some(Workers::Release { worker }) } => {
             workers::release(&client()?, &worker, json).await
+        }
+        Command::Workers { order: Some(Workers::Token { worker, file }) } => {
+            tokens::token(&client()?, &worker, &file, json).await
+        }
+        Command::Workers { order: Some(Workers::Tokens { worker }) } => {
+            tokens::tokens(&client()?, worker.as_deref(), json).await
+        }
+        Command::Workers { order: Some(Workers::Revoke { worker, number }) } => {
+            tokens::revoke(&client()?, &worker, number, json).await
         }
         Command::Requests(order) => requests::requests(&client()?, order, json).await,
         Command::Builds { builder, worker, running, limit } => {

@@ -129,8 +129,9 @@ pub struct Fixed {
 pub struct Worker {
     /// Unique.
     pub name: String,
-    /// `blake3:<64 hex digits>` of the token.
-    pub token_hash: String,
+    /// `blake3:<64 hex digits>` of the token; none: those that commands make count alone.
+    #[serde(default)]
+    pub token_hash: Option<String>,
     /// How many builds at once (`max_builds`); none: no limit.
     pub max_builds: Option<u32>,
     /// Properties that its builds get.

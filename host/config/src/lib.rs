@@ -58,7 +58,7 @@ pub use args::check_args;
 pub use catalog::{Catalog, HookFacts, Included, Known, Unusable};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use plan::{Components, Plan, Side, diff};
-pub use token::{hash_token, verify_token};
+pub use token::{hash_token, is_token_of, token_digest, verify_token};
 
 /// What came of a check: the configuration or all its errors, and the warnings apart.
 #[derive(Debug)]

@@ -224,7 +224,7 @@ fn read_worker(
     let max_builds = max_builds.and_then(|f| f.integer(1, u32::MAX.into(), report));
     let worker = Worker {
         name: name.and_then(|f| f.node.as_text()).unwrap_or_default().to_owned(),
-        token_hash: token_hash.unwrap_or_default(),
+        token_hash,
         max_builds: max_builds.map(|n| u32::try_from(n).expect("its range was checked")),
         properties: properties.map_or_else(Properties::default, |f| read_properties(f, "Worker", report)),
         default_properties: default_properties

@@ -301,9 +301,9 @@ fn policies(master: &Master) -> Things {
 
 /// The hash is not shown: that it changed is all that a reader can use.
 fn worker(worker: &Worker) -> Json {
-    let token: String = worker.token_hash.chars().take("blake3:".len() + 8).collect();
+    let shown = |hash: &String| hash.chars().take("blake3:".len() + 8).chain(['…']).collect::<String>();
     json!({
-        "token_hash": format!("{token}…"), "max_builds": worker.max_builds,
+        "token_hash": worker.token_hash.as_ref().map(shown), "max_builds": worker.max_builds,
         "properties": properties(&worker.properties),
         "default_properties": properties(&worker.default_properties), "locks": locks(&worker.locks),
     })

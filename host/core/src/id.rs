@@ -40,4 +40,6 @@ ids! {
     DecisionId, "decision-";
     /// A file or tree that a build leaves with its master.
     ArtifactId, "artifact-";
+    /// A token that a command made for a worker.
+    TokenId, "token-";
 }

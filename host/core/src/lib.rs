@@ -9,6 +9,7 @@
 //! - what was built: [`record`], [`artifact`], [`test_result`], and [`persist`], the one enum of durable effects
 //! - decisions: [`claim`], [`master`] (whose claims are overdue), [`lock`], [`merge`], [`schedule`],
 //!   [`build`], [`step`], [`journal`] (what a running step goes on from), [`tree_timer`]; all of scheduling, driven by data: [`simulate`]
+//! - who may connect: [`worker_token`]
 //! - what plugins may do: [`capability`]; what checking their arguments costs: [`schema`]
 //! - what people read: [`text`]
 //! - what others are told of builds: [`report`]
@@ -59,3 +60,4 @@ pub mod time;
 pub mod tree_timer;
 pub mod validation;
 pub mod value;
+pub mod worker_token;

@@ -9,7 +9,7 @@ use crate::builder::{Builder, StepSpec};
 use crate::change::Change;
 use crate::decision::Decision;
 use crate::digest::Digest;
-use crate::id::{ArtifactId, BuildId, BuildsetId, Fence, LogId, MasterId, RequestId, StepId};
+use crate::id::{ArtifactId, BuildId, BuildsetId, Fence, LogId, MasterId, RequestId, StepId, TokenId};
 use crate::journal::{Entry, Mark};
 use crate::master::{Master, Overdue};
 use crate::outcome::Outcome;
@@ -19,6 +19,7 @@ use crate::request::{Buildset, Request};
 use crate::test_result::TestResult;
 use crate::time::Timestamp;
 use crate::value::Origin;
+use crate::worker_token::WorkerToken;
 
 /// One durable effect. Those that belong to a build carry its fence and are refused if it is stale.
 #[derive(Clone, Debug, PartialEq)]
@@ -240,6 +241,19 @@ pub enum Persist {
         /// None: removed.
         value: Option<Vec<u8>>,
     },
+    /// Adds a token of a worker.
+    AddToken(WorkerToken),
+    /// Notes when a token was used last; one that is gone is no error.
+    UseToken {
+        /// The worker.
+        worker: String,
+        /// Its token.
+        token: TokenId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Takes tokens of workers away; those that are gone are no error.
+    DropTokens(Vec<(String, TokenId)>),
 }
 
 /// What a commit settled besides what it was told.

@@ -17,6 +17,7 @@ use crate::requests::{self, ListError};
 use crate::running::Running;
 use crate::start::MASTER;
 use crate::withdraw::WithdrawError;
+use crate::worker_tokens::{self, TokenError};
 use crate::{
     archive, build_driver, logs, masters, plugins, policies, results, start, status, view, view_build, why,
 };
@@ -326,6 +327,31 @@ impl Handle {
         release::release(&self.0, name).await
     }
 
+    /// A worker may connect by the token with this hash from now on; durable when this returns. Goes on to its end even
+    /// if nobody waits for the answer.
+    pub async fn mint_token(&self, worker: String, hash: String) -> Result<view::WorkerToken, TokenError> {
+        let running = Arc::clone(&self.0);
+        let done = self.0.tasks.spawn(async move { worker_tokens::mint(&running, &worker, &hash).await });
+        done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// The tokens that commands made for a worker, or for all.
+    pub fn worker_tokens(&self, worker: Option<&str>) -> Result<Vec<view::WorkerToken>, TokenError> {
+        worker_tokens::list(&self.0, worker)
+    }
+
+    /// A worker cannot connect any more by this token, or by any that a command made; if it came by it, its link is
+    /// closed. Goes on to its end even if nobody waits for the answer.
+    pub async fn revoke_tokens(
+        &self,
+        worker: String,
+        number: Option<u64>,
+    ) -> Result<view::RevokedTokens, TokenError> {
+        let running = Arc::clone(&self.0);
+        let done = self.0.tasks.spawn(async move { worker_tokens::revoke(&running, &worker, number).await });
+        done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
     /// Withdraws a request that no build serves yet, or one that serves others, too: it is complete then, as cancelled.
     /// Goes on to its end even if nobody waits for the answer.
     pub async fn withdraw(&self, request: u64) -> Result<(), WithdrawError> {
@@ -418,6 +444,12 @@ impl Handle {
     pub(crate) fn mind_archive(&self) {
         let (running, store) = (Arc::downgrade(&self.0), self.0.store.clone());
         self.0.tasks.spawn(archive::mind(running, store));
+    }
+
+    /// Notes when tokens of workers were used.
+    pub(crate) fn mind_tokens(&self) {
+        let minding = worker_tokens::mind(Arc::downgrade(&self.0), Arc::clone(self.0.links.tokens()));
+        tokio::spawn(self.0.closing.clone().run_until_cancelled_owned(minding));
     }
 
     /// Drops artifacts that are not kept any longer.

@@ -50,8 +50,10 @@ mod view_log;
 mod view_plugin;
 mod view_request;
 mod view_results;
+mod view_token;
 mod view_why;
 pub mod worker_link;
+mod worker_tokens;
 pub mod world;
 
 mod start;
@@ -72,3 +74,4 @@ pub use requests::ListError;
 pub use start::{Master, Options, StartError, start};
 pub use windlass_store::{DiskRoom, Moment, OnCommit, Side, disk};
 pub use withdraw::WithdrawError;
+pub use worker_tokens::{OpenTokensError, TokenError};

@@ -135,6 +135,8 @@ pub(crate) async fn reconfigure(
     let changed = !plan.is_empty() || !changes.is_empty();
     let mut lifted = if plan_only { Vec::new() } else { policies::suspended(running, &old) };
     if changed && !plan_only {
+        // Nobody makes a token for a worker that goes.
+        let _tokens = running.links.tokens().turn().await;
         persist(running, &next).await?;
         running.swap(Arc::clone(&next.world)).await;
         let generation = next.world.generation.number;
@@ -218,7 +220,9 @@ async fn persist(running: &Arc<Running>, next: &Next) -> Result<(), ReconfigErro
     blocking(move || plugins::keep(keeper.cas(), &bytes))
         .await
         .map_err(|e| ReconfigError::Store(Box::new(e)))?;
-    let committed = running.store.commit(vec![plugins::remember(&next.world.generation)]).await;
+    let mut batch = vec![plugins::remember(&next.world.generation)];
+    batch.extend(running.links.tokens().without(&next.world.config.workers));
+    let committed = running.store.commit(batch).await;
     committed.map(drop).map_err(|e| ReconfigError::Store(Box::new(e)))
 }
 

@@ -39,6 +39,7 @@ use crate::running::Running;
 use crate::secrets;
 use crate::stats::Names;
 use crate::worker_link::{LinkLimits, LinkParts, Links};
+use crate::worker_tokens::{self, OpenTokensError};
 use crate::world::World;
 
 /// In whose name this process claims requests. Several masters over one store are a later thing.
@@ -125,6 +126,9 @@ pub enum StartError {
     /// The rows of masters could not be brought up to date.
     #[error(transparent)]
     Masters(#[from] MastersError),
+    /// The tokens of workers cannot be read.
+    #[error(transparent)]
+    Tokens(#[from] OpenTokensError),
     /// Workers cannot connect.
     #[error("failed to listen for workers on `{address}`, which `listen` in [master] says")]
     Listen {
@@ -216,6 +220,11 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         limits: links,
     });
     links.transfers().serve(folders.public.clone());
+    let tokens = worker_tokens::open(&store, links.tokens(), &world.config.workers);
+    tokio::select! {
+        opened = tokens => opened?,
+        never = archive::make_room(&store, keeping, &*clock) => match never {},
+    }
     let builds = Builds::new(DriverParts {
         store: store.clone(),
         runtime: runtime.clone(),
@@ -299,6 +308,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     handle.mind_masters();
     handle.mind_archive();
     handle.mind_artifacts();
+    handle.mind_tokens();
     Ok(Master { handle })
 }
 

@@ -25,6 +25,7 @@ pub use crate::view_plugin::{
 };
 pub use crate::view_request::{ListedRequest, RequestFilter, RequestPage, RequestState};
 pub use crate::view_results::{Figure, FigureQuery, Test, TestQuery, Tests};
+pub use crate::view_token::{NewToken, RevokeTokens, RevokedTokens, WorkerToken};
 pub use crate::view_why::{Decision, Estimate, FailedPolicy, Waits, Why, WhyRequest};
 pub use windlass_core::schedule::{Wait, WaitsFor};
 

@@ -5,6 +5,7 @@
 //!
 //! - `accept`: from a TCP connection to a hello that was checked; `greeting`: how many are on that way
 //! - `seat`: the task of one worker
+//! - `tokens`: those that commands made
 //! - `wire`: the sending half of a connection; control overtakes bulk
 //! - `feed`: what a command's owner gets: every update once, in order
 
@@ -12,6 +13,7 @@ mod accept;
 mod feed;
 mod greeting;
 mod seat;
+mod tokens;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -21,10 +23,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_config::config;
+use windlass_core::id::TokenId;
 use windlass_core::value::{Failure, Pair};
 use windlass_protocol::message::{CommandUid, Start};
 use windlass_store::Cas;
@@ -35,6 +38,8 @@ use crate::events::Events;
 use crate::transfer::Transfers;
 use greeting::Greeting;
 use seat::Order;
+
+pub(crate) use tokens::{Token, Tokens};
 
 pub(crate) use feed::size;
 pub use feed::{CommandEvent, CommandFeed};
@@ -125,6 +130,8 @@ pub struct ConnectedWorker {
     pub draining: bool,
     /// Which start of which worker it is.
     pub session: Session,
+    /// The token of a command that it came by; none: by the configuration's.
+    pub token: Option<TokenId>,
 }
 
 /// The workers' links. Cheap to clone.
@@ -136,6 +143,7 @@ struct Inner {
     report: OnceLock<Arc<dyn LinkReport>>,
     seats: RwLock<BTreeMap<String, Handle>>,
     greeting: Arc<Greeting>,
+    tokens: Arc<Tokens>,
     tasks: TaskTracker,
     transfers: Transfers,
     closing: CancellationToken,
@@ -146,7 +154,8 @@ struct Inner {
 /// What others hold of a seat.
 #[derive(Clone)]
 struct Handle {
-    token_hash: String,
+    /// As configured.
+    token_hash: Option<String>,
     /// Unbounded, and small all the same: it holds at most one start and one interrupt for each
     /// command, one acknowledgement for each commit, and what the greeting lets through.
     orders: mpsc::UnboundedSender<Order>,
@@ -165,6 +174,7 @@ impl Links {
             report: OnceLock::new(),
             seats: RwLock::default(),
             greeting: Arc::default(),
+            tokens: Arc::default(),
             transfers: Transfers::new(tasks.clone()),
             tasks,
             closing: CancellationToken::new(),
@@ -186,9 +196,11 @@ impl Links {
         self.0.report.set(report).ok();
     }
 
-    /// Takes over the configured workers: new ones may connect, removed ones are sent away. The link of one whose
-    /// token changed is cut, since whoever has it showed the old one; its commands wait for it as after any cut.
+    /// Takes over the configured workers: new ones may connect, removed ones are sent away, and their tokens of
+    /// commands are forgotten. The link of one that came by the configured token is cut if that changed; its commands
+    /// wait for it as after any cut.
     pub fn configure(&self, workers: &[config::Worker]) {
+        self.0.tokens.keep_only(workers);
         let mut seats = self.0.seats.write().expect("no holder of this lock panics");
         seats.retain(|name, seat| {
             let kept = workers.iter().any(|worker| worker.name == *name);
@@ -201,7 +213,7 @@ impl Links {
             if let Some(seat) = seats.get_mut(&worker.name) {
                 if seat.token_hash != worker.token_hash {
                     seat.token_hash.clone_from(&worker.token_hash);
-                    seat.order(Order::Token { hash: worker.token_hash.clone() });
+                    seat.order(Order::TokensChanged { done: None });
                 }
             } else {
                 let seat = self.seat(worker);
@@ -283,6 +295,31 @@ impl Links {
         arrived.map_err(|_| format!("worker `{worker}` did not come back within {} s", grace.as_secs_f64()))
     }
 
+    /// Whether whoever came by a token may stay.
+    fn counts(&self, worker: &str, token: &Token) -> bool {
+        match token {
+            Token::Configured(hash) => {
+                self.handle(worker).is_some_and(|seat| seat.token_hash.as_ref() == Some(hash))
+            }
+            Token::Made(number) => self.0.tokens.has(worker, *number),
+        }
+    }
+
+    /// The tokens that commands made.
+    pub(crate) fn tokens(&self) -> &Arc<Tokens> {
+        &self.0.tokens
+    }
+
+    /// Tokens of a worker were revoked: closes its link if it came by one of them, and says whether it did. What runs
+    /// there waits for it as after a cut link.
+    pub(crate) async fn revoked(&self, worker: &str) -> bool {
+        let Some(seat) = self.handle(worker) else { return false };
+        let (done, closed) = oneshot::channel();
+        seat.order(Order::TokensChanged { done: Some(done) });
+        // A seat that is gone has no link.
+        closed.await.unwrap_or(false)
+    }
+
     /// Files under way to and from the workers.
     pub(crate) fn transfers(&self) -> &Transfers {
         &self.0.transfers
@@ -315,8 +352,7 @@ impl Links {
     fn seat(&self, worker: &config::Worker) -> Handle {
         let (orders, inbox) = mpsc::unbounded_channel();
         let shown = Arc::new(seat::Shown::default());
-        let who = seat::Who { name: worker.name.clone(), token_hash: worker.token_hash.clone() };
-        let seated = seat::keep(self.clone(), who, Arc::clone(&shown), inbox);
+        let seated = seat::keep(self.clone(), worker.name.clone(), Arc::clone(&shown), inbox);
         self.0.tasks.spawn(seated);
         Handle { token_hash: worker.token_hash.clone(), orders, shown }
     }

@@ -178,6 +178,9 @@ impl Group<'_> {
             | Persist::TrimPlans
             | Persist::TakeEvent { .. }
             | Persist::KeepReporters(_)
+            | Persist::AddToken(_)
+            | Persist::UseToken { .. }
+            | Persist::DropTokens(_)
             | Persist::DropArtifacts(_) => {}
             Persist::AddBuildset { buildset, requests } => self.check_new(buildset, requests, staged)?,
             Persist::Claim { requests, master, fence, at } => {

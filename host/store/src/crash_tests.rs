@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use bytes::Bytes;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
-use windlass_core::id::{ArtifactId, BuildId, Fence, LogId, MasterId, RequestId, StepId};
+use windlass_core::id::{ArtifactId, BuildId, Fence, LogId, MasterId, RequestId, StepId, TokenId};
 use windlass_core::master::{Master, Overdue};
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
@@ -108,6 +108,9 @@ fn masters() -> Vec<Vec<Persist>> {
         vec![take(1, Taken::Delivered), take(2, Taken::Lost)],
         vec![Persist::KeepReporters(vec!["all".into(), "bad".into()])],
         expire(Overdue::Claims { before: Timestamp(70) }, 11),
+        vec![token(1), token(2)],
+        vec![Persist::UseToken { worker: "w1".into(), token: TokenId(2), at: Timestamp(80) }],
+        vec![Persist::DropTokens(vec![("w1".into(), TokenId(1))]), token(3)],
     ]
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::ReadableTable;
 use windlass_core::id::{
-    ArtifactId, BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, MasterId, RequestId, StepId,
+    ArtifactId, BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, MasterId, RequestId, StepId, TokenId,
 };
 
 use crate::fault::ReadError;
@@ -89,6 +89,8 @@ counters! {
     decision next_decision: DecisionId;
     /// Returns the next artifact's id.
     artifact next_artifact: ArtifactId;
+    /// Returns the number of a worker's next token.
+    token next_token: TokenId;
     /// Returns the next master's id.
     master next_master: MasterId;
     /// Returns a fence larger than all before it.

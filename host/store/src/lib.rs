@@ -78,6 +78,7 @@ mod test_disk;
 mod test_rows;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod upgrade;
 mod verify;
 mod watches;

@@ -122,6 +122,9 @@ impl Group<'_> {
                     None => tables.state.write()?.remove(key)?,
                 };
             }
+            Persist::AddToken(token) => self.put_token(token)?,
+            Persist::UseToken { worker, token, at } => self.use_token(worker, *token, *at)?,
+            Persist::DropTokens(tokens) => self.drop_tokens(tokens)?,
         }
         Ok(())
     }

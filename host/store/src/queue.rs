@@ -48,7 +48,10 @@ impl Job {
     /// Whether it waits for no room: it makes some.
     pub(crate) fn makes_room(&self) -> bool {
         match &self.what {
-            What::Batch(batch) => batch.iter().all(|persist| matches!(persist, Persist::DropArtifacts(_))),
+            // A token that is revoked shall not go on for want of room.
+            What::Batch(batch) => batch
+                .iter()
+                .all(|persist| matches!(persist, Persist::DropArtifacts(_) | Persist::DropTokens(_))),
             What::Work(_) => true,
         }
     }

@@ -183,4 +183,6 @@ tables! {
     reporters REPORTERS: &'static str => &'static [u8];
     /// Owner, key -> value.
     state STATE: (&'static str, &'static str) => &'static [u8];
+    /// Worker, token id -> the hash of a token that a command made, and when it was made and used.
+    worker_tokens WORKER_TOKENS: (&'static str, u64) => &'static [u8];
 }

@@ -11,7 +11,7 @@ use windlass_core::condition::Condition;
 use windlass_core::decision::{Decision, Done, Seen};
 use windlass_core::digest::Digest;
 use windlass_core::id::{
-    ArtifactId, BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, MasterId, RequestId, StepId,
+    ArtifactId, BuildId, BuildsetId, ChangeId, DecisionId, Fence, LogId, MasterId, RequestId, StepId, TokenId,
 };
 use windlass_core::journal::{After, Begun, Call, Entry, Mark, begin, chain};
 use windlass_core::lock::{Access, Mode};
@@ -24,6 +24,7 @@ use windlass_core::step::SummaryPolicy;
 use windlass_core::test_result::TestResult;
 use windlass_core::time::Timestamp;
 use windlass_core::value::{Origin, Value};
+use windlass_core::worker_token::WorkerToken;
 
 pub(crate) const ME: MasterId = MasterId(1);
 
@@ -79,6 +80,17 @@ pub(crate) fn decision(id: u64, request: u64, at: u64) -> Decision {
         usage: Usage::default(),
         build: None,
     }
+}
+
+/// A token of `w1`.
+pub(crate) fn token(number: u64) -> Persist {
+    Persist::AddToken(WorkerToken {
+        number: TokenId(number),
+        worker: "w1".into(),
+        hash: Digest::of(&number.to_le_bytes()),
+        made: Timestamp(number),
+        used: None,
+    })
 }
 
 /// Keeps a record.

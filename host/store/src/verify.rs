@@ -348,5 +348,11 @@ fn numbers(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Resul
     check("log", snapshot.logs()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("artifact", snapshot.artifacts_by_id()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("master", snapshot.masters()?.last()?.map_or(0, |(id, _)| id.value()))?;
+    let tokens = snapshot.worker_tokens()?;
+    let mut last_token = 0;
+    for row in tokens.iter()? {
+        last_token = last_token.max(row?.0.value().1);
+    }
+    check("token", last_token)?;
     check("fence", requests.values().map(|(_, row)| row.last_fence.0).max().unwrap_or(0))
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::text::chain;
 use windlass_master::{
     ForceError, Handle, ListError, LogError, PollError, QueryError, ReconfigError, ReleaseError, StopError,
-    WithdrawError, view,
+    TokenError, WithdrawError, view,
 };
 
 use crate::artifacts;
@@ -55,6 +55,9 @@ pub fn routes(master: Handle, stop: CancellationToken) -> Router {
         .route("/builds/{build}/artifacts/{*name}", get(artifacts::fetch))
         .route("/buildsets/{buildset}", get(buildset))
         .route("/workers/{worker}/release", post(release_worker))
+        .route("/workers/{worker}/tokens", get(tokens_of_worker).post(mint_token))
+        .route("/workers/{worker}/revoke", post(revoke_tokens))
+        .route("/tokens", get(tokens))
         .route("/requests", get(requests))
         .route("/requests/{request}/cancel", post(cancel_request))
         .route("/requests/{request}/why", get(why_request))
@@ -176,6 +179,35 @@ async fn release_worker(
     Path(worker): Path<String>,
 ) -> Result<Json<view::Released>, ApiError> {
     Ok(Json(api.master.release_worker(&worker).await?))
+}
+
+async fn tokens(State(api): State<Api>) -> Result<Json<Vec<view::WorkerToken>>, ApiError> {
+    Ok(Json(api.master.worker_tokens(None)?))
+}
+
+async fn tokens_of_worker(
+    State(api): State<Api>,
+    Path(worker): Path<String>,
+) -> Result<Json<Vec<view::WorkerToken>>, ApiError> {
+    Ok(Json(api.master.worker_tokens(Some(&worker))?))
+}
+
+async fn mint_token(
+    State(api): State<Api>,
+    Path(worker): Path<String>,
+    body: Bytes,
+) -> Result<Json<view::WorkerToken>, ApiError> {
+    let view::NewToken { token_hash } = read(&body)?;
+    Ok(Json(api.master.mint_token(worker, token_hash).await?))
+}
+
+async fn revoke_tokens(
+    State(api): State<Api>,
+    Path(worker): Path<String>,
+    body: Bytes,
+) -> Result<Json<view::RevokedTokens>, ApiError> {
+    let view::RevokeTokens { number } = read(&body)?;
+    Ok(Json(api.master.revoke_tokens(worker, number).await?))
 }
 
 async fn requests(
@@ -325,6 +357,18 @@ impl From<ReleaseError> for ApiError {
         let code = match &error {
             ReleaseError::NoSuchWorker { .. } => "not-found",
             ReleaseError::ShuttingDown => "shutting-down",
+        };
+        ApiError::new(code, chain(&error))
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> ApiError {
+        let code = match &error {
+            TokenError::NoSuchWorker { .. } | TokenError::NoSuchToken { .. } => "not-found",
+            TokenError::NotAHash | TokenError::Known(_) | TokenError::TooMany(_) => "bad-argument",
+            TokenError::ShuttingDown => "shutting-down",
+            TokenError::Store(_) => "internal",
         };
         ApiError::new(code, chain(&error))
     }

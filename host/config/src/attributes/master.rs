@@ -238,11 +238,12 @@ pub static WORKER: Table = Table {
             "\"w2\"",
             "at most 50 letters, digits, `.`, `_`, `-`; not `debug`, `change`, `status`",
         ),
-        Attribute::needed(
+        Attribute::new(
             "token_hash",
             Kind::Name,
+            "tokens of `windlass workers token` alone",
             "\"blake3:1111111111111111111111111111111111111111111111111111111111111111\"",
-            "`blake3:` and 64 hexadecimal digits; `windlass token FILE` makes a token and prints it",
+            "`blake3:` and 64 hexadecimal digits; `windlass token FILE` makes a token and prints it. Tokens of `windlass workers token` count beside it",
         ),
         Attribute::new("max_builds", COUNT, "one of each builder", "4", "how many builds at once"),
         Attribute::new(
@@ -277,7 +278,7 @@ pub static WORKER: Table = Table {
         Attribute::warns("machine_name", Kind::Text, "\"m1\"", "write it as a property of the worker"),
         Attribute::refused(
             "password",
-            "a configuration holds no secrets: write the hash of the token, `token_hash`",
+            "a configuration holds no secrets: write the hash of the token, `token_hash`, or have `windlass workers token` make one",
         ),
     ],
 };

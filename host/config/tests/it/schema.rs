@@ -76,7 +76,7 @@ fn what_people_get_wrong_does_not_fit() {
         "titel = 'x'",
         "title = 3",
         "master = { listen = 'nowhere' }",
-        "[[workers]]\nname = 'w'",
+        "[[workers]]\nmax_builds = 1",
         "[[builders]]\nname = 'b'\nhaltOnFailure = true",
         "[[builders]]\nname = 'b'\nsteps = [{ args = {} }]",
         "[[schedulers]]\nname = 's'\ntype = 'nightly'\nbuilders = 'b'",

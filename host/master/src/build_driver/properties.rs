@@ -126,7 +126,7 @@ mod tests {
         builder.default_properties.extend(&one("e", "builder's default"));
         let worker = Worker {
             name: "w1".to_owned(),
-            token_hash: String::new(),
+            token_hash: None,
             max_builds: None,
             properties: one("d", "worker"),
             default_properties: one("e", "worker's default"),
@@ -172,10 +172,11 @@ mod tests {
             load: None,
             draining: false,
             session: crate::worker_link::Session::default(),
+            token: None,
         };
         let mut worker = Worker {
             name: "w1".to_owned(),
-            token_hash: String::new(),
+            token_hash: None,
             max_builds: None,
             properties: one("os", "debian"),
             default_properties: one("cores", "many"),

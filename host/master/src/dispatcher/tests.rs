@@ -85,7 +85,7 @@ fn policy(hook: &str) -> PolicyUse {
 fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<World> {
     let worker = |(name, max): &(&str, u32)| config::Worker {
         name: (*name).to_owned(),
-        token_hash: String::new(),
+        token_hash: None,
         max_builds: Some(*max),
         properties: Properties::default(),
         default_properties: Properties::default(),

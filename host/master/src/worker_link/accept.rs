@@ -13,7 +13,7 @@ use windlass_protocol::message::{Hello, ToMaster, ToWorker};
 
 use super::seat::{Candidate, Order};
 use super::wire::{Incoming, Outgoing, halves};
-use super::{Handle, Links};
+use super::{Handle, Links, Token};
 
 /// How long to wait after an accept that failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -70,9 +70,8 @@ async fn greet(links: Links, stream: TcpStream, peer: SocketAddr, gives_way: Can
         }
     };
     match check(&links, &hello) {
-        Ok((seat, features)) => {
-            let (peer, token_hash) = (peer.to_string(), seat.token_hash.clone());
-            let candidate = Candidate { outgoing, incoming, hello, features, peer, token_hash };
+        Ok((seat, features, token)) => {
+            let candidate = Candidate { outgoing, incoming, hello, features, token, peer: peer.to_string() };
             seat.order(Order::Candidate(Box::new(candidate)));
         }
         Err(refusal) => {
@@ -99,7 +98,7 @@ async fn receive(stream: TcpStream) -> Result<(Outgoing, Incoming, Hello), Strin
 }
 
 /// Checks all that does not depend on who else is connected.
-fn check(links: &Links, hello: &Hello) -> Result<(Handle, Vec<String>), Refusal> {
+fn check(links: &Links, hello: &Hello) -> Result<(Handle, Vec<String>, Token), Refusal> {
     let features = hello::check(hello)?;
     let name = &hello.name;
     let Some(seat) = links.handle(name) else {
@@ -109,16 +108,19 @@ fn check(links: &Links, hello: &Hello) -> Result<(Handle, Vec<String>), Refusal>
         );
         return Err(Refusal { code: "unknown-worker", message, retry: true });
     };
-    if !windlass_config::verify_token(&hello.token, &seat.token_hash) {
-        return Err(bad_token(name));
-    }
-    Ok((seat, features))
+    let made = links.tokens().find(name, &hello.token).map(Token::Made);
+    let configured =
+        seat.token_hash.clone().filter(|hash| windlass_config::verify_token(&hello.token, hash));
+    let token = made.or(configured.map(Token::Configured)).ok_or_else(|| bad_token(name))?;
+    Ok((seat, features, token))
 }
 
+/// The refusal of a token that is unknown, or counts no more.
 pub(super) fn bad_token(name: &str) -> Refusal {
     let message = format!(
-        "the token of worker `{name}` is not the one whose hash stands in master.toml; copy the token that belongs to \
-         it into the worker's token file"
+        "the token of worker `{name}` is none that counts: neither the one whose hash stands in master.toml, nor one of \
+         `windlass workers tokens {name}`; copy one of them into the worker's token file, or make one with \
+         `windlass workers token {name} --file FILE`"
     );
     Refusal::for_good("bad-token", message)
 }

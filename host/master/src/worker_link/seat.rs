@@ -10,17 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use windlass_core::digest::Digest;
 use windlass_core::value::Failure;
 use windlass_protocol::message::{CommandUid, Hello, Start, ToMaster, ToWorker, Update};
 use windlass_protocol::session::{Inbox, Seen};
 
-use super::accept::bad_token;
 use super::feed::{Ahead, CommandEvent, CommandFeed, FeedSender, NOBODY_WAITS};
 use super::wire::{Bulk, Incoming, Outgoing, Wire};
-use super::{ConnectedWorker, LinkLimits, Links, Session};
+use super::{ConnectedWorker, LinkLimits, Links, Session, Token};
 use crate::transfer::{Broken, Line};
 use crate::view;
 use claim::name_taken;
@@ -43,8 +42,8 @@ pub(super) enum Order {
     Part(CommandFeed),
     /// Somebody said hello in the worker's name, with its token.
     Candidate(Box<Candidate>),
-    /// Only who shows a token with this hash may sit here from now on.
-    Token { hash: String },
+    /// Tokens of the worker count no more: close the link if it came by one of them, and say whether it did.
+    TokensChanged { done: Option<oneshot::Sender<bool>> },
     /// Send the worker away and end.
     Close { reason: &'static str },
 }
@@ -55,17 +54,8 @@ pub(super) struct Candidate {
     pub(super) incoming: Incoming,
     pub(super) hello: Hello,
     pub(super) features: Vec<String>,
+    pub(super) token: Token,
     pub(super) peer: String,
-    /// The hash that its token was checked against.
-    pub(super) token_hash: String,
-}
-
-/// Whose seat it is.
-#[derive(Clone)]
-pub(super) struct Who {
-    pub(super) name: String,
-    /// Of its token, as it is configured now.
-    pub(super) token_hash: String,
 }
 
 /// What others may see of a seat without asking its task.
@@ -113,23 +103,22 @@ pub(super) fn lost(why: &str) -> Failure {
 /// end as lost, and nothing else: the seat is there again for the worker's next connection.
 pub(super) async fn keep(
     links: Links,
-    mut who: Who,
+    name: String,
     shown: Arc<Shown>,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
     loop {
-        let seat = Seat::new(links.clone(), who.name.clone(), Arc::clone(&shown));
-        if AssertUnwindSafe(seat.run(&mut orders, &mut who.token_hash)).catch_unwind().await.is_ok() {
+        let seat = Seat::new(links.clone(), name.clone(), Arc::clone(&shown));
+        if AssertUnwindSafe(seat.run(&mut orders)).catch_unwind().await.is_ok() {
             return;
         }
-        let name = &who.name;
         // What the seat held went with it: the link is cut, and feeds without a sender end.
         let reason = "BUG: the master's task for its link panicked";
         tracing::error!(worker = name, reason, "lost the link to a worker");
         shown.reachable.store(false, Ordering::Release);
         shown.update(|shown| *shown = None);
         if let Some(report) = links.report() {
-            report.worker_down(name);
+            report.worker_down(&name);
         }
         let event = || view::Event::WorkerLost { worker: name.clone(), reason: reason.to_owned() };
         links.0.parts.events.tell(event);
@@ -157,6 +146,7 @@ struct Seat {
 struct Link {
     wire: Wire,
     incoming: Incoming,
+    token: Token,
     heard: Instant,
     next_ping: Instant,
 }
@@ -218,7 +208,7 @@ impl Seat {
         }
     }
 
-    async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>, token_hash: &mut String) {
+    async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
         let ahead = Arc::clone(&self.shown.ahead);
         loop {
             let deadline = self.deadline();
@@ -233,14 +223,6 @@ impl Seat {
                 Happened::Order(Some(Order::Close { reason })) => return self.close(reason),
                 // Every handle is gone: nobody can want a command any more.
                 Happened::Order(None) => return self.close("shutdown"),
-                Happened::Order(Some(Order::Token { hash })) => {
-                    *token_hash = hash;
-                    self.on_token();
-                }
-                // It was checked a moment before the token changed.
-                Happened::Order(Some(Order::Candidate(candidate))) if candidate.token_hash != *token_hash => {
-                    self.turn_away(candidate, bad_token(&self.name));
-                }
                 Happened::Order(Some(order)) => self.on_order(order),
                 Happened::Message(Ok(message)) => self.on_message(message),
                 Happened::Message(Err(error)) => self.cut(&error.to_string()),
@@ -266,16 +248,19 @@ impl Seat {
             Order::Ack { uid, number } => self.ack(uid, number),
             Order::Part(feed) => self.parted.push(feed),
             Order::Candidate(candidate) => self.on_candidate(candidate),
-            Order::Token { .. } | Order::Close { .. } => unreachable!("BUG: `run` handles it"),
+            Order::TokensChanged { done } => {
+                let closes =
+                    self.link.as_ref().is_some_and(|link| !self.links.counts(&self.name, &link.token));
+                if closes {
+                    self.cut("its token counts no more");
+                }
+                if let Some(done) = done {
+                    // Whoever asked may have gone.
+                    done.send(closes).ok();
+                }
+            }
+            Order::Close { .. } => unreachable!("BUG: `run` handles it"),
         }
-    }
-
-    /// Who sits here, or waits to, has shown a token that does not count any more.
-    fn on_token(&mut self) {
-        if let Some(Probe { candidate, .. }) = self.probe.take() {
-            self.turn_away(candidate, bad_token(&self.name));
-        }
-        self.cut("its token is another in the master's configuration");
     }
 
     fn start(&mut self, start: Start, feed: FeedSender) {

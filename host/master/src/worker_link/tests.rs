@@ -80,7 +80,7 @@ pub(crate) async fn world_over(limits: LinkLimits, dir: tempfile::TempDir, store
 fn worker(name: &str) -> config::Worker {
     config::Worker {
         name: name.to_owned(),
-        token_hash: windlass_config::hash_token("secret"),
+        token_hash: Some(windlass_config::hash_token("secret")),
         max_builds: None,
         properties: Properties::default(),
         default_properties: Properties::default(),
@@ -262,7 +262,7 @@ async fn another_token_cuts_the_link_and_who_shows_the_new_one_goes_on() {
     worker.log("u1", 2, "two").await;
     assert_eq!(next(&mut feed).await, "2 two");
 
-    let renewed = config::Worker { token_hash: windlass_config::hash_token("renewed"), ..other };
+    let renewed = config::Worker { token_hash: Some(windlass_config::hash_token("renewed")), ..other };
     world.links.configure(&[renewed, self::worker("w2")]);
     told("down w1").await;
     let uid = CommandUid("u1".to_owned());

@@ -8,9 +8,9 @@ use windlass_protocol::hello::Refusal;
 use windlass_protocol::message::{CommandUid, Loss, PROTOCOL, ToWorker};
 
 use super::super::ConnectedWorker;
-use super::super::accept::refuse;
+use super::super::accept::{bad_token, refuse};
 use super::super::wire::Wire;
-use super::{Candidate, Link, Probe, Seat, Session};
+use super::{Candidate, Link, Probe, Seat, Session, Token};
 use crate::dispatcher::WorkerUp;
 use crate::view;
 
@@ -55,7 +55,11 @@ impl Seat {
 
     /// Gives the seat to a connection: the commands that it knows go on, the others are lost.
     pub(super) fn seat(&mut self, candidate: Box<Candidate>, identity: Session) {
-        let Candidate { outgoing, incoming, hello, features, peer, token_hash: _ } = *candidate;
+        if !self.links.counts(&self.name, &candidate.token) {
+            // It does not count any more since the hello was checked.
+            return self.turn_away(candidate, bad_token(&self.name));
+        }
+        let Candidate { outgoing, incoming, hello, features, token, peer } = *candidate;
         let was_up = self.link.is_some();
         self.links.transfers().on_link(&self.name);
         if let Some(old) = self.link.take() {
@@ -117,11 +121,18 @@ impl Seat {
         }
 
         let now = Instant::now();
-        self.link = Some(Link { wire, incoming, heard: now, next_ping: now + self.limits.keepalive });
+        self.link = Some(Link { wire, incoming, token: token.clone(), heard: now, next_ping: now + self.limits.keepalive });
         self.shown.session.lock().expect("nobody panics while holding a session").clone_from(&identity);
         self.identity = Some(identity);
         self.expected_until = None;
         let since = self.links.0.parts.clock.now();
+        let made = match token {
+            Token::Configured(_) => None,
+            Token::Made(number) => Some(number),
+        };
+        if let Some(number) = made {
+            self.links.tokens().came(&self.name, number, since);
+        }
         tracing::info!(worker = self.name, peer, version = hello.version, "worker connected");
         self.shown.reachable.store(true, Ordering::Release);
         self.shown.update(|shown| {
@@ -134,6 +145,7 @@ impl Seat {
                 load: None,
                 draining: false,
                 session: Session { instance: hello.instance.clone(), epoch: hello.epoch },
+                token: made,
             });
         });
         if let Some(report) = self.links.report() {

@@ -1,0 +1,201 @@
+//! Tokens of workers by command: made, listed and revoked while the master runs.
+//!
+//! Whoever wants a token makes it, and tells the master its hash alone: so there is no token that works and that
+//! nobody has, whenever the master is killed. What is answered is durable.
+//!
+//! A worker's tokens go with the worker: the reconfig that takes it out of the configuration takes them away in its own
+//! commit, and a start does the same. One that is put back later needs new ones.
+
+use std::sync::Arc;
+
+use windlass_config::config;
+use windlass_core::id::TokenId;
+use windlass_core::persist::Persist;
+use windlass_core::worker_token::{MAX_TOKENS, WorkerToken};
+use windlass_store::{CommitError, ReadError, Store};
+
+use crate::hint::hint;
+use crate::running::Running;
+use crate::view;
+use crate::worker_link::Tokens;
+
+/// Why nothing was made or revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The configuration has no such worker.
+    #[error("there is no worker `{name}`{hint}")]
+    NoSuchWorker {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        hint: String,
+    },
+    /// What came is no hash.
+    #[error("this is not the hash of a token: `blake3:` and 64 hexadecimal digits")]
+    NotAHash,
+    /// The worker has the very token already.
+    #[error("worker `{0}` has this token already")]
+    Known(String),
+    /// It has enough.
+    #[error(
+        "worker `{0}` has {MAX_TOKENS} tokens already; `windlass workers revoke {0} NUMBER` takes one away"
+    )]
+    TooMany(String),
+    /// It has no such token.
+    #[error("worker `{worker}` has no token {number}{hint}")]
+    NoSuchToken {
+        /// The worker.
+        worker: String,
+        /// The number that was asked for.
+        number: u64,
+        /// Those that there are.
+        hint: String,
+    },
+    /// The master is going down.
+    #[error("the master is shutting down")]
+    ShuttingDown,
+    /// The store did not take it.
+    #[error("the tokens could not be stored; nothing was changed")]
+    Store(#[source] CommitError),
+}
+
+impl From<CommitError> for TokenError {
+    fn from(error: CommitError) -> TokenError {
+        match error {
+            CommitError::Closed => TokenError::ShuttingDown,
+            other => TokenError::Store(other),
+        }
+    }
+}
+
+/// What a start finds of them, without those of workers that the configuration has no more.
+pub(crate) async fn open(
+    store: &Store,
+    tokens: &Tokens,
+    workers: &[config::Worker],
+) -> Result<(), OpenTokensError> {
+    store.worker_tokens()?.into_iter().for_each(|token| tokens.add(token));
+    if let Some(gone) = tokens.without(workers) {
+        store.commit(vec![gone]).await?;
+    }
+    Ok(())
+}
+
+/// Why a start cannot read the tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenTokensError {
+    /// The store cannot be read.
+    #[error("failed to read the tokens of workers")]
+    Read(#[from] ReadError),
+    /// The store takes nothing.
+    #[error("failed to take away the tokens of workers that are configured no more")]
+    Commit(#[from] CommitError),
+}
+
+/// A worker may connect by the token with this hash from now on.
+pub(crate) async fn mint(
+    running: &Running,
+    worker: &str,
+    hash: &str,
+) -> Result<view::WorkerToken, TokenError> {
+    let hash = windlass_config::token_digest(hash).ok_or(TokenError::NotAHash)?;
+    let tokens = running.links.tokens();
+    let _turn = tokens.turn().await;
+    is_configured(running, worker)?;
+    let has = tokens.of(worker);
+    if has.iter().any(|token| token.hash == hash) {
+        return Err(TokenError::Known(worker.to_owned()));
+    }
+    if has.len() >= MAX_TOKENS {
+        return Err(TokenError::TooMany(worker.to_owned()));
+    }
+    let number = running.store.ids().next_token();
+    let token =
+        WorkerToken { number, worker: worker.to_owned(), hash, made: running.clock.now(), used: None };
+    running.store.commit(vec![Persist::AddToken(token.clone())]).await?;
+    tokens.add(token.clone());
+    tracing::info!(worker, token = number.0, "a token was made for a worker");
+    Ok(shown(running, token))
+}
+
+/// The tokens of a worker, or of all.
+pub(crate) fn list(running: &Running, worker: Option<&str>) -> Result<Vec<view::WorkerToken>, TokenError> {
+    let tokens = running.links.tokens();
+    let tokens = match worker {
+        Some(worker) => {
+            is_configured(running, worker)?;
+            tokens.of(worker)
+        }
+        None => tokens.all(),
+    };
+    Ok(tokens.into_iter().map(|token| shown(running, token)).collect())
+}
+
+/// A worker cannot connect any more by one of its tokens, or by any that a command made. It is sent away at once if it
+/// came by it.
+pub(crate) async fn revoke(
+    running: &Running,
+    worker: &str,
+    number: Option<u64>,
+) -> Result<view::RevokedTokens, TokenError> {
+    let tokens = running.links.tokens();
+    let turn = tokens.turn().await;
+    is_configured(running, worker)?;
+    let has: Vec<TokenId> = tokens.of(worker).iter().map(|token| token.number).collect();
+    let revoked = match number.map(TokenId) {
+        None => has,
+        Some(one) if has.contains(&one) => vec![one],
+        Some(one) => {
+            let names: Vec<String> = has.iter().map(|number| number.0.to_string()).collect();
+            let hint = hint("", names.iter().map(String::as_str));
+            return Err(TokenError::NoSuchToken { worker: worker.to_owned(), number: one.0, hint });
+        }
+    };
+    if !revoked.is_empty() {
+        let gone = revoked.iter().map(|number| (worker.to_owned(), *number)).collect();
+        running.store.commit(vec![Persist::DropTokens(gone)]).await?;
+        tokens.remove(worker, &revoked);
+        tracing::info!(worker, tokens = ?revoked, "tokens of a worker were revoked");
+    }
+    drop(turn);
+    let closed = running.links.revoked(worker).await;
+    let configured = running.world.load().config.workers.iter().any(|one| {
+        // What stands in the configuration is not for commands to revoke.
+        one.name == worker && one.token_hash.is_some()
+    });
+    let revoked = revoked.into_iter().map(|number| number.0).collect();
+    Ok(view::RevokedTokens { worker: worker.to_owned(), revoked, closed, configured })
+}
+
+/// Tells the store when tokens were used, as long as the master runs.
+pub(crate) async fn mind(running: std::sync::Weak<Running>, tokens: Arc<Tokens>) {
+    loop {
+        let uses = tokens.uses().await;
+        let Some(running) = running.upgrade() else { return };
+        if let Err(error) = running.store.commit(uses).await {
+            tracing::warn!(
+                error = windlass_core::text::chain(&error),
+                "failed to note when tokens were used"
+            );
+        }
+    }
+}
+
+fn is_configured(running: &Running, name: &str) -> Result<(), TokenError> {
+    if running.closing.is_cancelled() {
+        return Err(TokenError::ShuttingDown);
+    }
+    let config = running.world.load().config.clone();
+    if config.workers.iter().any(|worker| worker.name == name) {
+        return Ok(());
+    }
+    let hint = hint(name, config.workers.iter().map(|worker| worker.name.as_str()));
+    Err(TokenError::NoSuchWorker { name: name.to_owned(), hint })
+}
+
+fn shown(running: &Running, token: WorkerToken) -> view::WorkerToken {
+    let connected = running.links.of(&token.worker);
+    let WorkerToken { number, worker, hash: _, made, used } = token;
+    let connected = connected.is_some_and(|link| link.token == Some(number));
+    view::WorkerToken { worker, number: number.0, made, used, connected }
+}
