@@ -41,5 +41,6 @@ mod tokens;
 mod transfer;
 mod trigger;
 mod tutorials;
+mod users;
 mod why;
 mod workers;

@@ -234,6 +234,11 @@ pub enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// List the users that the configuration knows, with what they wrote lately
+    Users {
+        /// Only this one, with all that stands for it
+        user: Option<String>,
+    },
     /// Load the configuration and the plugins anew, all or nothing
     ///
     /// Running builds keep the components that they started with. On any fault everything stays as
@@ -401,6 +406,9 @@ pub struct Force {
     /// Why, for its record
     #[arg(long, default_value = "asked from the command line")]
     pub reason: String,
+    /// Who asks, for its record; any name [default: the variable USER]
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
     /// Wait until it has ended, showing its progress; exit code 1 unless it succeeds
     #[arg(long, short)]
     pub wait: bool,

@@ -25,6 +25,7 @@ mod requests;
 mod terminal;
 mod test_results;
 mod tokens;
+mod users;
 mod waiting;
 mod why;
 mod workers;
@@ -156,6 +157,7 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Artifact { build, name, output } => {
             artifacts::fetch(&client()?, build, &name, output.as_deref(), json).await
         }
+        Command::Users { user } => users::users(&client()?, user.as_deref(), json).await,
         Command::Reconfig { plan } => order::reconfig(&client()?, plan, json).await,
         Command::Poll => order::poll(&client()?, json).await,
         Command::Plugin(order) => plugin::plugin(order, client, json).await,

@@ -25,7 +25,7 @@ pub async fn force(client: &Client, order: args::Force, json: bool) -> Result<Ex
         repository: order.repository,
         properties: properties(&order.properties)?,
         reason: Some(order.reason),
-        owner: std::env::var("USER").ok(),
+        owner: order.owner.or_else(|| std::env::var("USER").ok()),
         patch: match &order.patch {
             Some(file) => Some(view::Patch {
                 body: read_patch(file)?,

@@ -19,6 +19,9 @@ const PLAIN: Style = Style::new();
 /// So much of a fault is shown without --verbose: the words are a plugin's own, and may be many.
 const SHOWN: usize = 200;
 
+/// So much of who wrote a change.
+const NAME: usize = 40;
+
 /// Prints a value as JSON.
 pub fn print_json(value: &impl serde::Serialize) {
     println!("{}", crate::output::json(value));
@@ -147,7 +150,7 @@ fn reporters(status: &view::Status) -> Table {
 }
 
 fn builds_table(builds: &[view::Build]) -> Table {
-    let mut table = Table::new(&["build", "builder", "worker", "outcome", "took", "revision", ""]);
+    let mut table = Table::new(&["build", "builder", "worker", "outcome", "took", "revision", "by", ""]);
     for build in builds {
         table.row(vec![
             (HEADING, build.id.to_string()),
@@ -156,10 +159,21 @@ fn builds_table(builds: &[view::Build]) -> Table {
             (outcome_style(build.outcome), outcome_word(build.outcome).to_owned()),
             (FAINT, took(build)),
             (FAINT, build.revision.as_deref().map(short_revision).unwrap_or_default().to_owned()),
+            (FAINT, by(&build.authors)),
             (PLAIN, build.summary.clone()),
         ]);
     }
     table
+}
+
+/// Who: two names at most.
+fn by(authors: &[String]) -> String {
+    match authors {
+        [] => String::new(),
+        [one] => cut(one, NAME),
+        [one, other] => format!("{}, {}", cut(one, NAME), cut(other, NAME)),
+        [one, more @ ..] => format!("{} and {} more", cut(one, NAME), more.len()),
+    }
 }
 
 /// How long a build took, or has taken so far.
@@ -273,7 +287,11 @@ fn print_detail(detail: &view::BuildDetail, all: bool) {
     }
     for change in &detail.changes {
         let title = change.comments.lines().next().unwrap_or_default();
-        println!("{}", paint(FAINT, tame(&format!("change {} by {}: {title}", change.id, change.author))));
+        let author = match &change.user {
+            Some(user) if *user != change.author => format!("{user} ({})", change.author),
+            Some(_) | None => change.author.clone(),
+        };
+        println!("{}", paint(FAINT, tame(&format!("change {} by {author}: {title}", change.id))));
     }
     let mut steps = Table::new(&["step", "outcome", "took", "component", "logs", ""]);
     let hidden = detail.steps.iter().filter(|step| step.hidden && !all).count();

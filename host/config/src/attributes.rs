@@ -10,6 +10,7 @@ mod kind;
 mod master;
 mod reporter;
 mod schedule;
+mod users;
 mod worker;
 
 pub use builder::{BUILDER, FACTORY, POLICIES, POLICY_USE, STEP};
@@ -21,6 +22,7 @@ pub use master::{
 };
 pub use reporter::REPORTER;
 pub use schedule::{CHANGE_FILTER, DEPENDENT, POLLER, SCHEDULER, SINGLE_BRANCH};
+pub use users::{USER, USER_MANAGER, USERS_FILE};
 pub use worker::WORKER_FILE;
 
 pub use crate::section::canonical;
@@ -181,6 +183,7 @@ pub static OF_MASTER: &[&Table] = &[
     &DEPENDENT,
     &CHANGE_FILTER,
     &REPORTER,
+    &USER_MANAGER,
     &SECRET,
     &LOGS,
     &DECISIONS,

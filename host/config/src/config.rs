@@ -12,6 +12,7 @@ use windlass_core::keeping::Keeping;
 use windlass_core::lock::{Access, Lock};
 use windlass_core::properties::Properties;
 use windlass_core::report::{Mode, Wanted};
+use windlass_core::user::Users;
 use windlass_core::validation::Validation;
 
 /// A checked `master.toml`.
@@ -49,6 +50,12 @@ pub struct Master {
     /// Who is told what happens.
     #[serde(default)]
     pub reporters: Vec<Reporter>,
+    /// Where users are known from.
+    #[serde(default)]
+    pub user_managers: Vec<UserManager>,
+    /// Whom they know.
+    #[serde(default)]
+    pub users: Users,
     /// Grants of capabilities: hook (qualified) to capability to scope. Bundled hooks that the file
     /// does not name have theirs.
     pub grants: BTreeMap<String, BTreeMap<String, Vec<String>>>,
@@ -141,6 +148,13 @@ pub struct Worker {
     pub default_properties: Properties,
     /// What each of its builds holds, beside the locks of its builder.
     pub locks: Vec<Access>,
+}
+
+/// A file of users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserManager {
+    /// As it is written; it begins where the configuration is.
+    pub path: String,
 }
 
 /// A poller of a git repository.

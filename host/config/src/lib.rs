@@ -36,6 +36,7 @@ mod sources;
 mod templates;
 mod triggers;
 mod unit;
+mod users;
 mod variables;
 mod whose;
 mod worker;
@@ -80,7 +81,8 @@ pub fn check_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Checked<c
         let hooks = Hooks::new(catalog);
         let configurators = configurators::read(&mut root, &hooks, sources, report)?;
         let lost = expand::builders(&mut root, report);
-        Some(master::read(&root, lost, configurators, &hooks, report))
+        let users = users::read(&root, catalog, sources, report);
+        Some(master::read(&root, lost, configurators, users, &hooks, report))
     })
 }
 

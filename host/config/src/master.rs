@@ -26,6 +26,7 @@ use crate::secrets;
 use crate::section::{Field, Section, canonical, either};
 use crate::token;
 use crate::triggers::Triggers;
+use crate::users;
 
 /// How long a step may run unless the file says otherwise.
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -36,6 +37,7 @@ pub(crate) fn read(
     root: &Node,
     lost: Vec<String>,
     configurators: Vec<Configurator>,
+    users: users::Found,
     hooks: &Hooks<'_>,
     report: &mut Report,
 ) -> Master {
@@ -45,6 +47,8 @@ pub(crate) fn read(
     section.take("templates", report).map(|field| field.table(report));
     // They were asked.
     section.take("configurators", report);
+    // They and what they name are read.
+    section.take("user_managers", report);
     let title = section.take("title", report);
     let title_url = section.take("title_url", report).and_then(|f| read_url(f, report));
     let url = section.take("url", report).and_then(|f| read_url(f, report));
@@ -165,6 +169,8 @@ pub(crate) fn read(
         schedulers,
         configurators,
         reporters,
+        user_managers: users.managers,
+        users: users.users,
         grants,
         secrets,
         db_poll_interval_ms,

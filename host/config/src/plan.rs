@@ -37,6 +37,8 @@ pub struct Change {
     pub how: How,
     /// `setting`, `configurator`, `lock`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `reporter`,
     /// `grant`, `secret`.
+    /// `setting`, `configurator`, `lock`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `user manager`, `user`, `grant`,
+    /// `secret`.
     pub what: String,
     /// Its name.
     pub name: String,
@@ -185,6 +187,8 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Plan {
     compare("policy", &policies);
     compare("builder", &|m| m.builders.iter().map(|b| (b.name.clone(), builder(b))).collect());
     compare("git poller", &|m| m.git_pollers.iter().map(|p| (p.name.clone(), poller(p))).collect());
+    compare("user manager", &|m| m.user_managers.iter().map(|u| (u.path.clone(), json!("file"))).collect());
+    compare("user", &|m| m.users.list().iter().map(|user| (user.name.clone(), json!(user))).collect());
     compare("scheduler", &|m| m.schedulers.iter().map(|s| (s.name.clone(), scheduler(s))).collect());
     compare("reporter", &|m| m.reporters.iter().map(|r| (r.name.clone(), reporter(r))).collect());
     compare("grant", &|m| m.grants.iter().map(|(hook, scopes)| (hook.clone(), json!(scopes))).collect());

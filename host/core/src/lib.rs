@@ -9,7 +9,7 @@
 //! - what was built: [`record`], [`artifact`], [`test_result`], and [`persist`], the one enum of durable effects
 //! - decisions: [`claim`], [`master`] (whose claims are overdue), [`lock`], [`merge`], [`schedule`],
 //!   [`build`], [`step`], [`journal`] (what a running step goes on from), [`tree_timer`]; all of scheduling, driven by data: [`simulate`]
-//! - who may connect: [`worker_token`]
+//! - who may connect: [`worker_token`]; who wrote what: [`user`]
 //! - what plugins may do: [`capability`]; what checking their arguments costs: [`schema`]
 //! - what people read: [`text`]
 //! - what others are told of builds: [`report`]
@@ -58,6 +58,7 @@ pub mod test_result;
 pub mod text;
 pub mod time;
 pub mod tree_timer;
+pub mod user;
 pub mod validation;
 pub mod value;
 pub mod worker_token;

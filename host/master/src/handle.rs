@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use windlass_core::id::{BuildId, BuildsetId, RequestId};
+use windlass_core::record::BuildRow;
 use windlass_store::{BuildFilter, CommitError, ReadError};
 
 use crate::artifacts::{self, ArtifactContent, ArtifactError};
@@ -19,7 +20,7 @@ use crate::start::MASTER;
 use crate::withdraw::WithdrawError;
 use crate::worker_tokens::{self, TokenError};
 use crate::{
-    archive, build_driver, logs, masters, plugins, policies, results, start, status, view, view_build, why,
+    archive, build_driver, logs, masters, plugins, policies, results, start, status, users, view, view_build, why,
 };
 
 /// The most builds of one answer; `before` asks for the next ones.
@@ -129,7 +130,12 @@ impl Handle {
             limit: filter.limit.unwrap_or(50).min(BUILDS_SHOWN),
             before: filter.before.map(BuildId),
         };
-        Ok(self.0.store.builds(&filter)?.iter().map(view::Build::of).collect())
+        let (store, config) = (&self.0.store, Arc::clone(&self.0.world.load().config));
+        let shown = |row: &BuildRow| view::Build {
+            authors: users::authors(store, row, &config.users),
+            ..view::Build::of(row)
+        };
+        Ok(store.builds(&filter)?.iter().map(shown).collect())
     }
 
     /// All about build `id`.
@@ -146,15 +152,19 @@ impl Handle {
             let statistics = figures.remove(&step.id).unwrap_or_default();
             steps.push(view::Step { statistics, ..shown });
         }
-        let generation = Arc::clone(&self.0.world.load().generation);
+        let world = self.0.world.load_full();
+        let (config, generation) = (&world.config, &world.generation);
         let changes = build_driver::changes(store, &row, CHANGES_SHOWN);
         Ok(Some(view::BuildDetail {
-            build: view::Build::of(&row),
+            build: view::Build {
+                authors: users::named(&changes, &row, &config.users),
+                ..view::Build::of(&row)
+            },
             steps,
-            components: row.components.iter().map(|c| view::Component::of(c, &generation)).collect(),
+            components: row.components.iter().map(|c| view::Component::of(c, generation)).collect(),
             failed_policies: why::failed(store, &row)?,
             stamps: row.stamps.iter().map(view::Stamp::from).collect(),
-            changes: changes.iter().map(view::Change::from).collect(),
+            changes: changes.iter().map(|change| view::Change::of(change, &config.users)).collect(),
             properties: view_build::properties(&row.properties),
         }))
     }
@@ -190,7 +200,15 @@ impl Handle {
 
     /// The newest changes, newest first.
     pub fn changes(&self, limit: usize) -> Result<Vec<view::Change>, QueryError> {
-        Ok(self.0.store.changes(limit)?.iter().map(view::Change::from).collect())
+        let config = Arc::clone(&self.0.world.load().config);
+        let changes = self.0.store.changes(limit)?;
+        Ok(changes.iter().map(|change| view::Change::of(change, &config.users)).collect())
+    }
+
+    /// The users of the configuration, or the one of this name, with what they wrote lately.
+    pub fn users(&self, name: Option<&str>) -> Result<Vec<view::User>, QueryError> {
+        let config = Arc::clone(&self.0.world.load().config);
+        Ok(users::list(&self.0.store, &config.users, name)?)
     }
 
     /// The plugins of the current generation, then those that only running builds hold.

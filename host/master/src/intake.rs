@@ -20,6 +20,7 @@ use windlass_core::persist::Persist;
 use windlass_core::policy::{Answer, Fault, FaultKind, HookKind, Lookups, Question, used_by};
 use windlass_core::schedule::PolicyStatus;
 use windlass_core::time::Timestamp;
+use windlass_core::user::Users;
 use windlass_runtime::Runtime;
 use windlass_runtime::registry::Resolved;
 use windlass_store::{CommitError, ReadError, Store};
@@ -392,7 +393,8 @@ impl Task {
         let first = changes.iter().cloned().map(Persist::AddChange).chain(place).collect();
         self.carry_out(first, decided).await?;
         for change in &changes {
-            self.events.tell(|| view::Event::Change(change.into()));
+            // As it came: users are for who looks at it later.
+            self.events.tell(|| view::Event::Change(view::Change::of(change, &Users::default())));
         }
         Ok(changes.iter().map(|change| change.id).collect())
     }

@@ -26,6 +26,7 @@ pub use crate::view_plugin::{
 pub use crate::view_request::{ListedRequest, RequestFilter, RequestPage, RequestState};
 pub use crate::view_results::{Figure, FigureQuery, Test, TestQuery, Tests};
 pub use crate::view_token::{NewToken, RevokeTokens, RevokedTokens, WorkerToken};
+pub use crate::view_user::{User, UserChange};
 pub use crate::view_why::{Decision, Estimate, FailedPolicy, Waits, Why, WhyRequest};
 pub use windlass_core::schedule::{Wait, WaitsFor};
 
@@ -264,6 +265,10 @@ pub struct Build {
     pub outcome: Option<Outcome>,
     /// One line about it.
     pub summary: String,
+    /// Who wrote its changes, or else who forced it: users by their names, others as their changes say; the newest ones
+    /// of many. Lists of builds have it and `windlass build N`; elsewhere it is empty.
+    #[serde(default)]
+    pub authors: Vec<String>,
 }
 
 /// All about a build: `windlass build N`.
@@ -409,8 +414,11 @@ pub struct PatchInfo {
 pub struct Change {
     /// Its number.
     pub id: u64,
-    /// Who wrote it.
+    /// Who wrote it, as the change says.
     pub author: String,
+    /// The user that this is, if it is a known one.
+    #[serde(default)]
+    pub user: Option<String>,
     /// The commit message.
     pub comments: String,
     /// Where the source lives.

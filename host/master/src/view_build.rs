@@ -4,6 +4,7 @@ use windlass_core::change;
 use windlass_core::properties::Properties;
 use windlass_core::record::{self, BuildRow, LogRow, StepRow};
 use windlass_core::request;
+use windlass_core::user::Users;
 use windlass_runtime::registry::Generation;
 
 use crate::view::{
@@ -30,6 +31,7 @@ impl Build {
             ended: row.complete.map(|c| c.at),
             outcome: row.complete.map(|c| c.outcome),
             summary: row.summary.clone(),
+            authors: Vec::new(),
         }
     }
 }
@@ -116,9 +118,12 @@ impl From<&change::SourceStamp> for Stamp {
     }
 }
 
-impl From<&change::Change> for Change {
-    fn from(change: &change::Change) -> Change {
+impl Change {
+    /// A change, for people, with the user who wrote it.
+    #[must_use]
+    pub fn of(change: &change::Change, users: &Users) -> Change {
         Change {
+            user: users.find(&change.author).map(|user| user.name.clone()),
             id: change.id.0,
             author: change.author.clone(),
             comments: change.comments.clone(),

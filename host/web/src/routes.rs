@@ -63,6 +63,8 @@ pub fn routes(master: Handle, stop: CancellationToken) -> Router {
         .route("/requests/{request}/why", get(why_request))
         .route("/builds/{build}/why", get(why_build))
         .route("/changes", get(changes))
+        .route("/users", get(users))
+        .route("/users/{user}", get(user))
         .route("/plugins", get(plugins))
         .route("/plugins/stats", get(plugin_stats))
         .route("/events", get(events))
@@ -261,6 +263,17 @@ async fn changes(
     Query(Limit { limit }): Query<Limit>,
 ) -> Result<Json<Vec<view::Change>>, ApiError> {
     Ok(Json(api.look(move |master| master.changes(limit.unwrap_or(50).min(1_000))).await?))
+}
+
+async fn users(State(api): State<Api>) -> Result<Json<Vec<view::User>>, ApiError> {
+    Ok(Json(api.look(|master| master.users(None)).await?))
+}
+
+async fn user(State(api): State<Api>, Path(user): Path<String>) -> Result<Json<view::User>, ApiError> {
+    let name = user.clone();
+    let found = api.look(move |master| master.users(Some(&name))).await?;
+    let missing = || ApiError::not_found(format_args!("user `{user}`"));
+    found.into_iter().next().map(Json).ok_or_else(missing)
 }
 
 async fn plugins(State(api): State<Api>) -> Result<Json<Vec<view::Plugin>>, ApiError> {

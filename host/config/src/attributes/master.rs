@@ -3,6 +3,7 @@
 use super::{
     ARTIFACTS, Attribute, BUILDER, DECISIONS, Kind, LOGS, POLICIES, POLLER, REPORTER, SCHEDULER, Table,
 };
+use super::{ARTIFACTS, Attribute, BUILDER, DECISIONS, Kind, LOGS, POLICIES, POLLER, SCHEDULER, Table, USER_MANAGER};
 
 const NO_PAGES: &str =
     "pages are not there yet; `windlass status`, `windlass builds` and the JSON API show everything";
@@ -49,6 +50,7 @@ pub static CONFIGURATION: Table = Table {
         Attribute::new("git_pollers", Kind::TableOrTables(&POLLER), "none", "[{ repository = \"https://example.org/r.git\" }]", "change sources").also(&["change_sources", "change_source"]),
         Attribute::new("schedulers", Kind::Tables(&SCHEDULER), "none", "[{ name = \"s2\", type = \"force\", builders = \"b1\" }]", "what asks for builds"),
         Attribute::new("reporters", Kind::Tables(&REPORTER), "none", "[{ name = \"r2\", use = \"mine:post\" }]", "who is told what happens").also(&["status", "services"]),
+        Attribute::new("user_managers", Kind::Tables(&USER_MANAGER), "none", "[{ path = \"users.toml\" }]", "where users are known from, who then stand for authors of changes"),
         Attribute::new("locks", Kind::Named(&LOCK), "none", "{ db = { max = 2 } }", "what there is only so much of"),
         Attribute::new("secrets", Kind::Named(&SECRET), "none", "{ token = { file = \"token\" } }", "where values come from that nobody else may see"),
         Attribute::new("grants", Kind::Grants, "what the bundled commands need", "{ \"windlass:shell\" = { exec = [\"make\"] } }", "what components may do"),
@@ -78,6 +80,8 @@ pub static CONFIGURATION: Table = Table {
         Attribute::warns("debug_password", Kind::Text, "\"sesame\"", NO_CONSOLE),
         Attribute::warns("manhole", Kind::Any, "{ port = 1234 }", NO_CONSOLE),
         Attribute::warns("user_managers", Kind::Any, "[]", "there are no users: who may open the master's socket may do everything, `windlass force --owner` names a person"),
+        Attribute::warns("status", Kind::Any, "[]", NO_REPORTERS),
+        Attribute::warns("services", Kind::Any, "[]", NO_REPORTERS),
         Attribute::warns("www", Kind::Any, "{ port = 8010 }", NO_PAGES),
         Attribute::warns("revlink", Kind::Any, "\"\"", NO_PAGES),
         Attribute::warns("mq", Kind::Any, "{ type = \"simple\" }", "leave it out: the master tells its parts itself, and `db_poll_interval` says how often it looks for what they missed"),

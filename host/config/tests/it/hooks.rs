@@ -73,6 +73,15 @@ impl Catalog for Hooks {
                 "[[slaves]]\nname = \"w2\"\ntoken_hash = \"blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262\"\n"
             }
             "ports.toml" => "slavePortnum = 9999\nprotocols = { pb = { port = 9999 } }\n",
+            "users.toml" => {
+                "[[users]]\nname = \"jo\"\nfull_name = \"Jo Doe\"\nemails = [\"jo@x.org\"]\nidentities = \"jdoe\"\n"
+            }
+            "more-users.toml" => "[[users]]\nname = \"ann\"\nemails = \"ann@x.org\"\n",
+            "clashing-users.toml" => {
+                "[[users]]\nname = \"ann\"\nmail = \"a\"\n[[users]]\nname = \"jo\"\nemails = [\"JO@x.org\", \"\"]\n\
+                 [[users]]\nidentities = [\"jdoe\", \"jdoe\"]\n"
+            }
+            "broken-users.toml" => "[[users]\nname = \"jo\"\n",
             "./more.toml" => "title = \"More\"\n",
             "/root/*" => return Err("permission denied".to_owned()),
             _ => return Ok(Vec::new()),

@@ -11,3 +11,4 @@ mod robust;
 mod schema;
 mod ui;
 mod unbounded;
+mod users;

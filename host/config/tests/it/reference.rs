@@ -26,7 +26,11 @@ old meaning makes no sense here: it is accepted with a warning that says what to
 
 fn page() -> String {
     let mut page = BEGINNING.to_owned();
-    for table in attributes::OF_MASTER.iter().copied().chain([&attributes::WORKER_FILE]) {
+    for table in attributes::OF_MASTER.iter().copied().chain([
+        &attributes::USERS_FILE,
+        &attributes::USER,
+        &attributes::WORKER_FILE,
+    ]) {
         // Two of them are called `the configuration`.
         let anchor =
             if std::ptr::eq(table, &attributes::WORKER_FILE) { "worker-toml".into() } else { key(table) };
@@ -192,6 +196,9 @@ fn file(table: &'static Table, other: Option<(&Attribute, &str)>) -> String {
         () if is(&attributes::CONFIGURATOR) => {
             put("configurators", format!("[{}]", piece(table, &[("use", "\"mine:other\"")])));
         }
+        () if is(&attributes::USER_MANAGER) => {
+            put("user_managers", format!("[{}]", piece(table, &[("path", "\"users.toml\"")])));
+        }
         () if is(&attributes::LOGS) => put("logs", piece(table, &[])),
         () if is(&attributes::DECISIONS) => put("decisions", piece(table, &[])),
         () if is(&attributes::ARTIFACTS) => put("artifacts", piece(table, &[])),
@@ -225,7 +232,9 @@ fn each_setting_has_an_effect_or_a_warning() {
             match attribute.state {
                 State::Works | State::WorksAs(_) => {
                     // There is one type only, so it says what is so anyway.
-                    let is_type = std::ptr::eq(*table, &attributes::POLLER) && attribute.name == "type";
+                    let has_type = [&attributes::POLLER, &attributes::USER_MANAGER];
+                    let has_type = has_type.iter().any(|one| std::ptr::eq(*table, *one));
+                    let is_type = has_type && attribute.name == "type";
                     let (config, warnings) = checked(&text);
                     assert!(!warnings.contains("no-effect"), "{of}{warnings}");
                     assert_eq!(config == usual && warnings == usual_warnings, is_type, "no effect of {of}");

@@ -117,6 +117,8 @@ fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<Wo
         db_poll_interval_ms: 60_000,
         step_deadline_ms: 3_600_000,
         worker_grace_ms: 60_000,
+        user_managers: Vec::new(),
+        users: Default::default(),
         logs: config::Logs { max_log_bytes: 1 << 20, ..config::Logs::default() },
         decisions: windlass_core::decision::Budget::default(),
         artifacts: Default::default(),
