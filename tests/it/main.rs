@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 mod config_ui;
 mod configurators;
+mod debug;
 mod demo;
 mod disk;
 mod examples;

@@ -16,7 +16,8 @@ fn config(repository: &Repository) -> String {
 
 /// A file of one user who has the address of whom the repository's commits are by.
 fn write_users(site: &Site, name: &str) {
-    let text = format!("[[users]]\nname = \"{name}\"\nemails = [\"Ana@Example.org\"]\nidentities = \"anabel\"\n");
+    let text =
+        format!("[[users]]\nname = \"{name}\"\nemails = [\"Ana@Example.org\"]\nidentities = \"anabel\"\n");
     std::fs::write(site.path("users.toml"), text).unwrap();
 }
 
@@ -37,7 +38,10 @@ fn authors_are_shown_as_users_and_each_reconfig_reads_them_again() {
     site.ok(&["poll", "--json"]);
     site.until("the change is built", |s| s["builders"][0]["last"]["outcome"] == "success");
     let build = site.newest("b");
-    assert_eq!((&build["changes"][0]["user"], authors(&site)), (&"first".into(), serde_json::json!(["first"])));
+    assert_eq!(
+        (&build["changes"][0]["user"], authors(&site)),
+        (&"first".into(), serde_json::json!(["first"]))
+    );
     let author = build["changes"][0]["author"].as_str().unwrap().to_owned();
     assert!(author.contains("ana@example.org"), "the change stays as it came: {author}");
     let shown = site.windlass(&["build", &build["id"].to_string()]);

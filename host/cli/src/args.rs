@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use windlass_build::Language;
-use windlass_master::view::{RequestFilter, RequestState};
+use windlass_master::view::{DebugLook, RequestFilter, RequestState};
 
 /// A continuous-integration master and its workers, in which every decision is a plugin.
 ///
@@ -253,6 +253,27 @@ pub enum Command {
     /// Make, build, check, inspect, list and meter plugins
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Look into the running master: queues, builds, links, tables, tasks
+    ///
+    /// Asks for the password whose hash stands in `[debug]` of master.toml. Without a command it goes on asking what to
+    /// look at; with one it answers it, for scripts with `--json`.
+    #[command(after_help = "Examples:\n  windlass debug\n  \
+                            windlass debug --password-file secret build 12\n  \
+                            windlass debug --password-file secret --json row builds 12")]
+    Debug {
+        /// A file with the password that only you can read [default: the terminal is asked]
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        /// What to look at
+        #[command(subcommand)]
+        look: Option<Look>,
+    },
+    /// Make the hash of a password, for `[debug] password_hash` in master.toml
+    Password {
+        /// A file with the password that only you can read [default: the terminal is asked, twice]
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
     /// Watch it work: a master and two workers build a git repository, and a policy is replaced
     ///
     /// Everything happens in a fresh directory and on this machine. Ends with a summary, and with
@@ -295,6 +316,68 @@ pub enum Workers {
         /// Only this one, as `windlass workers tokens` prints it [default: all that commands made for it]
         number: Option<u64>,
     },
+}
+
+/// What to look at in a running master.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Look {
+    /// Queues, slots, locks, suspended policies and quarantines, as the dispatcher has them
+    Board,
+    /// A build: its rows, its plan, the journal and the commands of the step that runs
+    Build {
+        /// Its number
+        build: u64,
+    },
+    /// The links to workers: what was heard, what is not acknowledged, what waits
+    Links,
+    /// The tables with their rows and bytes, the room on the disk, the commits
+    Store,
+    /// A row of a table, raw and decoded
+    Row {
+        /// The table, as docs/store.md names it
+        table: String,
+        /// Its key: the parts with `,` in between
+        key: String,
+    },
+    /// The plugins by generation and digest, and who holds old ones
+    Plugins,
+    /// What runs, and since when
+    Tasks,
+    /// Have a git poller look now; needs `allow_changes`
+    Poll {
+        /// Its name
+        poller: String,
+    },
+    /// End the suspension of a policy; needs `allow_changes`
+    Lift {
+        /// Its name
+        policy: String,
+    },
+}
+
+/// A line that is typed into the console.
+#[derive(Debug, Parser)]
+#[command(name = "", no_binary_name = true, disable_help_flag = true)]
+pub struct Line {
+    /// What to look at.
+    #[command(subcommand)]
+    pub look: Look,
+}
+
+impl From<Look> for DebugLook {
+    fn from(look: Look) -> DebugLook {
+        match look {
+            Look::Board => DebugLook::Board,
+            Look::Build { build } => DebugLook::Build(build),
+            Look::Links => DebugLook::Links,
+            Look::Store => DebugLook::Store,
+            Look::Row { table, key } => DebugLook::Row { table, key },
+            Look::Plugins => DebugLook::Plugins,
+            Look::Tasks => DebugLook::Tasks,
+            Look::Poll { poller } => DebugLook::Poll(poller),
+            Look::Lift { policy } => DebugLook::Lift(policy),
+        }
+    }
 }
 
 /// Which requests to list.

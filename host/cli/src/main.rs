@@ -9,6 +9,7 @@ mod artifacts;
 mod check;
 mod compile;
 mod daemon;
+mod debug;
 mod demo;
 mod exit;
 mod fault;
@@ -17,6 +18,7 @@ mod locks;
 mod logs;
 mod order;
 mod output;
+mod password;
 mod place;
 mod plugin;
 mod progress;
@@ -161,6 +163,10 @@ async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Reconfig { plan } => order::reconfig(&client()?, plan, json).await,
         Command::Poll => order::poll(&client()?, json).await,
         Command::Plugin(order) => plugin::plugin(order, client, json).await,
+        Command::Debug { password_file, look } => {
+            debug::debug(&client()?, password_file.as_deref(), look, json).await
+        }
+        Command::Password { password_file } => password::make(password_file.as_deref(), json),
         Command::Demo(options) => demo::demo(&options).await,
     }
 }

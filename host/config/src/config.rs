@@ -68,6 +68,9 @@ pub struct Master {
     /// How long the commands of a worker wait for it once its link is cut, in milliseconds.
     #[serde(default = "usual_grace")]
     pub worker_grace_ms: u64,
+    /// Who may look in; none: nobody.
+    #[serde(default)]
+    pub debug: Option<Console>,
     /// Limits of logs.
     pub logs: Logs,
     /// How many records of decisions are kept.
@@ -148,6 +151,15 @@ pub struct Worker {
     pub default_properties: Properties,
     /// What each of its builds holds, beside the locks of its builder.
     pub locks: Vec<Access>,
+}
+
+/// The console that looks into the running master.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Console {
+    /// Argon2id of the password.
+    pub password_hash: String,
+    /// Whether it may change anything.
+    pub allow_changes: bool,
 }
 
 /// A file of users.

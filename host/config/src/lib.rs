@@ -9,6 +9,7 @@ pub mod attributes;
 pub mod catalog;
 pub mod config;
 pub mod diagnostic;
+pub mod password;
 pub mod plan;
 pub mod schema;
 pub mod template;
@@ -58,6 +59,7 @@ use triggers::Triggers;
 pub use args::check_args;
 pub use catalog::{Catalog, HookFacts, Included, Known, Unusable};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use password::{hash_password, verify_password};
 pub use plan::{Components, Plan, Side, diff};
 pub use token::{hash_token, is_token_of, token_digest, verify_token};
 

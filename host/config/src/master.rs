@@ -9,10 +9,11 @@ use windlass_core::validation::{self, Validation};
 
 use crate::attributes::{
     BUILDER, CONFIGURATION, DATABASE, POLLER, REPORTER, SCHEDULER, Table, VALIDATION, WORKER,
+    BUILDER, CONFIGURATION, DATABASE, DEBUG, POLLER, SCHEDULER, Table, VALIDATION, WORKER,
 };
 use crate::builder::{self, Policies, Surroundings, read_properties};
 use crate::catalog::Hooks;
-use crate::config::{Configurator, Master, Worker, usual_grace};
+use crate::config::{Configurator, Console, Master, Worker, usual_grace};
 use crate::diagnostic::Report;
 use crate::fixed;
 use crate::grants::{self, Grants};
@@ -21,6 +22,7 @@ use crate::locks::{self, Locks, Use};
 use crate::names::Names;
 use crate::node::Node;
 use crate::reporter;
+use crate::password;
 use crate::schedule::{read_interval, read_poller, read_schedulers};
 use crate::secrets;
 use crate::section::{Field, Section, canonical, either};
@@ -133,6 +135,7 @@ pub(crate) fn read(
     let step_deadline_ms = step_deadline_ms.and_then(|f| builder::read_deadline(f, report)).unwrap_or(DAY_MS);
     let worker_grace_ms = section.take("worker_grace", report);
     let worker_grace_ms = worker_grace_ms.and_then(|field| read_grace(field, report));
+    let debug = section.take("debug", report).and_then(|field| read_debug(field, report));
     let mut logs = read_logs(&mut section, report);
     logs.keeping.horizons = read_horizons(&mut section, report);
     let decisions = read_decisions(section.take("decisions", report), report);
@@ -176,10 +179,25 @@ pub(crate) fn read(
         db_poll_interval_ms,
         step_deadline_ms,
         worker_grace_ms: worker_grace_ms.unwrap_or_else(usual_grace),
+        debug,
         logs,
         decisions,
         artifacts,
     }
+}
+
+fn read_debug(field: Field<'_>, report: &mut Report) -> Option<Console> {
+    let mut section = field.section(&DEBUG, report)?;
+    let hash = section.take("password_hash", report);
+    let allow_changes = section.take("allow_changes", report).and_then(|field| field.boolean(report));
+    section.finish(report);
+    let hash = hash?;
+    let password_hash = hash.name(report)?.to_owned();
+    if let Err(why) = password::check(&password_hash) {
+        let help = "`windlass password` asks for one and prints its hash; never write the password itself";
+        return hash.refuse(&why, help, report);
+    }
+    Some(Console { password_hash, allow_changes: allow_changes.unwrap_or(false) })
 }
 
 fn read_grace(field: Field<'_>, report: &mut Report) -> Option<u64> {

@@ -292,6 +292,12 @@ fn settings(master: &Master) -> Things {
         ("decisions".to_owned(), json!(master.decisions)),
         ("artifacts".to_owned(), json!(master.artifacts)),
     ]);
+    if let Some(debug) = &master.debug {
+        // That it is another one is all that is shown of a password.
+        let password = Digest::of(debug.password_hash.as_bytes()).short();
+        let shown = json!({ "password": password, "allow_changes": debug.allow_changes });
+        things.insert("debug".to_owned(), shown);
+    }
     things.insert("properties".to_owned(), properties(&master.properties));
     things
 }

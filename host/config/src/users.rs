@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use windlass_core::user::{User, Users, email_key};
 
-use crate::attributes::{USER, USERS_FILE, USER_MANAGER};
+use crate::attributes::{USER, USER_MANAGER, USERS_FILE};
 use crate::catalog::Catalog;
 use crate::config::UserManager;
 use crate::diagnostic::Report;

@@ -9,7 +9,7 @@
 //! - what was built: [`record`], [`artifact`], [`test_result`], and [`persist`], the one enum of durable effects
 //! - decisions: [`claim`], [`master`] (whose claims are overdue), [`lock`], [`merge`], [`schedule`],
 //!   [`build`], [`step`], [`journal`] (what a running step goes on from), [`tree_timer`]; all of scheduling, driven by data: [`simulate`]
-//! - who may connect: [`worker_token`]; who wrote what: [`user`]
+//! - who may connect: [`worker_token`]; who may look in: [`attempts`]; who wrote what: [`user`]
 //! - what plugins may do: [`capability`]; what checking their arguments costs: [`schema`]
 //! - what people read: [`text`]
 //! - what others are told of builds: [`report`]
@@ -18,6 +18,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod artifact;
+pub mod attempts;
 pub mod build;
 pub mod builder;
 pub mod capability;

@@ -10,6 +10,7 @@ use windlass_store::{BuildFilter, CommitError, ReadError};
 
 use crate::artifacts::{self, ArtifactContent, ArtifactError};
 use crate::build_driver::StopStep;
+use crate::debug::{self, DebugError};
 use crate::events::Listener;
 use crate::force::{self, ForceError};
 use crate::reconfig::{self, ReconfigError};
@@ -20,7 +21,8 @@ use crate::start::MASTER;
 use crate::withdraw::WithdrawError;
 use crate::worker_tokens::{self, TokenError};
 use crate::{
-    archive, build_driver, logs, masters, plugins, policies, results, start, status, users, view, view_build, why,
+    archive, build_driver, logs, masters, plugins, policies, results, start, status, users, view, view_build,
+    why,
 };
 
 /// The most builds of one answer; `before` asks for the next ones.
@@ -384,6 +386,11 @@ impl Handle {
         let running = Arc::clone(&self.0);
         let done = self.0.tasks.spawn(async move { reconfig::reconfigure(&running, plan_only).await });
         done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// Looks into this master for somebody who has the password of its console.
+    pub async fn debug(&self, order: view::DebugOrder) -> Result<serde_json::Value, DebugError> {
+        debug::answer(&self.0, order).await
     }
 
     /// Makes a poller look now.

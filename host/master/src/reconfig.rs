@@ -94,6 +94,11 @@ pub(crate) struct Gate {
 pub(crate) struct Ticket<'a>(&'a Gate);
 
 impl Gate {
+    /// How many run or wait.
+    pub fn inside(&self) -> usize {
+        self.inside.load(Ordering::SeqCst)
+    }
+
     /// Takes a place; none: both are taken.
     pub fn enter(&self) -> Option<Ticket<'_>> {
         let more = |inside| (inside < 2).then_some(inside + 1);

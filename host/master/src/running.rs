@@ -16,6 +16,7 @@ use windlass_store::Store;
 
 use crate::build_driver::Builds;
 use crate::clock::Clock;
+use crate::debug::Console;
 use crate::dispatcher::Dispatcher;
 use crate::events::Events;
 use crate::fatal::Fatal;
@@ -57,6 +58,8 @@ pub(crate) struct Running {
     /// Of the components whose cost is remembered.
     pub names: Names,
     pub gate: Gate,
+    /// Who asked for the console.
+    pub console: Console,
     /// Work that goes on when whoever asked for it has gone.
     pub tasks: TaskTracker,
     /// Somebody asked for the end.

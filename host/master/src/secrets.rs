@@ -174,17 +174,26 @@ fn read(sources: &BTreeMap<String, Secret>, name: &str) -> Result<SecretValue, F
     })
 }
 
+/// Where the key of this master's placeholders lies among the small states.
+const SEAL_OWNER: &str = "master";
+const SEAL: &str = "seal-of-secrets";
+
+/// Whether a row of the store is to be shown to nobody; its key as `windlass debug row` takes it.
+pub(crate) fn is_secret_row(table: &str, key: &str) -> bool {
+    let is_seal = |(owner, name): (&str, &str)| owner.trim() == SEAL_OWNER && name.trim() == SEAL;
+    table == "state" && key.split_once(',').is_some_and(is_seal)
+}
+
 /// The key of this master's placeholders: made once, so that what was rendered before a restart still
 /// stands for the same after it.
 pub(crate) async fn seal(store: &Store) -> Result<Seal, StartError> {
-    const KEY: &str = "seal-of-secrets";
-    let kept = store.state("master", KEY)?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let kept = store.state(SEAL_OWNER, SEAL)?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     if let Some(kept) = kept {
         return Ok(Seal::new(kept));
     }
     let mut random = [0; 32];
     getrandom::fill(&mut random).expect("the system has random numbers");
-    let (owner, key) = ("master".to_owned(), KEY.to_owned());
+    let (owner, key) = (SEAL_OWNER.to_owned(), SEAL.to_owned());
     store.commit(vec![Persist::PutState { owner, key, value: Some(random.to_vec()) }]).await?;
     Ok(Seal::new(random))
 }

@@ -22,6 +22,7 @@ use windlass_store::{CasError, CommitError, DiskRoom, OnCommit, OpenError, ReadE
 use crate::archive;
 use crate::build_driver::{Builds, DriverParts, STOP_GRACE};
 use crate::clock::{Clock, SystemClock};
+use crate::debug::Console;
 use crate::dispatcher::{self, Dispatcher};
 use crate::events::Events;
 use crate::fatal::Fatal;
@@ -297,6 +298,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         reporters,
         names: Names::default(),
         gate: Gate::default(),
+        console: Console::default(),
         tasks: TaskTracker::new(),
         asked_down: AtomicBool::new(false),
         closing: CancellationToken::new(),

@@ -70,7 +70,7 @@ pub(crate) use commands::{Acked, acknowledge};
 pub(crate) use logs::without_logs;
 #[cfg(test)]
 pub(crate) use replay::started;
-pub(crate) use replay::{Resumed, read as read_resumed};
+pub(crate) use replay::{Resumed, read as read_resumed, started_command};
 
 /// Why a build is to stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use windlass_core::time::Timestamp;
 pub use windlass_config::Plan;
 
 pub use crate::view_artifact::{Artifact, TreeEntry};
+pub use crate::view_debug::{DebugCommand, DebugLink, DebugLook, DebugOrder};
 pub use crate::view_force::{Force, Forced, Patch};
 pub use crate::view_lock::{Lock, LockUse};
 pub use crate::view_log::{LogBytes, LogChunk, LogPiece, Window};

@@ -36,6 +36,7 @@ use crate::clock::Clock;
 use crate::dispatcher::{Dispatcher, WorkerUp};
 use crate::events::Events;
 use crate::transfer::Transfers;
+use crate::view;
 use greeting::Greeting;
 use seat::Order;
 
@@ -308,6 +309,30 @@ impl Links {
     /// The tokens that commands made.
     pub(crate) fn tokens(&self) -> &Arc<Tokens> {
         &self.0.tokens
+    }
+
+    /// Each link as its task has it.
+    pub(crate) async fn inspect(&self) -> Vec<view::DebugLink> {
+        let asked: Vec<_> = {
+            let seats = self.0.seats.read().expect("no holder of this lock panics");
+            let ask = |seat: &Handle| {
+                let (reply, answer) = oneshot::channel();
+                seat.order(Order::Inspect { reply });
+                answer
+            };
+            seats.values().map(ask).collect()
+        };
+        let mut links = Vec::new();
+        for answer in asked {
+            // A seat that was closed meanwhile has nothing to say.
+            links.extend(answer.await.ok());
+        }
+        links
+    }
+
+    /// How many tasks the links have: seats, connections, transfers.
+    pub(crate) fn tasks(&self) -> usize {
+        self.0.tasks.len()
     }
 
     /// Tokens of a worker were revoked: closes its link if it came by one of them, and says whether it did. What runs

@@ -43,6 +43,7 @@ mod going_on_tests;
 #[cfg(test)]
 mod horizon_tests;
 mod ids;
+mod inspect;
 mod journal;
 #[cfg(test)]
 mod journal_tests;
@@ -100,6 +101,7 @@ pub use artifacts::{ArtifactFiles, SweepError};
 pub use cas::{Cas, CasError};
 pub use fault::ReadError;
 pub use ids::Ids;
+pub use inspect::{RawRow, TableSize};
 pub use listing::RequestFilter;
 pub use logs::LogSize;
 pub use moment::{Moment, OnCommit, Side};

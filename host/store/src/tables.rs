@@ -1,12 +1,15 @@
 //! The tables of the database, and the version of their format.
 
 use std::cell::OnceCell;
+use std::time::Instant;
 
 use redb::{
-    Key, ReadOnlyTable, ReadTransaction, Table, TableDefinition, TableHandle, Value, WriteTransaction,
+    Key, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
+    TableHandle, Value, WriteTransaction,
 };
 
 use crate::fault::ReadError;
+use crate::inspect::{RawRow, Scratch, Shown, TableSize, Written};
 
 /// The version of all encodings below. A change of any raises it, and `upgrade` learns to read the old.
 /// A table that starts empty needs no new format: it is made when a store is opened.
@@ -76,10 +79,36 @@ macro_rules! tables {
                 Ok(self.0.open_table($constant)?)
             })*
 
+            /// How large each table is; none of their bytes are counted after `until`.
+            pub(crate) fn sizes(&self, until: Instant) -> Result<Vec<TableSize>, ReadError> {
+                let mut sizes = Vec::new();
+                $({
+                    let table = self.$field()?;
+                    let bytes = match Instant::now() < until {
+                        true => Some(table.stats()?.stored_bytes()),
+                        false => None,
+                    };
+                    sizes.push(TableSize { name: stringify!($field), rows: table.len()?, bytes });
+                })*
+                Ok(sizes)
+            }
+
+            /// The row of a table under a key that is given in parts.
+            pub(crate) fn raw(&self, name: &str, parts: &[&str]) -> Result<RawRow, ReadError> {
+                let scratch = Scratch::new();
+                $(if name == stringify!($field) {
+                    let Some(key) = <$key as Written>::read(parts, &scratch) else {
+                        return Ok(RawRow::NoKey(<$key as Written>::FORM));
+                    };
+                    let row = self.$field()?.get(key)?;
+                    return Ok(row.map_or(RawRow::Missing, |row| <$value as Shown>::shown(row.value())));
+                })*
+                Ok(RawRow::NoTable(NAMES))
+            }
+
             /// All rows of all tables, as text.
             #[cfg(test)]
             pub(crate) fn dump(&self) -> Vec<String> {
-                use redb::ReadableTable;
                 let mut rows = Vec::new();
                 $(for row in self.$field().unwrap().iter().unwrap() {
                     let (key, value) = row.unwrap();

@@ -69,7 +69,7 @@ fn encode(token: &WorkerToken) -> [u8; 50] {
     bytes
 }
 
-fn to_token(key: (&str, u64), bytes: &[u8]) -> Result<WorkerToken, ReadError> {
+pub(crate) fn to_token(key: (&str, u64), bytes: &[u8]) -> Result<WorkerToken, ReadError> {
     let decode = || {
         let mut from = Reader(bytes);
         from.version()?;

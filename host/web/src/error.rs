@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
-    /// `not-found`, `bad-argument`, `refused`, `busy`, `shutting-down`, `internal`.
+    /// `not-found`, `bad-argument`, `denied`, `refused`, `busy`, `shutting-down`, `internal`.
     pub code: String,
     /// For people.
     pub message: String,
@@ -42,6 +42,7 @@ impl ApiError {
         match self.code.as_str() {
             "not-found" => StatusCode::NOT_FOUND,
             "bad-argument" => StatusCode::BAD_REQUEST,
+            "denied" => StatusCode::FORBIDDEN,
             "refused" | "needs-restart" => StatusCode::UNPROCESSABLE_ENTITY,
             "busy" | "shutting-down" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use windlass_core::text::chain;
 use windlass_master::{
-    ForceError, Handle, ListError, LogError, PollError, QueryError, ReconfigError, ReleaseError, StopError,
-    TokenError, WithdrawError, view,
+    DebugError, ForceError, Handle, ListError, LogError, PollError, QueryError, ReconfigError, ReleaseError,
+    StopError, TokenError, WithdrawError, view,
 };
 
 use crate::artifacts;
@@ -70,6 +70,7 @@ pub fn routes(master: Handle, stop: CancellationToken) -> Router {
         .route("/events", get(events))
         .route("/force", post(force))
         .route("/poll", post(poll))
+        .route("/debug", post(debug))
         .route("/reconfig", post(reconfig));
     Router::new().nest("/api/v1", v1).fallback(unknown).with_state(Api { master, stop })
 }
@@ -328,6 +329,10 @@ async fn poll(State(api): State<Api>, body: Bytes) -> Result<Json<Vec<view::Poll
     Ok(Json(polled))
 }
 
+async fn debug(State(api): State<Api>, body: Bytes) -> Result<Json<serde_json::Value>, ApiError> {
+    Ok(Json(api.master.debug(read(&body)?).await?))
+}
+
 /// Whether only to show what would change.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -430,6 +435,21 @@ impl From<PollError> for ApiError {
             PollError::NoSuchPoller(_) => "not-found",
             PollError::Failed { .. } => "internal",
             PollError::ShuttingDown => "shutting-down",
+        };
+        ApiError::new(code, chain(&error))
+    }
+}
+
+impl From<DebugError> for ApiError {
+    fn from(error: DebugError) -> ApiError {
+        let code = match error {
+            DebugError::Poll(error) => return error.into(),
+            DebugError::Off | DebugError::Wrong(_) | DebugError::TooSoon(_) | DebugError::ReadOnly => {
+                "denied"
+            }
+            DebugError::NotFound(_) => "not-found",
+            DebugError::Unanswered(_) => "busy",
+            DebugError::Read(_) => "internal",
         };
         ApiError::new(code, chain(&error))
     }

@@ -10,6 +10,13 @@ const NO_PAGES: &str =
 const NO_MISSING: &str =
     "`windlass status` shows which workers are connected; reporters are told of builds alone";
 const NO_CONSOLE: &str = "a running master is looked into with `windlass status -v`, `windlass why` and the JSON API, over a socket that its own user alone may open";
+    ARTIFACTS, Attribute, BUILDER, DECISIONS, Kind, LOGS, POLICIES, POLLER, SCHEDULER, Table, USER_MANAGER,
+};
+
+const NO_PAGES: &str =
+    "pages are not there yet; `windlass status`, `windlass builds` and the JSON API show everything";
+const NO_REPORTERS: &str = "reporters are not there yet; a build's own last step can tell others, with `always_run` and `http-request`";
+const NO_CONSOLE: &str = "write `[debug] password_hash`, which `windlass password` prints; `windlass debug` then asks for the password and looks into the running master";
 const NO_MEASURES: &str =
     "figures are always counted; `windlass status -v` and `windlass plugin stats` show them";
 const NO_CACHES: &str =
@@ -51,6 +58,7 @@ pub static CONFIGURATION: Table = Table {
         Attribute::new("schedulers", Kind::Tables(&SCHEDULER), "none", "[{ name = \"s2\", type = \"force\", builders = \"b1\" }]", "what asks for builds"),
         Attribute::new("reporters", Kind::Tables(&REPORTER), "none", "[{ name = \"r2\", use = \"mine:post\" }]", "who is told what happens").also(&["status", "services"]),
         Attribute::new("user_managers", Kind::Tables(&USER_MANAGER), "none", "[{ path = \"users.toml\" }]", "where users are known from, who then stand for authors of changes"),
+        Attribute::new("debug", Kind::Table(&DEBUG), "off", "{ password_hash = \"$argon2id$v=19$m=19456,t=2,p=1$BwcHBwcHBwcHBwcHBwcHBw$RVdZWt3lWw0IZXOnfgRm0ZGrvBnqYSxFmlKZ8Oq5MPs\" }", "who may look into the running master: `windlass debug`"),
         Attribute::new("locks", Kind::Named(&LOCK), "none", "{ db = { max = 2 } }", "what there is only so much of"),
         Attribute::new("secrets", Kind::Named(&SECRET), "none", "{ token = { file = \"token\" } }", "where values come from that nobody else may see"),
         Attribute::new("grants", Kind::Grants, "what the bundled commands need", "{ \"windlass:shell\" = { exec = [\"make\"] } }", "what components may do"),
@@ -283,6 +291,28 @@ pub static WORKER: Table = Table {
         Attribute::refused(
             "password",
             "a configuration holds no secrets: write the hash of the token, `token_hash`, or have `windlass workers token` make one",
+        ),
+    ],
+};
+
+/// `[debug]`.
+pub static DEBUG: Table = Table {
+    what: "[debug]",
+    heading: "`[debug]`",
+    about: "The console that looks into the running master: `windlass debug`. Without this section it is off.",
+    attributes: &[
+        Attribute::needed(
+            "password_hash",
+            Kind::Name,
+            "\"$argon2id$v=19$m=19456,t=2,p=1$CAgICAgICAgICAgICAgICA$RVdZWt3lWw0IZXOnfgRm0ZGrvBnqYSxFmlKZ8Oq5MPs\"",
+            "Argon2id of the password that it asks for, as `windlass password` prints it",
+        ),
+        Attribute::new(
+            "allow_changes",
+            Kind::Boolean,
+            "`false`",
+            "true",
+            "it may also have pollers look and end suspensions of policies; each such order is logged",
         ),
     ],
 };

@@ -100,6 +100,14 @@ const RULES: &[Rule] = &[
         added: "it begins with what happens from now on",
         removed: "what waits for it is dropped",
         ..Rule::new("reporter", "finishes what it tells just now, and goes on with what waits for it")
+        added: "its file is read",
+        removed: "whom it knew are users no more",
+        ..Rule::new("user manager", "its file is read anew")
+    },
+    Rule {
+        added: "authors that it claims are shown by its name",
+        removed: "its authors are shown as their changes say",
+        ..Rule::new("user", "authors that it claims now are shown by its name")
     },
     Rule::new("grant", "holds for what starts from now on"),
     Rule::new("secret", "is read when it is needed next"),

@@ -199,6 +199,10 @@ fn file(table: &'static Table, other: Option<(&Attribute, &str)>) -> String {
         () if is(&attributes::USER_MANAGER) => {
             put("user_managers", format!("[{}]", piece(table, &[("path", "\"users.toml\"")])));
         }
+        () if is(&attributes::DEBUG) => {
+            let hash = "\"$argon2id$v=19$m=19456,t=2,p=1$BwcHBwcHBwcHBwcHBwcHBw$RVdZWt3lWw0IZXOnfgRm0ZGrvBnqYSxFmlKZ8Oq5MPs\"";
+            put("debug", piece(table, &[("password_hash", hash)]));
+        }
         () if is(&attributes::LOGS) => put("logs", piece(table, &[])),
         () if is(&attributes::DECISIONS) => put("decisions", piece(table, &[])),
         () if is(&attributes::ARTIFACTS) => put("artifacts", piece(table, &[])),

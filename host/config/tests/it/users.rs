@@ -51,7 +51,10 @@ fn what_is_wrong_in_a_file_of_users_names_that_file_and_all_of_it_is_told() {
 fn what_is_wrong_with_a_manager_is_told() {
     for (managers, expected) in [
         ("[{ path = \"none.toml\" }]", "m.toml:1: `path` names no file"),
-        ("[{ path = \"*.toml\" }]", "m.toml:1: `path` cannot be read: `*` stands for nothing here: name one file"),
+        (
+            "[{ path = \"*.toml\" }]",
+            "m.toml:1: `path` cannot be read: `*` stands for nothing here: name one file",
+        ),
         ("[{ path = \"/root/x\" }]", "m.toml:1: `path` names no file"),
         ("[{ }]", "m.toml:1: a user manager needs `path`"),
         ("[{ type = \"ldap\", path = \"users.toml\" }]", "m.toml:1: `type` is no user manager that there is"),
@@ -74,5 +77,6 @@ fn a_plan_names_users_that_differ() {
     let plan = diff(&old, &new).to_string();
     assert_eq!(plan, "~ user `jo`\n    full_name: \"Jo Doe\" -> \"Jo Roe\"");
     let plan = diff(&old, &load("[]")).to_string();
-    assert_eq!(plan, "- user manager `users.toml`\n- user `jo`");
+    assert_eq!(plan, "- user manager `users.toml` (whom it knew are users no more)\n\
+         - user `jo` (its authors are shown as their changes say)");
 }

@@ -97,6 +97,20 @@ impl Desk {
         self.tallies.reloaded(rules);
     }
 
+    /// Ends the suspensions of the hook that is called so, with its plugin or without: what they were of.
+    pub(super) fn lift(&mut self, name: &str) -> Vec<String> {
+        let is_it = |hook: &str| hook == name || hook.split_once(':').is_some_and(|(_, short)| short == name);
+        let suspended = self.healths.iter().filter(|(_, health)| health.suspended_until.is_some());
+        let keys: Vec<_> = suspended.map(|(key, _)| key).filter(|(_, hook)| is_it(hook)).cloned().collect();
+        for key in &keys {
+            self.change(key, |health| {
+                let same = health.digest;
+                health.reloaded(same);
+            });
+        }
+        keys.into_iter().map(|(kind, hook)| format!("{} {hook}", kind.as_str())).collect()
+    }
+
     fn change(&mut self, key: &(HookKind, String), change: impl FnOnce(&mut Health)) {
         let Some(health) = self.healths.get_mut(key) else { return };
         let before = health.suspended_until;

@@ -65,6 +65,20 @@ impl Board {
         }
     }
 
+    /// Ends the suspensions of a policy, as a reconfiguration that takes effect does of all: what they were of. What was
+    /// decided without it is looked at again.
+    pub fn lift(&mut self, hook: &str) -> Vec<String> {
+        let lifted = self.desk.lift(hook);
+        if !lifted.is_empty() {
+            (self.round_rests, self.left_out) = (None, None);
+            for (name, lane) in &mut self.lanes {
+                lane.wake_all();
+                self.dirty.insert(name.clone());
+            }
+        }
+        lifted
+    }
+
     /// Hands out what has changed.
     pub(super) fn tell_suspensions(&mut self) {
         for name in self.quarantines.changed() {

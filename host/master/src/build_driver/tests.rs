@@ -239,6 +239,7 @@ fn master() -> config::Master {
         worker_grace_ms: 60_000,
         user_managers: Vec::new(),
         users: Default::default(),
+        debug: None,
         logs: config::Logs { max_log_bytes: 1 << 20, ..config::Logs::default() },
         decisions: Budget::default(),
         artifacts: Default::default(),

@@ -1,4 +1,4 @@
-//! Looks at single things on the board, and the one order that is answered.
+//! Looks at single things on the board, and the orders that are answered.
 
 use tokio::sync::oneshot;
 use windlass_core::id::RequestId;
@@ -12,6 +12,7 @@ pub(in crate::dispatcher) enum Look {
     Waits(Vec<(String, RequestId)>, oneshot::Sender<Vec<Wait>>),
     Held { builder: Option<String>, after: RequestId, limit: usize, reply: oneshot::Sender<Vec<RequestId>> },
     Forgive(String, oneshot::Sender<Option<Failed>>),
+    Lift(String, oneshot::Sender<Vec<String>>),
 }
 
 impl Look {
@@ -23,6 +24,7 @@ impl Look {
                 drop(reply.send(board.held(builder.as_deref(), after, limit)));
             }
             Look::Forgive(worker, reply) => drop(reply.send(board.forgive(&worker))),
+            Look::Lift(policy, reply) => drop(reply.send(board.lift(&policy))),
         }
     }
 }
@@ -42,6 +44,11 @@ impl Dispatcher {
     /// Ends a worker's quarantine, and forgets why it was. None: there was nothing.
     pub async fn forgive(&self, worker: String) -> Option<Failed> {
         self.look(|reply| Look::Forgive(worker, reply)).await.flatten()
+    }
+
+    /// Ends the suspensions of a policy: what they were of.
+    pub async fn lift(&self, policy: String) -> Vec<String> {
+        self.look(|reply| Look::Lift(policy, reply)).await.unwrap_or_default()
     }
 
     async fn look<T>(&self, what: impl FnOnce(oneshot::Sender<T>) -> Look) -> Option<T> {

@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
+use serde::Serialize;
+
 /// So many events are looked at.
 const KEPT: usize = 10_000;
 
@@ -17,7 +19,7 @@ pub(super) struct Pace {
 }
 
 /// How quickly the dispatcher handled its newest events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// Events since the start; the other figures are over the newest 10,000 of them.
     pub events: u64,

@@ -119,6 +119,7 @@ fn world(number: u64, workers: &[(&str, u32)], builders: Vec<Builder>) -> Arc<Wo
         worker_grace_ms: 60_000,
         user_managers: Vec::new(),
         users: Default::default(),
+        debug: None,
         logs: config::Logs { max_log_bytes: 1 << 20, ..config::Logs::default() },
         decisions: windlass_core::decision::Budget::default(),
         artifacts: Default::default(),

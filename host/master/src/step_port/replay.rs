@@ -70,6 +70,16 @@ pub(super) enum Started {
     Refused(Failure),
 }
 
+/// Which command an entry started: its number within the step, its name, and the session of its worker.
+pub(crate) fn started_command(entry: &Entry) -> Option<(u32, String, Session)> {
+    let Entry::Called { call: Call::StartCommand, answer, .. } = entry else { return None };
+    match decode::<Started>(answer) {
+        Ok(Started::Command { number, uid, session }) => Some((number, uid.0, session)),
+        // What cannot be read was started by no master that this one knows.
+        Ok(Started::Refused(_)) | Err(_) => None,
+    }
+}
+
 /// That answer, for tests of those who take a step up.
 #[cfg(test)]
 pub(crate) fn started(number: u32, uid: &str, instance: &str, epoch: u64) -> Vec<u8> {

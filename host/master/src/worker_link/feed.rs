@@ -148,6 +148,11 @@ impl Ahead {
         self.bytes.load(Ordering::Relaxed) > READ_AHEAD
     }
 
+    /// How many bytes wait.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed) as u64
+    }
+
     /// Resolves when the owners may have caught up; look again then.
     pub(super) async fn caught_up(&self) {
         self.caught_up.notified().await;

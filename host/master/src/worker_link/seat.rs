@@ -25,6 +25,7 @@ use crate::view;
 use claim::name_taken;
 
 mod claim;
+mod inspect;
 
 /// What a seat is told.
 pub(super) enum Order {
@@ -44,6 +45,8 @@ pub(super) enum Order {
     Candidate(Box<Candidate>),
     /// Tokens of the worker count no more: close the link if it came by one of them, and say whether it did.
     TokensChanged { done: Option<oneshot::Sender<bool>> },
+    /// Say how it stands.
+    Inspect { reply: oneshot::Sender<view::DebugLink> },
     /// Send the worker away and end.
     Close { reason: &'static str },
 }
@@ -248,6 +251,8 @@ impl Seat {
             Order::Ack { uid, number } => self.ack(uid, number),
             Order::Part(feed) => self.parted.push(feed),
             Order::Candidate(candidate) => self.on_candidate(candidate),
+            // Whoever asked may have gone.
+            Order::Inspect { reply } => drop(reply.send(self.inspected(Instant::now()))),
             Order::TokensChanged { done } => {
                 let closes =
                     self.link.as_ref().is_some_and(|link| !self.links.counts(&self.name, &link.token));
