@@ -137,26 +137,42 @@ fn tokens_go_with_their_worker_and_do_not_come_back_with_it() {
 #[test]
 fn a_master_killed_as_it_makes_a_token_leaves_none_that_works_and_that_nobody_has() {
     let mut site = site();
-    for (fault, counts) in [("", false), (":after", true)] {
-        // An idle start commits as often as the one before it.
-        site.end("master", true);
-        site.start_master();
+    let mut files = 0;
+    for fault in ["", ":after"] {
         let commits = site.get("/api/v1/status")["store"]["commits"].as_u64().unwrap();
+        let before = tokens(&site).len();
         site.end("master", true);
-        site.start_master_with(&[("WINDLASS_FAULT", &format!("commit:{}{fault}", commits + 1))]);
+        // Some commits further than an idle start.
+        site.start_master_with(&[("WINDLASS_FAULT", &format!("commit:{}{fault}", commits + 4))]);
         site.until("the master answers", |_| true);
-        let path = file(&site, &format!("token{fault}"));
-        let broken = site.windlass(&["workers", "token", "w1", "--file", path.to_str().unwrap()]);
-        let said = String::from_utf8_lossy(&broken.stderr).into_owned();
-        assert!(!broken.status.success() && said.contains("may count or not"), "{said}");
+        let mut answered = 0;
+        loop {
+            let path = file(&site, &format!("t{files}"));
+            let made = site.windlass(&["workers", "token", "w1", "--file", path.to_str().unwrap()]);
+            files += usize::from(path.exists());
+            if !made.status.success() {
+                break;
+            }
+            answered += 1;
+        }
         eventually("it is dead", || site.has_ended("master").then_some(()));
         site.start_master();
-        assert_eq!(tokens(&site).len(), usize::from(counts), "{fault}");
+        let known = tokens(&site).len() - before;
+        assert!(answered <= known && before + known <= files, "{fault}: {answered} {known} {files}");
+        assert!(!fault.is_empty() || known == answered, "what was not written is not known");
     }
-    // Whoever asked has it, and it works.
-    take(&site, "token:after");
-    site.start_worker("w1");
-    eventually("it comes by it", || came_by(&site));
+    // The newest that counts is in a file.
+    let newest = numbers(&site).pop().unwrap();
+    let came = (0..files).rev().any(|number| {
+        std::fs::copy(file(&site, &format!("t{number}")), file(&site, "token")).unwrap();
+        site.start_worker("w1");
+        let came = eventually("it is let in or ends", || match came_by(&site) {
+            Some(number) => Some(Some(number)),
+            None => site.has_ended("w1").then_some(None),
+        });
+        came == Some(newest)
+    });
+    assert!(came, "{newest}");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::cell::OnceCell;
 use std::time::Instant;
 
 use redb::{
-    Key, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
-    TableHandle, Value, WriteTransaction,
+    Key, ReadOnlyTable, ReadTransaction, ReadableTableMetadata, Table, TableDefinition, TableHandle, Value,
+    WriteTransaction,
 };
 
 use crate::fault::ReadError;
@@ -109,6 +109,7 @@ macro_rules! tables {
             /// All rows of all tables, as text.
             #[cfg(test)]
             pub(crate) fn dump(&self) -> Vec<String> {
+                use redb::ReadableTable;
                 let mut rows = Vec::new();
                 $(for row in self.$field().unwrap().iter().unwrap() {
                     let (key, value) = row.unwrap();

@@ -77,6 +77,9 @@ fn a_plan_names_users_that_differ() {
     let plan = diff(&old, &new).to_string();
     assert_eq!(plan, "~ user `jo`\n    full_name: \"Jo Doe\" -> \"Jo Roe\"");
     let plan = diff(&old, &load("[]")).to_string();
-    assert_eq!(plan, "- user manager `users.toml` (whom it knew are users no more)\n\
-         - user `jo` (its authors are shown as their changes say)");
+    assert_eq!(
+        plan,
+        "- user manager `users.toml` (whom it knew are users no more)\n\
+         - user `jo` (its authors are shown as their changes say)"
+    );
 }

@@ -109,8 +109,7 @@ fn check(links: &Links, hello: &Hello) -> Result<(Handle, Vec<String>, Token), R
         return Err(Refusal { code: "unknown-worker", message, retry: true });
     };
     let made = links.tokens().find(name, &hello.token).map(Token::Made);
-    let configured =
-        seat.token_hash.clone().filter(|hash| windlass_config::verify_token(&hello.token, hash));
+    let configured = seat.token_hash.clone().filter(|hash| windlass_config::verify_token(&hello.token, hash));
     let token = made.or(configured.map(Token::Configured)).ok_or_else(|| bad_token(name))?;
     Ok((seat, features, token))
 }

@@ -121,7 +121,13 @@ impl Seat {
         }
 
         let now = Instant::now();
-        self.link = Some(Link { wire, incoming, token: token.clone(), heard: now, next_ping: now + self.limits.keepalive });
+        self.link = Some(Link {
+            wire,
+            incoming,
+            token: token.clone(),
+            heard: now,
+            next_ping: now + self.limits.keepalive,
+        });
         self.shown.session.lock().expect("nobody panics while holding a session").clone_from(&identity);
         self.identity = Some(identity);
         self.expected_until = None;
