@@ -21,7 +21,7 @@ use crate::sources::Sources;
 const MOST: usize = 20;
 
 /// What an answer cannot say, beside what an included file cannot.
-const OF_PEOPLE: [&str; 3] = ["grants", "secrets", "configurators"];
+const OF_PEOPLE: [&str; 5] = ["grants", "secrets", "configurators", "debug", "user_managers"];
 
 /// Asks them, in their order, and joins what they answer. None: one of them has no answer that could be joined, and what
 /// is missing then would make good names elsewhere look wrong.

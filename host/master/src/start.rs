@@ -224,7 +224,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     let tokens = worker_tokens::open(&store, links.tokens(), &world.config.workers);
     tokio::select! {
         opened = tokens => opened?,
-        never = archive::make_room(&store, keeping, &*clock) => match never {},
+        never = archive::make_room(&store, keeping, keep, &*clock) => match never {},
     }
     let builds = Builds::new(DriverParts {
         store: store.clone(),

@@ -108,7 +108,7 @@ pub static CONFIGURATOR: Table = Table {
     what: "a configurator",
     heading: "`[[configurators]]`",
     about: "A component that answers TOML, which is read as an included file is. It cannot say `[master]`, `protocols`, \
-            `include`, `[grants]`, `[secrets]` nor `[[configurators]]`: people do.",
+            `include`, `[grants]`, `[secrets]`, `[debug]`, `[[user_managers]]` nor `[[configurators]]`: people do.",
     attributes: &[
         Attribute::needed("use", Kind::Name, "\"mine:make\"", "the hook, of kind `configurator`"),
         Attribute::new("args", Kind::Arguments, "`{}`", "{ of = [\"a\"] }", "its arguments"),
