@@ -8,8 +8,7 @@ use windlass_core::properties::Properties;
 use windlass_core::validation::{self, Validation};
 
 use crate::attributes::{
-    BUILDER, CONFIGURATION, DATABASE, POLLER, REPORTER, SCHEDULER, Table, VALIDATION, WORKER,
-    BUILDER, CONFIGURATION, DATABASE, DEBUG, POLLER, SCHEDULER, Table, VALIDATION, WORKER,
+    BUILDER, CONFIGURATION, DATABASE, DEBUG, POLLER, REPORTER, SCHEDULER, Table, VALIDATION, WORKER,
 };
 use crate::builder::{self, Policies, Surroundings, read_properties};
 use crate::catalog::Hooks;
@@ -21,8 +20,8 @@ use crate::keeping::{read_artifacts, read_decisions, read_horizons, read_logs};
 use crate::locks::{self, Locks, Use};
 use crate::names::Names;
 use crate::node::Node;
-use crate::reporter;
 use crate::password;
+use crate::reporter;
 use crate::schedule::{read_interval, read_poller, read_schedulers};
 use crate::secrets;
 use crate::section::{Field, Section, canonical, either};

@@ -36,9 +36,7 @@ pub struct Change {
     /// How.
     pub how: How,
     /// `setting`, `configurator`, `lock`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `reporter`,
-    /// `grant`, `secret`.
-    /// `setting`, `configurator`, `lock`, `worker`, `policy`, `builder`, `git poller`, `scheduler`, `user manager`, `user`, `grant`,
-    /// `secret`.
+    /// `user manager`, `user`, `grant`, `secret`.
     pub what: String,
     /// Its name.
     pub name: String,

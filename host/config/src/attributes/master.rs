@@ -2,20 +2,13 @@
 
 use super::{
     ARTIFACTS, Attribute, BUILDER, DECISIONS, Kind, LOGS, POLICIES, POLLER, REPORTER, SCHEDULER, Table,
+    USER_MANAGER,
 };
-use super::{ARTIFACTS, Attribute, BUILDER, DECISIONS, Kind, LOGS, POLICIES, POLLER, SCHEDULER, Table, USER_MANAGER};
 
 const NO_PAGES: &str =
     "pages are not there yet; `windlass status`, `windlass builds` and the JSON API show everything";
 const NO_MISSING: &str =
     "`windlass status` shows which workers are connected; reporters are told of builds alone";
-const NO_CONSOLE: &str = "a running master is looked into with `windlass status -v`, `windlass why` and the JSON API, over a socket that its own user alone may open";
-    ARTIFACTS, Attribute, BUILDER, DECISIONS, Kind, LOGS, POLICIES, POLLER, SCHEDULER, Table, USER_MANAGER,
-};
-
-const NO_PAGES: &str =
-    "pages are not there yet; `windlass status`, `windlass builds` and the JSON API show everything";
-const NO_REPORTERS: &str = "reporters are not there yet; a build's own last step can tell others, with `always_run` and `http-request`";
 const NO_CONSOLE: &str = "write `[debug] password_hash`, which `windlass password` prints; `windlass debug` then asks for the password and looks into the running master";
 const NO_MEASURES: &str =
     "figures are always counted; `windlass status -v` and `windlass plugin stats` show them";
@@ -88,8 +81,6 @@ pub static CONFIGURATION: Table = Table {
         Attribute::warns("debug_password", Kind::Text, "\"sesame\"", NO_CONSOLE),
         Attribute::warns("manhole", Kind::Any, "{ port = 1234 }", NO_CONSOLE),
         Attribute::warns("user_managers", Kind::Any, "[]", "there are no users: who may open the master's socket may do everything, `windlass force --owner` names a person"),
-        Attribute::warns("status", Kind::Any, "[]", NO_REPORTERS),
-        Attribute::warns("services", Kind::Any, "[]", NO_REPORTERS),
         Attribute::warns("www", Kind::Any, "{ port = 8010 }", NO_PAGES),
         Attribute::warns("revlink", Kind::Any, "\"\"", NO_PAGES),
         Attribute::warns("mq", Kind::Any, "{ type = \"simple\" }", "leave it out: the master tells its parts itself, and `db_poll_interval` says how often it looks for what they missed"),

@@ -100,6 +100,8 @@ const RULES: &[Rule] = &[
         added: "it begins with what happens from now on",
         removed: "what waits for it is dropped",
         ..Rule::new("reporter", "finishes what it tells just now, and goes on with what waits for it")
+    },
+    Rule {
         added: "its file is read",
         removed: "whom it knew are users no more",
         ..Rule::new("user manager", "its file is read anew")
