@@ -80,7 +80,6 @@ pub static CONFIGURATION: Table = Table {
         Attribute::warns("change_cache_size", COUNT, "100", NO_CACHES),
         Attribute::warns("debug_password", Kind::Text, "\"sesame\"", NO_CONSOLE),
         Attribute::warns("manhole", Kind::Any, "{ port = 1234 }", NO_CONSOLE),
-        Attribute::warns("user_managers", Kind::Any, "[]", "there are no users: who may open the master's socket may do everything, `windlass force --owner` names a person"),
         Attribute::warns("www", Kind::Any, "{ port = 8010 }", NO_PAGES),
         Attribute::warns("revlink", Kind::Any, "\"\"", NO_PAGES),
         Attribute::warns("mq", Kind::Any, "{ type = \"simple\" }", "leave it out: the master tells its parts itself, and `db_poll_interval` says how often it looks for what they missed"),
