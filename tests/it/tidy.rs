@@ -63,7 +63,8 @@ fn each_engine_is_named_in_one_crate_only() {
         ("axum::", "host/web"),
         ("clap::", "host/cli"),
     ] {
-        for (file, text) in sources("host") {
+        // A test of damage opens what it damages.
+        for (file, text) in sources("host").into_iter().filter(|(file, _)| !file.contains("/tests/")) {
             let named =
                 production(&text).lines().any(|l| l.contains(word) && !l.trim_start().starts_with("//"));
             assert!(!named || file.starts_with(home), "{file} names {word}, which belongs to {home}");
