@@ -221,7 +221,8 @@ impl Task {
                     }
                     continue;
                 }
-                Ok(Some((place, event))) => self.tell(&world, place, &event).await,
+                Ok(Some((place, Ok(event)))) => self.tell(&world, place, &event).await,
+                Ok(Some((place, Err(damage)))) => self.take(place, Taken::Lost, Some(chain(&damage))).await,
                 Err(error) => Err(Pause::Again(chain(&error))),
             };
             match again {
@@ -236,20 +237,19 @@ impl Task {
     /// Tells one event, and has it leave the line if it is done with.
     async fn tell(&self, world: &Arc<World>, place: u64, event: &Event) -> Result<(), Pause> {
         let id = event.id(&self.parts.seal.store());
-        let taken = match self.deliver(world, event, &id).await {
-            Verdict::Done => Taken::Delivered,
-            Verdict::Lost(why) => {
-                tracing::warn!(
-                    reporter = self.name,
-                    event = id,
-                    why,
-                    "an event is lost: it is not told again"
-                );
-                self.show(|shown, _| shown.last_lost = Some(why));
-                Taken::Lost
-            }
-            Verdict::Again(why) => return Err(Pause::Again(why)),
-        };
+        match self.deliver(world, event, &id).await {
+            Verdict::Done => self.take(place, Taken::Delivered, None).await,
+            Verdict::Lost(why) => self.take(place, Taken::Lost, Some(format!("{id}: {why}"))).await,
+            Verdict::Again(why) => Err(Pause::Again(why)),
+        }
+    }
+
+    /// Has an event leave the line for good; `lost` says why it is told no more.
+    async fn take(&self, place: u64, taken: Taken, lost: Option<String>) -> Result<(), Pause> {
+        if let Some(why) = lost {
+            tracing::warn!(reporter = self.name, why, "an event is lost: it is not told again");
+            self.show(|shown, _| shown.last_lost = Some(why));
+        }
         let reporter = self.name.clone();
         let batch = vec![Persist::TakeEvent { reporter, place, taken }];
         self.parts.fatal.commit(&self.parts.store, batch).await.map_err(|_| Pause::Over)?;

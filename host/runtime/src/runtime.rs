@@ -113,7 +113,7 @@ impl Runtime {
 
     /// Asks a configurator for TOML, in an instance of its own and within the budget of a trial. It is counted under
     /// `configurator`. Blocks: call it off the async threads.
-    pub fn configure(&self, plugin: &Arc<Plugin>, hook: &str, args: &str) -> Result<String, Fault> {
+    pub fn configure(&self, plugin: &Arc<Plugin>, hook: &str, args: &str) -> Result<String, Box<Fault>> {
         call::configure(&self.inner, called(plugin, hook, args, "configurator"))
     }
 

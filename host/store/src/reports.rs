@@ -2,6 +2,9 @@
 //!
 //! Each reporter has rows of its own, so that one that takes nothing keeps back no other, and a line has an end: beyond
 //! it the oldest events go, counted. Whom builds are told to is not stored: it follows from the configuration.
+//!
+//! A commit that starts or ends a build needs nothing of this: a damaged row that is met here costs what it would have
+//! told, and never the commit.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,15 +39,15 @@ impl Store {
         self.0.watches.events.subscribe()
     }
 
-    /// The oldest event that waits for a reporter, and its place.
-    pub fn next_event(&self, reporter: &str) -> Result<Option<(u64, Event)>, ReadError> {
+    /// The oldest event that waits for a reporter, and its place; an error beside the place: its row is damaged.
+    pub fn next_event(&self, reporter: &str) -> Result<Option<(u64, Result<Event, ReadError>)>, ReadError> {
         let snapshot = self.snapshot()?;
         let Some(row) = snapshot.events()?.range((reporter, 0)..=(reporter, u64::MAX))?.next() else {
             return Ok(None);
         };
         let (key, row) = row?;
         let place = key.value().1;
-        Ok(Some((place, unpack("events", (reporter, place), row.value())?)))
+        Ok(Some((place, unpack("events", (reporter, place), row.value()))))
     }
 
     /// What waits for a reporter, and what became of the rest; nothing: it was told nothing yet.
@@ -79,7 +82,7 @@ impl Group<'_> {
     }
 
     fn join(&mut self, reporter: &str, event: &[u8]) -> Result<(), ReadError> {
-        let mut line = self.line(reporter)?.unwrap_or_default();
+        let mut line = self.line(reporter)?;
         let place = line.join(event.len() as u64);
         let events = self.tables.events.write()?;
         events.insert((reporter, place), event)?;
@@ -100,7 +103,8 @@ impl Group<'_> {
         let bytes =
             self.tables.events.write()?.remove((reporter, place))?.map(|row| row.value().len() as u64);
         // It was dropped meanwhile, or the reporter is gone.
-        let (Some(bytes), Some(mut line)) = (bytes, self.line(reporter)?) else { return Ok(()) };
+        let Some(bytes) = bytes else { return Ok(()) };
+        let mut line = self.line(reporter)?;
         line.leave(bytes, Some(taken));
         self.put_line(reporter, &line)
     }
@@ -117,9 +121,23 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn line(&self, reporter: &str) -> Result<Option<Line>, ReadError> {
-        let row = self.tables.reporters.read()?.get(reporter)?;
-        row.map(|row| unpack("reporters", reporter, row.value())).transpose()
+    /// The line of a reporter. One that is damaged is counted anew; what left it is forgotten.
+    fn line(&self, reporter: &str) -> Result<Line, ReadError> {
+        let Some(row) = self.tables.reporters.read()?.get(reporter)? else { return Ok(Line::default()) };
+        match readable(unpack("reporters", reporter, row.value()))? {
+            Some(line) => Ok(line),
+            None => self.count(reporter),
+        }
+    }
+
+    fn count(&self, reporter: &str) -> Result<Line, ReadError> {
+        let mut line = Line::default();
+        for row in self.tables.events.read()?.range((reporter, 0)..=(reporter, u64::MAX))? {
+            let (key, row) = row?;
+            line.join(row.value().len() as u64);
+            line.last = key.value().1;
+        }
+        Ok(line)
     }
 
     fn put_line(&mut self, reporter: &str, line: &Line) -> Result<(), ReadError> {
@@ -134,12 +152,11 @@ impl Group<'_> {
             self.tables.by_builder.read()?.range((builder, 0)..(builder, row.id.0))?.rev().take(LOOKED_BACK)
         {
             let id = key?.0.value().1;
-            let row = builds.get(id)?.ok_or_else(|| missing("builds", id))?;
-            let complete = unpack::<BuildRow>("builds", id, row.value())?.complete;
-            if let Some(outcome) =
-                complete.map(|end| end.outcome).filter(|outcome| *outcome != Outcome::Retry)
-            {
-                return Ok(Some(outcome));
+            let row = builds.get(id)?.ok_or_else(|| missing("builds", id));
+            let row = row.and_then(|row| unpack::<BuildRow>("builds", id, row.value()));
+            let outcome = readable(row)?.and_then(|row| row.complete).map(|complete| complete.outcome);
+            if outcome.is_some_and(|outcome| outcome != Outcome::Retry) {
+                return Ok(outcome);
             }
         }
         Ok(None)
@@ -153,7 +170,8 @@ impl Group<'_> {
                 [("held", &self.tables.held), ("done", &self.tables.done), ("waiting", &self.tables.waiting)];
             for (name, table) in places {
                 if let Some(row) = table.read()?.get(id.0)? {
-                    buildsets.insert(encode::to_request(name, id.0, row.value())?.buildset);
+                    let request = readable(encode::to_request(name, id.0, row.value()))?;
+                    buildsets.extend(request.map(|request| request.buildset));
                     break;
                 }
             }
@@ -161,10 +179,23 @@ impl Group<'_> {
         let mut submitters = BTreeSet::new();
         for id in buildsets {
             if let Some(row) = self.tables.buildsets.read()?.get(id.0)? {
-                submitters.insert(unpack::<Buildset>("buildsets", id.0, row.value())?.submitter);
+                let buildset = readable(unpack::<Buildset>("buildsets", id.0, row.value()))?;
+                submitters.extend(buildset.map(|buildset| buildset.submitter));
             }
         }
         Ok(submitters.into_iter().collect())
+    }
+}
+
+/// What was read; none: it is damaged, which is said.
+fn readable<T>(read: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_damage() => {
+            tracing::error!(%error, "reporters are told less than there was");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

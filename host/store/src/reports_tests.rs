@@ -8,6 +8,7 @@ use windlass_core::report::{Event, Kind, Line, MAX_BYTES, MAX_PROPERTIES, Mode, 
 use windlass_core::time::Timestamp;
 use windlass_core::value::Value;
 
+use crate::tables::{BUILDS, BUILDSETS, EVENTS, REPORTERS};
 use crate::test_rows::*;
 use crate::{Options, Store};
 
@@ -45,6 +46,7 @@ async fn build_once(store: &Store, id: u64, outcome: Outcome) {
 async fn all(store: &Store, reporter: &str) -> Vec<Event> {
     let mut events = Vec::new();
     while let Some((place, event)) = store.next_event(reporter).unwrap() {
+        let event = event.unwrap();
         store.commit(vec![take(reporter, place, Taken::Delivered)]).await.unwrap();
         events.push(event);
     }
@@ -117,7 +119,7 @@ async fn a_line_loses_its_oldest_events_and_says_how_many() {
     let dropped = line.dropped;
     assert!((2..5).contains(&dropped) && line.bytes <= MAX_BYTES, "{line:?}");
     assert_eq!((line.waiting, line.last), (fitting + 2 - dropped, fitting + 2));
-    assert_eq!(store.next_event("absent").unwrap().unwrap().1.build, dropped + 1);
+    assert_eq!(store.next_event("absent").unwrap().unwrap().1.unwrap().build, dropped + 1);
     // One that was dropped while it was on its way is not counted twice.
     store.commit(vec![take("absent", 1, Taken::Delivered)]).await.unwrap();
     assert_eq!(store.reporter_line("absent").unwrap(), line);
@@ -134,9 +136,38 @@ async fn the_line_of_a_reporter_that_is_gone_goes_and_a_new_one_begins_with_what
     assert_eq!(store.reporter_lines().unwrap(), ["two".to_owned()].into());
     // A task of it that ends late brings nothing back.
     store.commit(vec![take("one", 1, Taken::Lost)]).await.unwrap();
-    assert_eq!(store.next_event("one").unwrap(), None);
+    assert!(store.next_event("one").unwrap().is_none());
     build_once(&store, 2, Outcome::Success).await;
     let line = |name| store.reporter_line(name).unwrap().waiting;
     assert_eq!((line("one"), line("two"), line("three")), (0, 4, 2));
     assert!(store.verify().unwrap().is_empty());
+}
+
+/// Symptom of what it prevents: a build could not end since the row of an older one was damaged.
+#[tokio::test]
+async fn damaged_rows_cost_what_they_would_have_told_and_no_build() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, &[reader("all", &[])]);
+    build_once(&store, 1, Outcome::Success).await;
+    store.commit(vec![buildset(2, &[2]), claim(&[2], 2), build(2, &[2], 2)]).await.unwrap();
+    drop(store);
+    {
+        let database = redb::Database::open(folder.path().join("store.redb")).unwrap();
+        let write = database.begin_write().unwrap();
+        write.open_table(BUILDS).unwrap().insert(1, b"damaged".as_slice()).unwrap();
+        write.open_table(BUILDSETS).unwrap().insert(2, b"damaged".as_slice()).unwrap();
+        write.open_table(REPORTERS).unwrap().insert("all", b"damaged".as_slice()).unwrap();
+        write.open_table(EVENTS).unwrap().insert(("all", 1), b"damaged".as_slice()).unwrap();
+        write.commit().unwrap();
+    }
+    let store = open(&folder, &[reader("all", &[])]);
+    store.commit(vec![ended(2, &[2], 2, Outcome::Failure)]).await.unwrap();
+    assert!(store.next_event("all").unwrap().unwrap().1.is_err());
+    store.commit(vec![take("all", 1, Taken::Lost)]).await.unwrap();
+    let events = all(&store, "all").await;
+    let told: Vec<_> = events.iter().map(|e| (e.build, e.kind, e.before, e.schedulers.len())).collect();
+    let (start, end) = (Kind::BuildStarted, Kind::BuildFinished);
+    assert_eq!(told, [(1, end, None, 1), (2, start, None, 1), (2, end, None, 0)]);
+    let expected = Line { last: 4, lost: 1, delivered: 3, ..Line::default() };
+    assert_eq!(store.reporter_line("all").unwrap(), expected);
 }

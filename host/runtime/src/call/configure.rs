@@ -16,7 +16,7 @@ use crate::state::{Decision, Role, State};
 const MOST: usize = 4 << 20;
 
 /// Asks a configurator. Blocks until a guest thread has done it.
-pub(crate) fn configure(inner: &Arc<Inner>, mut called: Called) -> Result<String, Fault> {
+pub(crate) fn configure(inner: &Arc<Inner>, mut called: Called) -> Result<String, Box<Fault>> {
     let counters = Arc::new(Counters::default());
     let function = HookKind::Configurator.function();
     let call = Call::begin(Arc::clone(inner), Arc::clone(&counters), called.guest(), function);
@@ -28,15 +28,15 @@ pub(crate) fn configure(inner: &Arc<Inner>, mut called: Called) -> Result<String
     });
     let text = answered.recv();
     drop(running);
-    text.unwrap_or_else(|_| Err(host_gone(&plugin, function)))
+    text.unwrap_or_else(|_| Err(Box::new(host_gone(&plugin, function))))
 }
 
-async fn asked(call: Call, called: &Called) -> Result<String, Fault> {
+async fn asked(call: Call, called: &Called) -> Result<String, Box<Fault>> {
     let memory = call.inner.limits.policy_memory;
     let role = Role::Policy(Decision::default());
     let mut store = call.store(&[&called.hook, &called.args], role, memory, Budget::whole(TRIAL_CPU_MS));
     let text = within(TRIAL_WALL, configured(&mut store, called)).await;
-    call.end(text, store.data_mut()).0
+    call.end(text, store.data_mut()).0.map_err(Box::new)
 }
 
 async fn configured(
