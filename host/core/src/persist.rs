@@ -230,8 +230,8 @@ pub enum Persist {
         /// How it went.
         taken: Taken,
     },
-    /// Takes the lines of all other reporters away, with what waits in them.
-    KeepReporters(Vec<String>),
+    /// Takes away the lines of all reporters that the store does not tell builds to, with what waits in them.
+    KeepReporters,
     /// Puts or removes a value of somebody's small state: a poller, a scheduler, a plugin.
     PutState {
         /// Whose: `poller/main`, `scheduler/ci`.

@@ -152,24 +152,31 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether it wants this event.
+    /// Whether it may want a moment of such a build: what can be told without its requests and the build before it.
     #[must_use]
-    pub fn covers(&self, event: &Event) -> bool {
+    pub fn may_cover(&self, kind: Kind, builder: &str, stamps: &[SourceStamp]) -> bool {
         let branch = |stamp: &SourceStamp| {
             self.branches.iter().any(|b| b == stamp.branch.as_deref().unwrap_or_default())
         };
-        let is_of_kind = match (event.kind, &event.complete) {
-            (Kind::BuildStarted, _) => self.starts,
+        (kind != Kind::BuildStarted || self.starts)
+            && self.builders.as_ref().is_none_or(|builders| builders.contains(builder))
+            && (self.branches.is_empty() || stamps.iter().any(branch))
+    }
+
+    /// Whether it wants this event.
+    #[must_use]
+    pub fn covers(&self, event: &Event) -> bool {
+        let is_wanted = match (event.kind, &event.complete) {
+            (Kind::BuildStarted, _) => true,
             (Kind::BuildFinished, Some(complete)) => self
                 .modes
                 .as_ref()
                 .is_none_or(|modes| modes.iter().any(|mode| mode.covers(complete.outcome, event.before))),
             (Kind::BuildFinished, None) => false,
         };
-        is_of_kind
-            && self.builders.as_ref().is_none_or(|builders| builders.contains(&event.builder))
+        is_wanted
+            && self.may_cover(event.kind, &event.builder, &event.stamps)
             && (self.schedulers.is_empty() || event.schedulers.iter().any(|s| self.schedulers.contains(s)))
-            && (self.branches.is_empty() || event.stamps.iter().any(branch))
     }
 }
 

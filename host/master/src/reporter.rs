@@ -24,10 +24,10 @@ use windlass_core::secret::{Placeholders, Seal};
 use windlass_core::text::chain;
 use windlass_core::time::Timestamp;
 use windlass_runtime::{Runtime, Told};
-use windlass_store::{ReadError, Store};
+use windlass_store::{Store, Waiting};
 
 use crate::clock::Clock;
-use crate::fatal::Fatal;
+use crate::fatal::{Fatal, is_gone};
 use crate::plugins::Hooks;
 use crate::secrets::BuildSecrets;
 use crate::step_port::rights::Rights;
@@ -35,9 +35,10 @@ use crate::view;
 use crate::world::World;
 use port::Port;
 
-/// Calls of reporters at once, over all of them. One that hangs holds a place for as long as a call may take, and then
-/// pauses for longer and longer.
+/// Calls at once of reporters whose last one went well.
 const AT_ONCE: usize = 8;
+/// Calls at once of all others: those that hang have these places, and take none from those that do not.
+const FAILING_AT_ONCE: usize = 2;
 
 /// What reporters are made of.
 #[derive(Clone)]
@@ -53,9 +54,16 @@ pub(crate) struct Parts {
 pub(crate) struct Reporters {
     parts: Parts,
     running: Mutex<BTreeMap<String, Running>>,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     io: Handle,
     closing: CancellationToken,
+}
+
+/// Places for calls.
+#[derive(Clone)]
+struct Slots {
+    well: Arc<Semaphore>,
+    failing: Arc<Semaphore>,
 }
 
 struct Running {
@@ -88,7 +96,10 @@ impl Reporters {
         Reporters {
             parts,
             running: Mutex::default(),
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            slots: Slots {
+                well: Arc::new(Semaphore::new(AT_ONCE)),
+                failing: Arc::new(Semaphore::new(FAILING_AT_ONCE)),
+            },
             io: Handle::current(),
             closing: CancellationToken::new(),
         }
@@ -131,31 +142,33 @@ impl Reporters {
         // Even where the list knows of no others: a commit that is under way may tell one something.
         let Parts { store, fatal, .. } = self.parts.clone();
         self.io.spawn(async move {
-            if let Err(error) = fatal.commit(&store, vec![Persist::KeepReporters(names)]).await {
+            if let Err(error) = fatal.commit(&store, vec![Persist::KeepReporters]).await {
                 let error = chain(&error);
                 tracing::warn!(error, "what waits for reporters that are gone stays until the next start");
             }
         });
     }
 
-    /// For people, by name. What cannot be read is no error of the reporter.
-    pub fn status(&self, config: &config::Master) -> Result<Vec<view::ReporterStatus>, ReadError> {
+    /// For people, by name. What cannot be read is the error of that one.
+    pub fn status(&self, config: &config::Master) -> Vec<view::ReporterStatus> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let one = |reporter: &config::Reporter| {
             let shown = running.get(&reporter.name);
             let shown = shown.map(|r| r.shown.lock().unwrap_or_else(PoisonError::into_inner).clone());
-            let (line, shown) = (self.parts.store.reporter_line(&reporter.name)?, shown.unwrap_or_default());
-            Ok(view::ReporterStatus {
+            let (line, shown) = (self.parts.store.reporter_line(&reporter.name), shown.unwrap_or_default());
+            let damage = line.as_ref().err().map(|error| chain(error));
+            let line = line.unwrap_or_default();
+            view::ReporterStatus {
                 name: reporter.name.clone(),
                 hook: reporter.hook.clone(),
                 delivered: line.delivered,
                 waiting: line.waiting,
                 lost: line.lost,
                 dropped: line.dropped,
-                error: shown.error,
+                error: shown.error.or(damage),
                 next_try: shown.next_try,
                 last_lost: shown.last_lost,
-            })
+            }
         };
         config.reporters.iter().map(one).collect()
     }
@@ -179,7 +192,8 @@ impl Reporters {
             name: name.to_owned(),
             parts: self.parts.clone(),
             worlds,
-            slots: Arc::clone(&self.slots),
+            slots: self.slots.clone(),
+            reading: Arc::new(Semaphore::new(1)),
             io: self.io.clone(),
             shown: Arc::clone(&shown),
             failures: 0,
@@ -197,7 +211,9 @@ struct Task {
     name: String,
     parts: Parts,
     worlds: watch::Receiver<Arc<World>>,
-    slots: Arc<Semaphore>,
+    slots: Slots,
+    /// The right to read its secrets.
+    reading: Arc<Semaphore>,
     io: Handle,
     shown: Arc<Mutex<Shown>>,
     /// In a row.
@@ -210,7 +226,7 @@ impl Task {
         loop {
             // First the mark, then the look: what comes in between is seen by one or the other.
             told.mark_unchanged();
-            let world = Arc::clone(&self.worlds.borrow_and_update());
+            self.worlds.mark_unchanged();
             let again = match self.parts.store.next_event(&self.name) {
                 Ok(None) => {
                     tokio::select! {
@@ -221,8 +237,10 @@ impl Task {
                     }
                     continue;
                 }
-                Ok(Some((place, Ok(event)))) => self.tell(&world, place, &event).await,
-                Ok(Some((place, Err(damage)))) => self.take(place, Taken::Lost, Some(chain(&damage))).await,
+                Ok(Some(Waiting { place, event: Ok(event) })) => self.tell(place, &event).await,
+                Ok(Some(Waiting { place, event: Err(damage) })) => {
+                    self.take(place, Taken::Lost, Some(chain(&damage))).await
+                }
                 Err(error) => Err(Pause::Again(chain(&error))),
             };
             match again {
@@ -235,9 +253,9 @@ impl Task {
     }
 
     /// Tells one event, and has it leave the line if it is done with.
-    async fn tell(&self, world: &Arc<World>, place: u64, event: &Event) -> Result<(), Pause> {
+    async fn tell(&self, place: u64, event: &Event) -> Result<(), Pause> {
         let id = event.id(&self.parts.seal.store());
-        match self.deliver(world, event, &id).await {
+        match self.deliver(event, &id).await {
             Verdict::Done => self.take(place, Taken::Delivered, None).await,
             Verdict::Lost(why) => self.take(place, Taken::Lost, Some(format!("{id}: {why}"))).await,
             Verdict::Again(why) => Err(Pause::Again(why)),
@@ -252,14 +270,19 @@ impl Task {
         }
         let reporter = self.name.clone();
         let batch = vec![Persist::TakeEvent { reporter, place, taken }];
-        self.parts.fatal.commit(&self.parts.store, batch).await.map_err(|_| Pause::Over)?;
+        self.parts.fatal.commit(&self.parts.store, batch).await.map_err(|error| match is_gone(&error) {
+            true => Pause::Over,
+            false => Pause::Again(chain(&error)),
+        })?;
         self.show(|shown, _| (shown.error, shown.next_try) = (None, None));
         Ok(())
     }
 
     /// One call, when there is a place for it.
-    async fn deliver(&self, world: &Arc<World>, event: &Event, id: &str) -> Verdict {
-        let _slot = self.slots.acquire().await.expect("nobody closes it");
+    async fn deliver(&self, event: &Event, id: &str) -> Verdict {
+        let slots = if self.failures == 0 { &self.slots.well } else { &self.slots.failing };
+        let _slot = slots.acquire().await.expect("nobody closes it");
+        let world = Arc::clone(&self.worlds.borrow());
         let config = &world.config;
         let Some(reporter) = config.reporters.iter().find(|reporter| reporter.name == self.name) else {
             return Verdict::Again("it is not in the configuration any more".to_owned());
@@ -283,6 +306,7 @@ impl Task {
             config: Arc::clone(config),
             clock: Arc::clone(&self.parts.clock),
             io: self.io.clone(),
+            reading: Arc::clone(&self.reading),
             said: 0,
         };
         let used = format!("reporter {}", self.name);

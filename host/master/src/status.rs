@@ -25,7 +25,7 @@ pub(crate) fn status(running: &Running) -> view::Status {
     for poller in &pollers {
         problems.0.extend(poller.error.iter().map(|error| format!("poller `{}`: {error}", poller.name)));
     }
-    let reporters = problems.read(running.reporters.status(&world.config));
+    let reporters = running.reporters.status(&world.config);
     problems.0.extend(reporters.iter().filter_map(|reporter| untold(reporter, now)));
     problems.0.extend(policies.iter().filter_map(|policy| policies::trouble(policy, now)));
     problems.0.extend(board.workers.iter().filter_map(|worker| quarantine(worker, now)));

@@ -177,7 +177,7 @@ impl Group<'_> {
             | Persist::PutPlan { .. }
             | Persist::TrimPlans
             | Persist::TakeEvent { .. }
-            | Persist::KeepReporters(_)
+            | Persist::KeepReporters
             | Persist::AddToken(_)
             | Persist::UseToken { .. }
             | Persist::DropTokens(_)

@@ -106,7 +106,7 @@ fn masters() -> Vec<Vec<Persist>> {
         vec![ended(8, &[5, 9], 9, Outcome::Failure), complete(&[5, 9], 9, Outcome::Failure)],
         vec![claim(&[8], 10), build(9, &[8], 10)],
         vec![take(1, Taken::Delivered), take(2, Taken::Lost)],
-        vec![Persist::KeepReporters(vec!["all".into(), "bad".into()])],
+        vec![Persist::KeepReporters],
         expire(Overdue::Claims { before: Timestamp(70) }, 11),
         vec![token(1), token(2)],
         vec![Persist::UseToken { worker: "w1".into(), token: TokenId(2), at: Timestamp(80) }],

@@ -108,6 +108,7 @@ pub use moment::{Moment, OnCommit, Side};
 pub use open::{OpenError, Options};
 pub use query::BuildFilter;
 pub use remains::Remains;
+pub use reports::Waiting;
 pub use results::{TestFilter, TestPlace};
 pub use room::{DiskRoom, RESERVE, disk};
 pub use watches::LogProgress;

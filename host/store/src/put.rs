@@ -114,7 +114,7 @@ impl Group<'_> {
             }
             Persist::AddDecision(decision) => self.put_decision(decision)?,
             Persist::TakeEvent { reporter, place, taken } => self.take_event(reporter, *place, *taken)?,
-            Persist::KeepReporters(names) => self.keep_reporters(names)?,
+            Persist::KeepReporters => self.keep_reporters()?,
             Persist::PutState { owner, key, value } => {
                 let key = (owner.as_str(), key.as_str());
                 match value {

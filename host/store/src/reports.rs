@@ -27,6 +27,15 @@ use crate::verify::Flaws;
 /// Requests of a build that are looked at for who submitted them.
 const LOOKED_AT: usize = 1_000;
 
+/// An event that waits for a reporter.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Its place in the line.
+    pub place: u64,
+    /// What it says; an error: its row is damaged.
+    pub event: Result<Event, ReadError>,
+}
+
 impl Store {
     /// Tells builds to these from now on: the commits that start or end one put events into their lines.
     pub fn report_to(&self, readers: Vec<Reader>) {
@@ -39,15 +48,15 @@ impl Store {
         self.0.watches.events.subscribe()
     }
 
-    /// The oldest event that waits for a reporter, and its place; an error beside the place: its row is damaged.
-    pub fn next_event(&self, reporter: &str) -> Result<Option<(u64, Result<Event, ReadError>)>, ReadError> {
+    /// The oldest event that waits for a reporter.
+    pub fn next_event(&self, reporter: &str) -> Result<Option<Waiting>, ReadError> {
         let snapshot = self.snapshot()?;
         let Some(row) = snapshot.events()?.range((reporter, 0)..=(reporter, u64::MAX))?.next() else {
             return Ok(None);
         };
         let (key, row) = row?;
         let place = key.value().1;
-        Ok(Some((place, unpack("events", (reporter, place), row.value()))))
+        Ok(Some(Waiting { place, event: unpack("events", (reporter, place), row.value()) }))
     }
 
     /// What waits for a reporter, and what became of the rest; nothing: it was told nothing yet.
@@ -65,12 +74,16 @@ impl Store {
 impl Group<'_> {
     /// Puts an event into the lines of those who want it.
     pub(crate) fn tell(&mut self, kind: Kind, row: &BuildRow) -> Result<(), ReadError> {
+        let readers = Arc::clone(&self.readers);
+        // Most of what nobody wants costs nothing.
+        if !readers.iter().any(|reader| reader.wanted.may_cover(kind, &row.builder, &row.stamps)) {
+            return Ok(());
+        }
         let before = match kind {
             Kind::BuildStarted => None,
             Kind::BuildFinished => self.outcome_before(row)?,
         };
         let event = Event::new(kind, row, self.submitters(&row.requests)?, before);
-        let readers = Arc::clone(&self.readers);
         let wanting: Vec<&Reader> = readers.iter().filter(|reader| reader.wanted.covers(&event)).collect();
         if wanting.is_empty() {
             return Ok(());
@@ -109,9 +122,10 @@ impl Group<'_> {
         self.put_line(reporter, &line)
     }
 
-    /// Takes the lines of all others away.
-    pub(crate) fn keep_reporters(&mut self, names: &[String]) -> Result<(), ReadError> {
-        let is_gone = |name: &str| !names.iter().any(|kept| kept == name);
+    /// Takes the lines of all away that builds are not told to any more.
+    pub(crate) fn keep_reporters(&mut self) -> Result<(), ReadError> {
+        let readers = Arc::clone(&self.readers);
+        let is_gone = |name: &str| !readers.iter().any(|kept| kept.name == name);
         for row in self.tables.events.write()?.extract_if(|(name, _), _| is_gone(name))? {
             row?;
         }

@@ -8,6 +8,7 @@ use windlass_core::report::{Event, Kind, Line, MAX_BYTES, MAX_PROPERTIES, Mode, 
 use windlass_core::time::Timestamp;
 use windlass_core::value::Value;
 
+use crate::reports::Waiting;
 use crate::tables::{BUILDS, BUILDSETS, EVENTS, REPORTERS};
 use crate::test_rows::*;
 use crate::{Options, Store};
@@ -45,10 +46,9 @@ async fn build_once(store: &Store, id: u64, outcome: Outcome) {
 /// All that waits, taken one after the other.
 async fn all(store: &Store, reporter: &str) -> Vec<Event> {
     let mut events = Vec::new();
-    while let Some((place, event)) = store.next_event(reporter).unwrap() {
-        let event = event.unwrap();
+    while let Some(Waiting { place, event }) = store.next_event(reporter).unwrap() {
         store.commit(vec![take(reporter, place, Taken::Delivered)]).await.unwrap();
-        events.push(event);
+        events.push(event.unwrap());
     }
     events
 }
@@ -119,7 +119,7 @@ async fn a_line_loses_its_oldest_events_and_says_how_many() {
     let dropped = line.dropped;
     assert!((2..5).contains(&dropped) && line.bytes <= MAX_BYTES, "{line:?}");
     assert_eq!((line.waiting, line.last), (fitting + 2 - dropped, fitting + 2));
-    assert_eq!(store.next_event("absent").unwrap().unwrap().1.unwrap().build, dropped + 1);
+    assert_eq!(store.next_event("absent").unwrap().unwrap().event.unwrap().build, dropped + 1);
     // One that was dropped while it was on its way is not counted twice.
     store.commit(vec![take("absent", 1, Taken::Delivered)]).await.unwrap();
     assert_eq!(store.reporter_line("absent").unwrap(), line);
@@ -132,7 +132,7 @@ async fn the_line_of_a_reporter_that_is_gone_goes_and_a_new_one_begins_with_what
     let store = open(&folder, &[reader("one", &[]), reader("two", &[])]);
     build_once(&store, 1, Outcome::Success).await;
     store.report_to(vec![reader("two", &[]), reader("three", &[])]);
-    store.commit(vec![Persist::KeepReporters(vec!["two".into(), "three".into()])]).await.unwrap();
+    store.commit(vec![Persist::KeepReporters]).await.unwrap();
     assert_eq!(store.reporter_lines().unwrap(), ["two".to_owned()].into());
     // A task of it that ends late brings nothing back.
     store.commit(vec![take("one", 1, Taken::Lost)]).await.unwrap();
@@ -162,7 +162,7 @@ async fn damaged_rows_cost_what_they_would_have_told_and_no_build() {
     }
     let store = open(&folder, &[reader("all", &[])]);
     store.commit(vec![ended(2, &[2], 2, Outcome::Failure)]).await.unwrap();
-    assert!(store.next_event("all").unwrap().unwrap().1.is_err());
+    assert!(store.next_event("all").unwrap().unwrap().event.is_err());
     store.commit(vec![take("all", 1, Taken::Lost)]).await.unwrap();
     let events = all(&store, "all").await;
     let told: Vec<_> = events.iter().map(|e| (e.build, e.kind, e.before, e.schedulers.len())).collect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 use windlass_config::config;
 use windlass_core::text::tame;
@@ -31,6 +32,8 @@ pub(super) struct Port {
     pub clock: Arc<dyn Clock>,
     /// A call runs on a thread of guests, which has no sockets.
     pub io: Handle,
+    /// The right to read secrets, one for all calls of the reporter.
+    pub reading: Arc<Semaphore>,
     /// Diagnostics so far.
     pub said: usize,
 }
@@ -42,8 +45,13 @@ impl Port {
         let values = match filling::check(&request, &self.secrets.placeholders)? {
             true => {
                 let (secrets, config) = (Arc::clone(&self.secrets), Arc::clone(&self.config));
-                let read = self.io.spawn(async move { secrets.beside(&config).await });
-                let read = AbortOnDropHandle::new(read).await.unwrap_or_else(|panic| Err(broken(&panic)));
+                // A read that hangs takes its thread for ever: the next call waits for it, rather than take another.
+                let alone = Arc::clone(&self.reading).acquire_owned().await.expect("nobody closes it");
+                let read = self.io.spawn(async move {
+                    let _alone = alone;
+                    secrets.beside(&config).await
+                });
+                let read = read.await.unwrap_or_else(|panic| Err(broken(&panic)));
                 // A file that is not there yet, a program that failed: the event waits.
                 let read = read.map_err(|failure| Failure { retryable: true, ..failure })?;
                 Values::fill_in(&mut request, read, &self.rights)?

@@ -26,6 +26,8 @@ impl Visit<'_> {
         if !is_due {
             return Ok(());
         }
+        // Whatever comes of it: what is damaged now is so a minute later.
+        self.archive.changes_trimmed = Some((self.now, most));
         let snapshot = self.snapshot()?;
         let mut older = Vec::new();
         for (place, row) in snapshot.changes()?.iter()?.rev().enumerate() {
@@ -44,7 +46,6 @@ impl Visit<'_> {
             self.commit(Work::DropChanges(changes.to_vec()))?;
             self.done.changes += changes.len() as u64;
         }
-        self.archive.changes_trimmed = Some((self.now, most));
         Ok(())
     }
 }
