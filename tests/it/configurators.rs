@@ -43,6 +43,13 @@ fn what_a_configurator_writes_is_built_and_what_it_does_wrong_changes_nothing() 
         ("{ names = [\"one\", \"one\"] }", "configurator makes:make:8:8"),
         ("{ say = \"[master]\\nlisten = 'a:1'\" }", "a configurator cannot say `master`"),
         ("{ say = \"[grants]\" }", "a configurator cannot say `grants`"),
+        ("{ say = \"[debug]\" }", "a configurator cannot say `debug`"),
+        ("{ say = \"titel = 'x'\" }", "a configurator cannot say `titel`, which is no setting"),
+        (
+            "{ say = \"[[slaves]]\\nname = 'x'\\ntoken_hash = 'y'\" }",
+            "a configurator cannot say `token_hash`",
+        ),
+        ("{ say = \"[templates.default]\" }", "a configurator cannot say the template `default`"),
         ("{ names = 3 }", "names"),
     ];
     for (args, expected) in broken {

@@ -6,22 +6,23 @@
 use windlass_core::policy::HookKind;
 
 use crate::args::Templates;
-use crate::attributes::CONFIGURATOR;
+use crate::attributes::{CONFIGURATION, CONFIGURATOR};
 use crate::builder::{find_hook, read_args};
 use crate::catalog::Hooks;
 use crate::config::Configurator;
 use crate::diagnostic::Report;
-use crate::fixed;
-use crate::include::join;
-use crate::node::{Node, Tree};
+use crate::include::Top;
+use crate::node::{Entry, Node, Span, Tree};
 use crate::section::{Field, Section, canonical};
 use crate::sources::Sources;
+use crate::variables;
 
 /// So many at the most: each may take seconds.
 const MOST: usize = 20;
 
-/// What an answer cannot say, beside what an included file cannot.
-const OF_PEOPLE: [&str; 5] = ["grants", "secrets", "configurators", "debug", "user_managers"];
+/// What an answer may say. All else is for people, and so is what is added one day, until somebody decides otherwise.
+const MAY_SAY: [&str; 8] =
+    ["builders", "git_pollers", "locks", "policies", "properties", "schedulers", "templates", "workers"];
 
 /// Asks them, in their order, and joins what they answer. None: one of them has no answer that could be joined, and what
 /// is missing then would make good names elsewhere look wrong.
@@ -65,21 +66,58 @@ pub(crate) fn read(
         }
         asked.push(configurator);
     }
+    let mut top = Top::new(root)?;
     for answer in answers {
         let Tree::Table(entries) = answer.value else { continue };
         for entry in entries {
-            let key = canonical(&entry.key);
-            match key.as_str() {
-                key if key == "include" || fixed::HERE.contains(&key) || OF_PEOPLE.contains(&key) => {
-                    report
-                        .error("misplaced-setting", &entry.key_span, format!("a configurator cannot say `{key}`"))
-                        .help("write it in a file: a component decides what is built, and people who may do what");
-                }
-                _ => join(root, entry, report),
+            if !is_for_people(&entry, report) {
+                variables::refuse(&entry.node, report);
+                top.join(entry, report);
             }
         }
     }
     is_whole.then_some(asked)
+}
+
+/// Whether a setting of an answer is for people to make, which is said.
+fn is_for_people(entry: &Entry, report: &mut Report) -> bool {
+    let before = report.errors();
+    let mut refuse = |span: &Span, what: &str, help: &str| {
+        report.error("misplaced-setting", span, format!("a configurator cannot say {what}")).help(help);
+    };
+    let key = canonical(&entry.key);
+    match CONFIGURATION.find(&key).map(|attribute| attribute.name) {
+        Some(name) if !MAY_SAY.contains(&name) => {
+            let help = "write it in a file: a component decides what is built, and people who may do what";
+            refuse(&entry.key_span, &format!("`{key}`"), help);
+        }
+        None => refuse(&entry.key_span, &format!("`{key}`, which is no setting"), "it may say what is built"),
+        // Who has the token of a worker gets the secrets of its builds.
+        Some("workers") => {
+            let workers = match &entry.node.value {
+                Tree::List(workers) => workers.as_slice(),
+                _ => &[],
+            };
+            for token in workers.iter().flat_map(Node::entries) {
+                if canonical(&token.key) == "token_hash" {
+                    let help = "make a token with `windlass workers token NAME --file FILE`";
+                    refuse(&token.key_span, "`token_hash`", help);
+                }
+            }
+        }
+        // Each builder takes it, also those that people wrote.
+        Some("templates") => {
+            for template in entry.node.entries().iter().filter(|template| template.key == "default") {
+                refuse(
+                    &template.key_span,
+                    "the template `default`",
+                    "give it another name, and builders `template`",
+                );
+            }
+        }
+        Some(_) => {}
+    }
+    report.errors() > before
 }
 
 fn read_one<'a>(

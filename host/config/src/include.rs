@@ -1,5 +1,6 @@
 //! `include`: a configuration in several files. They are one: lists go on, tables are joined, and nothing is said twice.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::attributes::CONFIGURATION;
@@ -68,6 +69,7 @@ pub(crate) fn read(
     if !is_whole {
         return None;
     }
+    let mut top = Top::new(root)?;
     for (_, file) in joined {
         let Tree::Table(entries) = file.value else { continue };
         for entry in entries {
@@ -79,32 +81,54 @@ pub(crate) fn read(
                         .error("misplaced-setting", &entry.key_span, message)
                         .help("write it in the file that `windlass master` reads first");
                 }
-                _ => join(root, entry, report),
+                _ => top.join(entry, report),
             }
         }
     }
     Some(())
 }
 
-/// Joins a setting to a table: a list behind what is there, a table with what is there.
-pub(crate) fn join(table: &mut Node, new: Entry, report: &mut Report) {
-    let Tree::Table(entries) = &mut table.value else { return };
-    let name = named(&new.key);
-    let Some(old) = entries.iter_mut().find(|entry| named(&entry.key) == name) else {
-        entries.push(new);
-        return;
-    };
-    match (&mut old.node.value, new.node.value) {
-        (Tree::List(items), Tree::List(more)) => items.extend(more),
-        (Tree::Table(entries), Tree::Table(more)) => {
-            for new in more {
-                match entries.iter().find(|entry| entry.key == new.key) {
-                    Some(first) => twice(&first.key_span, &new.key, &new.key_span, report),
-                    None => entries.push(new),
+/// What settings are joined to: the top of a configuration, with the places of its settings.
+pub(crate) struct Top<'a> {
+    entries: &'a mut Vec<Entry>,
+    places: HashMap<String, usize>,
+}
+
+impl<'a> Top<'a> {
+    /// None: it is no table, which somebody else says.
+    pub fn new(root: &'a mut Node) -> Option<Top<'a>> {
+        let Tree::Table(entries) = &mut root.value else { return None };
+        let mut places = HashMap::new();
+        for (place, entry) in entries.iter().enumerate() {
+            places.entry(named(&entry.key)).or_insert(place);
+        }
+        Some(Top { entries, places })
+    }
+
+    /// Joins a setting: a list behind what is there, a table with what is there.
+    pub fn join(&mut self, new: Entry, report: &mut Report) {
+        let Some(old) = self.places.get(&named(&new.key)).map(|place| &mut self.entries[*place]) else {
+            self.places.insert(named(&new.key), self.entries.len());
+            self.entries.push(new);
+            return;
+        };
+        match (&mut old.node.value, new.node.value) {
+            (Tree::List(items), Tree::List(more)) => items.extend(more),
+            (Tree::Table(entries), Tree::Table(more)) => {
+                let mut there: HashMap<String, Span> =
+                    entries.iter().map(|entry| (entry.key.clone(), entry.key_span.clone())).collect();
+                for new in more {
+                    match there.get(&new.key) {
+                        Some(first) => twice(first, &new.key, &new.key_span, report),
+                        None => {
+                            there.insert(new.key.clone(), new.key_span.clone());
+                            entries.push(new);
+                        }
+                    }
                 }
             }
+            _ => twice(&old.key_span, &new.key, &new.key_span, report),
         }
-        _ => twice(&old.key_span, &new.key, &new.key_span, report),
     }
 }
 

@@ -40,6 +40,27 @@ pub(crate) fn fill_in(node: &mut Node, variable: &dyn Fn(&str) -> Option<String>
     }
 }
 
+/// Says where a variable is named by what has none: an answer of a component.
+pub(crate) fn refuse(node: &Node, report: &mut Report) {
+    if named(node).is_some() {
+        let message = "a configurator reads no variables: what it says follows from its arguments";
+        report
+            .error("misplaced-setting", &node.span, message)
+            .help("give it the value: `args = { of = { from_env = \"NAME\" } }` in the file");
+        return;
+    }
+    match &node.value {
+        Tree::List(items) => items.iter().for_each(|item| refuse(item, report)),
+        Tree::Table(entries) => entries.iter().for_each(|entry| refuse(&entry.node, report)),
+        Tree::Null
+        | Tree::Boolean(_)
+        | Tree::Integer(_)
+        | Tree::Float(_)
+        | Tree::Text(_)
+        | Tree::Moment(_) => {}
+    }
+}
+
 /// The variable that a table names: one with `from_env`, and at most `default` beside it.
 fn named(node: &Node) -> Option<&str> {
     let known = |key: &str| ["from_env", "default"].contains(&key);

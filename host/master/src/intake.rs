@@ -4,7 +4,7 @@
 //! One task owns the schedulers. Policies are asked in the task of whoever brings the changes, so that
 //! a slow one delays no other source.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
@@ -99,7 +99,8 @@ struct Shared {
     status: watch::Receiver<Vec<view::SchedulerStatus>>,
     runtime: Runtime,
     clock: Arc<dyn Clock>,
-    world: RwLock<Arc<World>>,
+    /// What everything goes by; the task looks at it before it does anything else.
+    world: watch::Sender<Arc<World>>,
     /// How the `codebase-generator` is doing.
     health: Mutex<Option<Health>>,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -107,7 +108,6 @@ struct Shared {
 
 enum Message {
     Changes(Batch, oneshot::Sender<Result<Vec<ChangeId>, IntakeError>>),
-    Configure(Arc<World>),
     Wake(oneshot::Sender<()>),
     Close,
 }
@@ -126,7 +126,9 @@ impl Intake {
         let ends = parts.store.ended_buildsets();
         let (shown, status) = watch::channel(schedulers.status());
         let Parts { store, runtime, submit, clock, events, fatal, world } = parts;
+        let (world, worlds) = watch::channel(world);
         let task = Task {
+            worlds,
             store,
             submit,
             clock: Arc::clone(&clock),
@@ -135,6 +137,7 @@ impl Intake {
             schedulers,
             shown,
             behind: true,
+            unconfigured: false,
             retry: None,
         };
         let task = tokio::spawn(task.run(messages, ends));
@@ -143,7 +146,7 @@ impl Intake {
             status,
             runtime,
             clock,
-            world: RwLock::new(world),
+            world,
             health: Mutex::default(),
             task: Mutex::new(Some(task)),
         })))
@@ -160,13 +163,11 @@ impl Intake {
         answered.await.unwrap_or(Err(IntakeError::Closed))
     }
 
-    /// Goes by another configuration and other plugins from now on. What waits in schedulers that stay
-    /// waits on.
-    pub async fn configure(&self, world: Arc<World>) {
-        *self.0.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&world);
+    /// Goes by another configuration and other plugins from now on, and waits for nobody. What waits in schedulers
+    /// that stay waits on.
+    pub fn configure(&self, world: Arc<World>) {
         self.reloaded(&world);
-        // A closed intake has nothing left to configure.
-        self.0.inbox.send(Message::Configure(world)).await.ok();
+        self.0.world.send_replace(world);
     }
 
     /// Looks at the clock again: it may have moved otherwise than time passed. Returns once what was
@@ -219,7 +220,7 @@ impl Intake {
     }
 
     fn world(&self) -> Arc<World> {
-        Arc::clone(&self.0.world.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.world.borrow())
     }
 
     /// What the `codebase-generator` says of a change; empty where none is configured or, unless that holds,
@@ -317,6 +318,7 @@ impl Intake {
 }
 
 struct Task {
+    worlds: watch::Receiver<Arc<World>>,
     store: Store,
     submit: Arc<dyn Submit>,
     clock: Arc<dyn Clock>,
@@ -326,6 +328,8 @@ struct Task {
     shown: watch::Sender<Vec<view::SchedulerStatus>>,
     /// Buildsets may have ended that it has not heard of.
     behind: bool,
+    /// The schedulers do not go by the newest world yet.
+    unconfigured: bool,
     /// After a failure: not before this moment.
     retry: Option<tokio::time::Instant>,
 }
@@ -339,6 +343,13 @@ impl Task {
         loop {
             let timer = self.timer();
             let message = tokio::select! {
+                // What comes after a reconfiguration finds its schedulers.
+                biased;
+                Ok(()) = self.worlds.changed() => {
+                    self.configure().await;
+                    self.shown.send_replace(self.schedulers.status());
+                    continue;
+                }
                 message = messages.recv() => Some(message),
                 end = ends.recv() => {
                     match end {
@@ -363,7 +374,6 @@ impl Task {
                     // Who asked may have gone; the changes are in all the same.
                     answer.send(taken).ok();
                 }
-                Some(Some(Message::Configure(world))) => self.configure(&world).await,
                 Some(Some(Message::Wake(done))) => {
                     self.retry = None;
                     self.time().await;
@@ -377,7 +387,7 @@ impl Task {
 
     fn timer(&self) -> Option<tokio::time::Instant> {
         let wait = match self.schedulers.next() {
-            _ if self.behind => Duration::ZERO,
+            _ if self.behind || self.unconfigured => Duration::ZERO,
             Some(due) => Duration::from_millis(due.ms_since(self.clock.now())).min(LONGEST_SLEEP),
             None => return None,
         };
@@ -400,6 +410,10 @@ impl Task {
     }
 
     async fn time(&mut self) {
+        if self.unconfigured {
+            self.retry = None;
+            self.configure().await;
+        }
         if self.behind {
             let missed = self.schedulers.on_missed_ends(&self.store, self.clock.now());
             self.behind = !self.follow(missed).await;
@@ -446,13 +460,18 @@ impl Task {
         Ok(())
     }
 
-    async fn configure(&mut self, world: &World) {
+    async fn configure(&mut self) {
+        let world = Arc::clone(&self.worlds.borrow_and_update());
         self.behind = true;
+        self.unconfigured = true;
         let forget = match self.schedulers.configure(&world.config.schedulers, &self.store) {
-            Ok(forget) if forget.is_empty() => return,
             Ok(forget) => forget,
             Err(error) => return self.failed(&plugins::chain(&error)),
         };
+        self.unconfigured = false;
+        if forget.is_empty() {
+            return;
+        }
         if let Err(error) = self.store.commit(forget).await {
             self.failed(&plugins::chain(&error));
         }

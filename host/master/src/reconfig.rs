@@ -148,8 +148,10 @@ pub(crate) async fn reconfigure(
         running.events.tell(|| view::Event::Reconfigured { generation });
         tracing::info!(generation, "reconfigured");
     } else if !plan_only {
-        // Nothing differs here; whoever asked may have mended something elsewhere that policies trip over.
-        running.swap(Arc::clone(&old)).await;
+        // Nothing that a plan shows differs, the order of things at the most; whoever asked may have mended something
+        // elsewhere that policies trip over.
+        let (config, generation) = (Arc::clone(&next.world.config), Arc::clone(&old.generation));
+        running.swap(Arc::new(World { config, generation })).await;
     }
     let now = running.world.load_full();
     lifted.retain(|called| policies::uses(&now.config, called));

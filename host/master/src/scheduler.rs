@@ -298,7 +298,14 @@ fn waiting(config: &config::Scheduler, store: &Store) -> Result<TreeTimers, Read
             );
             continue;
         };
-        match store.change(id)? {
+        let change = match store.change(id) {
+            Err(error) if error.is_damage() => {
+                tracing::error!(error = windlass_core::text::chain(&error), "a change that waited is lost");
+                continue;
+            }
+            found => found?,
+        };
+        match change {
             Some(change) => timers.wait(&change, fires),
             None => tracing::warn!(scheduler, %id, "a change that waited is not in the store any more"),
         }

@@ -104,7 +104,7 @@ impl Running {
                 self.links.wait_for_workers(Duration::from_millis(world.config.worker_grace_ms));
                 self.links.configure(&world.config.workers);
             }
-            Part::Schedulers => self.intake.configure(Arc::clone(world)).await,
+            Part::Schedulers => self.intake.configure(Arc::clone(world)),
             Part::ChangeSources => self.pollers.configure(&world.config.git_pollers),
             Part::Reporters => self.reporters.configure(world),
         }

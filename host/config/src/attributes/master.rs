@@ -97,8 +97,8 @@ pub static CONFIGURATION: Table = Table {
 pub static CONFIGURATOR: Table = Table {
     what: "a configurator",
     heading: "`[[configurators]]`",
-    about: "A component that answers TOML, which is read as an included file is. It cannot say `[master]`, `protocols`, \
-            `include`, `[grants]`, `[secrets]`, `[debug]`, `[[user_managers]]` nor `[[configurators]]`: people do.",
+    about: "A component that answers TOML. It may say `builders`, `git_pollers`, `locks`, `policies`, `properties`, \
+            `schedulers`, `templates` (not `default`) and `workers` (without `token_hash`); all else people say.",
     attributes: &[
         Attribute::needed("use", Kind::Name, "\"mine:make\"", "the hook, of kind `configurator`"),
         Attribute::new("args", Kind::Arguments, "`{}`", "{ of = [\"a\"] }", "its arguments"),

@@ -81,7 +81,7 @@ fn current_step(running: &Running, row: &BuildRow, step: &StepRow) -> Result<Jso
         let command = if *command == OF_STEP { json!("the step itself") } else { json!(command) };
         json!({ "command": command, "durable": mark.number, "logged": mark.logged, "events_taken": mark.taken })
     });
-    let commands = kept.entries.iter().filter_map(|entry| step_port::started_command(entry));
+    let commands = kept.entries.iter().filter_map(step_port::started_command);
     let commands = commands.map(|(number, uid, session)| {
         json!({ "command": number, "uid": uid, "epoch": session.epoch, "instance": session.instance })
     });

@@ -366,8 +366,8 @@ async fn a_scheduler_that_is_gone_forgets_and_one_that_stays_remembers() {
     repository.commit("two");
     flow.poll().await;
     let changed = stays.replace("'b1'", "'b1', 'b2'");
-    flow.intake.configure(place.world(&(repository.poller("") + &changed))).await;
-    flow.intake.configure(place.world(&both)).await;
+    flow.intake.configure(place.world(&(repository.poller("") + &changed)));
+    flow.intake.configure(place.world(&both));
     flow.pass(10_000).await;
     assert_eq!(flow.told(), ["two: b1: 1"], "by the configuration of that moment");
     assert_eq!(flow.store.states("scheduler/goes").unwrap(), []);
@@ -388,10 +388,10 @@ async fn a_scheduler_of_another_type_takes_nothing_over_from_the_one_of_its_name
     repository.commit("two");
     flow.poll().await;
     assert_eq!(flow.store.states("scheduler/s").unwrap().len(), 1);
-    flow.intake.configure(place.world(&by_people)).await;
+    flow.intake.configure(place.world(&by_people));
     flow.pass(10_000).await;
     assert_eq!((flow.told(), flow.store.states("scheduler/s").unwrap()), (Vec::new(), Vec::new()));
-    flow.intake.configure(place.world(&by_changes)).await;
+    flow.intake.configure(place.world(&by_changes));
     flow.pass(10_000).await;
     assert_eq!(flow.told(), [""; 0], "it begins with nothing");
     repository.commit("three");
@@ -620,7 +620,7 @@ async fn what_ended_upstream_while_the_master_was_down_is_followed_once() {
         + &scheduler("s", "'b1'", "")
         + &scheduler("t", "'b1'", "")
         + &DOWNSTREAM.replace("'s'", "'t'");
-    flow.intake.configure(place.world(&config)).await;
+    flow.intake.configure(place.world(&config));
     flow.followed().await;
     flow.stop().await;
 }
