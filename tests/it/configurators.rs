@@ -15,7 +15,7 @@ fn builders(site: &Site) -> Vec<String> {
 
 #[test]
 fn what_a_configurator_writes_is_built_and_what_it_does_wrong_changes_nothing() {
-    let mut site = Site::new(&["w1", "w2"], &asks("{ names = [\"one\", \"two\"] }"));
+    let site = Site::new(&["w1", "w2"], &asks("{ names = [\"one\", \"two\"] }"));
     site.plugin("makes", &component("makes"));
     let mut site = site.start();
     assert_eq!(builders(&site), ["one", "two"]);

@@ -16,7 +16,7 @@ fn site() -> Site {
     let mut site = Site::new(&[], CONFIG);
     site.start_master();
     std::fs::create_dir(site.path("w1")).unwrap();
-    site.write_worker("w1", &site.listen().to_owned());
+    site.write_worker("w1", site.listen());
     site
 }
 

@@ -4,7 +4,7 @@
 //! One task owns the schedulers. Policies are asked in the task of whoever brings the changes, so that
 //! a slow one delays no other source.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
@@ -99,8 +99,10 @@ struct Shared {
     status: watch::Receiver<Vec<view::SchedulerStatus>>,
     runtime: Runtime,
     clock: Arc<dyn Clock>,
-    /// What everything goes by; the task looks at it before it does anything else.
-    world: watch::Sender<Arc<World>>,
+    /// What everything goes by.
+    world: RwLock<Arc<World>>,
+    /// The same for the task, one for each reconfiguration: it takes them before it does anything else.
+    worlds: mpsc::UnboundedSender<Arc<World>>,
     /// How the `codebase-generator` is doing.
     health: Mutex<Option<Health>>,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -126,9 +128,9 @@ impl Intake {
         let ends = parts.store.ended_buildsets();
         let (shown, status) = watch::channel(schedulers.status());
         let Parts { store, runtime, submit, clock, events, fatal, world } = parts;
-        let (world, worlds) = watch::channel(world);
+        let (told, worlds) = mpsc::unbounded_channel();
         let task = Task {
-            worlds,
+            world: Arc::clone(&world),
             store,
             submit,
             clock: Arc::clone(&clock),
@@ -140,13 +142,14 @@ impl Intake {
             unconfigured: false,
             retry: None,
         };
-        let task = tokio::spawn(task.run(messages, ends));
+        let task = tokio::spawn(task.run(worlds, messages, ends));
         Ok(Intake(Arc::new(Shared {
             inbox,
             status,
             runtime,
             clock,
-            world,
+            world: RwLock::new(world),
+            worlds: told,
             health: Mutex::default(),
             task: Mutex::new(Some(task)),
         })))
@@ -167,7 +170,9 @@ impl Intake {
     /// that stay waits on.
     pub fn configure(&self, world: Arc<World>) {
         self.reloaded(&world);
-        self.0.world.send_replace(world);
+        *self.0.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&world);
+        // A closed intake has nothing left to configure.
+        self.0.worlds.send(world).ok();
     }
 
     /// Looks at the clock again: it may have moved otherwise than time passed. Returns once what was
@@ -220,7 +225,7 @@ impl Intake {
     }
 
     fn world(&self) -> Arc<World> {
-        Arc::clone(&self.0.world.borrow())
+        Arc::clone(&self.0.world.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What the `codebase-generator` says of a change; empty where none is configured or, unless that holds,
@@ -318,7 +323,7 @@ impl Intake {
 }
 
 struct Task {
-    worlds: watch::Receiver<Arc<World>>,
+    world: Arc<World>,
     store: Store,
     submit: Arc<dyn Submit>,
     clock: Arc<dyn Clock>,
@@ -337,6 +342,7 @@ struct Task {
 impl Task {
     async fn run(
         mut self,
+        mut worlds: mpsc::UnboundedReceiver<Arc<World>>,
         mut messages: mpsc::Receiver<Message>,
         mut ends: broadcast::Receiver<(BuildsetId, Outcome)>,
     ) {
@@ -345,7 +351,8 @@ impl Task {
             let message = tokio::select! {
                 // What comes after a reconfiguration finds its schedulers.
                 biased;
-                Ok(()) = self.worlds.changed() => {
+                Some(world) = worlds.recv() => {
+                    self.world = world;
                     self.configure().await;
                     self.shown.send_replace(self.schedulers.status());
                     continue;
@@ -461,10 +468,9 @@ impl Task {
     }
 
     async fn configure(&mut self) {
-        let world = Arc::clone(&self.worlds.borrow_and_update());
         self.behind = true;
         self.unconfigured = true;
-        let forget = match self.schedulers.configure(&world.config.schedulers, &self.store) {
+        let forget = match self.schedulers.configure(&self.world.config.schedulers, &self.store) {
             Ok(forget) => forget,
             Err(error) => return self.failed(&plugins::chain(&error)),
         };
