@@ -102,7 +102,7 @@ fn it_shows_what_runs_from_the_board_to_the_row_and_no_secrets() {
     let row = look(&site, &["row", "builds", &id]);
     assert_eq!(row["decoded"]["worker"], "w1", "{row}");
     let token = look(&site, &["row", "worker_tokens", "w1,1"]).to_string();
-    assert!(token.contains("TokenId(1)") && !token.contains(&hash), "{token}");
+    assert!(token.contains("TokenId(1)") && !token.contains(&hash[..8]), "{token}");
     let seal = look(&site, &["row", "state", "master,seal-of-secrets"]);
     assert_eq!(seal, json!({ "bytes": 32, "hidden": "it is a secret of this master" }));
     refused(&debug(&site, "right", &["row", "nothing", "1"]), "there is no table");

@@ -51,6 +51,10 @@ pub(crate) fn check(hash: &str) -> Result<(), String> {
             MAX_MEMORY >> 10
         ));
     }
+    // Argon2's own rule: no password would match.
+    if memory < 8 * lanes {
+        return Err(format!("asks for {memory} KiB, and {lanes} lanes need at least {}", 8 * lanes));
+    }
     Ok(())
 }
 

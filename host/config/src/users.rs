@@ -109,7 +109,12 @@ impl People {
         section.finish(report);
         if let Some((field, name)) = name {
             self.names.give(name, &field.node.span, report);
-            self.claim(Claim::Identity(name.trim().to_owned()), name, place, &field.node.span, report);
+            let claim = Claim::Identity(name.trim().to_owned());
+            // That a name is there twice is said already.
+            let is_twice = self.claims.get(&claim).is_some_and(|(first, _)| self.list[*first].name == name);
+            if !is_twice {
+                self.claim(claim, name, place, &field.node.span, report);
+            }
         }
         let emails = self.texts(emails, place, |email| Claim::Email(email_key(email)), report);
         let identity = |identity: &str| Claim::Identity(identity.trim().to_owned());
@@ -141,8 +146,7 @@ impl People {
     /// What two users claim stands for neither.
     fn claim(&mut self, claim: Claim, text: &str, place: usize, span: &Span, report: &mut Report) {
         match self.claims.get(&claim) {
-            // That a name is there twice is said already.
-            Some((first, _)) if *first == place || self.list[*first].name == text => {}
+            Some((first, _)) if *first == place => {}
             Some((first, at)) => {
                 let other = &self.list[*first].name;
                 report

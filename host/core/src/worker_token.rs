@@ -14,7 +14,7 @@ pub const MAX_TOKENS: usize = 16;
 pub const USE_STEP_MS: u64 = 60_000;
 
 /// A token that a command made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct WorkerToken {
     /// Its number, which no other one ever gets.
     pub number: TokenId,
@@ -26,6 +26,19 @@ pub struct WorkerToken {
     pub made: Timestamp,
     /// When it was used last, to the minute; none: never.
     pub used: Option<Timestamp>,
+}
+
+/// Without the hash.
+impl std::fmt::Debug for WorkerToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let WorkerToken { number, worker, hash: _, made, used } = self;
+        f.debug_struct("WorkerToken")
+            .field("number", number)
+            .field("worker", worker)
+            .field("made", made)
+            .field("used", used)
+            .finish_non_exhaustive()
+    }
 }
 
 impl WorkerToken {

@@ -107,8 +107,9 @@ pub(crate) async fn answer(running: &Arc<Running>, order: DebugOrder) -> Result<
 
 /// Whether the password is right. What is wrong is logged, and slows down what comes next.
 async fn admit(running: &Arc<Running>, password: String, by: &str) -> Result<config::Console, DebugError> {
-    let console = running.world.load().config.debug.clone().ok_or(DebugError::Off)?;
     let _turn = running.console.turn.lock().await;
+    // Whoever stood in line is judged by what holds now.
+    let console = running.world.load().config.debug.clone().ok_or(DebugError::Off)?;
     let attempts = || running.console.attempts.lock().unwrap_or_else(PoisonError::into_inner);
     attempts().may_try(running.clock.now()).map_err(DebugError::TooSoon)?;
     let hash = console.password_hash.clone();

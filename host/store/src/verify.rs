@@ -21,6 +21,7 @@ use crate::going_on;
 use crate::log_check;
 use crate::reports;
 use crate::tables::Snapshot;
+use crate::tokens;
 
 /// So many flaws are told.
 const TOLD: usize = 100;
@@ -351,7 +352,9 @@ fn numbers(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Resul
     let tokens = snapshot.worker_tokens()?;
     let mut last_token = 0;
     for row in tokens.iter()? {
-        last_token = last_token.max(row?.0.value().1);
+        let (key, row) = row?;
+        tokens::to_token(key.value(), row.value())?;
+        last_token = last_token.max(key.value().1);
     }
     check("token", last_token)?;
     check("fence", requests.values().map(|(_, row)| row.last_fence.0).max().unwrap_or(0))
