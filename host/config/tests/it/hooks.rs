@@ -79,7 +79,7 @@ impl Catalog for Hooks {
             "more-users.toml" => "[[users]]\nname = \"ann\"\nemails = \"ann@x.org\"\n",
             "clashing-users.toml" => {
                 "[[users]]\nname = \"ann\"\nmail = \"a\"\n[[users]]\nname = \"jo\"\nemails = [\"JO@x.org\", \"\"]\n\
-                 [[users]]\nidentities = [\"jdoe\", \"jdoe\"]\n"
+                 [[users]]\nidentities = [\"jdoe\", \"jdoe\"]\n[[users]]\nname = \"mo\"\nidentities = [\"jo\"]\n"
             }
             "broken-users.toml" => "[[users]\nname = \"jo\"\n",
             "./more.toml" => "title = \"More\"\n",

@@ -41,6 +41,7 @@ fn what_is_wrong_in_a_file_of_users_names_that_file_and_all_of_it_is_told() {
         "clashing-users.toml:7: a user needs `name`",
         "clashing-users.toml:8: `jdoe` stands for the user `jo` already",
         "clashing-users.toml:8: `jdoe` stands for the user `jo` already",
+        "clashing-users.toml:11: `jo` stands for the user `jo` already",
     ];
     assert_eq!(errors(managers), expected);
     let broken = errors("[{ path = \"broken-users.toml\" }]");
