@@ -47,6 +47,7 @@ pub mod view;
 mod view_artifact;
 mod view_build;
 mod view_debug;
+mod view_event;
 mod view_force;
 mod view_lock;
 mod view_log;

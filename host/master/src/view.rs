@@ -17,6 +17,7 @@ pub use windlass_config::Plan;
 
 pub use crate::view_artifact::{Artifact, TreeEntry};
 pub use crate::view_debug::{DebugCommand, DebugLink, DebugLook, DebugOrder};
+pub use crate::view_event::Event;
 pub use crate::view_force::{Force, Forced, Patch};
 pub use crate::view_lock::{Lock, LockUse};
 pub use crate::view_log::{LogBytes, LogChunk, LogPiece, Window};
@@ -535,70 +536,4 @@ pub struct Reconfigured {
     /// Policies whose suspension was lifted: any reconfig that is not refused does, whether or not something
     /// differs.
     pub lifted: Vec<String>,
-}
-
-/// Something happened: what `subscribe` hands out and progress is made of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-pub enum Event {
-    /// A change arrived.
-    Change(Change),
-    /// Requests were submitted.
-    Submitted {
-        /// The buildset.
-        buildset: u64,
-        /// Its requests, with the builder of each.
-        requests: Vec<(u64, String)>,
-        /// Why.
-        reason: String,
-    },
-    /// A build began.
-    BuildStarted(Build),
-    /// A step began.
-    StepStarted {
-        /// The build.
-        build: u64,
-        /// The step; its logs are still empty.
-        step: Step,
-    },
-    /// A log of a step began: from now on it can be read and followed.
-    LogStarted {
-        /// The build.
-        build: u64,
-        /// The step's place in the build.
-        position: u32,
-        /// The log's name.
-        log: String,
-    },
-    /// A step ended.
-    StepFinished {
-        /// The build.
-        build: u64,
-        /// The step.
-        step: Step,
-    },
-    /// A build ended.
-    BuildFinished(Build),
-    /// A worker connected.
-    WorkerConnected {
-        /// Its name.
-        worker: String,
-    },
-    /// A worker is gone.
-    WorkerLost {
-        /// Its name.
-        worker: String,
-        /// Why.
-        reason: String,
-    },
-    /// A new generation is live.
-    Reconfigured {
-        /// Its number.
-        generation: u64,
-    },
-    /// The listener was too slow and missed so many events; it may read the state afresh.
-    Missed {
-        /// How many.
-        events: u64,
-    },
 }
