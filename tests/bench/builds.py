@@ -137,6 +137,13 @@ class Windlass:
     def status(self):
         return over_unix(self.folder / "state" / "windlass.sock", "GET", "/api/v1/status")
 
+    def answers(self):
+        """The status, or nothing while no master answers."""
+        try:
+            return self.status()
+        except OSError:
+            return None
+
     def run(self, builds: int, builder: str = "b", reason=lambda n: None) -> dict:
         """Builds one after the other, each for its reason."""
         socket = self.folder / "state" / "windlass.sock"

@@ -55,12 +55,6 @@ class Site(builds.Windlass):
         wait_until("the workers", lambda: connected() == builds.WORKERS)
         return self
 
-    def answers(self):
-        try:
-            return self.status()
-        except OSError:
-            return None
-
     def write(self, builders: str):
         unfinished = self.folder / ".master.toml.new"
         unfinished.write_text(self.head + builders)

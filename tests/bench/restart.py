@@ -60,12 +60,6 @@ class Site(builds.Windlass):
         self.linked()
         return self
 
-    def answers(self):
-        try:
-            return self.status()
-        except OSError:
-            return None
-
     def linked(self):
         workers = lambda: [w for w in self.status()["workers"] if w["name"] != "nobody"]
         wait_until("the workers", lambda: all(w["connected"] for w in workers()))

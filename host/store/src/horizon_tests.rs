@@ -46,6 +46,21 @@ async fn store(folder: &std::path::Path) -> Store {
     store
 }
 
+/// Builds 1 and 2 have ended; the first has so many rows of results.
+async fn ended_with_results(store: &Store, rows: u64) {
+    for id in [1, 2] {
+        store.commit(vec![buildset(id, &[id])]).await.unwrap();
+        store.commit(vec![claim(&[id], id), build(id, &[id], id)]).await.unwrap();
+    }
+    let results = (0..rows).flat_map(|row| tests(1, 1, 3 * row, 1).into_iter().take(1));
+    let step = tests(1, 1, 3 * (rows - 1), 1).pop().unwrap();
+    store.commit(std::iter::once(step).chain(results).collect()).await.unwrap();
+    for id in [1, 2] {
+        store.commit(vec![complete(&[id], id, Outcome::Success)]).await.unwrap();
+        store.commit(vec![ended(id, &[id], id, Outcome::Success)]).await.unwrap();
+    }
+}
+
 fn builds(store: &Store) -> Vec<u64> {
     (1..=6).filter(|id| store.build(BuildId(*id)).unwrap().is_some()).collect()
 }
@@ -136,17 +151,7 @@ async fn a_build_with_very_many_results_goes_in_parts_and_what_a_kill_leaves_is_
     };
     let store =
         Store::open(folder.path(), Options { on_commit: Some(on_commit), ..Options::default() }).unwrap();
-    for id in [1, 2] {
-        store.commit(vec![buildset(id, &[id])]).await.unwrap();
-        store.commit(vec![claim(&[id], id), build(id, &[id], id)]).await.unwrap();
-    }
-    let rows = (0..ROWS).flat_map(|row| tests(1, 1, 3 * row, 1).into_iter().take(1));
-    let step = tests(1, 1, 3 * (ROWS - 1), 1).pop().unwrap();
-    store.commit(std::iter::once(step).chain(rows).collect()).await.unwrap();
-    for id in [1, 2] {
-        store.commit(vec![complete(&[id], id, Outcome::Success)]).await.unwrap();
-        store.commit(vec![ended(id, &[id], id, Outcome::Success)]).await.unwrap();
-    }
+    ended_with_results(&store, ROWS).await;
     assert_eq!(store.verify().unwrap(), [""; 0]);
     let results = |store: &Store| {
         let filter =
@@ -273,17 +278,7 @@ async fn damaged_results_go_with_their_build() {
     const ROWS: u64 = 1_200;
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), Options::default()).unwrap();
-    for id in [1, 2] {
-        store.commit(vec![buildset(id, &[id])]).await.unwrap();
-        store.commit(vec![claim(&[id], id), build(id, &[id], id)]).await.unwrap();
-    }
-    let rows = (0..ROWS).flat_map(|row| tests(1, 1, 3 * row, 1).into_iter().take(1));
-    let step = tests(1, 1, 3 * (ROWS - 1), 1).pop().unwrap();
-    store.commit(std::iter::once(step).chain(rows).collect()).await.unwrap();
-    for id in [1, 2] {
-        store.commit(vec![complete(&[id], id, Outcome::Success)]).await.unwrap();
-        store.commit(vec![ended(id, &[id], id, Outcome::Success)]).await.unwrap();
-    }
+    ended_with_results(&store, ROWS).await;
     let transaction = crate::writer::begin(&store.0.database).unwrap();
     let last = (1, 1, 3 * (ROWS - 1));
     let table = crate::tables::TEST_RESULTS;
