@@ -60,6 +60,8 @@ fn a_link_that_is_dead_one_way_gives_way_to_the_next_one_and_its_command_goes_on
     std::fs::write(&go, "").unwrap();
     for (buildset, (worker, relay)) in buildsets.into_iter().zip(["w1", "w2"].iter().zip(&relays)) {
         assert_eq!(site.outcome(buildset), "success");
-        assert_eq!((ran(&site, worker), relay.connections()), (1, 2), "{worker}");
+        // What one way carries still may end the build before anybody has missed the other.
+        eventually("it is connected anew", || (relay.connections() == 2).then_some(()));
+        assert_eq!(ran(&site, worker), 1, "{worker}");
     }
 }

@@ -189,7 +189,8 @@ impl Site {
     /// Starts the master, and waits until it answers.
     pub fn start_master(&mut self) {
         self.start_master_with(&[]);
-        self.until("the master answers", |_| true);
+        // It may have a hundred components to compile, while other tests do the same.
+        within(5 * PATIENCE, "the master answers", || self.status());
     }
 
     /// Starts the master with these variables, and does not wait.
@@ -338,12 +339,13 @@ impl Site {
 
     /// Waits until the status is as wanted, and answers it.
     pub fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        eventually(what, || {
-            let output = self.windlass(&["status", "--json"]);
-            let status: Value =
-                serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())?;
-            wanted(&status).then_some(status)
-        })
+        eventually(what, || self.status().filter(|status| wanted(status)))
+    }
+
+    /// The status; none: no master answers.
+    fn status(&self) -> Option<Value> {
+        let output = self.windlass(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())
     }
 
     /// Submits a build and waits for its end: the build's details.
