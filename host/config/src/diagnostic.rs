@@ -237,12 +237,22 @@ const MOST_NEAR: usize = 50;
 /// So many errors and so many warnings of a configuration are shown: nobody mends more at a time.
 const MOST_SHOWN: usize = 100;
 
+/// So many errors and so many warnings are kept, to be put in order and shown; what is found beyond them is counted.
+const MOST_KEPT: usize = 10_000;
+
 /// Collects what is wrong while a file is walked.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     found: Vec<Finding>,
     /// What was told where: what is wrong in a template is found with each builder that uses it.
     told: HashSet<(usize, &'static str, String)>,
+    /// How many errors there were, repeated ones too.
+    errors: usize,
+    /// Errors and warnings that are kept, and those beyond them.
+    kept: [usize; 2],
+    over: [usize; 2],
+    /// The last one that is not kept, as its finder holds it still.
+    unkept: Option<Finding>,
 }
 
 /// Something wrong, before it is put beside the text of its file.
@@ -288,20 +298,28 @@ impl Report {
         message: String,
     ) -> &mut Finding {
         let labels = vec![(span.clone(), String::new())];
-        let is_new = self.told.insert((span.start, code, message.clone()));
+        self.errors += usize::from(severity == Severity::Error);
+        let has_room = self.kept[severity as usize] < MOST_KEPT;
+        let is_new = has_room && self.told.insert((span.start, code, message.clone()));
         let may_look = is_new && self.told.len() <= MOST_NEAR;
-        self.found.push(Finding { code, severity, message, labels, help: None, within: None, may_look });
-        self.found.last_mut().expect("one was pushed")
+        let finding = Finding { code, severity, message, labels, help: None, within: None, may_look };
+        if is_new {
+            self.kept[severity as usize] += 1;
+            self.found.push(finding);
+            return self.found.last_mut().expect("one was pushed");
+        }
+        self.over[severity as usize] += usize::from(!has_room);
+        self.unkept.insert(finding)
     }
 
     /// Whether an error was found.
     pub(crate) fn failed(&self) -> bool {
-        self.found.iter().any(|f| f.severity == Severity::Error)
+        self.errors > 0
     }
 
     /// How many errors were found so far.
     pub(crate) fn errors(&self) -> usize {
-        self.found.iter().filter(|f| f.severity == Severity::Error).count()
+        self.errors
     }
 
     /// All messages of errors, for a text without places.
@@ -320,16 +338,14 @@ impl Report {
     pub(crate) fn finish(self, file: &str, sources: &Sources) -> (Option<Diagnostics>, Option<Diagnostics>) {
         let mut found = self.found;
         found.sort_by_key(|f| f.labels[0].0.start);
-        let mut told = HashSet::new();
-        found.retain(|f| told.insert((f.labels[0].0.start, f.code, f.message.clone())));
         let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
             found.into_iter().partition(|f| f.severity == Severity::Error);
-        let all = |list: Vec<Finding>| {
-            let more = list.len().saturating_sub(MOST_SHOWN);
+        let all = |list: Vec<Finding>, severity: Severity| {
+            let more = list.len().saturating_sub(MOST_SHOWN) + self.over[severity as usize];
             let list: Vec<Diagnostic> = list.into_iter().take(MOST_SHOWN).map(|f| f.place(sources)).collect();
             (!list.is_empty()).then(|| Diagnostics { file: file.to_owned(), list, more })
         };
-        (all(errors), all(warnings))
+        (all(errors, Severity::Error), all(warnings, Severity::Warning))
     }
 }
 

@@ -396,3 +396,18 @@ fn a_configurator_reads_no_environment() {
     let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
     assert_eq!(errors.list()[0].code, "misplaced-setting", "{}", errors.render());
 }
+
+/// Symptom: an answer of some megabytes kept whoever read it busy for hours. Cause: each error was compared with all before
+/// it, and all were kept. Cure: they are counted, and so many are kept; warnings hide no error.
+#[test]
+fn a_flood_of_mistakes_is_told_in_the_time_of_reading_it() {
+    let keys: String = (0..30_000).map(|n| format!("k{n} = 1\n")).collect();
+    let text = format!("[[configurators]]\nuse = 'make'\nargs = {{ say = {keys:?} }}\n{WORKERS}");
+    let errors = check_master(Path::new("m.toml"), &text, &Hooks).config.unwrap_err();
+    assert_eq!((errors.list().len(), errors.count()), (100, 30_000));
+    let workers: String =
+        (0..20_000).map(|n| format!("[[workers]]\nname = \"v{n}\"\nkeepalive_interval = 9\n")).collect();
+    let text = format!("{workers}{WORKERS}[[workers]]\nname = \"w9\"\n");
+    let checked = check_master(Path::new("m.toml"), &text, &Hooks);
+    assert!(checked.config.is_err(), "the last one is there twice");
+}
