@@ -4,6 +4,7 @@
 
 pub mod attack;
 pub mod binary;
+mod compiled;
 pub mod faults;
 pub mod fixtures;
 pub mod hostile;

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use windlass_web::client::{Client, ClientError};
 
+use crate::compiled;
+
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -221,6 +223,9 @@ impl Site {
     }
 
     fn spawn_from(&mut self, file: &Path, name: &str, args: &[&str], env: &[(&str, &str)]) {
+        for home in self.homes() {
+            compiled::lend(&home);
+        }
         let log =
             File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).expect("a log");
         let child = Command::new(file)
@@ -402,18 +407,18 @@ impl Site {
         runtime.block_on(call(&client))
     }
 
-    /// Takes over what another site has compiled: its processes start faster for it.
-    pub fn warm_up_from(&self, other: &Site) {
-        let workers = self.workers.iter().map(|(name, ..)| name.as_str());
-        for folder in std::iter::once("state").chain(workers) {
-            let (from, to) = (other.path(folder).join("cache"), self.path(folder));
-            if from.exists() {
-                std::fs::create_dir_all(&to).expect("the directory is ours");
-                let copied =
-                    Command::new("cp").arg("-a").args([from, to]).status().expect("cp is everywhere");
-                assert!(copied.success(), "{copied}");
-            }
+    /// Lets other sites have what this one has compiled so far; what it has at its end they get in any case.
+    pub fn keep_compiled(&self) {
+        for home in self.homes() {
+            compiled::keep(&home);
         }
+    }
+
+    /// Where processes keep what they compile.
+    fn homes(&self) -> impl Iterator<Item = PathBuf> {
+        std::iter::once("state")
+            .chain(self.workers.iter().map(|(name, ..)| name.as_str()))
+            .map(|name| self.path(name))
     }
 }
 
@@ -469,6 +474,9 @@ impl Drop for Site {
                     std::fs::read_to_string(self.dir.path().join(format!("{name}.log"))).unwrap_or_default();
                 eprintln!("== {name}.log\n{log}");
             }
+        }
+        if !std::thread::panicking() {
+            self.keep_compiled();
         }
     }
 }

@@ -66,7 +66,8 @@ impl Sweep {
     pub fn new(size: Size) -> Sweep {
         // The first finds nothing compiled, and takes its time at other places.
         let cold = play(story(size, &built), &Plan::default());
-        let undisturbed = play(warm(size, &cold.site), &Plan::default());
+        cold.site.keep_compiled();
+        let undisturbed = play(story(size, &built), &Plan::default());
         assert_eq!(undisturbed.outcome, "success", "{:#?}", undisturbed.builds);
         assert_eq!(undisturbed.builds.len(), 2, "{:#?}", undisturbed.builds);
         let sweep = Sweep { size, undisturbed };
@@ -84,7 +85,7 @@ impl Sweep {
     /// Plays it under a plan.
     #[must_use]
     pub fn play(&self, plan: &Plan) -> Run {
-        play(warm(self.size, &self.undisturbed.site), plan)
+        play(story(self.size, &built), plan)
     }
 
     /// What is otherwise than it may be, in words.
@@ -121,13 +122,6 @@ fn built(name: &str) -> Vec<u8> {
         Some((project, _)) => languages::component(project),
         None => component(name),
     }
-}
-
-/// Finds compiled what another compiled.
-fn warm(size: Size, from: &Site) -> Story<'static> {
-    let story = story(size, &built);
-    story.site.warm_up_from(from);
-    story
 }
 
 fn effects(site: &Site) -> std::path::PathBuf {
