@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use windlass_config::config;
 use windlass_core::builder::OnError;
 use windlass_core::change::Change;
 use windlass_core::digest::Digest;
@@ -101,8 +102,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     /// What everything goes by.
     world: RwLock<Arc<World>>,
-    /// The same for the task, one for each reconfiguration: it takes them before it does anything else.
-    worlds: mpsc::UnboundedSender<Arc<World>>,
+    /// The schedulers for the task, each time that they differ: it takes them before it does anything else.
+    configured: mpsc::UnboundedSender<Vec<config::Scheduler>>,
     /// How the `codebase-generator` is doing.
     health: Mutex<Option<Health>>,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -119,18 +120,15 @@ impl Intake {
     pub fn spawn(parts: Parts) -> Result<Intake, ReadError> {
         let mut schedulers = Schedulers::default();
         let forget = schedulers.configure(&parts.world.config.schedulers, &parts.store)?;
-        if !forget.is_empty() {
-            // In line before all else that is written, and again at the next start if that fails.
-            drop(parts.store.commit(forget));
-        }
         let (inbox, messages) = mpsc::channel(INBOX);
         // Listens before it looks for what it missed.
         let ends = parts.store.ended_buildsets();
         let (shown, status) = watch::channel(schedulers.status());
         let Parts { store, runtime, submit, clock, events, fatal, world } = parts;
-        let (told, worlds) = mpsc::unbounded_channel();
+        let (told, configured) = mpsc::unbounded_channel();
         let task = Task {
-            world: Arc::clone(&world),
+            configs: world.config.schedulers.clone(),
+            forget,
             store,
             submit,
             clock: Arc::clone(&clock),
@@ -142,14 +140,14 @@ impl Intake {
             unconfigured: false,
             retry: None,
         };
-        let task = tokio::spawn(task.run(worlds, messages, ends));
+        let task = tokio::spawn(task.run(configured, messages, ends));
         Ok(Intake(Arc::new(Shared {
             inbox,
             status,
             runtime,
             clock,
             world: RwLock::new(world),
-            worlds: told,
+            configured: told,
             health: Mutex::default(),
             task: Mutex::new(Some(task)),
         })))
@@ -170,9 +168,13 @@ impl Intake {
     /// that stay waits on.
     pub fn configure(&self, world: Arc<World>) {
         self.reloaded(&world);
-        *self.0.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&world);
-        // A closed intake has nothing left to configure.
-        self.0.worlds.send(world).ok();
+        let schedulers = &world.config.schedulers;
+        let mut current = self.0.world.write().unwrap_or_else(PoisonError::into_inner);
+        if *schedulers != current.config.schedulers {
+            // A closed intake has nothing left to configure.
+            self.0.configured.send(schedulers.clone()).ok();
+        }
+        *current = world;
     }
 
     /// Looks at the clock again: it may have moved otherwise than time passed. Returns once what was
@@ -323,7 +325,10 @@ impl Intake {
 }
 
 struct Task {
-    world: Arc<World>,
+    /// The newest configuration of schedulers.
+    configs: Vec<config::Scheduler>,
+    /// What the schedulers leave behind that were configured before: to be removed before all else.
+    forget: Vec<Persist>,
     store: Store,
     submit: Arc<dyn Submit>,
     clock: Arc<dyn Clock>,
@@ -333,7 +338,7 @@ struct Task {
     shown: watch::Sender<Vec<view::SchedulerStatus>>,
     /// Buildsets may have ended that it has not heard of.
     behind: bool,
-    /// The schedulers do not go by the newest world yet.
+    /// The schedulers do not go by the newest configuration yet.
     unconfigured: bool,
     /// After a failure: not before this moment.
     retry: Option<tokio::time::Instant>,
@@ -342,17 +347,19 @@ struct Task {
 impl Task {
     async fn run(
         mut self,
-        mut worlds: mpsc::UnboundedReceiver<Arc<World>>,
+        mut configured: mpsc::UnboundedReceiver<Vec<config::Scheduler>>,
         mut messages: mpsc::Receiver<Message>,
         mut ends: broadcast::Receiver<(BuildsetId, Outcome)>,
     ) {
+        // In line before all else that is written; and again if that fails.
+        self.unconfigured = !self.clean_up().await;
         loop {
             let timer = self.timer();
             let message = tokio::select! {
                 // What comes after a reconfiguration finds its schedulers.
                 biased;
-                Some(world) = worlds.recv() => {
-                    self.world = world;
+                Some(configs) = configured.recv() => {
+                    self.configs = configs;
                     self.configure().await;
                     self.shown.send_replace(self.schedulers.status());
                     continue;
@@ -470,17 +477,31 @@ impl Task {
     async fn configure(&mut self) {
         self.behind = true;
         self.unconfigured = true;
-        let forget = match self.schedulers.configure(&self.world.config.schedulers, &self.store) {
-            Ok(forget) => forget,
-            Err(error) => return self.failed(&plugins::chain(&error)),
-        };
-        self.unconfigured = false;
-        if forget.is_empty() {
+        // First what those before left: these may have their names, and are others.
+        if !self.clean_up().await {
             return;
         }
-        if let Err(error) = self.store.commit(forget).await {
-            self.failed(&plugins::chain(&error));
+        match self.schedulers.configure(&self.configs, &self.store) {
+            Ok(forget) => self.forget = forget,
+            Err(error) => return self.failed(&plugins::chain(&error)),
         }
+        self.unconfigured = !self.clean_up().await;
+    }
+
+    /// Removes what schedulers that are gone leave behind. False: it has to be tried again.
+    async fn clean_up(&mut self) -> bool {
+        if self.forget.is_empty() {
+            return true;
+        }
+        let committed = self.store.commit(self.forget.clone()).await;
+        if committed.as_ref().is_err_and(is_gone) {
+            self.fatal.probe(&self.store).await;
+        }
+        match committed {
+            Ok(_) => self.forget.clear(),
+            Err(error) => self.failed(&plugins::chain(&error)),
+        }
+        self.forget.is_empty()
     }
 
     fn failed(&mut self, error: &str) {

@@ -53,18 +53,17 @@ impl Schedulers {
         configs: &[config::Scheduler],
         store: &Store,
     ) -> Result<Vec<Persist>, ReadError> {
-        let mut list = Vec::with_capacity(configs.len());
+        let (mut list, mut forget) = (Vec::with_capacity(configs.len()), Vec::new());
         for config in configs {
             let is_same = |s: &&Scheduler| {
                 s.config.name == config.name && s.config.kind.as_str() == config.kind.as_str()
             };
             let timers = match self.list.iter().find(is_same) {
                 Some(scheduler) => scheduler.timers.clone(),
-                None => waiting(config, store)?,
+                None => waiting(config, store, &mut forget)?,
             };
             list.push(Scheduler { config: config.clone(), timers });
         }
-        let mut forget = Vec::new();
         for owner in store.state_owners(OWNER)? {
             let name = owner.strip_prefix(OWNER).unwrap_or_default();
             let kind = configs.iter().find(|config| config.name == name).map(|config| &config.kind);
@@ -103,10 +102,14 @@ impl Schedulers {
         let mut decided = Decided::default();
         for (place, Scheduler { config, timers }) in self.list.iter().enumerate() {
             for waited in timers.due(now) {
-                let found = waited.iter().map(|id| store.change(*id)).collect::<Result<Vec<_>, _>>()?;
-                let changes: Vec<Change> = found.into_iter().flatten().collect();
+                let mut changes = Vec::new();
+                for id in &waited {
+                    changes.extend(unless_damaged(&config.name, store.change(*id))?);
+                }
                 decided.persist.extend(waited.iter().map(|id| put(&config.name, *id, None)));
-                decided.submit(order(config, &changes), self.configs(), store.ids(), now);
+                if !changes.is_empty() {
+                    decided.submit(order(config, &changes), self.configs(), store.ids(), now);
+                }
                 decided.done.push((place, waited));
             }
         }
@@ -142,13 +145,13 @@ impl Schedulers {
         for config in self.configs() {
             let Some(upstream) = dependents::upstream(config) else { continue };
             for id in dependents::noted(store, config)? {
-                match store.buildset(id)? {
+                match unless_damaged(&config.name, store.buildset(id))? {
                     Some(buildset) if buildset.submitter == upstream => {
                         if let Some(end) = buildset.complete {
                             self.follow(config, &buildset, end.outcome, store.ids(), now, &mut decided);
                         }
                     }
-                    // It depended on another one once.
+                    // It depended on another one once; or nobody can tell any more what was built.
                     Some(_) | None => decided.persist.push(dependents::note(config, id, false)),
                 }
             }
@@ -281,7 +284,28 @@ fn has(kind: Option<&config::SchedulerKind>, key: &str) -> bool {
     }
 }
 
-fn waiting(config: &config::Scheduler, store: &Store) -> Result<TreeTimers, ReadError> {
+/// What was read; none where the row is damaged, which costs one scheduler this one thing, and is said.
+fn unless_damaged<T>(scheduler: &str, read: Result<Option<T>, ReadError>) -> Result<Option<T>, ReadError> {
+    match read {
+        Err(error) if error.is_damage() => {
+            let error = windlass_core::text::chain(&error);
+            tracing::error!(
+                scheduler,
+                error,
+                "what it waited for cannot be read, and nothing follows from it"
+            );
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
+/// The changes that wait in a scheduler, by its state; `forget` gets what of it leads to nothing any more.
+fn waiting(
+    config: &config::Scheduler,
+    store: &Store,
+    forget: &mut Vec<Persist>,
+) -> Result<TreeTimers, ReadError> {
     let (mut timers, scheduler) = (TreeTimers::default(), config.name.as_str());
     for (key, value) in store.states(&owner(scheduler))? {
         let id = match Key::parse(&key) {
@@ -298,16 +322,12 @@ fn waiting(config: &config::Scheduler, store: &Store) -> Result<TreeTimers, Read
             );
             continue;
         };
-        let change = match store.change(id) {
-            Err(error) if error.is_damage() => {
-                tracing::error!(error = windlass_core::text::chain(&error), "a change that waited is lost");
-                continue;
-            }
-            found => found?,
-        };
-        match change {
+        match unless_damaged(scheduler, store.change(id))? {
             Some(change) => timers.wait(&change, fires),
-            None => tracing::warn!(scheduler, %id, "a change that waited is not in the store any more"),
+            None => {
+                tracing::warn!(scheduler, %id, "a change that waited is not in the store any more");
+                forget.push(put(scheduler, id, None));
+            }
         }
     }
     Ok(timers)

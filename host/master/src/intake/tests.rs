@@ -23,6 +23,7 @@ use crate::git_poller::{self, Pollers};
 use crate::submission::Submit;
 use crate::world::World;
 
+mod damage;
 mod dependents;
 
 /// What the dispatcher would be told.

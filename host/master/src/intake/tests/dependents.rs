@@ -12,7 +12,7 @@ const DOWNSTREAM: &str =
 
 impl Flow {
     /// Brings all requests that wait to their end, and waits until the intake has thought about it.
-    async fn complete(&self, outcome: Outcome) {
+    pub(super) async fn complete(&self, outcome: Outcome) {
         let requests: Vec<_> = self.store.pending_requests().unwrap().iter().map(|r| r.id).collect();
         let (fence, at) = (self.store.ids().next_fence(), Timestamp(5));
         let claim = Persist::Claim { requests: requests.clone(), master: MasterId(1), fence, at };
@@ -24,7 +24,7 @@ impl Flow {
     }
 
     /// Waits until the intake has followed every end.
-    async fn followed(&self) {
+    pub(super) async fn followed(&self) {
         let began = std::time::Instant::now();
         while self.notes() > 0 {
             assert!(began.elapsed().as_secs() < 10, "an end is not followed");
