@@ -384,6 +384,23 @@ fn a_reporter_that_goes_wrong_is_named_and_costs_nobody_else_anything() {
     assert_eq!(reporter(&status, "well")["delivered"], 6);
 }
 
+/// Symptom: reporters whose receivers said nothing took all places for calls, for a minute and a half each. Cure: a call
+/// has a place for a moment only.
+#[test]
+fn receivers_that_never_answer_keep_nobody_else_waiting() {
+    let (receiver, silent) = (Receiver::new(&[]), TcpListener::bind("127.0.0.1:0").unwrap());
+    let nobody = Receiver::absent(silent.local_addr().unwrap().port(), &[]);
+    let mut site = Site::new(&["w1"], "");
+    let hanging: String = (0..20).map(|n| pushes(&format!("silent-{n}"), &nobody, "")).collect();
+    site.configure(
+        &(judged(&site, "").replace(", \"w2\"", "") + &hanging + &pushes("well", &receiver, "") + GRANTS),
+    );
+    is_good(&site, true);
+    let site = site.start();
+    assert_eq!(site.build("b")["outcome"], "success");
+    assert_eq!(receiver.until("/well", 2).len(), 2);
+}
+
 /// The code blocks of a language in a page.
 fn blocks(page: &str, language: &str) -> Vec<String> {
     let begin = format!("```{language}\n");

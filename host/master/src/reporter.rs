@@ -35,10 +35,11 @@ use crate::view;
 use crate::world::World;
 use port::Port;
 
-/// Calls at once of reporters whose last one went well.
+/// Places for calls.
 const AT_ONCE: usize = 8;
-/// Calls at once of all others: those that hang have these places, and take none from those that do not.
-const FAILING_AT_ONCE: usize = 2;
+/// How long a call may have a place. One that takes longer goes on without, so that those that hang, however many, take
+/// none from those that do not.
+const LONG: Duration = Duration::from_secs(2);
 
 /// What reporters are made of.
 #[derive(Clone)]
@@ -54,16 +55,9 @@ pub(crate) struct Parts {
 pub(crate) struct Reporters {
     parts: Parts,
     running: Mutex<BTreeMap<String, Running>>,
-    slots: Slots,
+    places: Arc<Semaphore>,
     io: Handle,
     closing: CancellationToken,
-}
-
-/// Places for calls.
-#[derive(Clone)]
-struct Slots {
-    well: Arc<Semaphore>,
-    failing: Arc<Semaphore>,
 }
 
 struct Running {
@@ -96,10 +90,7 @@ impl Reporters {
         Reporters {
             parts,
             running: Mutex::default(),
-            slots: Slots {
-                well: Arc::new(Semaphore::new(AT_ONCE)),
-                failing: Arc::new(Semaphore::new(FAILING_AT_ONCE)),
-            },
+            places: Arc::new(Semaphore::new(AT_ONCE)),
             io: Handle::current(),
             closing: CancellationToken::new(),
         }
@@ -192,8 +183,8 @@ impl Reporters {
             name: name.to_owned(),
             parts: self.parts.clone(),
             worlds,
-            slots: self.slots.clone(),
-            reading: Arc::new(Semaphore::new(1)),
+            places: Arc::clone(&self.places),
+            reading: Reading::default(),
             io: self.io.clone(),
             shown: Arc::clone(&shown),
             failures: 0,
@@ -211,13 +202,30 @@ struct Task {
     name: String,
     parts: Parts,
     worlds: watch::Receiver<Arc<World>>,
-    slots: Slots,
-    /// The right to read its secrets.
-    reading: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    reading: Reading,
     io: Handle,
     shown: Arc<Mutex<Shown>>,
     /// In a row.
     failures: u32,
+}
+
+/// The right to read a reporter's secrets. A read that hangs keeps it for ever; only those of other sources do not wait
+/// for that.
+#[derive(Default)]
+struct Reading {
+    sources: Vec<Option<config::Secret>>,
+    right: Option<Arc<Semaphore>>,
+}
+
+impl Reading {
+    fn of(&mut self, reporter: &config::Reporter, config: &config::Master) -> Arc<Semaphore> {
+        let sources: Vec<_> = reporter.secrets.iter().map(|name| config.secrets.get(name).cloned()).collect();
+        if self.sources != sources {
+            *self = Reading { sources, right: None };
+        }
+        Arc::clone(self.right.get_or_insert_with(|| Arc::new(Semaphore::new(1))))
+    }
 }
 
 impl Task {
@@ -253,7 +261,7 @@ impl Task {
     }
 
     /// Tells one event, and has it leave the line if it is done with.
-    async fn tell(&self, place: u64, event: &Event) -> Result<(), Pause> {
+    async fn tell(&mut self, place: u64, event: &Event) -> Result<(), Pause> {
         let id = event.id(&self.parts.seal.store());
         match self.deliver(event, &id).await {
             Verdict::Done => self.take(place, Taken::Delivered, None).await,
@@ -279,9 +287,8 @@ impl Task {
     }
 
     /// One call, when there is a place for it.
-    async fn deliver(&self, event: &Event, id: &str) -> Verdict {
-        let slots = if self.failures == 0 { &self.slots.well } else { &self.slots.failing };
-        let _slot = slots.acquire().await.expect("nobody closes it");
+    async fn deliver(&mut self, event: &Event, id: &str) -> Verdict {
+        let place = Arc::clone(&self.places).acquire_owned().await.expect("nobody closes it");
         let world = Arc::clone(&self.worlds.borrow());
         let config = &world.config;
         let Some(reporter) = config.reporters.iter().find(|reporter| reporter.name == self.name) else {
@@ -306,13 +313,21 @@ impl Task {
             config: Arc::clone(config),
             clock: Arc::clone(&self.parts.clock),
             io: self.io.clone(),
-            reading: Arc::clone(&self.reading),
+            reading: self.reading.of(reporter, config),
             said: 0,
         };
         let used = format!("reporter {}", self.name);
         let runtime = &self.parts.runtime;
         let call = runtime.report(&resolved.plugin, &resolved.hook, &args, &used, told, Box::new(port));
-        report::judge(&call.await.result)
+        let mut call = std::pin::pin!(call);
+        let called = match tokio::time::timeout(LONG, &mut call).await {
+            Ok(called) => called,
+            Err(_) => {
+                drop(place);
+                call.await
+            }
+        };
+        report::judge(&called.result)
     }
 
     /// Waits before the next try; a reconfig ends the wait, since it may have mended something.

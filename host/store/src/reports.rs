@@ -113,11 +113,12 @@ impl Group<'_> {
 
     /// An event is done with.
     pub(crate) fn take_event(&mut self, reporter: &str, place: u64, taken: Taken) -> Result<(), ReadError> {
+        // Before the event leaves: a line that is damaged is counted with it.
+        let mut line = self.line(reporter)?;
         let bytes =
             self.tables.events.write()?.remove((reporter, place))?.map(|row| row.value().len() as u64);
         // It was dropped meanwhile, or the reporter is gone.
         let Some(bytes) = bytes else { return Ok(()) };
-        let mut line = self.line(reporter)?;
         line.leave(bytes, Some(taken));
         self.put_line(reporter, &line)
     }

@@ -143,6 +143,27 @@ async fn the_line_of_a_reporter_that_is_gone_goes_and_a_new_one_begins_with_what
     assert!(store.verify().unwrap().is_empty());
 }
 
+/// Symptom: a line that was damaged had one event too few from then on. Cause: it was counted anew when the event that
+/// left had left.
+#[tokio::test]
+async fn a_damaged_line_is_counted_with_the_event_that_leaves_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, &[reader("all", &[])]);
+    build_once(&store, 1, Outcome::Success).await;
+    drop(store);
+    {
+        let database = redb::Database::open(folder.path().join("store.redb")).unwrap();
+        let write = database.begin_write().unwrap();
+        write.open_table(REPORTERS).unwrap().insert("all", b"damaged".as_slice()).unwrap();
+        write.commit().unwrap();
+    }
+    let store = open(&folder, &[reader("all", &[])]);
+    store.commit(vec![take("all", 1, Taken::Delivered)]).await.unwrap();
+    let line = store.reporter_line("all").unwrap();
+    assert_eq!((line.waiting, line.last, line.delivered), (1, 2, 1));
+    assert!(store.verify().unwrap().is_empty());
+}
+
 /// Symptom of what it prevents: a build could not end since the row of an older one was damaged.
 #[tokio::test]
 async fn damaged_rows_cost_what_they_would_have_told_and_no_build() {
