@@ -1,6 +1,8 @@
 //! The console that looks into a running master: who may, what it shows, and what it may change.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::process::Output;
 
 use serde_json::{Value, json};
@@ -61,6 +63,26 @@ fn it_is_off_unless_configured_and_wrong_passwords_wait_and_are_logged() {
     std::fs::set_permissions(site.path("right"), std::fs::Permissions::from_mode(0o644)).unwrap();
     refused(&debug(&site, "right", &["board"]), "can be read by others");
     assert!(!site.said("master").contains(PASSWORD));
+}
+
+/// Symptom: whoever hung up before the answer had tried a password that nobody counted.
+#[test]
+fn who_hangs_up_has_tried_a_password() {
+    let mut site = Site::with_command("true");
+    write_passwords(&site);
+    let section = section(&site, false);
+    site.configure(&(Site::builder("b", "true", "") + &section));
+    let site = site.start();
+    let body = json!({ "password": "guess", "look": "board" }).to_string();
+    let head = "POST /api/v1/debug HTTP/1.1\r\nhost: windlass\r\ncontent-type: application/json";
+    let mut hasty = UnixStream::connect(site.path("state/windlass.sock")).unwrap();
+    write!(hasty, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    drop(hasty);
+    // The next one stands behind it in line.
+    eventually("the attempt counts", || {
+        let output = debug(&site, "right", &["board"]);
+        String::from_utf8_lossy(&output.stderr).contains("the last password was wrong").then_some(())
+    });
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub enum DebugError {
     /// It is too early for another attempt.
     #[error("the last password was wrong; the next attempt counts in {} s", .0.div_ceil(1_000))]
     TooSoon(u64),
+    /// The master ends.
+    #[error("the master is shutting down")]
+    ShuttingDown,
     /// It may change nothing.
     #[error("the console only looks; `allow_changes = true` in `[debug]` lets it do this")]
     ReadOnly,
@@ -108,6 +111,10 @@ pub(crate) async fn answer(running: &Arc<Running>, order: DebugOrder) -> Result<
 /// Whether the password is right. What is wrong is logged, and slows down what comes next.
 async fn admit(running: &Arc<Running>, password: String, by: &str) -> Result<config::Console, DebugError> {
     let _turn = running.console.turn.lock().await;
+    // However many stand in line, a shutdown waits for one.
+    if running.closing.is_cancelled() {
+        return Err(DebugError::ShuttingDown);
+    }
     // Whoever stood in line is judged by what holds now.
     let console = running.world.load().config.debug.clone().ok_or(DebugError::Off)?;
     let attempts = || running.console.attempts.lock().unwrap_or_else(PoisonError::into_inner);

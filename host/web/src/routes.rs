@@ -449,6 +449,7 @@ impl From<DebugError> for ApiError {
             }
             DebugError::NotFound(_) => "not-found",
             DebugError::Unanswered(_) => "busy",
+            DebugError::ShuttingDown => "shutting-down",
             DebugError::Read(_) => "internal",
         };
         ApiError::new(code, chain(&error))
