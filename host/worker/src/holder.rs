@@ -26,7 +26,7 @@ use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
 use tokio::io::unix::AsyncFd;
 
 use crate::environment::Variables;
-use wire::{Answer, Order, Received, Request, VERSION};
+use wire::{Answer, Order, Received, Request, Room, VERSION};
 
 mod keeper;
 mod process;
@@ -77,6 +77,7 @@ pub struct Holder {
 #[derive(Debug)]
 struct Inner {
     socket: OwnedFd,
+    room: Room,
     /// The holder closed its end: it is ending, even if it has not ended.
     broken: bool,
     /// Its children that were not reaped, as far as they are this agent's business.
@@ -166,7 +167,8 @@ impl Holder {
     }
 
     fn greet(socket: OwnedFd) -> io::Result<Holder> {
-        let inner = Mutex::new(Inner { socket, broken: false, children: BTreeSet::new() });
+        let inner =
+            Mutex::new(Inner { socket, room: Room::default(), broken: false, children: BTreeSet::new() });
         let mut holder = Holder { inner, pid: getpid(), version: 0, process: None };
         match holder.ask(&Request::Hello { version: VERSION }, &[])? {
             (Answer::Welcome { version, pid }, _) => {
@@ -348,7 +350,7 @@ impl Inner {
         beside: &[BorrowedFd<'_>],
     ) -> io::Result<(Answer, Vec<OwnedFd>)> {
         self.send(request, beside)?;
-        match wire::receive(&self.socket, RecvFlags::empty()) {
+        match wire::receive(&self.socket, &mut self.room, RecvFlags::empty()) {
             Ok(Received::Message(Answer::Failed { errno: Some(errno), .. }, _)) => {
                 Err(io::Error::from_raw_os_error(errno))
             }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, waitpid};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{self, SignalKind};
 
@@ -21,6 +22,7 @@ use super::PANICKED;
 use super::keeper::Keeper;
 use super::serve::serve_one;
 use super::sockets;
+use super::wire::Room;
 use crate::group::name_of;
 use crate::{harden, proc};
 
@@ -165,9 +167,10 @@ impl Hold {
     async fn tend(&mut self, mut agent: Child, socket: OwnedFd) -> io::Result<(ExitStatus, bool)> {
         let pid = Pid::from_child(&agent);
         self.keeper.agent = Some(pid);
-        let ended = AsyncFd::new(pidfd_open(pid, PidfdFlags::NONBLOCK)?)?;
-        let socket = AsyncFd::new(socket)?;
-        let (mut killed, mut is_open) = (false, true);
+        let ended = AsyncFd::with_interest(pidfd_open(pid, PidfdFlags::NONBLOCK)?, Interest::READABLE)?;
+        // Not to be woken up each time that the agent has read an answer.
+        let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+        let (mut killed, mut is_open, mut room) = (false, true, Room::default());
         loop {
             let turn = tokio::select! {
                 _ = ended.readable() => Turn::Ended,
@@ -177,7 +180,7 @@ impl Hold {
             match turn {
                 Turn::Ended => break,
                 Turn::Asked(mut ready) => {
-                    match serve_one(&mut self.keeper, socket.get_ref(), RecvFlags::DONTWAIT) {
+                    match serve_one(&mut self.keeper, socket.get_ref(), &mut room, RecvFlags::DONTWAIT) {
                         Ok(still) => is_open = still,
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                         Err(error) => {
@@ -200,7 +203,8 @@ impl Hold {
         }
         // What it asked for before its end.
         while is_open {
-            is_open = serve_one(&mut self.keeper, socket.get_ref(), RecvFlags::DONTWAIT).unwrap_or(false);
+            let served = serve_one(&mut self.keeper, socket.get_ref(), &mut room, RecvFlags::DONTWAIT);
+            is_open = served.unwrap_or(false);
         }
         let status = agent.wait()?;
         self.keeper.agent = None;

@@ -5,17 +5,22 @@ use std::os::fd::OwnedFd;
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::keeper::{Keeper, failed};
-use super::wire::{self, Received, Request};
+use super::wire::{self, Received, Request, Room};
 
 /// Answers until the other side is gone.
 pub fn serve(socket: &OwnedFd) {
-    let mut keeper = Keeper::default();
-    while let Ok(true) = serve_one(&mut keeper, socket, RecvFlags::empty()) {}
+    let (mut keeper, mut room) = (Keeper::default(), Room::default());
+    while let Ok(true) = serve_one(&mut keeper, socket, &mut room, RecvFlags::empty()) {}
 }
 
 /// Answers one request; false: the other side is gone.
-pub fn serve_one(keeper: &mut Keeper, socket: &OwnedFd, flags: RecvFlags) -> std::io::Result<bool> {
-    let (request, beside) = match wire::receive::<Request>(socket, flags)? {
+pub fn serve_one(
+    keeper: &mut Keeper,
+    socket: &OwnedFd,
+    room: &mut Room,
+    flags: RecvFlags,
+) -> std::io::Result<bool> {
+    let (request, beside) = match wire::receive::<Request>(socket, room, flags)? {
         Received::Message(request, beside) => (request, beside),
         Received::Unknown(why) => {
             let error = std::io::Error::other(format!("the holder does not understand a request: {why}"));

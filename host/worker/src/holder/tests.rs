@@ -201,7 +201,9 @@ fn serve_as_version_1(socket: &OwnedFd) {
         Reap { pid: i32 },
     }
     loop {
-        let answer = match wire::receive::<Old>(socket, RecvFlags::empty()).unwrap() {
+        let answer = match wire::receive::<Old>(socket, &mut wire::Room::default(), RecvFlags::empty())
+            .unwrap()
+        {
             Received::End => return,
             Received::Unknown(why) => Answer::Failed { errno: None, message: why },
             Received::Message(Old::Hello { .. }, _) => {

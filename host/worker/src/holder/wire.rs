@@ -203,13 +203,27 @@ pub fn send<T: Serialize>(
     if sent == body.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
+/// Room for one message, to be used again: new pages for each would cost a holder, which forks, more than what it does
+/// with them.
+#[derive(Debug)]
+pub struct Room(Vec<u8>);
+
+impl Default for Room {
+    fn default() -> Room {
+        Room(vec![0; MAX_INLINE])
+    }
+}
+
 /// Waits for a message; with `DONTWAIT` it fails where there is none.
-pub fn receive<T: DeserializeOwned>(socket: impl AsFd, flags: RecvFlags) -> io::Result<Received<T>> {
-    let mut body = vec![0; MAX_INLINE];
+pub fn receive<T: DeserializeOwned>(
+    socket: impl AsFd,
+    room: &mut Room,
+    flags: RecvFlags,
+) -> io::Result<Received<T>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS + 1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {
-        recvmsg(&socket, &mut [IoSliceMut::new(&mut body)], &mut control, flags | RecvFlags::CMSG_CLOEXEC)
+        recvmsg(&socket, &mut [IoSliceMut::new(&mut room.0)], &mut control, flags | RecvFlags::CMSG_CLOEXEC)
     })?;
     let mut beside: Vec<OwnedFd> = Vec::new();
     for message in control.drain() {
@@ -218,8 +232,7 @@ pub fn receive<T: DeserializeOwned>(socket: impl AsFd, flags: RecvFlags) -> io::
         }
     }
     let cut = received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
-    body.truncate(received.bytes);
-    let decoded = match body.split_first() {
+    let decoded = match room.0[..received.bytes.min(MAX_INLINE)].split_first() {
         None => return Ok(Received::End),
         _ if cut => return Ok(Received::Unknown("a message that is too large".to_owned())),
         Some((&BESIDE, _)) if !beside.is_empty() => rmp_serde::from_slice(&read_all(&beside.remove(0))?),
@@ -273,7 +286,7 @@ mod tests {
             let sent = Request::Forget { command: "c".repeat(size), prefix: String::new() };
             send(&ours, &sent, &[file.as_fd(), ours.as_fd()], SendFlags::DONTWAIT).unwrap();
             let Received::Message(Request::Forget { command, .. }, beside) =
-                receive(&theirs, RecvFlags::DONTWAIT).unwrap()
+                receive(&theirs, &mut Room::default(), RecvFlags::DONTWAIT).unwrap()
             else {
                 panic!("{size}")
             };
@@ -305,7 +318,8 @@ mod tests {
         let (program, argv, variables) = ("/bin/true".into(), "true\0".into(), "".into());
         let order = Order { command: "c".into(), child: 1, program, argv, variables, streams: [false; 3] };
         send(&ours, &Earlier::Spawn(order), &[], SendFlags::DONTWAIT).unwrap();
-        let Received::Message(Request::Spawn(order), _) = receive(&theirs, RecvFlags::DONTWAIT).unwrap()
+        let Received::Message(Request::Spawn(order), _) =
+            receive(&theirs, &mut Room::default(), RecvFlags::DONTWAIT).unwrap()
         else {
             panic!("another message")
         };
@@ -323,7 +337,7 @@ mod tests {
         send(&ours, &Later::Sing { loud: true }, &[], SendFlags::DONTWAIT).unwrap();
         send(&ours, &Later::Reap { pid: 7, gently: true }, &[], SendFlags::DONTWAIT).unwrap();
         drop(ours);
-        let next = || receive::<Request>(&theirs, RecvFlags::DONTWAIT).unwrap();
+        let next = || receive::<Request>(&theirs, &mut Room::default(), RecvFlags::DONTWAIT).unwrap();
         assert!(matches!(next(), Received::Unknown(_)));
         assert!(matches!(next(), Received::Message(Request::Reap { pid: 7 }, _)));
         assert!(matches!(next(), Received::End));
