@@ -15,7 +15,7 @@ use windlass_core::lock::{Access, Mode};
 use windlass_core::policy::HookKind;
 use windlass_core::properties::Properties;
 
-use crate::config::{GitPoller, Logs, Master, Reporter, Scheduler, SchedulerKind, Worker};
+use crate::config::{Fixed, GitPoller, Logs, Master, Reporter, Scheduler, SchedulerKind, Worker};
 use crate::uses;
 use identity::{Verdict, judge};
 
@@ -155,17 +155,7 @@ impl<'a> From<&'a Master> for Side<'a> {
 pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Plan {
     let (before, after) = (old.into(), new.into());
     let (old, new) = (before.config, after.config);
-    let mut refused = Vec::new();
-    let mut refuse = |name: &str, old: &dyn fmt::Display, new: &dyn fmt::Display| {
-        let (old, new) = (old.to_string(), new.to_string());
-        if old != new {
-            refused.push(Field { name: name.into(), old: Some(old), new: Some(new) });
-        }
-    };
-    refuse("master.listen", &old.fixed.listen, &new.fixed.listen);
-    refuse("master.state_dir", &old.fixed.state_dir.display(), &new.fixed.state_dir.display());
-    refuse("master.plugins_dir", &old.fixed.plugins_dir.display(), &new.fixed.plugins_dir.display());
-    refuse("master.public_dir", &old.fixed.public_dir.display(), &new.fixed.public_dir.display());
+    let mut refused = refused(&old.fixed, &new.fixed);
     // The store keeps the limit that it was opened with.
     if old.logs.max_bytes != new.logs.max_bytes {
         let shown = |limit: Option<u64>| limit.map(|bytes| bytes.to_string());
@@ -175,26 +165,64 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Plan {
 
     let mut changes = Vec::new();
     let renewed = renewed(before, after);
-    let mut compare = |what, things: &dyn Fn(&Master) -> Things| {
-        compare(what, &things(old), &things(new), &renewed, &mut changes);
-    };
-    compare("setting", &settings);
-    compare("configurator", &configurators);
-    compare("lock", &|m| m.locks.iter().map(|(name, lock)| (name.clone(), json!(lock))).collect());
-    compare("worker", &|m| m.workers.iter().map(|w| (w.name.clone(), worker(w))).collect());
-    compare("policy", &policies);
-    compare("builder", &|m| m.builders.iter().map(|b| (b.name.clone(), builder(b))).collect());
-    compare("git poller", &|m| m.git_pollers.iter().map(|p| (p.name.clone(), poller(p))).collect());
-    compare("user manager", &|m| m.user_managers.iter().map(|u| (u.path.clone(), json!("file"))).collect());
-    compare("user", &|m| m.users.list().iter().map(|user| (user.name.clone(), json!(user))).collect());
-    compare("scheduler", &|m| m.schedulers.iter().map(|s| (s.name.clone(), scheduler(s))).collect());
-    compare("reporter", &|m| m.reporters.iter().map(|r| (r.name.clone(), reporter(r))).collect());
-    compare("grant", &|m| m.grants.iter().map(|(hook, scopes)| (hook.clone(), json!(scopes))).collect());
-    compare("secret", &|m| m.secrets.iter().map(|(name, from)| (name.clone(), json!(from))).collect());
+    let mut compare = |what, (old, new): (Things, Things)| compare(what, &old, &new, &renewed, &mut changes);
+    let each = |things: &dyn Fn(&Master) -> Things| (things(old), things(new));
+    compare("setting", each(&settings));
+    compare("configurator", each(&configurators));
+    compare("lock", each(&|m| m.locks.iter().map(|(name, lock)| (name.clone(), json!(lock))).collect()));
+    compare("worker", both(&old.workers, &new.workers, |w| &w.name, worker));
+    compare("policy", each(&policies));
+    compare("builder", both(&old.builders, &new.builders, |b| &b.name, builder));
+    compare("git poller", each(&|m| m.git_pollers.iter().map(|p| (p.name.clone(), poller(p))).collect()));
+    compare(
+        "user manager",
+        each(&|m| m.user_managers.iter().map(|u| (u.path.clone(), json!("file"))).collect()),
+    );
+    compare("user", each(&|m| m.users.list().iter().map(|user| (user.name.clone(), json!(user))).collect()));
+    compare("scheduler", both(&old.schedulers, &new.schedulers, |s| &s.name, scheduler));
+    compare("reporter", each(&|m| m.reporters.iter().map(|r| (r.name.clone(), reporter(r))).collect()));
+    compare(
+        "grant",
+        each(&|m| m.grants.iter().map(|(hook, scopes)| (hook.clone(), json!(scopes))).collect()),
+    );
+    compare("secret", each(&|m| m.secrets.iter().map(|(name, from)| (name.clone(), json!(from))).collect()));
     Plan { changes, refused }
 }
 
+/// Returns what of these needs a restart.
+#[must_use]
+pub fn refused(old: &Fixed, new: &Fixed) -> Vec<Field> {
+    let pairs = [
+        ("master.listen", old.listen.clone(), new.listen.clone()),
+        ("master.state_dir", old.state_dir.display().to_string(), new.state_dir.display().to_string()),
+        ("master.plugins_dir", old.plugins_dir.display().to_string(), new.plugins_dir.display().to_string()),
+        ("master.public_dir", old.public_dir.display().to_string(), new.public_dir.display().to_string()),
+    ];
+    let differ = pairs.into_iter().filter(|(_, old, new)| old != new);
+    differ.map(|(name, old, new)| Field { name: name.into(), old: Some(old), new: Some(new) }).collect()
+}
+
 type Things = BTreeMap<String, Json>;
+
+/// The things of one kind on both sides. What is the same is shown as null: there may be a thousand, of which few
+/// differ.
+fn both<T: PartialEq>(
+    old: &[T],
+    new: &[T],
+    name: impl Fn(&T) -> &String,
+    shown: impl Fn(&T) -> Json,
+) -> (Things, Things) {
+    let by_name = |list| -> BTreeMap<&String, &T> { <[T]>::iter(list).map(|one| (name(one), one)).collect() };
+    let (before, after) = (by_name(old), by_name(new));
+    let side = |ours: &BTreeMap<&String, &T>, theirs: &BTreeMap<&String, &T>| {
+        let one = |(name, one): (&&String, &&T)| {
+            let is_same = theirs.get(*name).is_some_and(|other| other == one);
+            ((*name).clone(), if is_same { Json::Null } else { shown(one) })
+        };
+        ours.iter().map(one).collect()
+    };
+    (side(&before, &after), side(&after, &before))
+}
 
 /// What uses a component that was replaced, though both sides name the same hook.
 type Renewed<'a> = BTreeMap<(&'static str, Cow<'a, str>), Vec<Why>>;
@@ -241,6 +269,9 @@ fn compare(what: &'static str, old: &Things, new: &Things, renewed: &Renewed<'_>
 
 /// The leaves that differ. A list is one leaf: what moved in it is best seen whole.
 fn differences(path: &str, old: &Json, new: &Json, fields: &mut Vec<Field>) {
+    if old == new {
+        return;
+    }
     // A table that is new or gone differs in every entry.
     let nothing = Json::Object(serde_json::Map::new());
     let (old, new) = match (old, new) {
@@ -249,10 +280,8 @@ fn differences(path: &str, old: &Json, new: &Json, fields: &mut Vec<Field>) {
         same => same,
     };
     let (Json::Object(before), Json::Object(after)) = (old, new) else {
-        if old != new {
-            let shown = |value: &Json| (!value.is_null()).then(|| value.to_string());
-            fields.push(Field { name: path.into(), old: shown(old), new: shown(new) });
-        }
+        let shown = |value: &Json| (!value.is_null()).then(|| value.to_string());
+        fields.push(Field { name: path.into(), old: shown(old), new: shown(new) });
         return;
     };
     let mut keys: Vec<&String> = before.keys().chain(after.keys()).collect();
@@ -260,8 +289,8 @@ fn differences(path: &str, old: &Json, new: &Json, fields: &mut Vec<Field>) {
     keys.dedup();
     for key in keys {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let value = |side: &serde_json::Map<String, Json>| side.get(key).cloned().unwrap_or(Json::Null);
-        differences(&path, &value(before), &value(after), fields);
+        let (before, after) = (before.get(key).unwrap_or(&Json::Null), after.get(key).unwrap_or(&Json::Null));
+        differences(&path, before, after, fields);
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use windlass_config::{Diagnostics, Side, config};
+use windlass_config::{Diagnostics, Side};
 use windlass_runtime::files;
 
 use crate::include;
@@ -132,8 +132,7 @@ pub(crate) async fn reconfigure(
         let (running, old) = (Arc::clone(running), Arc::clone(&old));
         blocking(move || prepare(&running, &old, plan_only)).await?
     };
-    let plan = compare(&old, &next.world);
-    let changes = plugins::changes(&old.generation, &next.world.generation);
+    let Next { world: new, plan, changes, bytes, warnings } = next;
     if !plan.refused.is_empty() && !plan_only {
         return Err(ReconfigError::Refused(plan));
     }
@@ -142,15 +141,15 @@ pub(crate) async fn reconfigure(
     if changed && !plan_only {
         // Nobody makes a token for a worker that goes.
         let _tokens = running.links.tokens().turn().await;
-        persist(running, &next).await?;
-        running.swap(Arc::clone(&next.world)).await;
-        let generation = next.world.generation.number;
+        persist(running, &new, bytes).await?;
+        running.swap(Arc::clone(&new)).await;
+        let generation = new.generation.number;
         running.events.tell(|| view::Event::Reconfigured { generation });
         tracing::info!(generation, "reconfigured");
     } else if !plan_only {
         // Nothing that a plan shows differs, the order of things at the most; whoever asked may have mended something
         // elsewhere that policies trip over.
-        let (config, generation) = (Arc::clone(&next.world.config), Arc::clone(&old.generation));
+        let (config, generation) = (Arc::clone(&new.config), Arc::clone(&old.generation));
         running.swap(Arc::new(World { config, generation })).await;
     }
     let now = running.world.load_full();
@@ -169,7 +168,7 @@ pub(crate) async fn reconfigure(
         changed,
         plan,
         plugins: changes,
-        warnings: next.warnings,
+        warnings,
         builds_holding: plugins::holding(&builds, &now.generation),
         lifted,
     })
@@ -183,6 +182,9 @@ fn compare(old: &World, new: &World) -> windlass_config::Plan {
 
 struct Next {
     world: Arc<World>,
+    plan: windlass_config::Plan,
+    /// Of the plugins.
+    changes: view::PluginChanges,
     /// Components that the old generation had not.
     bytes: Vec<bytes::Bytes>,
     warnings: Vec<String>,
@@ -198,10 +200,9 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
         .map_err(|errors| ReconfigError::Invalid(errors.into()))?;
     // A plan shows them beside the rest; else they are the first news, before another plugins folder
     // makes everything look wrong.
-    let moved = config::Master { fixed, ..(*old.config).clone() };
-    let refused = windlass_config::diff(&*old.config, &moved);
-    if !refused.refused.is_empty() && !plan_only {
-        return Err(ReconfigError::Refused(refused));
+    let refused = windlass_config::plan::refused(&old.config.fixed, &fixed);
+    if !refused.is_empty() && !plan_only {
+        return Err(ReconfigError::Refused(view::Plan { refused, ..view::Plan::default() }));
     }
     let reading = Reading {
         runtime: &running.runtime,
@@ -218,17 +219,18 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
     secrets::hide(&config.secrets);
     let world = World { config: Arc::new(config), generation: Arc::new(generation) };
     let warnings = warnings.iter().map(Diagnostics::render).collect();
-    Ok(Next { world: Arc::new(world), bytes, warnings })
+    let (plan, changes) = (compare(old, &world), plugins::changes(&old.generation, &world.generation));
+    Ok(Next { world: Arc::new(world), plan, changes, bytes, warnings })
 }
 
 /// The bytes first, then the number: a generation that is named can be had.
-async fn persist(running: &Arc<Running>, next: &Next) -> Result<(), ReconfigError> {
-    let (bytes, keeper) = (next.bytes.clone(), running.store.clone());
+async fn persist(running: &Arc<Running>, new: &World, bytes: Vec<bytes::Bytes>) -> Result<(), ReconfigError> {
+    let keeper = running.store.clone();
     blocking(move || plugins::keep(keeper.cas(), &bytes))
         .await
         .map_err(|e| ReconfigError::Store(Box::new(e)))?;
-    let mut batch = vec![plugins::remember(&next.world.generation)];
-    batch.extend(running.links.tokens().without(&next.world.config.workers));
+    let mut batch = vec![plugins::remember(&new.generation)];
+    batch.extend(running.links.tokens().without(&new.config.workers));
     let committed = running.store.commit(batch).await;
     committed.map(drop).map_err(|e| ReconfigError::Store(Box::new(e)))
 }
