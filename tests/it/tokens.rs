@@ -114,7 +114,12 @@ fn tokens_go_with_their_worker_and_do_not_come_back_with_it() {
     site.start_worker("w1");
     until_came_by(&site, first);
     site.configure("");
-    site.ok(&["reconfig", "--json"]);
+    let plan = String::from_utf8(site.windlass(&["reconfig", "--plan"]).stdout).unwrap();
+    assert!(plan.contains(&format!("    its tokens go with it: {first}\n")), "{plan}");
+    assert_eq!(numbers(&site), [first], "a plan changes nothing");
+    let done = site.ok(&["reconfig", "--json"]);
+    let worker = &done["plan"]["changes"][0];
+    assert_eq!((&worker["name"], &worker["why"][1]["tokens"]), (&"w1".into(), &vec![first].into()), "{done}");
     eventually("it is gone", || site.ok(&["workers", "--json"]).as_array().unwrap().is_empty().then_some(()));
     let refused = site.windlass(&["workers", "tokens", "w1"]);
     assert_eq!(refused.status.code(), Some(5), "{refused:?}");

@@ -1,10 +1,13 @@
 //! What a reconfig would change, and why: two checked configurations in, a readable difference out.
+//!
+//! A configuration may have any number of things, and a plan has an end: what it has no room for is counted.
 
+mod bound;
 mod identity;
+mod text;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -17,6 +20,7 @@ use windlass_core::properties::Properties;
 
 use crate::config::{Fixed, GitPoller, Logs, Master, Reporter, Scheduler, SchedulerKind, Worker};
 use crate::uses;
+use bound::Changes;
 use identity::{Verdict, judge};
 
 pub use identity::Why;
@@ -24,8 +28,11 @@ pub use identity::Why;
 /// The difference between two configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// What changes, in the order of the file's sections.
+    /// What changes, in the order of the file's sections: the first 10,000 things, and no more than some 8 MiB of them.
     pub changes: Vec<Change>,
+    /// How many things more change.
+    #[serde(default)]
+    pub left_out: u64,
     /// Settings that differ and need a restart. Nothing is changed if there is one.
     pub refused: Vec<Field>,
 }
@@ -44,8 +51,11 @@ pub struct Change {
     pub why: Vec<Why>,
     /// What becomes of what it has or had, in a sentence; empty where there is nothing to say.
     pub effect: String,
-    /// The fields that differ, if it was and stays there.
+    /// The fields that differ, if it was and stays there: the first 100.
     pub fields: Vec<Field>,
+    /// How many fields more differ.
+    #[serde(default)]
+    pub fields_left_out: u64,
 }
 
 /// How a thing changes.
@@ -62,7 +72,7 @@ pub enum How {
     Removed,
 }
 
-/// A field that differs. Values are shown as JSON; none: not set.
+/// A field that differs. Values are shown as JSON, up to 2,000 bytes of each; none: not set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
     /// `steps.compile.args.command`; empty if the thing is a single value.
@@ -77,56 +87,19 @@ impl Plan {
     /// Whether the two are the same.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.refused.is_empty()
+        self.changes.is_empty() && self.left_out == 0 && self.refused.is_empty()
     }
-}
 
-/// Like a diff: `+` is new, `-` is gone, `~` is different, `*` is restarted, `!` is refused. No end of line at the end.
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_empty() {
-            return f.write_str("nothing changes");
-        }
-        let mut lines = Vec::new();
-        for Field { name, old, new } in &self.refused {
-            let (old, new) = (or_unset(old), or_unset(new));
-            lines.push(format!("! {name}: {old} -> {new} (needs a restart of the master)"));
-        }
-        for change in &self.changes {
-            let sign = match change.how {
-                How::Added => '+',
-                How::Changed => '~',
-                How::Restarted => '*',
-                How::Removed => '-',
-            };
-            let mut head = format!("{sign} {} `{}`", change.what, change.name);
-            match change.fields.as_slice() {
-                [Field { name, old, new }] if name.is_empty() => {
-                    lines.push(format!("{head}: {} -> {}", or_unset(old), or_unset(new)));
-                }
-                fields => {
-                    if matches!(change.how, How::Restarted | How::Removed) && !change.effect.is_empty() {
-                        head += &format!(" ({})", change.effect);
-                    }
-                    lines.push(head);
-                    for why in &change.why {
-                        if let Why::Component { kind, hook, old, new } = why {
-                            let (old, new) = (old.short(), new.short());
-                            lines.push(format!("    component of {kind} {hook}: {old} -> {new}"));
-                        }
-                    }
-                    for Field { name, old, new } in fields {
-                        lines.push(format!("    {name}: {} -> {}", or_unset(old), or_unset(new)));
-                    }
-                }
+    /// Says of the workers that go which tokens, made by commands, go with them.
+    pub fn name_tokens(&mut self, of: impl Fn(&str) -> Vec<u64>) {
+        let gone = |change: &&mut Change| change.what == "worker" && change.how == How::Removed;
+        for worker in self.changes.iter_mut().filter(gone) {
+            let tokens = of(&worker.name);
+            if !tokens.is_empty() {
+                worker.why.push(Why::Tokens { tokens });
             }
         }
-        f.write_str(&lines.join("\n"))
     }
-}
-
-fn or_unset(value: &Option<String>) -> &str {
-    value.as_deref().unwrap_or("(not set)")
 }
 
 /// A configuration, and the components that it was checked against.
@@ -163,7 +136,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Plan {
         refused.push(Field { name: "logs.max_bytes".into(), old, new });
     }
 
-    let mut changes = Vec::new();
+    let mut changes = Changes::default();
     let renewed = renewed(before, after);
     let mut compare = |what, (old, new): (Things, Things)| compare(what, &old, &new, &renewed, &mut changes);
     let each = |things: &dyn Fn(&Master) -> Things| (things(old), things(new));
@@ -186,7 +159,8 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Plan {
         each(&|m| m.grants.iter().map(|(hook, scopes)| (hook.clone(), json!(scopes))).collect()),
     );
     compare("secret", each(&|m| m.secrets.iter().map(|(name, from)| (name.clone(), json!(from))).collect()));
-    Plan { changes, refused }
+    let Changes { listed, left_out, .. } = changes;
+    Plan { changes: listed, left_out, refused }
 }
 
 /// Returns what of these needs a restart.
@@ -248,7 +222,7 @@ fn renewed<'a>(old: Side<'a>, new: Side<'a>) -> Renewed<'a> {
     renewed
 }
 
-fn compare(what: &'static str, old: &Things, new: &Things, renewed: &Renewed<'_>, changes: &mut Vec<Change>) {
+fn compare(what: &'static str, old: &Things, new: &Things, renewed: &Renewed<'_>, changes: &mut Changes) {
     let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
     names.sort();
     names.dedup();
@@ -262,7 +236,7 @@ fn compare(what: &'static str, old: &Things, new: &Things, renewed: &Renewed<'_>
         let there = (before.is_some(), after.is_some());
         if let Some(Verdict { how, why, effect }) = judge(what, there, &fields, whys) {
             let (what, effect) = (what.to_owned(), effect.to_owned());
-            changes.push(Change { how, what, name: name.clone(), why, effect, fields });
+            changes.add(Change { how, what, name: name.clone(), why, effect, fields, fields_left_out: 0 });
         }
     }
 }

@@ -132,15 +132,20 @@ pub(crate) async fn reconfigure(
         let (running, old) = (Arc::clone(running), Arc::clone(&old));
         blocking(move || prepare(&running, &old, plan_only)).await?
     };
-    let Next { world: new, plan, changes, bytes, warnings } = next;
+    let Next { world: new, mut plan, changes, bytes, warnings } = next;
+    let tokens = running.links.tokens();
+    // Nobody makes a token for a worker that goes, and those that it has are said to go with it.
+    let _turn_of_tokens = match plan_only {
+        true => None,
+        false => Some(tokens.turn().await),
+    };
+    plan.name_tokens(|worker| tokens.of(worker).iter().map(|token| token.number.0).collect());
     if !plan.refused.is_empty() && !plan_only {
         return Err(ReconfigError::Refused(plan));
     }
     let changed = !plan.is_empty() || !changes.is_empty();
     let mut lifted = if plan_only { Vec::new() } else { policies::suspended(running, &old) };
     if changed && !plan_only {
-        // Nobody makes a token for a worker that goes.
-        let _tokens = running.links.tokens().turn().await;
         persist(running, &new, bytes).await?;
         running.swap(Arc::clone(&new)).await;
         let generation = new.generation.number;

@@ -36,6 +36,11 @@ pub enum Why {
     Token,
     /// It has no identity but what stands in it, and that differs.
     Unequal,
+    /// Tokens that commands made for it go with it.
+    Tokens {
+        /// Their numbers.
+        tokens: Vec<u64>,
+    },
 }
 
 /// How things of a kind change, as [`judge`] sees it.

@@ -137,6 +137,50 @@ fn limit_of_all_logs_needs_a_restart_and_that_of_one_log_does_not() {
     );
 }
 
+/// Symptom: a plan of ten thousand builders was ten thousand lines, and a long text twice as long. Cause: all of it was
+/// shown. Cure: the text has an end, and so has the document.
+#[test]
+fn a_plan_of_many_things_has_an_end_and_says_how_much_is_left_out() {
+    let many = |count: usize| {
+        let one = |n| format!("[[builders]]\nname = 'n{n}'\nworkers = ['w1']\n");
+        plan(|text| text + &(0..count).map(one).collect::<String>())
+    };
+    let text = many(200).to_string();
+    assert!(text.lines().count() == 200 && !text.contains('…'), "{text}");
+    let more = many(275);
+    assert_eq!((more.changes.len(), more.left_out), (275, 0));
+    let text = more.to_string();
+    assert_eq!(text.lines().count(), 201, "{text}");
+    assert!(text.ends_with("… and 75 more; `--json` lists 275 in all"), "{text}");
+
+    let fields: String = (0..150).map(|n| format!("P{n} = 'x'\n")).collect();
+    let wide =
+        plan(|text| text.replace("[[schedulers]]", &format!("[builders.env]\n{fields}[[schedulers]]")));
+    let builder = &wide.changes[0];
+    assert_eq!((builder.fields.len(), builder.fields_left_out), (100, 50));
+    let text = wide.to_string();
+    assert!(text.lines().count() == 22 && text.ends_with("    … and 130 more fields"), "{text}");
+    let long = plan(|text| text.replace("\"One\"", &format!("\"{}\"", "x".repeat(10_000)))).to_string();
+    assert!(long.len() < 500 && long.ends_with("xxx…"), "{long}");
+}
+
+#[test]
+fn a_worker_that_goes_says_which_tokens_go_with_it() {
+    let mut plan =
+        plan(|text| text.replace("name = \"w2\"", "name = \"w3\"").replace("\"w1\", \"w2\"", "\"w1\""));
+    plan.name_tokens(|worker| if worker == "w2" { vec![3, 5] } else { vec![7] });
+    let gone = &plan.changes[0];
+    assert_eq!(
+        (gone.name.as_str(), &gone.why[..]),
+        ("w2", &[Why::Gone, Why::Tokens { tokens: vec![3, 5] }][..])
+    );
+    let expected =
+        "- worker `w2` (its link is closed, and its builds end as retry)\n    its tokens go with it: 3, 5\n+";
+    assert!(plan.to_string().starts_with(expected), "{plan}");
+    let json = serde_json::to_value(&gone.why).unwrap();
+    assert_eq!(json, serde_json::json!([{ "because": "gone" }, { "because": "tokens", "tokens": [3, 5] }]));
+}
+
 /// Everything that a hook called `sticky`, `shell-command` or `stamp` offers has these bytes.
 struct Bytes(&'static str);
 
