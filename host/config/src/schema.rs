@@ -11,14 +11,14 @@ use crate::attributes::{
 /// The schema of `master.toml`.
 #[must_use]
 pub fn of_master() -> Json {
-    let mut schema = object(&[&CONFIGURATION]);
+    let mut schema = object("#", &[&CONFIGURATION]);
     let tables = OF_MASTER.iter().skip(1).map(|table| {
         let parts: &[&Table] = match key(table) == key(&SCHEDULER) {
             // What belongs to its type only is allowed in all.
             true => &[&SCHEDULER, &SINGLE_BRANCH, &DEPENDENT],
             false => &[table],
         };
-        (key(table), object(parts))
+        (key(table), object(&format!("#/$defs/{}", key(table)), parts))
     });
     let mut definitions: Map<String, Json> = tables.collect();
     definitions.insert("stands-for-a-value".to_owned(), stands_for_a_value());
@@ -30,7 +30,7 @@ pub fn of_master() -> Json {
 /// The schema of `worker.toml`.
 #[must_use]
 pub fn of_worker() -> Json {
-    let mut schema = object(&[&WORKER_FILE]);
+    let mut schema = object("#", &[&WORKER_FILE]);
     begin(&mut schema, "worker.toml of Windlass");
     // Nothing does there.
     schema["$defs"] = json!({ "stands-for-a-value": false });
@@ -53,9 +53,10 @@ fn stands_for_a_value() -> Json {
     ] })
 }
 
-/// A table with the settings of these.
-fn object(tables: &[&Table]) -> Json {
-    let mut properties = Map::new();
+/// A table with the settings of these, which stands `at` this place of the schema. Editors offer the usual spellings of a
+/// setting, and take the others that the reader takes.
+fn object(at: &str, tables: &[&Table]) -> Json {
+    let (mut properties, mut patterns) = (Map::new(), Map::new());
     let mut needed = Vec::new();
     for attribute in tables.iter().flat_map(|table| table.attributes) {
         if let State::Refused(_) = attribute.state {
@@ -63,15 +64,20 @@ fn object(tables: &[&Table]) -> Json {
         }
         let schema = property(attribute);
         let spellings: Vec<String> = attribute.names().flat_map(spellings).collect();
+        let others: Vec<String> = attribute.names().flat_map(other_spellings).collect();
         // What a builder must have may come from a template, and `upstream` belongs to one type.
         let may_lack = std::ptr::eq(tables[0], &BUILDER) || attribute.name == "upstream";
         if attribute.default == Default::Needed && !may_lack {
             let one = |name: &String| json!({ "required": [name] });
-            needed.push(json!({ "anyOf": spellings.iter().map(one).collect::<Vec<_>>() }));
+            needed.push(json!({ "anyOf": spellings.iter().chain(&others).map(one).collect::<Vec<_>>() }));
         }
+        let same = json!({ "$ref": format!("{at}/properties/{}", attribute.name) });
+        patterns.insert(format!("^(?:{})$", others.join("|")), same);
         properties.extend(spellings.into_iter().map(|name| (name, schema.clone())));
     }
-    let mut schema = json!({ "type": "object", "additionalProperties": false, "properties": properties });
+    let mut schema = json!({
+        "type": "object", "additionalProperties": false, "properties": properties, "patternProperties": patterns,
+    });
     if !needed.is_empty() {
         schema["allOf"] = needed.into();
     }
@@ -116,4 +122,51 @@ fn spellings(name: &'static str) -> impl Iterator<Item = String> {
     all.extend(url);
     all.dedup();
     all.into_iter()
+}
+
+/// `HaltOnFailure`, `Halt-On-Failure`, `Halt_On_Failure`, `HALT-ON-FAILURE`, `HALT_ON_FAILURE`; `TitleURL`.
+fn other_spellings(name: &'static str) -> impl Iterator<Item = String> {
+    let capital = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
+    let with_url = |word: &str| if word == "url" { "URL".to_owned() } else { capital(word) };
+    let spelled = |each: &dyn Fn(&str) -> String, between: &str| {
+        name.split('_').map(each).collect::<Vec<_>>().join(between)
+    };
+    let mut all: Vec<String> = ["", "-", "_"]
+        .into_iter()
+        .flat_map(|between| [spelled(&capital, between), spelled(&with_url, between)])
+        .chain(["-", "_"].map(|between| spelled(&str::to_ascii_uppercase, between)))
+        .collect();
+    all.sort();
+    all.dedup();
+    all.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attributes::canonical;
+
+    #[test]
+    fn every_spelling_is_one_that_the_reader_takes() {
+        for table in OF_MASTER.iter().copied().chain([&WORKER_FILE]) {
+            for name in table.attributes.iter().flat_map(Attribute::names) {
+                for spelling in spellings(name).chain(other_spellings(name)) {
+                    assert_eq!(canonical(&spelling), name, "{spelling}");
+                }
+            }
+        }
+        assert!(spellings("title_url").any(|spelling| spelling == "titleURL"));
+        let others: Vec<String> = other_spellings("title_url").collect();
+        let expected = [
+            "TITLE-URL",
+            "TITLE_URL",
+            "Title-URL",
+            "Title-Url",
+            "TitleURL",
+            "TitleUrl",
+            "Title_URL",
+            "Title_Url",
+        ];
+        assert_eq!(others, expected);
+    }
 }

@@ -82,6 +82,8 @@ fn what_people_get_wrong_does_not_fit() {
         "[[schedulers]]\nname = 's'\ntype = 'nightly'\nbuilders = 'b'",
         "[logs]\nmax_log_bytes = '10 potatoes'",
         "buildHorizon = 0",
+        "TitleURL = 3",
+        "tiTleUrl = 'https://x.org'",
     ] {
         assert!(!problems(&master, text).is_empty(), "{text}");
     }
@@ -89,8 +91,8 @@ fn what_people_get_wrong_does_not_fit() {
     assert!(!problems(&worker, "name = { from_env = 'NAME' }\nmaster = 'm:1'").is_empty());
 }
 
-/// Symptom: editors marked what loads. Cause: the schema knew no variable in a list, and fewer words than the reader.
-/// Cure: it does.
+/// Symptom: editors marked what loads. Cause: the schema knew no variable in a list, and fewer words and spellings than the
+/// reader. Cure: it knows them.
 #[test]
 fn what_loads_fits() {
     let master = schema::of_master();
@@ -101,6 +103,12 @@ fn what_loads_fits() {
         "slave_portnum = 0",
         "[[builders]]\nname = 'b'\nlocks = ['db', { from_env = 'LOCK' }, { lock = 'disk', count = 2 }]",
         "[[git_pollers]]\nrepository = 'r'\ntype = 'git_poller'",
+        "titleURL = 'https://x.org'",
+        "TitleURL = 'https://x.org'",
+        "Title-Url = 'https://x.org'",
+        "TITLE_URL = 'https://x.org'",
+        "ProjectURL = 'https://x.org'",
+        "[[Builders]]\nName = 'b'\nSlaveNames = ['w']",
     ] {
         assert_eq!(problems(&master, text), Vec::<String>::new(), "{text}");
     }
