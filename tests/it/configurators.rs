@@ -68,3 +68,60 @@ fn what_a_configurator_writes_is_built_and_what_it_does_wrong_changes_nothing() 
     assert!(String::from_utf8_lossy(&checked.stderr).contains("told to"), "{checked:?}");
     assert_eq!(site.build("three")["outcome"], "success");
 }
+
+/// Symptom: a configurator that failed at a start kept the whole master from starting, though it had done well before: one
+/// that needs most of its time, on a machine that had others to serve. Cause: a start had nothing but what it wrote now.
+/// Cure: what it wrote when it was asked the same before is kept, and stands in for that.
+#[test]
+fn a_configurator_that_fails_at_a_start_is_named_and_what_it_wrote_before_stands_in() {
+    const BUSY: [(&str, &str); 1] = [("WINDLASS_FAULT", "configure:1")];
+    const FAULT: &str = "used more than its 1 ms of CPU";
+    let works = |names: &str| asks(&format!("{{ names = [{names}], how = \"work\" }}"));
+    let problems = |site: &Site| site.ok(&["status", "--json"])["problems"].to_string();
+    let site = Site::new(&["w1", "w2"], &works("\"one\""));
+    site.plugin("makes", &component("makes"));
+    let mut site = site.start();
+    // What a reconfig brought is what counts.
+    site.configure(&works("\"one\", \"two\""));
+    site.ok(&["reconfig", "--json"]);
+    site.end("master", false);
+
+    site.start_master_with(&BUSY);
+    site.until("it runs as before", |status| status["builders"].as_array().unwrap().len() == 2);
+    assert_eq!(builders(&site), ["one", "two"]);
+    let said = problems(&site);
+    assert!(
+        said.contains("configurator makes:make failed when the master started") && said.contains(FAULT),
+        "{said}"
+    );
+    let log = site.said("master");
+    let line = log.lines().find(|line| line.contains("ERROR") && line.contains(FAULT));
+    assert!(line.is_some_and(|line| line.contains("makes:make")), "{log}");
+    assert_eq!(site.build("two")["outcome"], "success");
+
+    // A reconfig takes nothing but what is written now, and leaves what there is; so does a check, which is not the master.
+    let refused = site.windlass(&["reconfig"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains(FAULT), "{refused:?}");
+    assert_eq!(builders(&site), ["one", "two"]);
+    site.end("master", false);
+
+    // Nothing stands in for what it never wrote, nor for what it wrote under another configuration long ago.
+    for names in ["\"one\", \"three\"", "\"one\""] {
+        site.configure(&works(names));
+        site.start_master_with(&BUSY);
+        assert_eq!(site.ended("master"), 3, "{}", site.said("master"));
+    }
+    assert_eq!(site.said("master").matches("`makes:make` gives no configuration").count(), 2);
+
+    // Again and again, and once it writes again all is well.
+    site.configure(&works("\"one\", \"two\""));
+    site.start_master_with(&BUSY);
+    site.until("it runs as before", |status| status["problems"].to_string().contains(FAULT));
+    site.end("master", true);
+    site.start_master();
+    assert_eq!(
+        (builders(&site), problems(&site)),
+        (vec!["one".to_owned(), "two".to_owned()], "[]".to_owned())
+    );
+}

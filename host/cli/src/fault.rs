@@ -1,4 +1,4 @@
-//! `WINDLASS_FAULT`: what goes wrong with a master at commits that are named, for tests. Several are divided by commas.
+//! `WINDLASS_FAULT`: what goes wrong with a master, most of it at commits that are named, for tests. Several are divided by commas.
 //!
 //! - `commit:17`: it kills itself right before the 17th commit of the process, when the bytes of its logs are durable and
 //!   the rows that name them are not; `commit:17:after`: right after it, when nobody has been told.
@@ -6,6 +6,7 @@
 //! - `enospc:17:9`: nine times that it looks for room on the disk before the 17th commit, it finds none.
 //! - `clock:+86400:17`, `clock:-86400:17`: somebody sets the machine's clock by so many seconds at the 17th commit; at 0
 //!   it was set before the start.
+//! - `configure:5`: configurators have no more than 5 ms of CPU, as on a machine that is far too slow.
 //!
 //! Read once, at the start; without it nothing is called.
 
@@ -29,8 +30,8 @@ pub fn meet(options: &mut Options) -> Result<(), Failed> {
     let faults = parse(&text)
         .with_context(|| {
             format!(
-                "{NAME} is `{text}`; it may be `commit:N` or `journal:N`, with `:after`, `enospc:N:TIMES` or \
-                 `clock:+SECONDS:N`, N from 1"
+                "{NAME} is `{text}`; it may be `commit:N` or `journal:N`, with `:after`, `enospc:N:TIMES`, \
+                 `clock:+SECONDS:N` or `configure:MS`, N from 1"
             )
         })
         .map_err(|error| Failed { exit: Exit::Outside, error })?;
@@ -53,6 +54,7 @@ fn apply(faults: Vec<Fault>, options: &mut Options) {
                 });
             }
             Fault::Set { seconds, commit: 0 } => set_by.store(seconds * 1_000, Ordering::SeqCst),
+            Fault::Slow { cpu_ms } => options.limits.configurator_cpu_ms = cpu_ms,
             Fault::Set { .. } | Fault::Killed(_) => {}
         }
     }
@@ -75,7 +77,7 @@ fn apply(faults: Vec<Fault>, options: &mut Options) {
                 Fault::Set { seconds, commit } if commit == moment.commit && moment.side == Side::After => {
                     set_by.store(seconds * 1_000, Ordering::SeqCst);
                 }
-                Fault::Killed(_) | Fault::Set { .. } | Fault::Full { .. } => {}
+                Fault::Killed(_) | Fault::Set { .. } | Fault::Full { .. } | Fault::Slow { .. } => {}
             }
         }
     }));
@@ -90,6 +92,8 @@ enum Fault {
     Full { commit: u64, times: u64 },
     /// The machine's clock is off by so much from this commit on.
     Set { seconds: i64, commit: u64 },
+    /// A configurator may use so much.
+    Slow { cpu_ms: u64 },
 }
 
 /// Where a process ends.
@@ -125,6 +129,7 @@ impl Fault {
                 let (seconds, commit) = place.split_once(':')?;
                 Some(Fault::Set { seconds: i64::from_str(seconds).ok()?, commit: commit.parse().ok()? })
             }
+            "configure" => Some(Fault::Slow { cpu_ms: counted(place)? }),
             _ => None,
         }
     }
@@ -156,6 +161,7 @@ mod tests {
             ("journal:2", killed(true, 2, before)),
             ("enospc:3:9", Fault::Full { commit: 3, times: 9 }),
             ("clock:+60:0", Fault::Set { seconds: 60, commit: 0 }),
+            ("configure:5", Fault::Slow { cpu_ms: 5 }),
             ("clock:-86400:5", Fault::Set { seconds: -86_400, commit: 5 }),
         ] {
             assert_eq!(parse(text), Some(vec![fault]), "{text}");
@@ -174,6 +180,7 @@ mod tests {
             "enospc:1",
             "enospc:0:1",
             "clock:60",
+            "configure:0",
             "commit:1,",
         ] {
             assert_eq!(parse(wrong), None, "{wrong}");

@@ -32,7 +32,7 @@ pub trait Catalog {
 
     /// The TOML that a configurator answers; `hook` is qualified, and the arguments are JSON that was checked. An error goes
     /// on after "the configurator `x` gives no configuration: ".
-    fn configure(&self, hook: &str, args: &str) -> Result<String, String> {
+    fn configure(&self, hook: &str, args: &str) -> Result<Answer, String> {
         let _ = (hook, args);
         Err("there are no components here".to_owned())
     }
@@ -47,6 +47,21 @@ pub trait Catalog {
     /// configuration keeps: with a path that no longer depends on where the file is.
     fn secret(&self, secret: Secret) -> Result<Secret, Unusable> {
         Ok(secret)
+    }
+}
+
+/// What a configurator wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// TOML.
+    pub text: String,
+    /// Why it wrote nothing now, if this is what it wrote when it was asked the same before.
+    pub fault: Option<String>,
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Answer {
+        Answer { text, fault: None }
     }
 }
 
@@ -116,7 +131,7 @@ impl<'a> Hooks<'a> {
         Hooks { catalog, known: catalog.known() }
     }
 
-    pub(crate) fn configure(&self, hook: &str, args: &str) -> Result<String, String> {
+    pub(crate) fn configure(&self, hook: &str, args: &str) -> Result<Answer, String> {
         self.catalog.configure(hook, args)
     }
 

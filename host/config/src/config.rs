@@ -93,6 +93,9 @@ pub struct Configurator {
     pub hook: String,
     /// Its arguments: JSON.
     pub args: String,
+    /// Why it wrote nothing this time, if what stands here is what it wrote when it was asked the same before.
+    #[serde(default)]
+    pub fault: Option<String>,
 }
 
 /// A secret, without its value.

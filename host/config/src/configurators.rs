@@ -8,7 +8,7 @@ use windlass_core::policy::HookKind;
 use crate::args::Templates;
 use crate::attributes::{CONFIGURATION, CONFIGURATOR};
 use crate::builder::{find_hook, read_args};
-use crate::catalog::Hooks;
+use crate::catalog::{Answer, Hooks};
 use crate::config::Configurator;
 use crate::diagnostic::Report;
 use crate::include::Top;
@@ -37,7 +37,7 @@ pub(crate) fn read(
     let sections = entry.map(|entry| Field::of(entry).sections(&CONFIGURATOR, report)).unwrap_or_default();
     for (place, section) in sections.into_iter().enumerate() {
         let span = section.span.clone();
-        let Some((field, configurator)) = read_one(section, hooks, report) else {
+        let Some((field, mut configurator)) = read_one(section, hooks, report) else {
             is_whole = false;
             continue;
         };
@@ -50,7 +50,8 @@ pub(crate) fn read(
             continue;
         }
         match hooks.configure(&configurator.hook, &configurator.args) {
-            Ok(text) => {
+            Ok(Answer { text, fault }) => {
+                configurator.fault = fault;
                 let begin = sources.add(&format!("configurator {}", configurator.hook), &text);
                 match Node::parse(&text, begin, report) {
                     Some(answer) => answers.push(answer),
@@ -133,6 +134,6 @@ fn read_one<'a>(
     let name = used.name(report)?;
     let found = find_hook(name, used, HookKind::Configurator, hooks, report)?;
     let args = read_args(name, used, &found, args, Templates::Plain, report);
-    let configurator = Configurator { hook: found.facts.qualified.clone(), args };
+    let configurator = Configurator { hook: found.facts.qualified.clone(), args, fault: None };
     (report.errors() == before).then_some((used, configurator))
 }

@@ -57,7 +57,7 @@ use sources::Sources;
 use triggers::Triggers;
 
 pub use args::check_args;
-pub use catalog::{Catalog, HookFacts, Included, Known, Unusable};
+pub use catalog::{Answer, Catalog, HookFacts, Included, Known, Unusable};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use password::{hash_password, verify_password};
 pub use plan::{Components, Plan, Side, diff};

@@ -99,6 +99,7 @@ pub async fn check(config_path: &Path, cache: &Path, compiler: Compiler) -> Resu
             shown: &shown,
             text: &text,
             is_master: false,
+            before: None,
         };
         let (read, warnings) = reading.read();
         Ok(match read {

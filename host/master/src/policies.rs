@@ -1,6 +1,8 @@
 //! How the configured policies are doing, for people: each use with what it may cost, what came of it, and,
 //! where it fails, what happens in its stead and how that ends.
 
+use std::borrow::Cow;
+
 use windlass_config::config;
 use windlass_config::uses::{Use, policies as used};
 use windlass_core::builder::OnError;
@@ -58,16 +60,24 @@ pub(crate) fn status(running: &Running, world: &World, now: Timestamp) -> Vec<vi
 pub(crate) fn trouble(policy: &view::PolicyStatus, now: Timestamp) -> Option<String> {
     let seconds = policy.suspended_until?.ms_since(now).div_ceil(1_000);
     let fault = policy.last_fault.as_deref().unwrap_or("it failed");
-    // The words are the plugin's own, and may be many; what there is to do comes behind them.
-    let fault = match fault.char_indices().nth(MOST_SHOWN) {
-        Some((end, _)) => &format!("{} …", &fault[..end]),
-        None => fault,
-    };
     Some(format!(
         "{}, the {} of {}, is suspended for {seconds} s more: {}. Meanwhile {} ({} decisions so far). Mend it, then \
          `windlass reconfig` lifts this at once",
-        policy.hook, policy.kind, policy.used_by, fault, policy.instead, policy.skipped,
+        policy.hook,
+        policy.kind,
+        policy.used_by,
+        shortened(fault),
+        policy.instead,
+        policy.skipped,
     ))
+}
+
+/// A fault in a sentence: the words are the plugin's own, and may be many; what there is to do comes behind them.
+pub(crate) fn shortened(fault: &str) -> Cow<'_, str> {
+    match fault.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{} …", &fault[..end]).into(),
+        None => fault.into(),
+    }
 }
 
 /// The policies that are suspended: `next-slave mine:nearest of builder ci`.

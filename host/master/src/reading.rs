@@ -1,6 +1,7 @@
 //! What a start, a reconfiguration and a check read, each in the same way: the plugins, and the configuration
 //! against those that load. All faults of both are found at once.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use windlass_config::{Diagnostics, config};
 use windlass_runtime::Runtime;
 use windlass_runtime::registry::Generation;
 
+use crate::answers::{Answered, Answers};
 use crate::plugins::{self, BadPlugin, Found};
 use crate::secrets::Surroundings;
 
@@ -27,6 +29,8 @@ pub(crate) struct Reading<'a> {
     pub text: &'a str,
     /// Whether this process has the environment that the master has.
     pub is_master: bool,
+    /// What configurators wrote before, where that may stand in for what they do not write now.
+    pub before: Option<&'a Answers>,
 }
 
 /// What was read, and is good.
@@ -36,6 +40,8 @@ pub(crate) struct Good {
     pub generation: Generation,
     /// Components that the old generation had not.
     pub bytes: Vec<Bytes>,
+    /// What configurators wrote, or what stands in for it.
+    pub answered: Vec<Answered>,
 }
 
 /// All that is wrong with a configuration and its plugins.
@@ -50,12 +56,22 @@ pub struct Faults {
 impl Reading<'_> {
     /// Reads it. The warnings come apart, as they do not depend on whether it is good. Blocks.
     pub fn read(self) -> (Result<Good, Faults>, Option<Diagnostics>) {
-        let Reading { runtime, old, bundled, folder, path, shown, text, is_master } = self;
+        let Reading { runtime, old, bundled, folder, path, shown, text, is_master, before } = self;
         let Found { generation, bytes, bad } = plugins::find(runtime, old, bundled, folder);
-        let around = Surroundings { runtime, generation: &generation, bad: &bad, file: path, is_master };
+        let answered = RefCell::default();
+        let around = Surroundings {
+            runtime,
+            generation: &generation,
+            bad: &bad,
+            file: path,
+            is_master,
+            before,
+            answered,
+        };
         let checked = windlass_config::check_master(shown, text, &around);
+        let answered = around.answered.into_inner();
         let result = match checked.config {
-            Ok(config) if bad.is_empty() => Ok(Good { config, generation, bytes }),
+            Ok(config) if bad.is_empty() => Ok(Good { config, generation, bytes, answered }),
             other => Err(Faults { plugins: bad, config: other.err() }),
         };
         (result, checked.warnings)

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use windlass_config::{Diagnostics, Side};
 use windlass_runtime::files;
 
+use crate::answers::{Answered, Answers};
 use crate::include;
 use crate::plugins::{self, Hooks};
 use crate::policies;
@@ -132,7 +133,7 @@ pub(crate) async fn reconfigure(
         let (running, old) = (Arc::clone(running), Arc::clone(&old));
         blocking(move || prepare(&running, &old, plan_only)).await?
     };
-    let Next { world: new, mut plan, changes, bytes, warnings } = next;
+    let Next { world: new, mut plan, changes, bytes, answered, warnings } = next;
     let tokens = running.links.tokens();
     // Nobody makes a token for a worker that goes, and those that it has are said to go with it.
     let _turn_of_tokens = match plan_only {
@@ -146,7 +147,7 @@ pub(crate) async fn reconfigure(
     let changed = !plan.is_empty() || !changes.is_empty();
     let mut lifted = if plan_only { Vec::new() } else { policies::suspended(running, &old) };
     if changed && !plan_only {
-        persist(running, &new, bytes).await?;
+        persist(running, &new, bytes, Arc::clone(&answered)).await?;
         running.swap(Arc::clone(&new)).await;
         let generation = new.generation.number;
         running.events.tell(|| view::Event::Reconfigured { generation });
@@ -166,6 +167,10 @@ pub(crate) async fn reconfigure(
     });
     if !plan_only {
         running.names.reconfigured(&old, &now, &builds, &running.runtime);
+    }
+    if changed && !plan_only {
+        let answers = Answers::of(&running.folders.state);
+        blocking(move || answers.forget_others(&answered)).await;
     }
     Ok(view::Reconfigured {
         generation: now.generation.number,
@@ -192,6 +197,8 @@ struct Next {
     changes: view::PluginChanges,
     /// Components that the old generation had not.
     bytes: Vec<bytes::Bytes>,
+    /// What configurators wrote.
+    answered: Arc<[Answered]>,
     warnings: Vec<String>,
 }
 
@@ -218,22 +225,30 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
         shown: path,
         text: &text,
         is_master: true,
+        before: None,
     };
     let (read, warnings) = reading.read();
-    let Good { config, generation, bytes } = read.map_err(ReconfigError::Invalid)?;
+    let Good { config, generation, bytes, answered } = read.map_err(ReconfigError::Invalid)?;
     secrets::hide(&config.secrets);
     let world = World { config: Arc::new(config), generation: Arc::new(generation) };
     let warnings = warnings.iter().map(Diagnostics::render).collect();
     let (plan, changes) = (compare(old, &world), plugins::changes(&old.generation, &world.generation));
-    Ok(Next { world: Arc::new(world), plan, changes, bytes, warnings })
+    Ok(Next { world: Arc::new(world), plan, changes, bytes, answered: answered.into(), warnings })
 }
 
-/// The bytes first, then the number: a generation that is named can be had.
-async fn persist(running: &Arc<Running>, new: &World, bytes: Vec<bytes::Bytes>) -> Result<(), ReconfigError> {
-    let keeper = running.store.clone();
-    blocking(move || plugins::keep(keeper.cas(), &bytes))
-        .await
-        .map_err(|e| ReconfigError::Store(Box::new(e)))?;
+/// The bytes and what configurators wrote first, then the number: a generation that is named can be had.
+async fn persist(
+    running: &Arc<Running>,
+    new: &World,
+    bytes: Vec<bytes::Bytes>,
+    answered: Arc<[Answered]>,
+) -> Result<(), ReconfigError> {
+    let (keeper, answers) = (running.store.clone(), Answers::of(&running.folders.state));
+    blocking(move || {
+        plugins::keep(keeper.cas(), &bytes).map_err(|e| ReconfigError::Store(Box::new(e)))?;
+        answers.keep(&answered).map_err(|e| ReconfigError::Store(Box::new(e)))
+    })
+    .await?;
     let mut batch = vec![plugins::remember(&new.generation)];
     batch.extend(running.links.tokens().without(&new.config.workers));
     let committed = running.store.commit(batch).await;

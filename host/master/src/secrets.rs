@@ -3,6 +3,7 @@
 
 mod command;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use windlass_config::config::{self, Secret, SecretSource};
-use windlass_config::{Catalog, HookFacts, Included, Severity, Unusable};
+use windlass_config::{Answer, Catalog, HookFacts, Included, Severity, Unusable};
 use windlass_core::persist::Persist;
 use windlass_core::policy::HookKind;
 use windlass_core::secret::{MAX_VALUE, MIN_VALUE, Placeholders, Seal};
@@ -22,6 +23,7 @@ use windlass_runtime::registry::{Generation, Resolved};
 use windlass_runtime::{Runtime, files};
 use windlass_store::Store;
 
+use crate::answers::{self, Answered, Answers};
 use crate::include;
 use crate::plugins::{BadPlugin, Hooks};
 use crate::start::{StartError, blocking};
@@ -38,6 +40,10 @@ pub(crate) struct Surroundings<'a> {
     pub file: &'a Path,
     /// Whether this process has the environment that the master has.
     pub is_master: bool,
+    /// What configurators wrote before, where that may stand in for what they do not write now.
+    pub before: Option<&'a Answers>,
+    /// What they wrote now, or what stands in for it.
+    pub answered: RefCell<Vec<Answered>>,
 }
 
 impl Catalog for Surroundings<'_> {
@@ -60,10 +66,14 @@ impl Catalog for Surroundings<'_> {
         include::find(self.file, pattern, room)
     }
 
-    fn configure(&self, hook: &str, args: &str) -> Result<String, String> {
+    fn configure(&self, hook: &str, args: &str) -> Result<Answer, String> {
         let found =
             self.generation.resolve(HookKind::Configurator, hook).map_err(|error| error.to_string())?;
-        self.runtime.configure(&found.plugin, &found.hook, args).map_err(|fault| fault.brief())
+        let question = answers::question(&found.plugin.digest, &found.hook, args);
+        let now = self.runtime.configure(&found.plugin, &found.hook, args).map_err(|fault| fault.brief());
+        let answer = answers::decide(now, || self.before?.last(&question))?;
+        self.answered.borrow_mut().push(Answered { question, text: answer.text.clone() });
+        Ok(answer)
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -573,7 +583,15 @@ mod tests {
         let generation = Generation::new(0, Vec::new());
         let look = |source, is_master| {
             let (file, bad) = (Path::new("/nowhere/master.toml"), &[]);
-            let around = Surroundings { runtime: &runtime, generation: &generation, bad, file, is_master };
+            let around = Surroundings {
+                runtime: &runtime,
+                generation: &generation,
+                bad,
+                file,
+                is_master,
+                before: None,
+                answered: RefCell::default(),
+            };
             around.secret(Secret { source, strip: true }).unwrap_err()
         };
         let missing = look(SecretSource::File("key".into()), false);

@@ -16,9 +16,10 @@ use windlass_core::id::MasterId;
 use windlass_core::secret::Seal;
 use windlass_core::time::Timestamp;
 use windlass_runtime::registry::Generation;
-use windlass_runtime::{Compiler, EngineError, Runtime, files};
+use windlass_runtime::{Compiler, EngineError, Limits, Runtime, files};
 use windlass_store::{CasError, CommitError, DiskRoom, OnCommit, OpenError, ReadError, Store};
 
+use crate::answers::Answers;
 use crate::archive;
 use crate::build_driver::{Builds, DriverParts, STOP_GRACE};
 use crate::clock::{Clock, SystemClock};
@@ -59,6 +60,8 @@ pub struct Options {
     pub links: LinkLimits,
     /// Where components are compiled.
     pub compiler: Compiler,
+    /// What a call of a plugin may use.
+    pub limits: Limits,
     /// Is told of each commit of the store; for tests of crashes.
     pub on_commit: Option<OnCommit>,
     /// Says how much room is left on the disk of the state.
@@ -76,6 +79,7 @@ impl Options {
             bundled: bundled.map(|b| (b.name.to_owned(), Bytes::from_static(b.bytes))).collect(),
             links: LinkLimits::default(),
             compiler: Compiler::InProcess,
+            limits: Limits::default(),
             on_commit: None,
             room: DiskRoom::default(),
         }
@@ -180,7 +184,7 @@ impl Master {
 /// Starts a master: ready when it returns. On a disk without room that takes until there is some; who drops it meanwhile has
 /// a store that can be opened anew.
 pub async fn start(options: Options) -> Result<Master, StartError> {
-    let Options { config_path, clock, bundled, links, compiler, on_commit, room } = options;
+    let Options { config_path, clock, bundled, links, compiler, limits, on_commit, room } = options;
     let path = std::path::absolute(&config_path)
         .map_err(|source| StartError::Read { path: config_path.clone(), source })?;
     let text =
@@ -193,8 +197,10 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
     // What computes or waits for the disk happens off the async threads.
     let prepare = {
         let (folders, bundled, path) = (folders.clone(), bundled.clone(), path.clone());
-        let limits = windlass_store::Options { on_commit, room, ..windlass_store::Options::default() };
-        move || prepare(&folders, &bundled, compiler, limits, &path, &text)
+        let cache = windlass_runtime::Options::new(folders.state.join("cache"));
+        let of_runtime = windlass_runtime::Options { compiler, limits, ..cache };
+        let of_store = windlass_store::Options { on_commit, room, ..windlass_store::Options::default() };
+        move || prepare(&folders, &bundled, of_runtime, of_store, &path, &text)
     };
     let Prepared { runtime, store, config, generation } = blocking(prepare).await?;
     let listener = listen(&fixed.listen).await?;
@@ -371,33 +377,49 @@ struct Prepared {
 fn prepare(
     folders: &Folders,
     bundled: &[(String, Bytes)],
-    compiler: Compiler,
-    limits: windlass_store::Options,
+    of_runtime: windlass_runtime::Options,
+    of_store: windlass_store::Options,
     path: &Path,
     text: &str,
 ) -> Result<Prepared, StartError> {
     private(&folders.state)?;
-    let cache = folders.state.join("cache");
-    let options = windlass_runtime::Options { compiler, ..windlass_runtime::Options::new(cache) };
-    let runtime = Runtime::new(options)?;
-    let folder = &folders.plugins;
-    let reading =
-        Reading { runtime: &runtime, old: None, bundled, folder, path, shown: path, text, is_master: true };
+    let runtime = Runtime::new(of_runtime)?;
+    let answers = Answers::of(&folders.state);
+    let reading = Reading {
+        runtime: &runtime,
+        old: None,
+        bundled,
+        folder: &folders.plugins,
+        path,
+        shown: path,
+        text,
+        is_master: true,
+        before: Some(&answers),
+    };
     let (read, warnings) = reading.read();
-    let Good { config, generation, bytes } = read.map_err(StartError::Invalid)?;
+    let Good { config, generation, bytes, answered } = read.map_err(StartError::Invalid)?;
     secrets::hide(&config.secrets);
     if let Some(warnings) = warnings {
         tracing::warn!("{}", warnings.render());
     }
-    let limits = windlass_store::Options {
+    for configurator in &config.configurators {
+        if let Some(fault) = &configurator.fault {
+            tracing::error!(
+                configurator = configurator.hook,
+                fault,
+                "it failed; this start goes on with what it wrote when it was asked the same before"
+            );
+        }
+    }
+    let of_store = windlass_store::Options {
         max_log_bytes_total: config.logs.max_bytes,
         // Steps cut each log at its limit and say so behind it; a limit here would refuse that note, and
         // would not follow a reconfiguration.
         max_log_bytes: None,
         decisions: config.decisions,
-        ..limits
+        ..of_store
     };
-    let store = Store::open(&folders.state, limits)?;
+    let store = Store::open(&folders.state, of_store)?;
     // Whom it tells of builds it knows before the first write, which may end some.
     store.report_to(reporter::readers(&config));
     // Nobody else has this state now.
@@ -409,6 +431,14 @@ fn prepare(
         );
     }
     plugins::keep(store.cas(), &bytes)?;
+    // What is only for bad days keeps nobody down on a good one.
+    match answers.keep(&answered) {
+        Ok(()) => answers.forget_others(&answered),
+        Err(error) => tracing::warn!(
+            error = plugins::chain(&error),
+            "a configurator that fails at the next start will keep the master from starting"
+        ),
+    }
     Ok(Prepared { runtime, store, config, generation })
 }
 

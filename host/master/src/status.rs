@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use windlass_config::config;
 use windlass_core::schedule;
 use windlass_core::time::Timestamp;
 use windlass_store::{BuildFilter, RESERVE, ReadError};
@@ -28,6 +29,7 @@ pub(crate) fn status(running: &Running) -> view::Status {
     let reporters = running.reporters.status(&world.config);
     problems.0.extend(reporters.iter().filter_map(|reporter| untold(reporter, now)));
     problems.0.extend(policies.iter().filter_map(|policy| policies::trouble(policy, now)));
+    problems.0.extend(world.config.configurators.iter().filter_map(unwritten));
     problems.0.extend(board.workers.iter().filter_map(|worker| quarantine(worker, now)));
     problems.0.extend(board.reports.iter().cloned());
     let (stats, pace) = (running.store.stats(), running.dispatcher.pace());
@@ -114,6 +116,16 @@ fn quarantine(worker: &schedule::WorkerStatus, now: Timestamp) -> Option<String>
     Some(format!(
         "worker `{name}` gets nothing new for {seconds} s: it was lost {lost} before a build got anywhere; \
          `windlass workers release {name}` lifts that"
+    ))
+}
+
+/// What is said of a configurator that failed when the master started.
+fn unwritten(configurator: &config::Configurator) -> Option<String> {
+    let fault = policies::shortened(configurator.fault.as_deref()?);
+    Some(format!(
+        "configurator {} failed when the master started: {fault}. What it wrote when it was asked the same before stands \
+         in for that, until a reconfig, which takes nothing but what it writes then",
+        configurator.hook
     ))
 }
 

@@ -46,6 +46,8 @@ pub struct Limits {
     pub policy_cpu_ms: u64,
     /// Milliseconds after which a policy is stopped, whatever it does.
     pub policy_wall_ms: u64,
+    /// Milliseconds of CPU after which a configurator is stopped.
+    pub configurator_cpu_ms: u64,
     /// Milliseconds of CPU that a step or command may use at a time: each second that it waits gives one
     /// back, and so does each megabyte of events that it takes and of logs that it writes.
     pub step_cpu_ms: u64,
@@ -72,6 +74,7 @@ impl Default for Limits {
             command_memory: 512 * MIB,
             policy_cpu_ms: 20,
             policy_wall_ms: 250,
+            configurator_cpu_ms: 1_000,
             step_cpu_ms: 10_000,
             service_memory: 256 * MIB,
             service_cpu_ms: 2_000,

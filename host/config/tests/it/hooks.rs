@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 use windlass_config::config::{Secret, SecretSource};
-use windlass_config::{Catalog, HookFacts, Included, Severity, Unusable};
+use windlass_config::{Answer, Catalog, HookFacts, Included, Severity, Unusable};
 use windlass_core::policy::HookKind;
 use windlass_core::value::{Pair, Value};
 
@@ -92,21 +92,21 @@ impl Catalog for Hooks {
     }
 
     /// Says what it is told to; without that, a lock.
-    fn configure(&self, hook: &str, args: &str) -> Result<String, String> {
+    fn configure(&self, hook: &str, args: &str) -> Result<Answer, String> {
         assert!(["mine:make", "mine:other"].contains(&hook), "{hook}");
         let args: Json = serde_json::from_str(args).unwrap();
         match (args["say"].as_str(), args["of"].as_array()) {
             (Some("nothing"), _) => Err("it answered: told to".to_owned()),
-            (Some(text), _) => Ok(text.to_owned()),
+            (Some(text), _) => Ok(text.to_owned().into()),
             (None, Some(names)) => {
                 let lock = |name: &Json| format!("[locks.{name}]\n");
                 if hook == "mine:other" {
-                    return Ok(names.iter().map(lock).collect());
+                    return Ok(names.iter().map(lock).collect::<String>().into());
                 }
                 let one = |name: &Json| format!("[[builders]]\nname = {name}\nworkers = \"w1\"\n");
-                Ok(names.iter().map(one).collect())
+                Ok(names.iter().map(one).collect::<String>().into())
             }
-            (None, None) => Ok("[locks]\nmade = {}\n".to_owned()),
+            (None, None) => Ok("[locks]\nmade = {}\n".to_owned().into()),
         }
     }
 

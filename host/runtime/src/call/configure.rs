@@ -1,16 +1,19 @@
 //! Asks a configurator for a part of the configuration. As pure as a policy; nobody waits for it but whoever reads the
-//! configuration, so that it has the time of a trial: an interpreter may start and make a large text.
+//! configuration, so that it has more time: an interpreter may start and make a large text.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::Store;
 use windlass_core::policy::{Fault, FaultKind, HookKind};
 
 use super::{Call, Called, Stop, host_gone, within};
 use crate::charge::{Budget, Counters};
-use crate::load::{TRIAL_CPU_MS, TRIAL_WALL};
 use crate::runtime::Inner;
 use crate::state::{Decision, Role, State};
+
+/// How long it may take by the clock on the wall.
+const WALL: Duration = Duration::from_secs(10);
 
 /// The most bytes of an answer: some ten thousand builders. It is less than what any answer may have.
 const MOST: usize = 4 << 20;
@@ -32,10 +35,11 @@ pub(crate) fn configure(inner: &Arc<Inner>, mut called: Called) -> Result<String
 }
 
 async fn asked(call: Call, called: &Called) -> Result<String, Box<Fault>> {
-    let memory = call.inner.limits.policy_memory;
+    let limits = call.inner.limits;
     let role = Role::Policy(Decision::default());
-    let mut store = call.store(&[&called.hook, &called.args], role, memory, Budget::whole(TRIAL_CPU_MS));
-    let text = within(TRIAL_WALL, configured(&mut store, called)).await;
+    let budget = Budget::whole(limits.configurator_cpu_ms);
+    let mut store = call.store(&[&called.hook, &called.args], role, limits.policy_memory, budget);
+    let text = within(WALL, configured(&mut store, called)).await;
     call.end(text, store.data_mut()).0.map_err(Box::new)
 }
 

@@ -1,4 +1,4 @@
-//! A configurator that writes a builder for each name that it is given, and goes wrong as it is told.
+//! A configurator that writes a builder for each name that it is given, and takes long or goes wrong as it is told.
 
 use serde_json::Value as Json;
 use windlass_sdk::{Configurator, Failure, Hook};
@@ -14,7 +14,7 @@ impl Hook for Make {
           "properties": {
             "names": { "type": "array", "items": { "type": "string" } },
             "say": { "type": "string" },
-            "how": { "enum": ["trap", "spin", "err", "flood"] }
+            "how": { "enum": ["trap", "spin", "err", "flood", "work"] }
           },
           "additionalProperties": false
         }"#,
@@ -30,6 +30,10 @@ impl Configurator for Make {
                 std::hint::black_box(&args);
             },
             Some("err") => return Err(Failure::new("unwilling", "told to")),
+            // Long enough to be looked at, and well within its time.
+            Some("work") => (0..60_000_000_u32).for_each(|n| {
+                std::hint::black_box(n);
+            }),
             // The schema lets nothing else pass.
             Some(_) => return Ok("#".repeat(5 << 20)),
             None => {}
