@@ -160,6 +160,15 @@ bool ends(exports_build_step_step_result_t *ret, windlass_outcome_t outcome, tex
 
 #endif
 
+#if defined WINDLASS_BUILD_STEP || defined WINDLASS_CHANGE_SOURCE || defined WINDLASS_REPORTER
+
+header_t header(const char *name, const char *value) {
+  text_t bytes = text(value);
+  return (header_t){text(name), {bytes.ptr, bytes.len}};
+}
+
+#endif
+
 #ifdef WINDLASS_SLAVE_COMMAND
 
 process_own_spawn_options_t options(plugin_list_string_t argv) {

@@ -126,6 +126,14 @@ bool ends(exports_build_step_step_result_t *ret, windlass_outcome_t outcome, tex
 
 #endif
 
+#if defined WINDLASS_BUILD_STEP || defined WINDLASS_CHANGE_SOURCE || defined WINDLASS_REPORTER
+
+// For who may ask hosts, with `fetch_send`: a header of a request.
+typedef plugin_tuple2_string_list_u8_t header_t;
+header_t header(const char *name, const char *value);
+
+#endif
+
 #ifdef WINDLASS_SLAVE_COMMAND
 
 // For a command: `options(list_of("git", "status", NULL))`, then `process_method_spawn_options_...` on it.

@@ -11,7 +11,7 @@
 //     },
 //   });
 //
-// A step also imports "windlass/step.js", a command "windlass/command.js". Nothing of it is needed: a module may as
+// A step also imports "windlass/step.js", a command "windlass/command.js", who asks hosts "windlass/fetch.js". Nothing of it is needed: a module may as
 // well export what componentize-qjs asks for (`plugin`, `nextSlave` ...) and import "windlass:master/step-host@0.1.0".
 
 import { write } from "windlass:base/log@0.1.0";

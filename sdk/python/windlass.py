@@ -46,6 +46,10 @@ try:
 except ImportError:
     decision = None
 try:
+    from wit_world.imports import fetch
+except ImportError:
+    fetch = None
+try:
     from wit_world.imports import command_host as command
     from wit_world.imports import files, process
 except ImportError:

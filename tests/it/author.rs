@@ -7,15 +7,20 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use windlass_tests::binary::windlass;
 use windlass_tests::fixtures::target_dir;
-use windlass_tests::site::Site;
+use windlass_tests::receiver::Receiver;
+use windlass_tests::site::{Site, eventually};
 
-const POLICIES: [&str; 6] = [
+/// Kinds of hooks that may share a component with one another.
+const SHARED: [&str; 9] = [
     "next-slave",
     "merge-requests",
     "next-build",
     "can-start-build",
     "prioritize-builders",
     "codebase-generator",
+    "renderer",
+    "reporter",
+    "configurator",
 ];
 
 /// A folder with projects in one language.
@@ -65,33 +70,77 @@ impl Desk {
         }
     }
 
-    /// The step that counts warnings, at work.
-    fn run_step(&self) {
-        let step = format!("{}-build-step", self.language);
+    /// Those that are not policies, at work, each by the component that has its kind: the step counts warnings, the
+    /// renderer makes a label, the configurator writes builders, and the reporter tells of them.
+    fn work(&self, component: impl Fn(&str) -> String) {
+        let hook = |kind: &str| format!("{}:{}-{kind}", component(kind), self.language);
+        let receiver = Receiver::new(&[503]);
+        let (step, label, teller, matrix) =
+            (hook("build-step"), hook("renderer"), hook("reporter"), hook("configurator"));
         let site = Site::new(
             &["w1"],
             &format!(
-                "[[builders]]\nname = \"b\"\nworkers = [\"w1\"]\n[[builders.steps]]\nuse = \"{step}:{step}\"\n\
-                 args = {{ command = [\"sh\", \"-c\", \"echo a warning; echo fine; echo two warnings\"] }}\n"
+                "[[builders]]\nname = \"Some_Name\"\nworkers = [\"w1\"]\n[[builders.steps]]\nuse = \"{step}\"\n\
+                 args = {{ command = [\"sh\", \"-c\", \"echo a warning; echo fine; echo two warnings of $0\", \
+                 {{ renderer = \"{label}\", args = {{ of = \"buildername\" }} }}] }}\n\
+                 [[configurators]]\nuse = \"{matrix}\"\nargs = {{ workers = [\"w1\"], \
+                 compilers = [\"gcc\", \"clang\"], levels = [\"0\", \"2\"], command = \"echo $CC $CFLAGS\" }}\n\
+                 [[reporters]]\nname = \"r\"\nuse = \"{teller}\"\n\
+                 args = {{ url = \"http://127.0.0.1:{}/r\" }}\n[grants.\"{teller}\"]\nfetch = [\"127.0.0.1\"]\n",
+                receiver.port
             ),
         );
         let out = site.path("plugins");
-        let built = self.windlass(&["plugin", "build", &step, "--out", out.to_str().unwrap()]);
-        assert!(built.status.success(), "{built:?}");
-        let build = site.start().build("b");
+        let mut built: Vec<String> =
+            ["build-step", "renderer", "reporter", "configurator"].map(&component).into();
+        built.dedup();
+        for project in built {
+            let built = self.windlass(&["plugin", "build", &project, "--out", out.to_str().unwrap()]);
+            assert!(built.status.success(), "{built:?}");
+        }
+        let site = site.start();
+        let said = |build: &Value| {
+            let id = build["id"].to_string();
+            String::from_utf8_lossy(&site.windlass(&["logs", &id]).stdout).into_owned()
+        };
+        let status = site.ok(&["status", "--json"]);
+        let names = status["builders"].as_array().unwrap().iter().map(|builder| builder["name"].as_str());
+        let names: std::collections::BTreeSet<&str> = names.map(Option::unwrap).collect();
+        assert_eq!(names, ["Some_Name", "clang-O0", "clang-O2", "gcc-O0", "gcc-O2"].into());
+
+        let build = site.build("Some_Name");
         assert_eq!(build["outcome"], "warnings", "{build}");
         assert_eq!(build["steps"][0]["summary"], "2 warnings", "{build}");
         let property = build["properties"].as_array().unwrap().iter().find(|p| p["name"] == "warnings");
         assert!(property.is_some_and(|p| p["value"].to_string().contains('2')), "{build}");
+        assert!(said(&build).contains("two warnings of some-name\n"), "{}", said(&build));
+
+        let build = site.build("clang-O2");
+        assert_eq!(build["outcome"], "success", "{build}");
+        assert!(said(&build).contains("clang -O2\n"), "{}", said(&build));
+        let told = eventually("four events are told", || {
+            let texts: Vec<String> =
+                receiver.got().iter().map(|got| got.body["text"].as_str().unwrap().to_owned()).collect();
+            (texts.len() >= 4).then_some(texts)
+        });
+        let states = [1, 2].map(|id| site.ok(&["build", &id.to_string(), "--json"])["summary"].clone());
+        let [first, second] = states.map(|state| state.as_str().unwrap().to_owned());
+        let expected = [
+            "Some_Name #1: build-started".to_owned(),
+            format!("Some_Name #1: warnings, {first}"),
+            "clang-O2 #1: build-started".to_owned(),
+            format!("clang-O2 #1: success, {second}"),
+        ];
+        assert_eq!(told, expected);
     }
 }
 
 fn every_kind_works(language: &'static str) {
     let desk = Desk::new(language);
     let projects: Vec<String> =
-        POLICIES.iter().chain(&["build-step", "slave-command"]).map(|kind| desk.project(kind)).collect();
+        SHARED.iter().chain(&["build-step", "slave-command"]).map(|kind| desk.project(kind)).collect();
     desk.check(&projects);
-    desk.run_step();
+    desk.work(|kind| format!("{language}-{kind}"));
 }
 
 #[test]
@@ -109,13 +158,13 @@ fn a_new_project_in_javascript_works_for_every_kind_of_hook() {
     every_kind_works("js");
 }
 
-/// As the others, but the policies share one component: each has an interpreter of 18 MB to build and compile.
+/// As the others, but most share one component: each has an interpreter of 18 MB to build and compile.
 #[test]
 fn a_new_project_in_python_works_for_every_kind_of_hook() {
     let desk = Desk::new("python");
     let (mut imports, all) = (String::new(), desk.path("all"));
     std::fs::create_dir(&all).unwrap();
-    for kind in POLICIES {
+    for kind in SHARED {
         let project = desk.project(kind);
         let module = project.replace('-', "_");
         let file = format!("{module}.py");
@@ -123,10 +172,10 @@ fn a_new_project_in_python_works_for_every_kind_of_hook() {
         imports += &format!("import {module}\n");
     }
     std::fs::write(all.join("all.py"), imports).unwrap();
-    let manifest = format!("language = \"python\"\nhooks = {POLICIES:?}\nsource = \"all.py\"\n");
+    let manifest = format!("language = \"python\"\nhooks = {SHARED:?}\nsource = \"all.py\"\n");
     std::fs::write(all.join("plugin.toml"), manifest).unwrap();
     desk.check(&["all".to_owned(), desk.project("build-step"), desk.project("slave-command")]);
-    desk.run_step();
+    desk.work(|kind| if SHARED.contains(&kind) { "all".to_owned() } else { format!("python-{kind}") });
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod hostile;
 pub mod kept;
 pub mod languages;
 pub mod python;
+pub mod receiver;
 pub mod relay;
 pub mod repository;
 pub mod site;

@@ -49,6 +49,7 @@ macro_rules! templates {
 
 const OF_BUILDERS: &str = "under a [[builders]], or under [policies] for all of them";
 const OF_THE_MASTER: &str = "under [policies]";
+const AT_ITS_END: &str = "at its end";
 
 /// The kinds of hooks that this host calls.
 const TEMPLATES: &[Template] = templates! {
@@ -65,8 +66,17 @@ const TEMPLATES: &[Template] = templates! {
         "codebase_generator = \"my-plugin:my-plugin\"",
     "build-step", "is a step of a build", "behind the [[builders]] that is to have it" =>
         "[[builders.steps]]\nuse = \"my-plugin:my-plugin\"\nargs = { command = [\"make\"] }",
-    "slave-command", "does something on a worker, for a step that starts it", "at its end" =>
+    "slave-command", "does something on a worker, for a step that starts it", AT_ITS_END =>
         "[grants.\"my-plugin:my-plugin\"]\nexec = [\"*\"]",
+    "renderer", "works out a value of arguments, environments or conditions", "in the place of a value" =>
+        "{ renderer = \"my-plugin:my-plugin\", args = { of = \"branch\" } }",
+    "reporter", "tells others what becomes of builds", AT_ITS_END =>
+        "[[reporters]]\nname = \"my-plugin\"\nuse = \"my-plugin:my-plugin\"\n\
+         args = { url = \"https://chat.example.org/builds\" }\n\n\
+         [grants.\"my-plugin:my-plugin\"]\nfetch = [\"chat.example.org\"]",
+    "configurator", "writes a part of the configuration", AT_ITS_END =>
+        "[[configurators]]\nuse = \"my-plugin:my-plugin\"\n\
+         args = { workers = [\"worker\"], compilers = [\"gcc\", \"clang\"], levels = [\"0\", \"2\"] }",
 };
 
 /// What else a command needs.

@@ -6,11 +6,12 @@ use std::path::Path;
 use super::Project;
 use crate::BuildError;
 
-pub const SDK: [(&str, &str); 6] = [
+pub const SDK: [(&str, &str); 7] = [
     ("index.js", include_str!("../../../js/index.js")),
     ("check.js", include_str!("../../../js/check.js")),
     ("step.js", include_str!("../../../js/step.js")),
     ("command.js", include_str!("../../../js/command.js")),
+    ("fetch.js", include_str!("../../../js/fetch.js")),
     ("package.json", include_str!("../../../js/package.json")),
     ("README.md", include_str!("../../../js/README.md")),
 ];
