@@ -134,6 +134,18 @@ impl Mode {
             Mode::Cancelled => outcome == Outcome::Cancelled,
         }
     }
+
+    /// Whether it may speak of a build that ended so, however the build before it ended.
+    #[must_use]
+    pub fn may_cover(self, outcome: Outcome) -> bool {
+        match self {
+            Mode::Change => true,
+            Mode::Problem => outcome == Outcome::Failure,
+            Mode::Failing | Mode::Passing | Mode::Warnings | Mode::Exception | Mode::Cancelled => {
+                self.covers(outcome, None)
+            }
+        }
+    }
 }
 
 /// What a reporter wants to be told.
@@ -152,31 +164,51 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether it may want a moment of such a build: what can be told without its requests and the build before it.
+    /// Whether it may want a moment of a build: what the build's row says alone, whoever asked for it and however the build
+    /// before it ended.
     #[must_use]
-    pub fn may_cover(&self, kind: Kind, builder: &str, stamps: &[SourceStamp]) -> bool {
-        let branch = |stamp: &SourceStamp| {
-            self.branches.iter().any(|b| b == stamp.branch.as_deref().unwrap_or_default())
-        };
-        (kind != Kind::BuildStarted || self.starts)
-            && self.builders.as_ref().is_none_or(|builders| builders.contains(builder))
-            && (self.branches.is_empty() || stamps.iter().any(branch))
+    pub fn may_cover(&self, kind: Kind, row: &BuildRow) -> bool {
+        self.fits(&row.builder, &row.stamps) && self.covers_moment(kind, row.complete, Mode::may_cover)
+    }
+
+    /// The same where it is known how the build before it ended.
+    #[must_use]
+    pub fn may_cover_after(&self, before: Option<Outcome>, kind: Kind, row: &BuildRow) -> bool {
+        self.fits(&row.builder, &row.stamps)
+            && self.covers_moment(kind, row.complete, |mode, outcome| mode.covers(outcome, before))
     }
 
     /// Whether it wants this event.
     #[must_use]
     pub fn covers(&self, event: &Event) -> bool {
-        let is_wanted = match (event.kind, &event.complete) {
-            (Kind::BuildStarted, _) => true,
+        self.fits(&event.builder, &event.stamps)
+            && self
+                .covers_moment(event.kind, event.complete, |mode, outcome| mode.covers(outcome, event.before))
+            && (self.schedulers.is_empty() || event.schedulers.iter().any(|s| self.schedulers.contains(s)))
+    }
+
+    fn fits(&self, builder: &str, stamps: &[SourceStamp]) -> bool {
+        let branch = |stamp: &SourceStamp| {
+            self.branches.iter().any(|b| b == stamp.branch.as_deref().unwrap_or_default())
+        };
+        self.builders.as_ref().is_none_or(|builders| builders.contains(builder))
+            && (self.branches.is_empty() || stamps.iter().any(branch))
+    }
+
+    fn covers_moment(
+        &self,
+        kind: Kind,
+        complete: Option<Completed>,
+        covers: impl Fn(Mode, Outcome) -> bool,
+    ) -> bool {
+        match (kind, complete) {
+            (Kind::BuildStarted, _) => self.starts,
             (Kind::BuildFinished, Some(complete)) => self
                 .modes
                 .as_ref()
-                .is_none_or(|modes| modes.iter().any(|mode| mode.covers(complete.outcome, event.before))),
+                .is_none_or(|modes| modes.iter().any(|mode| covers(*mode, complete.outcome))),
             (Kind::BuildFinished, None) => false,
-        };
-        is_wanted
-            && self.may_cover(event.kind, &event.builder, &event.stamps)
-            && (self.schedulers.is_empty() || event.schedulers.iter().any(|s| self.schedulers.contains(s)))
+        }
     }
 }
 
@@ -256,6 +288,25 @@ impl Event {
             before,
             cut,
         }
+    }
+
+    /// How many bytes an event of this build takes in a line, roughly: before there is one.
+    #[must_use]
+    pub fn bytes_of(row: &BuildRow) -> u64 {
+        const NUMBER: usize = 9;
+        let properties = row.properties.bytes();
+        let properties = if properties > MAX_PROPERTIES { 0 } else { properties };
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let stamp = |stamp: &SourceStamp| {
+            let names = stamp.codebase.len() + stamp.project.len() + stamp.repository.len();
+            names
+                + text(&stamp.branch)
+                + text(&stamp.revision)
+                + stamp.changes.len().min(MAX_CHANGES) * NUMBER
+        };
+        let stamps: usize = row.stamps.iter().map(stamp).sum();
+        let texts = row.builder.len() + row.worker.len() + row.reason.len() + row.summary.len();
+        (properties + stamps + texts + row.requests.len() * NUMBER) as u64
     }
 
     /// What tells it apart from every other one; `store` is of this master's store alone. A build starts once, and ends
@@ -465,9 +516,11 @@ mod tests {
             (Skipped, Some(Skipped), ""),
             (Retry, Some(Success), "change"),
         ] {
-            let covering = Mode::ALL.into_iter().filter(|mode| mode.covers(outcome, before));
-            let names: Vec<&str> = covering.map(Mode::as_str).collect();
+            let covering: Vec<Mode> =
+                Mode::ALL.into_iter().filter(|mode| mode.covers(outcome, before)).collect();
+            let names: Vec<&str> = covering.iter().copied().map(Mode::as_str).collect();
             assert_eq!(names.join(" "), expected, "{outcome} after {before:?}");
+            assert!(covering.iter().all(|mode| mode.may_cover(outcome)), "{outcome}");
         }
         assert!(Mode::ALL.into_iter().all(|mode| Mode::named(mode.as_str()) == Some(mode)));
     }
@@ -493,6 +546,34 @@ mod tests {
         check(Wanted { branches: texts(&[""]), ..all() }, false, false);
     }
 
+    /// What is not read for those who cannot want it: neither requests nor the build before.
+    #[test]
+    fn who_cannot_want_a_moment_is_told_apart_by_the_builds_row() {
+        use Mode::{Change, Failing, Passing, Problem};
+        let row = |outcome: Option<Outcome>| BuildRow {
+            complete: outcome.map(|outcome| Completed { outcome, at: Timestamp(9) }),
+            ..row()
+        };
+        let of =
+            |modes: &[Mode]| Wanted { modes: Some(modes.iter().copied().collect()), starts: false, ..all() };
+        let (good, bad) = (Some(Outcome::Success), Some(Outcome::Failure));
+        let check = |wanted: &Wanted, outcome: Option<Outcome>, expected: bool| {
+            let kind = if outcome.is_some() { Kind::BuildFinished } else { Kind::BuildStarted };
+            assert_eq!(wanted.may_cover(kind, &row(outcome)), expected, "{wanted:?} {outcome:?}");
+        };
+        check(&of(&[Failing, Problem]), None, false);
+        check(&of(&[Failing, Problem]), good, false);
+        check(&of(&[Failing, Problem]), bad, true);
+        check(&of(&[Problem]), bad, true);
+        check(&of(&[Passing]), bad, false);
+        check(&of(&[Change]), good, true);
+        check(&Wanted { builders: Some(["other".to_owned()].into()), ..all() }, good, false);
+        check(&Wanted { branches: vec!["stable".to_owned()], ..all() }, good, false);
+        check(&Wanted { schedulers: vec!["nightly".to_owned()], ..all() }, good, true);
+        let after = |before| of(&[Change]).may_cover_after(before, Kind::BuildFinished, &row(good));
+        assert_eq!([after(None), after(good), after(bad)], [false, false, true]);
+    }
+
     #[test]
     fn an_event_is_bounded_and_says_what_it_lacks() {
         let mut row = row();
@@ -501,6 +582,10 @@ mod tests {
         let event = Event::new(Kind::BuildStarted, &row, Vec::new(), None);
         assert!(event.cut && event.properties.is_empty());
         assert_eq!((event.stamps[0].changes.len(), event.stamps[0].changes[0]), (MAX_CHANGES, ChangeId(500)));
+        let bytes = Event::bytes_of(&row);
+        assert!((9_000..10_000).contains(&bytes), "{bytes}");
+        row.properties.set("long", Value::Text("x".repeat(MAX_PROPERTIES / 2)), "Step");
+        assert!(Event::bytes_of(&row) > bytes + MAX_PROPERTIES as u64 / 2);
     }
 
     #[test]

@@ -139,7 +139,7 @@ struct Shared {
     room: DiskRoom,
     /// Of records of decisions; the writer looks at it in each commit.
     budget: Arc<Mutex<Budget>>,
-    /// Whom builds are told to; the writer looks at it in each commit.
+    /// Whom builds are told to; whoever commits looks at it, and the writer in each commit.
     readers: Arc<Mutex<Arc<Vec<Reader>>>>,
     /// Held until the writer is gone.
     _lock: lock::Lock,
@@ -153,7 +153,8 @@ impl Store {
         &self,
         batch: Vec<Persist>,
     ) -> impl Future<Output = Result<Committed, CommitError>> + Send + 'static + use<> {
-        let answer = self.0.queue.push(batch);
+        let readers = Arc::clone(&self.0.readers.lock().expect("nothing panics while it is held"));
+        let answer = self.0.queue.push(batch, &readers);
         async move { answer.await.unwrap_or(Err(CommitError::Closed)) }
     }
 

@@ -40,7 +40,7 @@ impl Group<'_> {
         }
         // Last of all: what is told of a build is looked up in the rows of its requests, too.
         for (kind, row) in std::mem::take(&mut self.news) {
-            self.tell(kind, &row)?;
+            self.tell(kind, &row, &staged.requests)?;
         }
         Ok(staged.committed)
     }
@@ -159,7 +159,7 @@ impl Group<'_> {
             self.forget_extras(row.id)?;
         }
         match Kind::of(is_new, ran, row.complete.is_some()) {
-            Some(kind) if !self.readers.is_empty() => self.news.push((kind, row.clone())),
+            Some(kind) if self.is_news(kind, row) => self.news.push((kind, row.clone())),
             Some(_) | None => {}
         }
         Ok(())

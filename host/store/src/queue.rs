@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 use windlass_core::persist::{Committed, Persist};
+use windlass_core::record::BuildRow;
+use windlass_core::report::{Event, Kind, Reader};
 
 use crate::log_work::Work;
 use crate::room::{LOOK_AGAIN, RESERVE};
@@ -14,6 +16,7 @@ use crate::writer::CommitError;
 const SHORT_OF_ROOM: u64 = 8 << 20;
 
 /// What writes and rows take of the disk, roughly, beside the bytes of logs: the pages that they change are written anew.
+/// What an expiry writes is not known before, and is within the reserve.
 const WRITE: u64 = 4 << 10;
 const ROW: u64 = 512;
 
@@ -58,7 +61,8 @@ impl Job {
 }
 
 impl What {
-    fn bytes(&self) -> u64 {
+    /// What it takes of the disk, roughly, where builds are told to these.
+    fn bytes(&self, readers: &[Reader]) -> u64 {
         let carried = |persist: &Persist| match persist {
             Persist::AppendLog { data, .. } => data.len() as u64,
             Persist::AddBuildset { requests, .. } => requests.len() as u64 * ROW,
@@ -66,12 +70,23 @@ impl What {
             Persist::PutMark { mark, .. } => mark.ends.iter().map(|(_, held)| held.bytes() as u64).sum(),
             Persist::PutState { value, .. } => value.as_ref().map_or(0, |value| value.len() as u64),
             Persist::AddTests { results, .. } => results.len() as u64 * ROW,
+            Persist::PutBuild(row) => told(row, readers),
             _ => 0,
         };
         match self {
             What::Batch(batch) => batch.iter().map(|persist| WRITE + carried(persist)).sum(),
             What::Work(_) => 0,
         }
+    }
+}
+
+/// What the row of a build may put into the lines of those whom builds are told to. Whether it starts or ends the build is
+/// not known before it is written: a write in between counts as a start.
+fn told(row: &BuildRow, readers: &[Reader]) -> u64 {
+    let kind = if row.complete.is_some() { Kind::BuildFinished } else { Kind::BuildStarted };
+    match readers.iter().filter(|reader| reader.wanted.may_cover(kind, row)).count() as u64 {
+        0 => 0,
+        lines => lines * (WRITE + Event::bytes_of(row)),
     }
 }
 
@@ -102,17 +117,18 @@ pub(crate) struct Taken {
 }
 
 impl Queue {
-    pub(crate) fn push(&self, batch: Vec<Persist>) -> oneshot::Receiver<Answer> {
-        self.stand(What::Batch(batch))
+    /// Has a batch stand in line; builds are told to `readers`.
+    pub(crate) fn push(&self, batch: Vec<Persist>, readers: &[Reader]) -> oneshot::Receiver<Answer> {
+        self.stand(What::Batch(batch), readers)
     }
 
     pub(crate) fn push_work(&self, work: Work) -> oneshot::Receiver<Answer> {
-        self.stand(What::Work(work))
+        self.stand(What::Work(work), &[])
     }
 
-    fn stand(&self, what: What) -> oneshot::Receiver<Answer> {
+    fn stand(&self, what: What, readers: &[Reader]) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { bytes: what.bytes(), what, reply };
+        let job = Job { bytes: what.bytes(readers), what, reply };
         let mut waiting = self.lock();
         // A closed queue drops the job, and with it the sender: the answer is `Closed`.
         if !waiting.closed {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use redb::ReadableTable;
 use tokio::sync::watch;
-use windlass_core::id::RequestId;
+use windlass_core::claim::Rows;
+use windlass_core::id::{BuildsetId, RequestId};
 use windlass_core::outcome::Outcome;
 use windlass_core::record::BuildRow;
 use windlass_core::report::{Event, Kind, LOOKED_BACK, Line, Reader, Taken};
@@ -72,19 +73,30 @@ impl Store {
 }
 
 impl Group<'_> {
-    /// Puts an event into the lines of those who want it.
-    pub(crate) fn tell(&mut self, kind: Kind, row: &BuildRow) -> Result<(), ReadError> {
+    /// Whether somebody may want to be told this moment of a build.
+    pub(crate) fn is_news(&self, kind: Kind, row: &BuildRow) -> bool {
+        self.readers.iter().any(|reader| reader.wanted.may_cover(kind, row))
+    }
+
+    /// Puts an event into the lines of those who want it. What nobody can want has nothing read for it; `requests` are
+    /// those that the batch looked up.
+    pub(crate) fn tell(&mut self, kind: Kind, row: &BuildRow, requests: &Rows) -> Result<(), ReadError> {
         let readers = Arc::clone(&self.readers);
-        // Most of what nobody wants costs nothing.
-        if !readers.iter().any(|reader| reader.wanted.may_cover(kind, &row.builder, &row.stamps)) {
+        let mut wanting: Vec<&Reader> =
+            readers.iter().filter(|reader| reader.wanted.may_cover(kind, row)).collect();
+        if wanting.is_empty() {
             return Ok(());
         }
         let before = match kind {
             Kind::BuildStarted => None,
             Kind::BuildFinished => self.outcome_before(row)?,
         };
-        let event = Event::new(kind, row, self.submitters(&row.requests)?, before);
-        let wanting: Vec<&Reader> = readers.iter().filter(|reader| reader.wanted.covers(&event)).collect();
+        wanting.retain(|reader| reader.wanted.may_cover_after(before, kind, row));
+        if wanting.is_empty() {
+            return Ok(());
+        }
+        let event = Event::new(kind, row, self.submitters(&row.requests, requests)?, before);
+        wanting.retain(|reader| reader.wanted.covers(&event));
         if wanting.is_empty() {
             return Ok(());
         }
@@ -167,6 +179,10 @@ impl Group<'_> {
             self.tables.by_builder.read()?.range((builder, 0)..(builder, row.id.0))?.rev().take(LOOKED_BACK)
         {
             let id = key?.0.value().1;
+            // It runs: its row need not be read for that.
+            if self.tables.live.read()?.get(id)?.is_some() {
+                continue;
+            }
             let row = builds.get(id)?.ok_or_else(|| missing("builds", id));
             let row = row.and_then(|row| unpack::<BuildRow>("builds", id, row.value()));
             let outcome = readable(row)?.and_then(|row| row.complete).map(|complete| complete.outcome);
@@ -177,19 +193,15 @@ impl Group<'_> {
         Ok(None)
     }
 
-    /// Who submitted these requests, each once, by name.
-    fn submitters(&self, requests: &[RequestId]) -> Result<Vec<String>, ReadError> {
+    /// Who submitted these requests, each once, by name. Most of them were looked up already: they are `known`.
+    fn submitters(&self, requests: &[RequestId], known: &Rows) -> Result<Vec<String>, ReadError> {
         let mut buildsets = BTreeSet::new();
         for id in requests.iter().take(LOOKED_AT) {
-            let places =
-                [("held", &self.tables.held), ("done", &self.tables.done), ("waiting", &self.tables.waiting)];
-            for (name, table) in places {
-                if let Some(row) = table.read()?.get(id.0)? {
-                    let request = readable(encode::to_request(name, id.0, row.value()))?;
-                    buildsets.extend(request.map(|request| request.buildset));
-                    break;
-                }
-            }
+            let buildset = match known.get(id) {
+                Some(request) => Some(request.buildset),
+                None => self.buildset_of(*id)?,
+            };
+            buildsets.extend(buildset);
         }
         let mut submitters = BTreeSet::new();
         for id in buildsets {
@@ -199,6 +211,18 @@ impl Group<'_> {
             }
         }
         Ok(submitters.into_iter().collect())
+    }
+
+    fn buildset_of(&self, request: RequestId) -> Result<Option<BuildsetId>, ReadError> {
+        let places =
+            [("held", &self.tables.held), ("done", &self.tables.done), ("waiting", &self.tables.waiting)];
+        for (name, table) in places {
+            if let Some(row) = table.read()?.get(request.0)? {
+                let request = readable(encode::to_request(name, request.0, row.value()))?;
+                return Ok(request.map(|request| request.buildset));
+            }
+        }
+        Ok(None)
     }
 }
 

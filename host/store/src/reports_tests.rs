@@ -1,5 +1,9 @@
 //! Lines of events: put by the commit that starts or ends a build, in order, bounded, and gone with their reporter.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::time::timeout;
 use windlass_core::id::Fence;
 use windlass_core::master::Overdue;
 use windlass_core::outcome::Outcome;
@@ -9,6 +13,7 @@ use windlass_core::time::Timestamp;
 use windlass_core::value::Value;
 
 use crate::reports::Waiting;
+use crate::room::{DiskRoom, LOOK_AGAIN, RESERVE};
 use crate::tables::{BUILDS, BUILDSETS, EVENTS, REPORTERS};
 use crate::test_rows::*;
 use crate::{Options, Store};
@@ -162,6 +167,40 @@ async fn a_damaged_line_is_counted_with_the_event_that_leaves_it() {
     let line = store.reporter_line("all").unwrap();
     assert_eq!((line.waiting, line.last, line.delivered), (1, 2, 1));
     assert!(store.verify().unwrap().is_empty());
+}
+
+/// Symptom: a disk with little room got full. Cause: what a commit puts into the lines of reporters did not count when it was
+/// looked whether there is room for it. Cure: it counts, for each reporter that may want it.
+#[tokio::test]
+async fn a_commit_waits_for_the_room_that_its_events_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = Arc::new(AtomicU64::new(u64::MAX));
+    let room = {
+        let left = Arc::clone(&left);
+        DiskRoom::new(move |_, _| Ok(left.load(Ordering::SeqCst)))
+    };
+    let store = Store::open(folder.path(), Options { room, ..Options::default() }).unwrap();
+    let no_starts =
+        Reader { wanted: Wanted { starts: false, ..reader("ends", &[]).wanted }, name: "ends".into() };
+    let start = |id: u64| {
+        let mut row = build_row(id, &[id], id);
+        row.properties.set("long", Value::Text("x".repeat(MAX_PROPERTIES - 100)), "Step");
+        store.commit(vec![buildset(id, &[id]), claim(&[id], id), Persist::PutBuild(row)])
+    };
+    let lines = MAX_PROPERTIES as u64;
+    left.store(RESERVE + 3 * lines / 2, Ordering::SeqCst);
+    // Those who do not want it take nothing.
+    store.report_to(vec![reader("one", &[]), no_starts]);
+    start(1).await.unwrap();
+    store.report_to(vec![reader("one", &[]), reader("two", &[])]);
+    let mut waits = Box::pin(start(2));
+    assert!(timeout(2 * LOOK_AGAIN, &mut waits).await.is_err() && store.stats().waits_for_room);
+    left.store(RESERVE + 3 * lines, Ordering::SeqCst);
+    waits.await.unwrap();
+    assert_eq!(
+        (store.reporter_line("one").unwrap().waiting, store.reporter_line("two").unwrap().waiting),
+        (2, 1)
+    );
 }
 
 /// Symptom of what it prevents: a build could not end since the row of an older one was damaged.

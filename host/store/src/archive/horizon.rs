@@ -224,7 +224,7 @@ impl Visit<'_> {
         let artifacts: Vec<ArtifactId> = self.store.artifacts(build)?.into_iter().map(|row| row.id).collect();
         if !artifacts.is_empty() {
             let batch = vec![Persist::DropArtifacts(artifacts)];
-            let answer = self.store.0.queue.push(batch).blocking_recv();
+            let answer = self.store.0.queue.push(batch, &[]).blocking_recv();
             let committed = answer.unwrap_or(Err(CommitError::Closed))?;
             for (build, id) in committed.dropped {
                 // What stays is removed by the sweep after the next start.
