@@ -125,6 +125,8 @@ pub(crate) struct Archive {
     trimmed: Option<Timestamp>,
     /// When changes were last compared with the horizon, and with which.
     changes_trimmed: Option<(Timestamp, u64)>,
+    /// Rows that may need changes and cannot be read, each with the newest change when that was found out.
+    doubts: BTreeMap<changes::RowOf, u64>,
     /// The builds of each builder whose logs went since the store was opened, or before.
     unlogged: BTreeMap<String, horizon::Unlogged>,
     /// Shared segments that take nothing more, with the logs that were in them and are not in the archive.
@@ -149,6 +151,7 @@ impl Archive {
     pub(crate) fn new(next: u64, make_durable: MakeDurable) -> Archive {
         let (waits, aside, stuck) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         let (trimmed, changes_trimmed, unlogged) = (None, None, BTreeMap::new());
+        let doubts = BTreeMap::new();
         let make_durable = NoDebug(make_durable);
         Archive {
             next,
@@ -156,6 +159,7 @@ impl Archive {
             looked: None,
             trimmed,
             changes_trimmed,
+            doubts,
             unlogged,
             waits,
             aside,
@@ -224,7 +228,7 @@ impl Visit<'_> {
         self.trim()?;
         match self.trim_changes() {
             Err(error) if error.is_of_one() => {
-                tracing::error!(%error, "old changes stay: what is needed of them cannot be told");
+                tracing::error!(%error, "old changes stay");
                 self.failed.get_or_insert(error);
             }
             result => result?,

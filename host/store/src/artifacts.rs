@@ -178,7 +178,13 @@ impl Store {
             }
             let Some(build) = number_of(&shelf.map_err(failed)?.path()) else { continue };
             // What has a number from later is just being put.
-            let (known, last) = (of_build(&self.snapshot()?, build)?, self.0.last_artifact);
+            let (known, last) = match of_build(&self.snapshot()?, build) {
+                Err(error) if error.is_damage() => {
+                    tracing::error!(build, %error, "nothing is removed of what lies with the artifacts of a build");
+                    continue;
+                }
+                known => (known?, self.0.last_artifact),
+            };
             removed += files.clear(build, |id| id > last.0 || known.contains(&id)).map_err(failed)?;
         }
         Ok(removed)
@@ -209,7 +215,7 @@ impl Store {
     }
 
     /// Returns the artifacts that are not kept any longer, oldest first, at most `limit`. Those of builds that
-    /// run are not among them.
+    /// run are not among them, nor those with a damaged row, which is told of once: they stay.
     pub fn overdue_artifacts(
         &self,
         keep: Keep,
@@ -222,8 +228,14 @@ impl Store {
         let mut overdue = Vec::new();
         for row in snapshot.artifacts_by_id()?.iter()? {
             let (id, key) = row?;
-            let row = artifacts.get(key.value())?.ok_or_else(|| missing("artifacts", id.value()))?;
-            let row: ArtifactRow = unpack("artifacts", key.value(), row.value())?;
+            let row = artifacts.get(key.value())?.ok_or_else(|| missing("artifacts", id.value()));
+            let row = match row.and_then(|row| unpack::<ArtifactRow>("artifacts", key.value(), row.value())) {
+                Err(error) if error.is_damage() => {
+                    self.tell_once(ArtifactId(id.value()), &error);
+                    continue;
+                }
+                row => row?,
+            };
             if !keep.is_over(held, row.stored, now) || overdue.len() == limit {
                 break;
             }
@@ -233,6 +245,13 @@ impl Store {
             }
         }
         Ok(overdue)
+    }
+
+    fn tell_once(&self, artifact: ArtifactId, error: &ReadError) {
+        let mut told = self.0.damaged_artifacts.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(artifact) {
+            tracing::error!(%artifact, %error, "an artifact stays: it cannot be told how long it is kept");
+        }
     }
 }
 
@@ -289,12 +308,17 @@ impl Group<'_> {
     }
 }
 
-/// Running builds with the numbers of their artifacts.
+/// Running builds with the numbers of their artifacts, but for those with a damaged one: what lies there may be that.
 pub(crate) fn running(snapshot: &Snapshot) -> Result<Running, ReadError> {
     let mut running = Running::new();
     for row in snapshot.live()?.iter()? {
         let build = row?.0.value();
-        running.insert(build, of_build(snapshot, build)?);
+        match of_build(snapshot, build) {
+            Err(error) if error.is_damage() => {
+                tracing::error!(build, %error, "nothing is removed of what lies with the artifacts of a build");
+            }
+            known => drop(running.insert(build, known?)),
+        }
     }
     Ok(running)
 }

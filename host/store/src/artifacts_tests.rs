@@ -137,6 +137,39 @@ async fn the_oldest_go_first_and_those_of_running_builds_stay() {
     assert_eq!(store.verify().unwrap(), [""; 0]);
 }
 
+/// Symptom: nothing was dropped any more, however old. Cause: the damaged row of one artifact, older than all others. Cure:
+/// that one stays. The same kept a store from being opened, where its build ran.
+#[tokio::test]
+async fn a_damaged_artifact_stays_and_keeps_no_other_from_going() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_two_builds(folder.path()).await;
+    put(&store, 1, 1, "of one that runs", "aaaa").await;
+    for id in 2..=4 {
+        put(&store, id, 2, &format!("{id}"), "bbbb").await;
+    }
+    let end = Outcome::Success;
+    store.commit(vec![ended(2, &[2], 2, end), complete(&[2], 2, end)]).await.unwrap();
+    let transaction = crate::writer::begin(&store.0.database).unwrap();
+    {
+        let mut table = transaction.open_table(crate::tables::ARTIFACTS).unwrap();
+        for key in [(1, "of one that runs"), (2, "2")] {
+            table.insert(key, b"?".as_slice()).unwrap();
+        }
+    }
+    transaction.commit().unwrap();
+    drop(store);
+    let store = Store::open(folder.path(), Options::default()).unwrap();
+    let overdue = || {
+        let rows = store.overdue_artifacts(Keep { max_age_ms: Some(5), ..Keep::default() }, Timestamp(99), 9);
+        rows.unwrap().into_iter().map(|row| row.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(overdue(), [3, 4]);
+    assert_eq!(overdue(), [3, 4]);
+    assert_eq!(store.sweep_artifacts().unwrap(), 0);
+    let files = store.artifact_files();
+    assert!(files.path(BuildId(1), ArtifactId(1)).exists() && files.path(BuildId(2), ArtifactId(2)).exists());
+}
+
 #[tokio::test]
 async fn a_straggler_leaves_no_artifact() {
     let folder = tempfile::tempdir().unwrap();

@@ -231,6 +231,40 @@ async fn the_newest_changes_stay_and_those_that_something_to_come_needs() {
     assert_eq!(store.changes(2).unwrap().iter().map(|change| change.id.0).collect::<Vec<_>>(), [21, 20]);
 }
 
+/// Symptom: no change was removed any more, and each hour there was an error. Cause: a damaged row, which may need any of
+/// them. Cure: what came before it was found out stays, what came later goes, and the row is told of once.
+#[tokio::test]
+async fn a_damaged_row_keeps_the_changes_that_it_may_need_and_no_later_ones() {
+    for (table, key) in [("waiting", 2), ("buildsets", 3)] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Options::default()).unwrap();
+        let add = |ids: std::ops::RangeInclusive<u64>| {
+            store.commit(ids.map(|id| Persist::AddChange(change(id))).collect())
+        };
+        add(1..=20).await.unwrap();
+        store.commit((1..=3).map(|id| of_change(id, id)).collect()).await.unwrap();
+        let transaction = crate::writer::begin(&store.0.database).unwrap();
+        {
+            use crate::tables::{BUILDSETS, WAITING};
+            let definition = if table == "waiting" { WAITING } else { BUILDSETS };
+            transaction.open_table(definition).unwrap().insert(key, b"?".as_slice()).unwrap();
+        }
+        transaction.commit().unwrap();
+        let horizons = Horizons { builds: None, logs: None, changes: Some(5) };
+        let try_tend = |at| {
+            let (store, keeping) = (store.clone(), Keeping { horizons, ..Keeping::default() });
+            let tend = move || store.tend_logs(&keeping, Timestamp(at), &AtomicBool::new(false));
+            async move { tokio::task::spawn_blocking(tend).await.unwrap() }
+        };
+        let said = windlass_core::text::chain(&try_tend(LATER).await.unwrap_err());
+        assert!(said.contains(&format!("the row {key} of table `{table}` is damaged")), "{said}");
+        add(21..=40).await.unwrap();
+        assert_eq!(try_tend(2 * LATER).await.unwrap().changes, 15, "{table}");
+        let kept = (1..=40).filter(|id| store.change(ChangeId(*id)).unwrap().is_some()).collect::<Vec<u64>>();
+        assert_eq!(kept, (1..=20).chain(36..=40).collect::<Vec<_>>(), "{table}");
+    }
+}
+
 /// Symptom: nothing was removed or packed any more, until the disk was full. Cause: a visit ended at a damaged row of a build
 /// that was to go, and so did each later one. Cure: that build stays and is told of once a day; all others go their way.
 #[tokio::test]

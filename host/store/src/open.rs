@@ -231,6 +231,7 @@ fn open(
         cas,
         artifacts,
         last_artifact,
+        damaged_artifacts: Mutex::default(),
         logs,
         archive: Mutex::new(archive),
         log_room,

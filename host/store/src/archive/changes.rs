@@ -1,7 +1,11 @@
 //! Changes beyond the horizon: the newest ones stay, so many as it says, and all that something to come needs: a request
 //! that is not complete, a change that waits in a scheduler, a buildset whose end one waits for.
+//!
+//! A row among these that cannot be read may need any change that came before somebody looked at it: those stay, and what
+//! came later goes its way.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redb::ReadableTable;
 use windlass_core::request::Buildset;
@@ -29,15 +33,18 @@ impl Visit<'_> {
         // Whatever comes of it: what is damaged now is so a minute later.
         self.archive.changes_trimmed = Some((self.now, most));
         let snapshot = self.snapshot()?;
-        let mut older = Vec::new();
+        let (mut newest, mut older) = (0, Vec::new());
         for (place, row) in snapshot.changes()?.iter()?.rev().enumerate() {
+            let change = row?.0.value();
+            newest = newest.max(change);
             if place as u64 >= most {
-                older.push(row?.0.value());
+                older.push(change);
             }
         }
         if !older.is_empty() {
-            let needed = needed(&snapshot)?;
-            older.retain(|change| !needed.contains(change));
+            let Needed { changes, damaged } = needed(&snapshot)?;
+            let doubtful = self.doubt(damaged, newest);
+            older.retain(|change| *change > doubtful && !changes.contains(change));
             // The oldest first: whatever ends this early leaves no gap.
             older.reverse();
         }
@@ -48,15 +55,55 @@ impl Visit<'_> {
         }
         Ok(())
     }
+
+    /// Any change up to the answer may be needed by these rows, each of which is told of once.
+    fn doubt(&mut self, damaged: BTreeMap<RowOf, ReadError>, newest: u64) -> u64 {
+        let doubts = &mut self.archive.doubts;
+        doubts.retain(|row, _| damaged.contains_key(row));
+        for (row, error) in damaged {
+            if let Entry::Vacant(new) = doubts.entry(row) {
+                new.insert(newest);
+                tracing::error!(%error, newest, "no change up to this one is removed: the row may need any of them");
+                self.failed.get_or_insert(error.into());
+            }
+        }
+        doubts.values().copied().max().unwrap_or(0)
+    }
+}
+
+/// A table, and a key of it.
+pub(super) type RowOf = (&'static str, u64);
+
+/// What something to come needs.
+#[derive(Default)]
+struct Needed {
+    changes: BTreeSet<u64>,
+    /// Rows that may need others.
+    damaged: BTreeMap<RowOf, ReadError>,
+}
+
+impl Needed {
+    /// What was read; none: it is damaged.
+    fn read<T>(&mut self, row: RowOf, read: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
+        match read {
+            Err(error) if error.is_damage() => {
+                self.damaged.insert(row, error);
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
+    }
 }
 
 /// The changes that something to come needs. Whatever is submitted later has newer ones, or some of these.
-fn needed(snapshot: &Snapshot) -> Result<BTreeSet<u64>, ReadError> {
-    let (mut changes, mut buildsets) = (BTreeSet::new(), BTreeSet::new());
+fn needed(snapshot: &Snapshot) -> Result<Needed, ReadError> {
+    let (mut needed, mut buildsets) = (Needed::default(), BTreeSet::new());
     for (name, table) in [("waiting", snapshot.waiting()?), ("held", snapshot.held()?)] {
         for row in table.iter()? {
             let (id, row) = row?;
-            buildsets.insert(encode::to_request(name, id.value(), row.value())?.buildset.0);
+            let id = id.value();
+            let request = needed.read((name, id), encode::to_request(name, id, row.value()))?;
+            buildsets.extend(request.map(|request| request.buildset.0));
         }
     }
     for row in snapshot.state()?.range((OWNER, "")..)? {
@@ -66,7 +113,7 @@ fn needed(snapshot: &Snapshot) -> Result<BTreeSet<u64>, ReadError> {
             break;
         }
         match Key::parse(key) {
-            Some(Key::Waits(change)) => drop(changes.insert(change.0)),
+            Some(Key::Waits(change)) => drop(needed.changes.insert(change.0)),
             Some(Key::Upstream(buildset)) => drop(buildsets.insert(buildset.0)),
             None => {}
         }
@@ -74,8 +121,10 @@ fn needed(snapshot: &Snapshot) -> Result<BTreeSet<u64>, ReadError> {
     let rows = snapshot.buildsets()?;
     for id in buildsets {
         let Some(row) = rows.get(id)? else { continue };
-        let buildset: Buildset = encode::unpack("buildsets", id, row.value())?;
-        changes.extend(buildset.stamps.iter().flat_map(|stamp| stamp.changes.iter().map(|change| change.0)));
+        let buildset = encode::unpack::<Buildset>("buildsets", id, row.value());
+        let Some(buildset) = needed.read(("buildsets", id), buildset)? else { continue };
+        let changes = buildset.stamps.iter().flat_map(|stamp| &stamp.changes);
+        needed.changes.extend(changes.map(|change| change.0));
     }
-    Ok(changes)
+    Ok(needed)
 }
