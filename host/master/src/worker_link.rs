@@ -206,7 +206,7 @@ impl Links {
         seats.retain(|name, seat| {
             let kept = workers.iter().any(|worker| worker.name == *name);
             if !kept {
-                seat.order(Order::Close { reason: "removed from the master's configuration" });
+                seat.order(Order::Remove);
             }
             kept
         });
@@ -363,7 +363,7 @@ impl Links {
         self.0.closing.cancel();
         {
             let seats = self.0.seats.read().expect("no holder of this lock panics");
-            seats.values().for_each(|seat| seat.order(Order::Close { reason: "shutdown" }));
+            seats.values().for_each(|seat| seat.order(Order::Shutdown));
         }
         self.0.transfers.close();
         self.0.tasks.close();

@@ -264,7 +264,7 @@ pub enum ToWorker {
     },
     /// The master closes the link.
     Bye {
-        /// Why the master closes the link: `shutdown`, `replaced`.
+        /// Why the master closes the link: `shutdown`, `replaced`, or that the worker was removed.
         reason: String,
     },
 }

@@ -47,8 +47,10 @@ pub(super) enum Order {
     TokensChanged { done: Option<oneshot::Sender<bool>> },
     /// Say how it stands.
     Inspect { reply: oneshot::Sender<view::DebugLink> },
-    /// Send the worker away and end.
-    Close { reason: &'static str },
+    /// The worker is configured no more: send it away and end.
+    Remove,
+    /// The master goes down: say goodbye and end.
+    Shutdown,
 }
 
 /// A connection whose hello was checked.
@@ -216,16 +218,23 @@ impl Seat {
         loop {
             let deadline = self.deadline();
             let paused = ahead.is_full();
+            let others = async {
+                tokio::select! {
+                    message = next_message(&mut self.link), if !paused => Happened::Message(message),
+                    () = ahead.caught_up(), if paused => Happened::CaughtUp,
+                    () = wait_until(deadline) => Happened::Deadline,
+                }
+            };
             let happened = tokio::select! {
+                // Orders come first: what a worker said that is to be sent away is not handled any more.
+                biased;
                 order = orders.recv() => Happened::Order(order),
-                message = next_message(&mut self.link), if !paused => Happened::Message(message),
-                () = ahead.caught_up(), if paused => Happened::CaughtUp,
-                () = wait_until(deadline) => Happened::Deadline,
+                other = others => other,
             };
             match happened {
-                Happened::Order(Some(Order::Close { reason })) => return self.close(reason),
-                // Every handle is gone: nobody can want a command any more.
-                Happened::Order(None) => return self.close("shutdown"),
+                Happened::Order(Some(Order::Remove)) => return self.remove(),
+                // None: every handle is gone, and nobody can want a command any more.
+                Happened::Order(Some(Order::Shutdown) | None) => return self.shut_down(),
                 Happened::Order(Some(order)) => self.on_order(order),
                 Happened::Message(Ok(message)) => self.on_message(message),
                 Happened::Message(Err(error)) => self.cut(&error.to_string()),
@@ -264,7 +273,7 @@ impl Seat {
                     done.send(closes).ok();
                 }
             }
-            Order::Close { .. } => unreachable!("BUG: `run` handles it"),
+            Order::Remove | Order::Shutdown => unreachable!("BUG: `run` handles it"),
         }
     }
 
@@ -441,10 +450,10 @@ impl Seat {
         });
     }
 
+    /// Nothing more is sent to the worker, and nothing that it said is handled any more.
     fn cut(&mut self, why: &str) {
-        if self.link.take().is_none() {
-            return;
-        }
+        let Some(link) = self.link.take() else { return };
+        link.wire.cut(None);
         tracing::warn!(worker = self.name, why, "lost the link to a worker");
         self.shown.update(|shown| *shown = None);
         self.expected_until = Some(Instant::now() + self.links.grace());
@@ -552,16 +561,31 @@ impl Seat {
         }
     }
 
-    fn close(mut self, reason: &'static str) {
+    fn remove(mut self) {
+        let reason = "removed from the master's configuration";
+        if let Some(link) = self.close(reason) {
+            link.wire.cut(Some(ToWorker::Bye { reason: reason.to_owned() }));
+        }
+    }
+
+    /// What waits for the worker is sent before the goodbye.
+    fn shut_down(mut self) {
+        let reason = "shutdown";
+        if let Some(link) = self.close(reason) {
+            link.wire.send(ToWorker::Bye { reason: reason.to_owned() });
+        }
+    }
+
+    /// What ends in any case with the seat; the link is left.
+    fn close(&mut self, reason: &str) -> Option<Link> {
         self.shown.reachable.store(false, Ordering::Release);
         self.shown.update(|shown| *shown = None);
         self.lose_all(reason);
-        if let Some(link) = self.link.take() {
-            link.wire.send(ToWorker::Bye { reason: reason.to_owned() });
-            if let Some(report) = self.links.report() {
-                report.worker_down(&self.name);
-            }
+        let link = self.link.take()?;
+        if let Some(report) = self.links.report() {
+            report.worker_down(&self.name);
         }
+        Some(link)
     }
 }
 

@@ -131,9 +131,11 @@ pub(super) struct Bulk {
     pub(super) _room: OwnedSemaphorePermit,
 }
 
-/// What the seat holds of the sending half. Dropping it sends what waits and closes the connection.
+/// What the seat holds of the sending half. Dropping it sends what waits and closes the connection; see [`Wire::cut`].
 #[derive(Debug)]
 pub(super) struct Wire {
+    /// Ends it before what waits is sent; with a last word, perhaps.
+    cut: mpsc::Sender<Option<ToWorker>>,
     /// Unbounded: a peer that does not read is cut off by the deadline of the writer.
     control: mpsc::UnboundedSender<ToWorker>,
     /// Unbounded, and held to [`COMPONENTS`] by `room`.
@@ -149,8 +151,17 @@ impl Wire {
         let (control, control_inbox) = mpsc::unbounded_channel();
         let (bulk, bulk_inbox) = mpsc::unbounded_channel();
         let (parts, parts_inbox) = mpsc::channel(PARTS);
-        tasks.spawn(write(outgoing, stall, control_inbox, bulk_inbox, parts_inbox));
-        Wire { control, bulk, room: Arc::new(Semaphore::new(COMPONENTS)), parts }
+        let (cut, is_cut) = mpsc::channel(1);
+        let waiting = Waiting { control: control_inbox, bulk: bulk_inbox, parts: parts_inbox };
+        tasks.spawn(write(outgoing, stall, is_cut, waiting));
+        Wire { cut, control, bulk, room: Arc::new(Semaphore::new(COMPONENTS)), parts }
+    }
+
+    /// Closes the connection: nothing of what waits is sent, nor the rest of what is being sent. A last word is said if
+    /// nothing is just being sent.
+    pub(super) fn cut(self, last_word: Option<ToWorker>) {
+        // One that has ended is as good as cut.
+        self.cut.try_send(last_word).ok();
     }
 
     /// Sends a message before all bulk; false: the connection is gone.
@@ -179,32 +190,46 @@ impl Wire {
     }
 }
 
+/// What is to be sent, as it comes.
+struct Waiting {
+    control: mpsc::UnboundedReceiver<ToWorker>,
+    bulk: mpsc::UnboundedReceiver<Bulk>,
+    parts: mpsc::Receiver<ToWorker>,
+}
+
 async fn write(
     mut outgoing: Outgoing,
     stall: Duration,
-    mut control: mpsc::UnboundedReceiver<ToWorker>,
-    mut bulk: mpsc::UnboundedReceiver<Bulk>,
-    mut parts: mpsc::Receiver<ToWorker>,
+    mut cut: mpsc::Receiver<Option<ToWorker>>,
+    mut waiting: Waiting,
 ) {
     enum Next {
+        Cut(Option<ToWorker>),
         Control(Option<ToWorker>),
         Component(Option<Bulk>),
         Part,
         OfFile(Option<ToWorker>),
     }
+    let Waiting { control, bulk, parts } = &mut waiting;
     let mut transfer: Option<(Bulk, usize)> = None;
     loop {
         let next = tokio::select! {
             biased;
+            Some(last_word) = cut.recv() => Next::Cut(last_word),
             message = control.recv() => Next::Control(message),
             () = std::future::ready(()), if transfer.is_some() => Next::Part,
             component = bulk.recv(), if transfer.is_none() => Next::Component(component),
             part = parts.recv(), if transfer.is_none() => Next::OfFile(part),
         };
-        let sent = tokio::time::timeout(stall, async {
+        let sending = tokio::time::timeout(stall, async {
             match next {
+                Next::Cut(None) => return Ok(End::Cut),
+                Next::Cut(Some(last_word)) => {
+                    outgoing.feed(&last_word).await?;
+                    return Ok(End::Close);
+                }
                 // The seat let go of the wire, or of its last clone: what it said has been sent.
-                Next::Control(None) | Next::Component(None) | Next::OfFile(None) => return Ok(false),
+                Next::Control(None) | Next::Component(None) | Next::OfFile(None) => return Ok(End::Close),
                 Next::Control(Some(message)) => {
                     outgoing.feed(&message).await?;
                     // What waits behind it goes out in the same write.
@@ -231,11 +256,17 @@ async fn write(
                 }
             }
             outgoing.flush().await?;
-            Ok::<bool, WireError>(true)
+            Ok::<End, WireError>(End::NotYet)
         });
-        match sent.await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => break,
+        let sent = tokio::select! {
+            biased;
+            Some(_) = cut.recv() => return,
+            sent = sending => sent,
+        };
+        match sent {
+            Ok(Ok(End::NotYet)) => {}
+            Ok(Ok(End::Close)) => break,
+            Ok(Ok(End::Cut)) => return,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a link cannot be written to");
                 return;
@@ -249,4 +280,13 @@ async fn write(
     if tokio::time::timeout(stall, outgoing.0.close()).await.is_err() {
         tracing::debug!("a worker did not let its link be closed");
     }
+}
+
+/// Whether the sending ends.
+enum End {
+    NotYet,
+    /// In good order.
+    Close,
+    /// With nothing more.
+    Cut,
 }

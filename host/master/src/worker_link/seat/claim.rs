@@ -63,7 +63,8 @@ impl Seat {
         let was_up = self.link.is_some();
         self.links.transfers().on_link(&self.name);
         if let Some(old) = self.link.take() {
-            old.wire.send(ToWorker::Bye { reason: "replaced".to_owned() });
+            // What waits there is said again here, as far as it still matters.
+            old.wire.cut(Some(ToWorker::Bye { reason: "replaced".to_owned() }));
         }
         let same = self.identity.as_ref().is_some_and(|old| old.instance == identity.instance);
         let same_start = self.identity.as_ref() == Some(&identity);
