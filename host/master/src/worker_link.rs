@@ -335,9 +335,10 @@ impl Links {
         self.0.tasks.len()
     }
 
-    /// Tokens of a worker were revoked: closes its link if it came by one of them, and says whether it did. What runs
-    /// there waits for it as after a cut link.
-    pub(crate) async fn revoked(&self, worker: &str) -> bool {
+    /// These tokens of a worker count no more: closes its link if it came by one of them, and says whether it did. What runs
+    /// there waits for it as after a cut link. It waits for no disk; that the store forgets them is to follow.
+    pub(crate) async fn revoke(&self, worker: &str, tokens: &[TokenId]) -> bool {
+        self.0.tokens.revoke(worker, tokens);
         let Some(seat) = self.handle(worker) else { return false };
         let (done, closed) = oneshot::channel();
         seat.order(Order::TokensChanged { done: Some(done) });

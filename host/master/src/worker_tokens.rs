@@ -17,7 +17,7 @@ use windlass_store::{CommitError, ReadError, Store};
 use crate::hint::hint;
 use crate::running::Running;
 use crate::view;
-use crate::worker_link::Tokens;
+use crate::worker_link::{Links, Tokens};
 
 /// Why nothing was made or revoked.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +55,14 @@ pub enum TokenError {
     #[error("the master is shutting down")]
     ShuttingDown,
     /// The store did not take it.
-    #[error("the tokens could not be stored; nothing was changed")]
+    #[error("the token could not be stored; nothing was changed")]
     Store(#[source] CommitError),
+    /// The store did not forget them.
+    #[error(
+        "the tokens count no more, but the store did not forget them: they count again after the next start of the master, \
+         unless they are revoked again"
+    )]
+    NotForgotten(#[source] CommitError),
 }
 
 impl From<CommitError> for TokenError {
@@ -132,16 +138,14 @@ pub(crate) fn list(running: &Running, worker: Option<&str>) -> Result<Vec<view::
 }
 
 /// A worker cannot connect any more by one of its tokens, or by any that a command made. It is sent away at once if it
-/// came by it.
+/// came by it, whatever the disk does; this returns once that is durable.
 pub(crate) async fn revoke(
     running: &Running,
     worker: &str,
     number: Option<u64>,
 ) -> Result<view::RevokedTokens, TokenError> {
-    let tokens = running.links.tokens();
-    let turn = tokens.turn().await;
     is_configured(running, worker)?;
-    let has: Vec<TokenId> = tokens.of(worker).iter().map(|token| token.number).collect();
+    let has: Vec<TokenId> = running.links.tokens().of(worker).iter().map(|token| token.number).collect();
     let revoked = match number.map(TokenId) {
         None => has,
         Some(one) if has.contains(&one) => vec![one],
@@ -151,20 +155,30 @@ pub(crate) async fn revoke(
             return Err(TokenError::NoSuchToken { worker: worker.to_owned(), number: one.0, hint });
         }
     };
-    if !revoked.is_empty() {
-        let gone = revoked.iter().map(|number| (worker.to_owned(), *number)).collect();
-        running.store.commit(vec![Persist::DropTokens(gone)]).await?;
-        tokens.remove(worker, &revoked);
-        tracing::info!(worker, tokens = ?revoked, "tokens of a worker were revoked");
-    }
-    drop(turn);
-    let closed = running.links.revoked(worker).await;
+    let closed = take_away(&running.links, &running.store, worker, &revoked).await?;
     let configured = running.world.load().config.workers.iter().any(|one| {
         // What stands in the configuration is not for commands to revoke.
         one.name == worker && one.token_hash.is_some()
     });
     let revoked = revoked.into_iter().map(|number| number.0).collect();
     Ok(view::RevokedTokens { worker: worker.to_owned(), revoked, closed, configured })
+}
+
+/// Takes tokens of a worker away, first in memory, and says whether its link was closed for it.
+async fn take_away(
+    links: &Links,
+    store: &Store,
+    worker: &str,
+    tokens: &[TokenId],
+) -> Result<bool, TokenError> {
+    let closed = links.revoke(worker, tokens).await;
+    if !tokens.is_empty() {
+        let gone = tokens.iter().map(|number| (worker.to_owned(), *number)).collect();
+        store.commit(vec![Persist::DropTokens(gone)]).await.map_err(TokenError::NotForgotten)?;
+        links.tokens().remove(worker, tokens);
+        tracing::info!(worker, ?tokens, "tokens of a worker were revoked");
+    }
+    Ok(closed)
 }
 
 /// Tells the store when tokens were used, as long as the master runs.
@@ -198,4 +212,61 @@ fn shown(running: &Running, token: WorkerToken) -> view::WorkerToken {
     let WorkerToken { number, worker, hash: _, made, used } = token;
     let connected = connected.is_some_and(|link| link.token == Some(number));
     view::WorkerToken { worker, number: number.0, made, used, connected }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+    use windlass_core::time::Timestamp;
+    use windlass_protocol::message::Hello;
+    use windlass_store::{DiskRoom, Options};
+
+    use super::*;
+    use crate::worker_link::tests::{Scripted, hello, limits, told, world_with};
+
+    const BOUND: Duration = Duration::from_secs(30);
+
+    /// Symptom: a worker whose token was revoked stayed for as long as a full disk held a mint or a reconfig up. Cause: who
+    /// revokes waited for their turn, and the link was cut after the commit. Cure: it is cut first, and what is to be
+    /// durable waits for nobody's turn.
+    #[tokio::test]
+    async fn a_revoked_worker_is_sent_away_before_the_disk_answers_and_the_answer_comes_after() {
+        // The disk answers when it is let.
+        let (answer, answers) = mpsc::channel::<()>();
+        let answers = std::sync::Mutex::new(answers);
+        let room = DiskRoom::new(move |_, _| {
+            answers.lock().unwrap().recv().ok();
+            Ok(u64::MAX)
+        });
+        let world = world_with(limits(), Options { room, ..Options::default() }).await;
+        let mut told = told(&world).await;
+        let number = TokenId(1);
+        let hash = windlass_config::token_digest(&windlass_config::hash_token("made")).unwrap();
+        let token = WorkerToken { number, worker: "w1".into(), hash, made: Timestamp(1), used: None };
+        answer.send(()).unwrap();
+        world.store.commit(vec![Persist::AddToken(token.clone())]).await.unwrap();
+        world.links.tokens().add(token);
+        let came = Hello { token: "made".into(), ..hello("w1") };
+        let (mut worker, _) = Scripted::join(&world, came.clone()).await;
+        told("up w1").await;
+
+        // As somebody who makes a token has it while the disk is full.
+        let _turn = world.links.tokens().turn().await;
+        let tokens = [number];
+        let mut revoking = Box::pin(take_away(&world.links, &world.store, "w1", &tokens));
+        tokio::select! {
+            done = &mut revoking => panic!("the disk has not answered: {done:?}"),
+            () = worker.is_sent_away() => {}
+        }
+        told("down w1").await;
+        assert_eq!(world.store.worker_tokens().unwrap().len(), 1);
+        let (code, _, _) = Scripted::refused(&world, came).await;
+        assert_eq!(code, "bad-token");
+        drop(answer);
+        assert!(timeout(BOUND, revoking).await.expect("the disk answers").unwrap());
+        assert_eq!((world.store.worker_tokens().unwrap(), world.links.tokens().all()), (vec![], vec![]));
+    }
 }

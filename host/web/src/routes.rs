@@ -386,7 +386,7 @@ impl From<TokenError> for ApiError {
             TokenError::NoSuchWorker { .. } | TokenError::NoSuchToken { .. } => "not-found",
             TokenError::NotAHash | TokenError::Known(_) | TokenError::TooMany(_) => "bad-argument",
             TokenError::ShuttingDown => "shutting-down",
-            TokenError::Store(_) => "internal",
+            TokenError::Store(_) | TokenError::NotForgotten(_) => "internal",
         };
         ApiError::new(code, chain(&error))
     }

@@ -1,8 +1,9 @@
 //! The tokens that commands made, as the links know them: what the store has, in memory.
 //!
-//! Whoever changes them holds the turn from the commit to the change here, so that both are always the same.
+//! Whoever makes some holds the turn from the commit to the change here, so that both are always the same. Who revokes waits
+//! for nobody: from then on they count no more, and they are here until the store has forgotten them, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::{Mutex, MutexGuard, Notify};
@@ -24,33 +25,48 @@ pub(crate) enum Token {
 /// All of them, by worker.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
-    of: RwLock<BTreeMap<String, Vec<WorkerToken>>>,
+    of: RwLock<BTreeMap<String, OfWorker>>,
     /// Uses that the store does not know yet.
     unsaved: std::sync::Mutex<BTreeMap<(String, TokenId), Timestamp>>,
     news: Notify,
     turn: Mutex<()>,
 }
 
+/// Those of a worker.
+#[derive(Debug, Default)]
+struct OfWorker {
+    /// By number.
+    all: Vec<WorkerToken>,
+    /// Those of them that count no more.
+    revoked: BTreeSet<TokenId>,
+}
+
+impl OfWorker {
+    fn counting(&self) -> impl Iterator<Item = &WorkerToken> {
+        self.all.iter().filter(|one| !self.revoked.contains(&one.number))
+    }
+}
+
 impl Tokens {
-    /// The right to change them.
+    /// The right to make some.
     pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().await
     }
 
-    /// Those of a worker, by number.
+    /// Those of a worker that the store has, by number.
     pub(crate) fn of(&self, worker: &str) -> Vec<WorkerToken> {
-        self.read().get(worker).cloned().unwrap_or_default()
+        self.read().get(worker).map(|of| of.all.clone()).unwrap_or_default()
     }
 
-    /// All, by worker and number.
+    /// All that the store has, by worker and number.
     pub(crate) fn all(&self) -> Vec<WorkerToken> {
-        self.read().values().flatten().cloned().collect()
+        self.read().values().flat_map(|of| &of.all).cloned().collect()
     }
 
     /// Which of a worker's tokens this is. Each is compared, however early one fits.
     pub(super) fn find(&self, worker: &str, token: &str) -> Option<TokenId> {
         let mut found = None;
-        for one in self.read().get(worker).into_iter().flatten() {
+        for one in self.read().get(worker).into_iter().flat_map(OfWorker::counting) {
             if windlass_config::is_token_of(token, &one.hash) {
                 found = Some(one.number);
             }
@@ -60,18 +76,26 @@ impl Tokens {
 
     /// Whether nobody has revoked it.
     pub(super) fn has(&self, worker: &str, number: TokenId) -> bool {
-        self.read().get(worker).is_some_and(|all| all.iter().any(|one| one.number == number))
+        self.read().get(worker).is_some_and(|of| of.counting().any(|one| one.number == number))
     }
 
     /// Adds one that is durable.
     pub(crate) fn add(&self, token: WorkerToken) {
-        self.write().entry(token.worker.clone()).or_default().push(token);
+        self.write().entry(token.worker.clone()).or_default().all.push(token);
+    }
+
+    /// These count no more; the store is yet to forget them.
+    pub(super) fn revoke(&self, worker: &str, numbers: &[TokenId]) {
+        if let Some(of) = self.write().get_mut(worker) {
+            of.revoked.extend(numbers);
+        }
     }
 
     /// Removes those whose removal is durable.
     pub(crate) fn remove(&self, worker: &str, numbers: &[TokenId]) {
-        if let Some(all) = self.write().get_mut(worker) {
-            all.retain(|one| !numbers.contains(&one.number));
+        if let Some(of) = self.write().get_mut(worker) {
+            of.all.retain(|one| !numbers.contains(&one.number));
+            of.revoked.retain(|number| !numbers.contains(number));
         }
     }
 
@@ -90,7 +114,7 @@ impl Tokens {
     /// A worker came by one.
     pub(super) fn came(&self, worker: &str, number: TokenId, at: Timestamp) {
         let mut all = self.write();
-        let found = all.get_mut(worker).and_then(|all| all.iter_mut().find(|one| one.number == number));
+        let found = all.get_mut(worker).and_then(|of| of.all.iter_mut().find(|one| one.number == number));
         if found.is_some_and(|token| token.came(at)) {
             let mut unsaved = self.unsaved.lock().expect("no holder of this lock panics");
             unsaved.insert((worker.to_owned(), number), at);
@@ -110,11 +134,11 @@ impl Tokens {
         }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Vec<WorkerToken>>> {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, OfWorker>> {
         self.of.read().expect("no holder of this lock panics")
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Vec<WorkerToken>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, OfWorker>> {
         self.of.write().expect("no holder of this lock panics")
     }
 }
