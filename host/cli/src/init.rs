@@ -1,6 +1,7 @@
 //! `init` and `token`: a directory to start from, and secrets for its workers.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -48,12 +49,14 @@ pub fn token(file: &Path, json: bool) -> Result<Exit, Failed> {
     Ok(Exit::Success)
 }
 
-/// Writes 32 random bytes in hex to a new file that only its owner reads; answers their hash.
+/// Writes 32 random bytes in hex to a new file that only its owner reads; answers their hash. Both the file and its name
+/// are durable when this returns.
 pub fn new_token(file: &Path) -> Result<String, Failed> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
     let token: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     write_new(file, &format!("{token}\n"), 0o600)?;
+    make_durable(file).with_context(|| format!("failed to make `{}` durable", file.display()))?;
     Ok(windlass_config::hash_token(&token))
 }
 
@@ -72,4 +75,43 @@ pub fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failed> {
         .open(path)
         .with_context(|| format!("failed to make `{}`", path.display()))?;
     Ok(file.write_all(text.as_bytes()).with_context(|| format!("failed to write `{}`", path.display()))?)
+}
+
+/// What a file holds, and then its name, which is in its folder.
+fn make_durable(file: &Path) -> io::Result<()> {
+    File::open(file)?.sync_all()?;
+    File::open(folder_of(file))?.sync_all()
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_a_file_is_found_however_it_is_named() {
+        for (file, folder) in
+            [("token", "."), ("ci/token", "ci"), ("/token", "/"), ("./token", "."), ("../t", "..")]
+        {
+            assert_eq!(folder_of(Path::new(file)), Path::new(folder), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_made_once_and_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        let hash = new_token(&file).unwrap();
+        let token = std::fs::read_to_string(&file).unwrap();
+        assert!(windlass_config::verify_token(&token, &hash));
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(new_token(&file).is_err() && std::fs::read_to_string(&file).unwrap() == token);
+    }
 }

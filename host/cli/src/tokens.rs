@@ -17,7 +17,6 @@ use crate::query::{encode, print_json};
 /// token works that nobody has.
 pub async fn token(client: &Client, worker: &str, file: &Path, json: bool) -> Result<Exit, Failed> {
     let token_hash = new_token(file)?;
-    std::fs::File::open(file)?.sync_all()?;
     let path = format!("/api/v1/workers/{}/tokens", encode(worker));
     let made: WorkerToken = match client.post(&path, &NewToken { token_hash }).await {
         Ok(made) => made,
