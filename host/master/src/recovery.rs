@@ -12,7 +12,7 @@ use windlass_core::builder::{Builder, StepSpec};
 use windlass_core::claim::holder;
 use windlass_core::digest::Digest;
 use windlass_core::id::{Fence, MasterId, RequestId, StepId};
-use windlass_core::persist::Persist;
+use windlass_core::persist::{Committed, Persist};
 use windlass_core::record::{BuildRow, CutOff, LogRow, StepRow, StopRow};
 use windlass_core::request::{Buildset, Request};
 use windlass_core::schedule::TakenUp;
@@ -110,8 +110,7 @@ pub(crate) async fn recover(
     };
     let Found { left, claimed } = found;
     let fences: Vec<_> = left.iter().map(|left| left.row.fence).collect();
-    let (mut taken_up, mut closed, mut freed) = (Vec::new(), 0, 0);
-    let mut commits = Vec::new();
+    let (mut taken_up, mut commits) = (Vec::new(), Vec::new());
     for left in left {
         let (row, steps, logs) = (left.row.clone(), left.steps.clone(), left.logs.clone());
         match decide(left) {
@@ -122,7 +121,7 @@ pub(crate) async fn recover(
                 let count =
                     build.resumed.as_mut().zip(step).map(|(resumed, step)| resumed.counted(row, step));
                 if let Some(count) = count {
-                    commits.push((row.id.to_string(), store.commit(vec![count])));
+                    commits.push((row.id.to_string(), Done::default(), store.commit(vec![count])));
                 }
                 taken_up.push(build);
             }
@@ -130,20 +129,38 @@ pub(crate) async fn recover(
                 let why = format!("{SUMMARY}: {}", chain(&why));
                 tracing::warn!(build = %row.id, builder = row.builder, why, "closes a build of the last run");
                 let held = held(&row, &claimed);
-                (closed, freed) = (closed + 1, freed + held.len());
-                commits.push((row.id.to_string(), store.commit(close(&row, steps, logs, &held, now, &why))));
+                let done = Done { closed: 1, freed: held.len() };
+                let commit = store.commit(close(&row, steps, logs, &held, now, &why));
+                commits.push((row.id.to_string(), done, commit));
             }
         }
     }
     let orphans: Vec<_> = orphans(&claimed, &fences).collect();
-    freed += orphans.len();
     if !orphans.is_empty() {
-        commits.push(("requests without a build".to_owned(), store.commit(orphans)));
+        let done = Done { closed: 0, freed: orphans.len() };
+        commits.push(("requests without a build".to_owned(), done, store.commit(orphans)));
     }
-    commits.push(("plans".to_owned(), store.commit(vec![Persist::TrimPlans])));
-    for (what, commit) in commits {
+    commits.push(("plans".to_owned(), Done::default(), store.commit(vec![Persist::TrimPlans])));
+    let Done { closed, freed } = all_done(commits).await?;
+    Ok(Recovered { taken_up, closed, freed })
+}
+
+/// What a commit does: so many builds are closed, and so many requests wait again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Done {
+    closed: usize,
+    freed: usize,
+}
+
+/// What was done once all of these commits are; each has its name.
+async fn all_done<C>(commits: Vec<(String, Done, C)>) -> Result<Done, RecoveryError>
+where
+    C: Future<Output = Result<Committed, CommitError>>,
+{
+    let mut all = Done::default();
+    for (what, Done { closed, freed }, commit) in commits {
         match commit.await {
-            Ok(_) => {}
+            Ok(_) => all = Done { closed: all.closed + closed, freed: all.freed + freed },
             // Its requests are another's by now: its row is what the other makes of it.
             Err(CommitError::Refused(refusal)) => tracing::error!(what, %refusal, "left as it is"),
             Err(CommitError::Storage(error)) if error.is_damage() => {
@@ -152,7 +169,7 @@ pub(crate) async fn recover(
             Err(source) => return Err(RecoveryError::Commit { what, source }),
         }
     }
-    Ok(Recovered { taken_up, closed, freed })
+    Ok(all)
 }
 
 /// What the last run left.
@@ -380,6 +397,7 @@ fn orphans<'a>(claimed: &'a [Request], fences: &'a [Fence]) -> impl Iterator<Ite
 mod tests {
     use windlass_core::id::{BuildId, BuildsetId};
     use windlass_core::outcome::Outcome;
+    use windlass_core::persist::Refusal;
     use windlass_core::request::{Claim, Completed};
 
     use super::*;
@@ -428,6 +446,25 @@ mod tests {
             generation: Ok(Arc::new(Generation::new(1, Vec::new()))),
             resumed: Ok(None),
         }
+    }
+
+    /// Symptom: more builds were said to be closed, and more requests to wait again, than were. Cause: they were counted before
+    /// the commits, some of which are refused. Cure: what was committed counts.
+    #[tokio::test]
+    async fn what_is_left_as_it_is_does_not_count_as_done() {
+        let refused = CommitError::Refused(Refusal::UnknownBuild(BuildId(2)));
+        let (key, why) = ("3".to_owned(), "it is empty".to_owned());
+        let damaged = CommitError::Storage(ReadError::Row { table: "held", key, why });
+        let commits = |ends: [Result<Committed, CommitError>; 3]| {
+            let one = |end| ("a build".to_owned(), Done { closed: 1, freed: 2 }, std::future::ready(end));
+            ends.map(one).into()
+        };
+        let done = || Ok(Committed::default());
+        let all = all_done(commits([done(), Err(refused), done()])).await.unwrap();
+        assert_eq!(all, Done { closed: 2, freed: 4 });
+        let all = all_done(commits([Err(damaged.clone()), done(), Err(damaged)])).await.unwrap();
+        assert_eq!(all, Done { closed: 1, freed: 2 });
+        assert!(all_done(commits([done(), Err(CommitError::Closed), done()])).await.is_err());
     }
 
     #[test]
