@@ -30,7 +30,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use windlass_core::change::Change;
-use windlass_core::id::{BuildId, Fence, RequestId, StepId};
+use windlass_core::id::{BuildId, ChangeId, Fence, RequestId, StepId};
 use windlass_core::lock::Access;
 use windlass_core::outcome::Outcome;
 use windlass_core::persist::{Committed, Persist};
@@ -409,18 +409,30 @@ fn stop_again(order: Option<&StopRow>, unheard: bool) -> (watch::Sender<Stop>, w
 
 /// The changes of a build's source stamps, oldest first, at most the newest `limit`.
 pub(crate) fn changes(store: &Store, build: &BuildRow, limit: usize) -> Vec<Change> {
+    let mut changes = Vec::new();
+    each_change(store, newest_changes(build, limit), |change| changes.push(change));
+    changes
+}
+
+/// Which they are.
+pub(crate) fn newest_changes(build: &BuildRow, limit: usize) -> Vec<ChangeId> {
     let mut ids: Vec<_> = build.stamps.iter().flat_map(|stamp| stamp.changes.iter().copied()).collect();
     ids.sort_unstable();
     ids.dedup();
-    let newest = ids.split_off(ids.len().saturating_sub(limit));
-    let find = |id| match store.change(id) {
-        Ok(change) => change,
-        Err(error) => {
-            tracing::error!(%id, error = chain(&error), "failed to read a change");
-            None
-        }
-    };
-    newest.into_iter().filter_map(find).collect()
+    ids.split_off(ids.len().saturating_sub(limit))
+}
+
+/// Hands changes to `take`, each once, oldest first. Those that are gone are left out, and so are those that cannot be read,
+/// which is said.
+pub(crate) fn each_change(
+    store: &Store,
+    ids: impl IntoIterator<Item = ChangeId>,
+    mut take: impl FnMut(Change),
+) {
+    let failed = |error: ReadError| tracing::error!(error = chain(&error), "failed to read a change");
+    let ids = ids.into_iter().collect();
+    let read = store.changes_of(&ids, |change| change.map_or_else(failed, &mut take));
+    read.unwrap_or_else(failed);
 }
 
 #[cfg(test)]

@@ -133,11 +133,10 @@ impl Handle {
             before: filter.before.map(BuildId),
         };
         let (store, config) = (&self.0.store, Arc::clone(&self.0.world.load().config));
-        let shown = |row: &BuildRow| view::Build {
-            authors: users::authors(store, row, &config.users),
-            ..view::Build::of(row)
-        };
-        Ok(store.builds(&filter)?.iter().map(shown).collect())
+        let rows = store.builds(&filter)?;
+        let authors = users::authors(store, &rows, &config.users);
+        let shown = |(row, authors): (&BuildRow, _)| view::Build { authors, ..view::Build::of(row) };
+        Ok(rows.iter().zip(authors).map(shown).collect())
     }
 
     /// All about build `id`.
@@ -159,7 +158,11 @@ impl Handle {
         let changes = build_driver::changes(store, &row, CHANGES_SHOWN);
         Ok(Some(view::BuildDetail {
             build: view::Build {
-                authors: users::named(&changes, &row, &config.users),
+                authors: users::named(
+                    changes.iter().map(|change| change.author.as_str()),
+                    &row,
+                    &config.users,
+                ),
                 ..view::Build::of(&row)
             },
             steps,

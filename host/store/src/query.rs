@@ -1,5 +1,7 @@
 //! The named queries: snapshots, synchronous and short, none of which scans history.
 
+use std::collections::BTreeSet;
+
 use redb::ReadableTable;
 use windlass_core::change::Change;
 use windlass_core::id::{BuildId, BuildsetId, ChangeId, LogId, MasterId, RequestId};
@@ -48,6 +50,21 @@ impl Store {
     pub fn change(&self, id: ChangeId) -> Result<Option<Change>, ReadError> {
         let row = self.snapshot()?.changes()?.get(id.0)?;
         row.map(|row| unpack("changes", id.0, row.value())).transpose()
+    }
+
+    /// Hands those of these changes that exist to `take`, oldest first, all as they are at one moment.
+    pub fn changes_of(
+        &self,
+        ids: &BTreeSet<ChangeId>,
+        mut take: impl FnMut(Result<Change, ReadError>),
+    ) -> Result<(), ReadError> {
+        let changes = self.snapshot()?.changes()?;
+        for id in ids {
+            if let Some(row) = changes.get(id.0)? {
+                take(unpack("changes", id.0, row.value()));
+            }
+        }
+        Ok(())
     }
 
     /// Returns the newest changes, newest first.

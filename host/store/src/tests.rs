@@ -495,3 +495,16 @@ async fn damaged_row_that_is_met_late_leaves_nothing_of_its_batch() {
     assert_eq!(steps, [1, 3]);
     assert_eq!(f.store.artifact_bytes().unwrap(), 3 + 7);
 }
+
+#[tokio::test]
+async fn changes_are_read_together_and_a_damaged_one_costs_itself() {
+    let f = fixture();
+    f.put((1..=4).map(|id| Persist::AddChange(change(id)))).await;
+    let transaction = crate::writer::begin(&f.store.0.database).unwrap();
+    transaction.open_table(crate::tables::CHANGES).unwrap().insert(2, b"?".as_slice()).unwrap();
+    transaction.commit().unwrap();
+    let mut seen = Vec::new();
+    let ids = [9, 4, 1, 2].map(ChangeId).into();
+    f.store.changes_of(&ids, |read| seen.push(read.ok().map(|change| change.id.0))).unwrap();
+    assert_eq!(seen, [Some(1), None, Some(4)]);
+}
