@@ -123,6 +123,17 @@ fn it_shows_what_runs_from_the_board_to_the_row_and_no_secrets() {
     assert!(look(&site, &["plugins"])["plugins"].to_string().contains("windlass"));
     let row = look(&site, &["row", "builds", &id]);
     assert_eq!(row["decoded"]["worker"], "w1", "{row}");
+    let page = look(&site, &["rows", "meta"]);
+    assert_eq!((&page["rows"][0]["key"], &page["more"]), (&"format".into(), &false.into()), "{page}");
+    let page = look(&site, &["rows", "counters", "--limit", "1"]);
+    let after = page["more_after"].as_str().unwrap();
+    assert_eq!((&page["rows"][0]["key"], &page["more"]), (&after.into(), &true.into()), "{page}");
+    let page = look(&site, &["rows", "counters", "--after", after]);
+    assert!(page["rows"][0]["key"].as_str() > Some(after) && page["more"] == false, "{page}");
+    let page = look(&site, &["rows", "builds", "--damaged"]);
+    assert_eq!((&page["rows"], &page["looked_at"]), (&json!([]), &1.into()), "{page}");
+    refused(&debug(&site, "right", &["rows", "nothing"]), "there is no table");
+    refused(&debug(&site, "right", &["rows", "builds", "--after", "x"]), "a key is NUMBER");
     let token = look(&site, &["row", "worker_tokens", "w1,1"]).to_string();
     assert!(token.contains("TokenId(1)") && !token.contains(&hash[..8]), "{token}");
     let seal = look(&site, &["row", "state", "master,seal-of-secrets"]);

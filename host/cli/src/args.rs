@@ -339,6 +339,20 @@ pub enum Look {
         /// Its key: the parts with `,` in between
         key: String,
     },
+    /// Rows of a table by their keys, and which of them are damaged
+    Rows {
+        /// The table, as docs/store.md names it
+        table: String,
+        /// Those behind this key [default: from the first on]
+        #[arg(long, value_name = "KEY")]
+        after: Option<String>,
+        /// At most so many, up to 1000 [default: 100]
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+        /// Only those that are damaged
+        #[arg(long)]
+        damaged: bool,
+    },
     /// The plugins by generation and digest, and who holds old ones
     Plugins,
     /// What runs, and since when
@@ -372,6 +386,7 @@ impl From<Look> for DebugLook {
             Look::Links => DebugLook::Links,
             Look::Store => DebugLook::Store,
             Look::Row { table, key } => DebugLook::Row { table, key },
+            Look::Rows { table, after, limit, damaged } => DebugLook::Rows { table, after, limit, damaged },
             Look::Plugins => DebugLook::Plugins,
             Look::Tasks => DebugLook::Tasks,
             Look::Poll { poller } => DebugLook::Poll(poller),

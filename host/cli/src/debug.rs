@@ -169,6 +169,12 @@ mod tests {
             DebugLook::from(parsed.look),
             DebugLook::Row { table: "builds".into(), key: "1,2".into() }
         );
+        let parsed = Line::try_parse_from(["rows", "builds", "--damaged", "--after", "7"]).unwrap();
+        let (table, after) = ("builds".into(), Some("7".into()));
+        assert_eq!(
+            DebugLook::from(parsed.look),
+            DebugLook::Rows { table, after, limit: None, damaged: true }
+        );
         assert!(Line::try_parse_from(["nothing"]).is_err());
         let help = Line::try_parse_from(["help"]).unwrap_err();
         assert!(!help.use_stderr() && help.to_string().contains("board"), "{help}");

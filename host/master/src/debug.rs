@@ -93,6 +93,10 @@ pub(crate) async fn answer(running: &Arc<Running>, order: DebugOrder) -> Result<
             let running = Arc::clone(running);
             blocking(move || look::row(&running, &table, &key)).await?
         }
+        DebugLook::Rows { table, after, limit, damaged } => {
+            let running = Arc::clone(running);
+            blocking(move || look::rows(&running, &table, after.as_deref(), limit, damaged)).await?
+        }
         DebugLook::Plugins => {
             let running = Arc::clone(running);
             blocking(move || look::plugins(&running)).await?

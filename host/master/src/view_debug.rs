@@ -37,6 +37,20 @@ pub enum DebugLook {
         /// The parts of its key, with `,` in between.
         key: String,
     },
+    /// Rows of a table by their keys, and which of them are damaged.
+    Rows {
+        /// The table.
+        table: String,
+        /// Those behind this key; none: from the first on.
+        #[serde(default)]
+        after: Option<String>,
+        /// At most so many; none: 100.
+        #[serde(default)]
+        limit: Option<usize>,
+        /// Only those that are damaged.
+        #[serde(default)]
+        damaged: bool,
+    },
     /// The plugins, and who holds old ones.
     Plugins,
     /// What runs, and since when.
@@ -59,6 +73,7 @@ impl DebugLook {
             | DebugLook::Links
             | DebugLook::Store
             | DebugLook::Row { .. }
+            | DebugLook::Rows { .. }
             | DebugLook::Plugins
             | DebugLook::Tasks => false,
         }

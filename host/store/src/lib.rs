@@ -102,7 +102,7 @@ pub use artifacts::{ArtifactFiles, SweepError};
 pub use cas::{Cas, CasError};
 pub use fault::ReadError;
 pub use ids::Ids;
-pub use inspect::{RawRow, TableSize};
+pub use inspect::{ListedRow, Page, PageOf, RawRow, Rows, TableSize};
 pub use listing::RequestFilter;
 pub use logs::LogSize;
 pub use moment::{Moment, OnCommit, Side};

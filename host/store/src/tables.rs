@@ -9,7 +9,7 @@ use redb::{
 };
 
 use crate::fault::ReadError;
-use crate::inspect::{RawRow, Scratch, Shown, TableSize, Written};
+use crate::inspect::{Passed, RawRow, Scratch, Shown, TableSize, Walk, Written, bytes_of, walk};
 
 /// The version of all encodings below. A change of any raises it, and `upgrade` learns to read the old.
 /// A table that starts empty needs no new format: it is made when a store is opened.
@@ -84,20 +84,30 @@ macro_rules! tables {
                 let mut sizes = Vec::new();
                 $({
                     let table = self.$field()?;
-                    let bytes = match Instant::now() < until {
-                        true => Some(table.stats()?.stored_bytes()),
-                        false => None,
-                    };
+                    let bytes = bytes_of(&table, until)?;
                     sizes.push(TableSize { name: stringify!($field), rows: table.len()?, bytes });
                 })*
                 Ok(sizes)
             }
 
-            /// The row of a table under a key that is given in parts.
-            pub(crate) fn raw(&self, name: &str, parts: &[&str]) -> Result<RawRow, ReadError> {
+            /// Goes through a table by its name: see [`walk`].
+            pub(crate) fn walk(
+                &self,
+                name: &str,
+                after: Option<&str>,
+                take: &mut dyn FnMut(Passed<'_>) -> bool,
+            ) -> Result<Walk, ReadError> {
+                $(if name == stringify!($field) {
+                    return walk(&self.$field()?, after, take);
+                })*
+                Ok(Walk::NoTable(NAMES))
+            }
+
+            /// The row of a table under a key that is written as text.
+            pub(crate) fn raw(&self, name: &str, key: &str) -> Result<RawRow, ReadError> {
                 let scratch = Scratch::new();
                 $(if name == stringify!($field) {
-                    let Some(key) = <$key as Written>::read(parts, &scratch) else {
+                    let Some(key) = <$key as Written>::read(key, &scratch) else {
                         return Ok(RawRow::NoKey(<$key as Written>::FORM));
                     };
                     let row = self.$field()?.get(key)?;

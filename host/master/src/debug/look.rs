@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use windlass_core::id::BuildId;
 use windlass_core::journal::{Entry, OF_STEP};
 use windlass_core::record::{BuildRow, StepRow};
-use windlass_store::{RawRow, ReadError};
+use windlass_store::{Page, PageOf, RawRow, ReadError, Rows};
 
 use super::DebugError;
 use crate::plugins as loaded;
@@ -20,6 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// For so long the bytes of tables are counted.
 const COUNTING: Duration = Duration::from_secs(5);
+
+/// So many rows are listed, and at most so many.
+const ROWS: usize = 100;
+/// See there.
+const MOST_ROWS: usize = 1_000;
 
 /// So many of the last entries of a journal are shown.
 const ENTRIES: usize = 12;
@@ -138,26 +143,58 @@ pub(super) fn store(running: &Running) -> Result<Json, DebugError> {
 
 /// A row, raw and decoded where that is possible.
 pub(super) fn row(running: &Running, table: &str, key: &str) -> Result<Json, DebugError> {
-    let missing = |why: String| Err(DebugError::NotFound(why));
     match running.store.raw(table, key)? {
-        RawRow::NoTable(names) => {
-            missing(format!("there is no table `{table}`; there are {}", names.join(", ")))
-        }
-        RawRow::NoKey(form) => missing(format!("`{key}` is no key of table `{table}`: a key is {form}")),
-        RawRow::Missing => missing(format!("table `{table}` has no row `{key}`")),
+        RawRow::NoTable(names) => Err(no_table(table, names)),
+        RawRow::NoKey(form) => Err(no_key(table, key, form)),
+        RawRow::Missing => Err(DebugError::NotFound(format!("table `{table}` has no row `{key}`"))),
         RawRow::Plain(value) => Ok(json!({ "value": value })),
         // What others would need to make tokens or placeholders of their own.
-        RawRow::Bytes(bytes, _) if secrets::is_secret_row(table, key) => {
+        RawRow::Bytes { bytes, .. } if secrets::is_secret_row(table, key) => {
             Ok(json!({ "bytes": bytes.len(), "hidden": "it is a secret of this master" }))
         }
-        RawRow::Bytes(bytes, Some(said)) if table == "worker_tokens" => {
-            Ok(json!({ "bytes": bytes.len(), "decoded": said }))
+        RawRow::Bytes { bytes, said, damage } if table == "worker_tokens" => {
+            Ok(json!({ "bytes": bytes.len(), "decoded": said, "damaged": damage }))
         }
-        RawRow::Bytes(bytes, said) => {
+        RawRow::Bytes { bytes, said, damage } => {
             let decoded = said.map(Json::from).or_else(|| decoded(table, &bytes));
-            Ok(json!({ "bytes": bytes.len(), "hex": hex(&bytes), "decoded": decoded }))
+            Ok(json!({ "bytes": bytes.len(), "hex": hex(&bytes), "decoded": decoded, "damaged": damage }))
         }
     }
+}
+
+/// Rows by their keys, each with what is wrong with it, if something is.
+pub(super) fn rows(
+    running: &Running,
+    table: &str,
+    after: Option<&str>,
+    limit: Option<usize>,
+    damaged: bool,
+) -> Result<Json, DebugError> {
+    let limit = limit.unwrap_or(ROWS).clamp(1, MOST_ROWS);
+    let Page { rows, looked_at, more_after } =
+        match running.store.rows(table, PageOf { after, limit, damaged, patience: PATIENCE })? {
+            Rows::NoTable(names) => return Err(no_table(table, names)),
+            Rows::NoKey(form) => return Err(no_key(table, after.unwrap_or_default(), form)),
+            Rows::Page(page) => page,
+        };
+    let rows = rows.iter().map(|row| match &row.damage {
+        None => json!({ "key": row.key, "bytes": row.bytes }),
+        Some(damage) => json!({ "key": row.key, "bytes": row.bytes, "damaged": damage }),
+    });
+    Ok(json!({
+        "rows": rows.collect::<Vec<_>>(),
+        "looked_at": looked_at,
+        "more": more_after.is_some(),
+        "more_after": more_after,
+    }))
+}
+
+fn no_table(table: &str, names: &[&str]) -> DebugError {
+    DebugError::NotFound(format!("there is no table `{table}`; there are {}", names.join(", ")))
+}
+
+fn no_key(table: &str, key: &str, form: &str) -> DebugError {
+    DebugError::NotFound(format!("`{key}` is no key of table `{table}`: a key is {form}"))
 }
 
 /// What is packed, behind its version byte, or text as it is.
