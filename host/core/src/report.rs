@@ -4,7 +4,9 @@
 //! An event is put by the very commit that starts or ends the build. Its id is made of what never changes, so that a
 //! repetition has the same.
 
-use std::collections::BTreeSet;
+mod delivery;
+mod line;
+mod wanted;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -12,28 +14,20 @@ use serde_json::{Value as Json, json};
 use crate::change::SourceStamp;
 use crate::id::RequestId;
 use crate::outcome::Outcome;
-use crate::policy::{Fault, FaultKind};
 use crate::properties::Properties;
 use crate::record::BuildRow;
 use crate::request::Completed;
 use crate::time::Timestamp;
 
-/// Events that may wait for one reporter; the oldest ones go.
-pub const MAX_WAITING: u64 = 10_000;
-/// Bytes that they may have together; the oldest ones go, the newest stays.
-pub const MAX_BYTES: u64 = 32 << 20;
+pub use delivery::{FIRST_PAUSE_MS, LONGEST_PAUSE_MS, Verdict, judge, pause_ms};
+pub use line::{Line, MAX_BYTES, MAX_WAITING, Taken};
+pub use wanted::{LOOKED_BACK, Mode, Reader, Wanted};
+
 /// Properties of a build that have more bytes are left out of an event, and so are the changes of its stamps beyond
 /// [`MAX_CHANGES`].
 pub const MAX_PROPERTIES: usize = 256 << 10;
 /// See [`MAX_PROPERTIES`].
 pub const MAX_CHANGES: usize = 1_000;
-/// So many builds of a builder are looked at for the one before.
-pub const LOOKED_BACK: usize = 100;
-
-/// The first pause after a failure, in milliseconds; each further one is twice as long.
-pub const FIRST_PAUSE_MS: u64 = 1_000;
-/// The longest pause, in milliseconds.
-pub const LONGEST_PAUSE_MS: u64 = 300_000;
 
 /// A moment of a build that reporters are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,161 +58,6 @@ impl Kind {
             (false, true | false, false) | (false, false, true) => None,
         }
     }
-}
-
-/// Which ends of builds a reporter wants, by Buildbot's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// It ended in another way than the build before.
-    Change,
-    /// It failed.
-    Failing,
-    /// It is a success.
-    Passing,
-    /// It failed, and the build before did not.
-    Problem,
-    /// It ended with warnings.
-    Warnings,
-    /// It ended as *exception*.
-    Exception,
-    /// It was cancelled.
-    Cancelled,
-}
-
-impl Mode {
-    /// All of them.
-    pub const ALL: [Mode; 7] = [
-        Mode::Change,
-        Mode::Failing,
-        Mode::Passing,
-        Mode::Problem,
-        Mode::Warnings,
-        Mode::Exception,
-        Mode::Cancelled,
-    ];
-
-    /// Its name in a configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Mode::Change => "change",
-            Mode::Failing => "failing",
-            Mode::Passing => "passing",
-            Mode::Problem => "problem",
-            Mode::Warnings => "warnings",
-            Mode::Exception => "exception",
-            Mode::Cancelled => "cancelled",
-        }
-    }
-
-    /// The mode of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Mode> {
-        Mode::ALL.into_iter().find(|mode| mode.as_str() == name)
-    }
-
-    /// Whether it speaks of a build that ended so. `before` is how the finished build before it ended; without one
-    /// there is neither a change nor a problem.
-    #[must_use]
-    pub fn covers(self, outcome: Outcome, before: Option<Outcome>) -> bool {
-        match self {
-            Mode::Change => before.is_some_and(|before| before != outcome),
-            Mode::Failing => outcome == Outcome::Failure,
-            Mode::Passing => outcome == Outcome::Success,
-            Mode::Problem => {
-                outcome == Outcome::Failure && before.is_some_and(|before| before != Outcome::Failure)
-            }
-            Mode::Warnings => outcome == Outcome::Warnings,
-            Mode::Exception => outcome == Outcome::Exception,
-            Mode::Cancelled => outcome == Outcome::Cancelled,
-        }
-    }
-
-    /// Whether it may speak of a build that ended so, however the build before it ended.
-    #[must_use]
-    pub fn may_cover(self, outcome: Outcome) -> bool {
-        match self {
-            Mode::Change => true,
-            Mode::Problem => outcome == Outcome::Failure,
-            Mode::Failing | Mode::Passing | Mode::Warnings | Mode::Exception | Mode::Cancelled => {
-                self.covers(outcome, None)
-            }
-        }
-    }
-}
-
-/// What a reporter wants to be told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
-    /// Which ends; none: all.
-    pub modes: Option<BTreeSet<Mode>>,
-    /// Whether it is told of starts, too.
-    pub starts: bool,
-    /// Of which builders; none: all.
-    pub builders: Option<BTreeSet<String>>,
-    /// Of requests of which schedulers; empty: all.
-    pub schedulers: Vec<String>,
-    /// Of which branches, one of which a source stamp has; empty: all. What has no branch has the empty name.
-    pub branches: Vec<String>,
-}
-
-impl Wanted {
-    /// Whether it may want a moment of a build: what the build's row says alone, whoever asked for it and however the build
-    /// before it ended.
-    #[must_use]
-    pub fn may_cover(&self, kind: Kind, row: &BuildRow) -> bool {
-        self.fits(&row.builder, &row.stamps) && self.covers_moment(kind, row.complete, Mode::may_cover)
-    }
-
-    /// The same where it is known how the build before it ended.
-    #[must_use]
-    pub fn may_cover_after(&self, before: Option<Outcome>, kind: Kind, row: &BuildRow) -> bool {
-        self.fits(&row.builder, &row.stamps)
-            && self.covers_moment(kind, row.complete, |mode, outcome| mode.covers(outcome, before))
-    }
-
-    /// Whether it wants this event.
-    #[must_use]
-    pub fn covers(&self, event: &Event) -> bool {
-        self.fits(&event.builder, &event.stamps)
-            && self
-                .covers_moment(event.kind, event.complete, |mode, outcome| mode.covers(outcome, event.before))
-            && (self.schedulers.is_empty() || event.schedulers.iter().any(|s| self.schedulers.contains(s)))
-    }
-
-    fn fits(&self, builder: &str, stamps: &[SourceStamp]) -> bool {
-        let branch = |stamp: &SourceStamp| {
-            self.branches.iter().any(|b| b == stamp.branch.as_deref().unwrap_or_default())
-        };
-        self.builders.as_ref().is_none_or(|builders| builders.contains(builder))
-            && (self.branches.is_empty() || stamps.iter().any(branch))
-    }
-
-    fn covers_moment(
-        &self,
-        kind: Kind,
-        complete: Option<Completed>,
-        covers: impl Fn(Mode, Outcome) -> bool,
-    ) -> bool {
-        match (kind, complete) {
-            (Kind::BuildStarted, _) => self.starts,
-            (Kind::BuildFinished, Some(complete)) => self
-                .modes
-                .as_ref()
-                .is_none_or(|modes| modes.iter().any(|mode| covers(*mode, complete.outcome))),
-            (Kind::BuildFinished, None) => false,
-        }
-    }
-}
-
-/// A reporter, as far as the store has to know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reader {
-    /// Its name, under which its events wait.
-    pub name: String,
-    /// What it wants.
-    pub wanted: Wanted,
 }
 
 /// A moment of a build, with the build as it was then.
@@ -355,105 +194,14 @@ impl Event {
     }
 }
 
-/// How the delivery of an event went, for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// The reporter has it.
-    Delivered,
-    /// It cannot be told: trying again would not help.
-    Lost,
-}
-
-/// What waits for a reporter, and what became of the rest: durable, by its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    /// The place of the newest event, from 1.
-    pub last: u64,
-    /// Events that wait.
-    pub waiting: u64,
-    /// Bytes that they have.
-    pub bytes: u64,
-    /// Events that were delivered.
-    pub delivered: u64,
-    /// Events that could not be told.
-    pub lost: u64,
-    /// Events that were dropped because too many waited.
-    pub dropped: u64,
-}
-
-impl Line {
-    /// Whether the oldest event has to go. The newest stays, however long it is.
-    #[must_use]
-    pub fn is_too_long(&self) -> bool {
-        self.waiting > MAX_WAITING || self.bytes > MAX_BYTES && self.waiting > 1
-    }
-
-    /// An event of so many bytes joins: its place.
-    pub fn join(&mut self, bytes: u64) -> u64 {
-        self.last += 1;
-        self.waiting += 1;
-        self.bytes += bytes;
-        self.last
-    }
-
-    /// An event of so many bytes leaves; none: it is dropped.
-    pub fn leave(&mut self, bytes: u64, taken: Option<Taken>) {
-        self.waiting = self.waiting.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
-        match taken {
-            Some(Taken::Delivered) => self.delivered += 1,
-            Some(Taken::Lost) => self.lost += 1,
-            None => self.dropped += 1,
-        }
-    }
-}
-
-/// What came of telling a reporter: it has the event; it never will, and why; or it is told again, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is done with.
-    Done,
-    /// Trying again would not help.
-    Lost(String),
-    /// It is tried again.
-    Again(String),
-}
-
-/// Judges an answer. Only a failure that the component itself says is not worth another try loses the event: one that
-/// traps or does not come back is mended by a reconfig.
-#[must_use]
-pub fn judge(answer: &Result<(), Fault>) -> Verdict {
-    match answer {
-        Ok(()) => Verdict::Done,
-        Err(fault) => match &fault.kind {
-            FaultKind::Failed(failure) => {
-                let detail = failure.detail.as_ref().map(|detail| format!("; {detail}")).unwrap_or_default();
-                let why = fault.brief() + &detail;
-                if failure.retryable { Verdict::Again(why) } else { Verdict::Lost(why) }
-            }
-            FaultKind::Trap(_)
-            | FaultKind::Cpu(_)
-            | FaultKind::Wall(_)
-            | FaultKind::Memory(_)
-            | FaultKind::BadAnswer(_) => Verdict::Again(fault.brief()),
-        },
-    }
-}
-
-/// How long after so many failures in a row the next try comes, in milliseconds.
-#[must_use]
-pub fn pause_ms(failures: u32) -> u64 {
-    FIRST_PAUSE_MS.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(LONGEST_PAUSE_MS)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::id::{BuildId, ChangeId, Fence};
-    use crate::value::{Failure, Value};
+    use crate::value::Value;
 
-    fn row() -> BuildRow {
+    pub(super) fn row() -> BuildRow {
         BuildRow {
             id: BuildId(17),
             number: 4,
@@ -474,13 +222,9 @@ mod tests {
         }
     }
 
-    fn ended(outcome: Outcome, before: Option<Outcome>) -> Event {
+    pub(super) fn ended(outcome: Outcome, before: Option<Outcome>) -> Event {
         let complete = Some(Completed { outcome, at: Timestamp(9) });
         Event::new(Kind::BuildFinished, &BuildRow { complete, ..row() }, vec!["main".to_owned()], before)
-    }
-
-    fn all() -> Wanted {
-        Wanted { modes: None, starts: true, builders: None, schedulers: Vec::new(), branches: Vec::new() }
     }
 
     #[test]
@@ -496,82 +240,6 @@ mod tests {
         ] {
             assert_eq!(Kind::of(is_new, ran, is_complete), expected, "{is_new} {ran} {is_complete}");
         }
-    }
-
-    #[test]
-    fn modes_are_buildbots() {
-        use Outcome::{Cancelled, Exception, Failure, Retry, Skipped, Success, Warnings};
-        // The modes that cover an end, by how the build before ended.
-        for (outcome, before, expected) in [
-            (Success, None, "passing"),
-            (Success, Some(Success), "passing"),
-            (Success, Some(Failure), "change passing"),
-            (Failure, None, "failing"),
-            (Failure, Some(Failure), "failing"),
-            (Failure, Some(Success), "change failing problem"),
-            (Failure, Some(Warnings), "change failing problem"),
-            (Warnings, Some(Success), "change warnings"),
-            (Exception, Some(Exception), "exception"),
-            (Cancelled, None, "cancelled"),
-            (Skipped, Some(Skipped), ""),
-            (Retry, Some(Success), "change"),
-        ] {
-            let covering: Vec<Mode> =
-                Mode::ALL.into_iter().filter(|mode| mode.covers(outcome, before)).collect();
-            let names: Vec<&str> = covering.iter().copied().map(Mode::as_str).collect();
-            assert_eq!(names.join(" "), expected, "{outcome} after {before:?}");
-            assert!(covering.iter().all(|mode| mode.may_cover(outcome)), "{outcome}");
-        }
-        assert!(Mode::ALL.into_iter().all(|mode| Mode::named(mode.as_str()) == Some(mode)));
-    }
-
-    #[test]
-    fn a_reporter_gets_what_all_its_conditions_cover() {
-        let start = Event::new(Kind::BuildStarted, &row(), vec!["main".to_owned()], None);
-        let end = ended(Outcome::Success, None);
-        let check = |wanted: Wanted, starts: bool, ends: bool| {
-            assert_eq!((wanted.covers(&start), wanted.covers(&end)), (starts, ends), "{wanted:?}");
-        };
-        let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let builders = |names: &[&str]| Some(texts(names).into_iter().collect());
-        check(all(), true, true);
-        check(Wanted { starts: false, ..all() }, false, true);
-        check(Wanted { modes: Some([Mode::Failing].into()), ..all() }, true, false);
-        check(Wanted { modes: Some([Mode::Failing, Mode::Passing].into()), ..all() }, true, true);
-        check(Wanted { builders: builders(&["ci"]), ..all() }, true, true);
-        check(Wanted { builders: builders(&["other"]), ..all() }, false, false);
-        check(Wanted { schedulers: texts(&["main"]), ..all() }, true, true);
-        check(Wanted { schedulers: texts(&["nightly"]), ..all() }, false, false);
-        check(Wanted { branches: texts(&["", "main"]), ..all() }, true, true);
-        check(Wanted { branches: texts(&[""]), ..all() }, false, false);
-    }
-
-    /// What is not read for those who cannot want it: neither requests nor the build before.
-    #[test]
-    fn who_cannot_want_a_moment_is_told_apart_by_the_builds_row() {
-        use Mode::{Change, Failing, Passing, Problem};
-        let row = |outcome: Option<Outcome>| BuildRow {
-            complete: outcome.map(|outcome| Completed { outcome, at: Timestamp(9) }),
-            ..row()
-        };
-        let of =
-            |modes: &[Mode]| Wanted { modes: Some(modes.iter().copied().collect()), starts: false, ..all() };
-        let (good, bad) = (Some(Outcome::Success), Some(Outcome::Failure));
-        let check = |wanted: &Wanted, outcome: Option<Outcome>, expected: bool| {
-            let kind = if outcome.is_some() { Kind::BuildFinished } else { Kind::BuildStarted };
-            assert_eq!(wanted.may_cover(kind, &row(outcome)), expected, "{wanted:?} {outcome:?}");
-        };
-        check(&of(&[Failing, Problem]), None, false);
-        check(&of(&[Failing, Problem]), good, false);
-        check(&of(&[Failing, Problem]), bad, true);
-        check(&of(&[Problem]), bad, true);
-        check(&of(&[Passing]), bad, false);
-        check(&of(&[Change]), good, true);
-        check(&Wanted { builders: Some(["other".to_owned()].into()), ..all() }, good, false);
-        check(&Wanted { branches: vec!["stable".to_owned()], ..all() }, good, false);
-        check(&Wanted { schedulers: vec!["nightly".to_owned()], ..all() }, good, true);
-        let after = |before| of(&[Change]).may_cover_after(before, Kind::BuildFinished, &row(good));
-        assert_eq!([after(None), after(good), after(bad)], [false, false, true]);
     }
 
     #[test]
@@ -596,46 +264,5 @@ mod tests {
         assert_eq!((&json["build"]["outcome"], &json["build"]["results"]), (&json!("warnings"), &json!(1)));
         assert_eq!(json["build"]["url"], "https://ci.example.org/builds/17");
         assert_eq!(json["build"]["before"], "success");
-    }
-
-    #[test]
-    fn a_line_has_an_end_and_counts_what_leaves() {
-        let mut line = Line::default();
-        assert_eq!((line.join(10), line.join(MAX_BYTES)), (1, 2));
-        assert!(line.is_too_long());
-        line.leave(10, None);
-        assert!(!line.is_too_long(), "the newest stays");
-        line.leave(MAX_BYTES, Some(Taken::Delivered));
-        let expected = Line { last: 2, delivered: 1, dropped: 1, ..Line::default() };
-        assert_eq!(line, expected);
-        for _ in 0..=MAX_WAITING {
-            line.join(1);
-        }
-        assert!(line.is_too_long());
-    }
-
-    #[test]
-    fn only_what_the_component_says_is_hopeless_is_lost() {
-        let fault = |kind| {
-            let call = "reporter.report".to_owned();
-            judge(&Err(Fault { plugin: "p".to_owned(), digest: Digest::of(b"p"), call, kind }))
-        };
-        assert_eq!(judge(&Ok(())), Verdict::Done);
-        let failed = |failure| fault(FaultKind::Failed(failure));
-        assert!(
-            matches!(failed(Failure::new("refused", "no")), Verdict::Lost(why) if why.contains("no (refused)"))
-        );
-        assert!(matches!(failed(Failure::retryable("io", "down")), Verdict::Again(_)));
-        for kind in
-            [FaultKind::Trap("x".to_owned()), FaultKind::Cpu(1), FaultKind::Wall(1), FaultKind::Memory(1)]
-        {
-            assert!(matches!(fault(kind), Verdict::Again(_)));
-        }
-    }
-
-    #[test]
-    fn pauses_grow_up_to_five_minutes() {
-        let pauses: Vec<u64> = [0, 1, 2, 3, 8, 9, 10, u32::MAX].map(pause_ms).to_vec();
-        assert_eq!(pauses, [1_000, 1_000, 2_000, 4_000, 128_000, 256_000, 300_000, 300_000]);
     }
 }
