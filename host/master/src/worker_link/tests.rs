@@ -342,12 +342,13 @@ async fn a_worker_that_is_removed_hears_why_and_nothing_behind_it() {
 async fn nothing_is_handled_of_a_link_that_is_to_be_cut() {
     let world = world(limits()).await;
     let mut told = told(&world).await;
+    let (mut other, _) = Scripted::join(&world, hello("w2")).await;
+    told("up w2").await;
     let uid = CommandUid("u1".to_owned());
-    let mut feed = None;
-    let mut token = "secret".to_owned();
-    for round in 0..12 {
+    let (mut feed, mut token) = (None, "secret".to_owned());
+    for round in 0..16 {
         let commands = if round == 0 { vec![] } else { vec![(uid.clone(), 1)] };
-        let back = Hello { token: token.clone(), commands, ..hello("w1") };
+        let back = Hello { token, commands, ..hello("w1") };
         let (mut worker, known) = Scripted::join(&world, back).await;
         told("up w1").await;
         if round == 0 {
@@ -357,7 +358,18 @@ async fn nothing_is_handled_of_a_link_that_is_to_be_cut() {
             assert_eq!(known, [(uid.clone(), 0)], "round {round}");
         }
         token = format!("renewed {round}");
+        // The link is held back while what the worker says arrives, so that this and the order are there at once.
+        let seat = world.links.handle("w1").unwrap();
+        let (sender, held) =
+            feed::feed(&seat.shown.ahead, seat.orders.clone(), CommandUid("held".to_owned()));
+        let data = vec![b'x'; feed::READ_AHEAD].into();
+        let update = Update::Log { log: "stdio".to_owned(), origin: Origin::Stdout, data };
+        sender.send(CommandEvent::Update { number: 1, update });
+        world.links.inspect().await;
         worker.log("u1", 1, "one").await;
+        other.say(ToMaster::Status { load: 0.5 }).await;
+        told("load w2 0.5").await;
+        drop(held);
         world.links.configure(&by_token(&token));
         told("down w1").await;
     }
