@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """What a reconfiguration costs: a large configuration, checked and changed, and a storm of them under builds.
 
-    cargo build --release -p windlass && python3 tests/bench/reconfig.py [--binary PATH] [--storm 1000] [--rounds 9]
+    cargo build --release -p windlass && python3 tests/bench/reconfig.py [--binary PATH] [--storm 1000] [--rounds 9] [--buildbot]
 
 Large: 500 builders of 3 steps, 200 workers and 50 plugins, each a next-slave policy of ten builders. Measured are
 `windlass check` with everything in its cache, and of a running master with --builds builds in flight (commands that wait
 for a named pipe): a reconfig that finds nothing changed, one that changes a builder, and one that changes a plugin; the
 time is that of the request. At the end the pipe is written, and all builds must have succeeded with the component that
 they started with.
+
+Buildbot: the same number of builders, steps and workers in 4.3, with nothing running; from the signal to its word that it
+is done.
 
 Storm: so many reconfigs in a row, good and bad alternating: each good one replaces a component, changes a builder and
 brings or takes another; each bad one has a slip in its file, an argument that its schema refuses, or a component that is
@@ -152,6 +155,55 @@ def measure_large(options, component: bytes, folder: pathlib.Path) -> dict:
     return seen
 
 
+BUILDBOT_CFG = """
+from buildbot.plugins import *
+c = BuildmasterConfig = {{}}
+names = ["w%d" % n for n in range({workers})]
+c["workers"] = [worker.Worker(n, "pass") for n in names]
+c["protocols"] = {{"pb": {{"port": "tcp:{pb}:interface=127.0.0.1"}}}}
+many = ["builder-%d" % n for n in range({builders})]
+c["schedulers"] = [schedulers.ForceScheduler(name="force", builderNames=many)]
+c["builders"] = [util.BuilderConfig(name=name, workernames=[names[(n * 7 + i) % len(names)] for i in range(10)],
+    tags=["group-%d" % (n % 10)], env={{"NUMBER": str(n)}}, description="{description}" if n == 7 else str(n),
+    factory=util.BuildFactory([steps.ShellCommand(command=["sh", "-c", "make test-%d" % n]) for _ in range(3)]))
+    for n, name in enumerate(many)]
+c["db"] = {{"db_url": "sqlite:///state.sqlite"}}
+c["www"] = dict(port="tcp:{www}:interface=127.0.0.1")
+c["buildbotURL"] = "http://localhost:{www}/"
+c["buildbotNetUsageData"] = None
+"""
+
+
+def measure_buildbot(options, folder: pathlib.Path) -> dict:
+    import signal
+
+    site = builds.Buildbot(folder / "buildbot")
+    config, log = site.folder / "m" / "master.cfg", site.folder / "m" / "twistd.log"
+    write = lambda description: config.write_text(BUILDBOT_CFG.format(
+        workers=WORKERS, builders=BUILDERS, pb=site.pb, www=site.www, description=description))
+    write("first")
+    seen: dict[str, list[float]] = {"ms, reconfig, nothing differs": [], "ms, reconfig, a builder differs": []}
+    site.sh("buildbot", "start", "--start_timeout=600", "m")
+    try:
+        pid = int((site.folder / "m" / "twistd.pid").read_text())
+
+        def reconfig() -> float:
+            told = lambda: log.read_text().count("configuration update complete")
+            before, began = told(), time.perf_counter()
+            os.kill(pid, signal.SIGHUP)
+            wait_until("a reconfig of Buildbot", lambda: told() > before, 120)
+            return (time.perf_counter() - began) * 1000
+
+        for n in range(options.rounds):
+            seen["ms, reconfig, nothing differs"].append(reconfig())
+            write(f"round {n}")
+            seen["ms, reconfig, a builder differs"].append(reconfig())
+        seen["MiB at the end"] = [resident_mib(pid)]
+    finally:
+        site.stop()
+    return seen
+
+
 def measure_storm(options, component: bytes, folder: pathlib.Path) -> dict:
     site = Site(options.binary, folder / "storm", 4)
     policy = 'next_slave = "placement:placement"'
@@ -224,6 +276,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--builds", type=int, default=100, help="builds in flight")
     parser.add_argument("--storm", type=int, default=1_000, help="reconfigs in a row; 0: none")
+    parser.add_argument("--buildbot", action="store_true", help="Buildbot's figures, too")
     parser.add_argument("--no-large", action="store_true", help="the storm alone")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="windlass-bench-") as folder:
@@ -233,6 +286,10 @@ def main():
         if not options.no_large:
             print(f"{BUILDERS} builders, {WORKERS} workers, {PLUGINS} plugins, {options.builds} builds in flight", flush=True)
             for what, values in measure_large(options, component, folder).items():
+                print(f"  {what:40} {spread(values, 1)}", flush=True)
+        if options.buildbot:
+            print(f"Buildbot, {BUILDERS} builders, {WORKERS} workers", flush=True)
+            for what, values in measure_buildbot(options, folder).items():
                 print(f"  {what:40} {spread(values, 1)}", flush=True)
         if options.storm:
             print("a storm", flush=True)

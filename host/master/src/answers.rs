@@ -103,10 +103,16 @@ impl Answers {
 
     fn write(&self, Answered { question, text }: &Answered) -> io::Result<()> {
         let unfinished = self.0.join(format!("{question}.new"));
-        let mut file = File::create(&unfinished)?;
-        file.write_all(format!("{HEAD}{}\n{text}", Digest::of(text.as_bytes())).as_bytes())?;
-        file.sync_all()?;
-        fs::rename(unfinished, self.path(question))
+        let written = File::create(&unfinished).and_then(|mut file| {
+            file.write_all(format!("{HEAD}{}\n{text}", Digest::of(text.as_bytes())).as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&unfinished, self.path(question))
+        });
+        if written.is_err() {
+            // On a full disk it would take what little there is. Already failing; a later start removes it.
+            drop(fs::remove_file(&unfinished));
+        }
+        written
     }
 
     /// Removes all but these, and what a write left that did not end.

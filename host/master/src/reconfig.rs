@@ -135,16 +135,16 @@ pub(crate) async fn reconfigure(
     };
     let Next { world: new, mut plan, changes, bytes, answered, warnings } = next;
     let tokens = running.links.tokens();
+    let changed = !plan.is_empty() || !changes.is_empty();
     // Nobody makes a token for a worker that goes, and those that it has are said to go with it.
-    let _turn_of_tokens = match plan_only {
-        true => None,
-        false => Some(tokens.turn().await),
+    let _turn_of_tokens = match changed && plan.refused.is_empty() && !plan_only {
+        true => Some(tokens.turn().await),
+        false => None,
     };
     plan.name_tokens(|worker| tokens.of(worker).iter().map(|token| token.number.0).collect());
     if !plan.refused.is_empty() && !plan_only {
         return Err(ReconfigError::Refused(plan));
     }
-    let changed = !plan.is_empty() || !changes.is_empty();
     let mut lifted = if plan_only { Vec::new() } else { policies::suspended(running, &old) };
     if changed && !plan_only {
         persist(running, &new, bytes, Arc::clone(&answered)).await?;

@@ -37,8 +37,10 @@ use port::Port;
 
 /// Places for calls.
 const AT_ONCE: usize = 8;
-/// How long a call may have a place. One that takes longer goes on without, so that those that hang, however many, take
-/// none from those that do not.
+/// Places for those that take longer than [`LONG`], so that those that hang take none from those that do not. Each has
+/// memory; so there is an end of them.
+const LONG_AT_ONCE: usize = 24;
+/// How long a call may have a place of the first kind, if there is one of the second.
 const LONG: Duration = Duration::from_secs(2);
 
 /// What reporters are made of.
@@ -55,9 +57,16 @@ pub(crate) struct Parts {
 pub(crate) struct Reporters {
     parts: Parts,
     running: Mutex<BTreeMap<String, Running>>,
-    places: Arc<Semaphore>,
+    places: Places,
     io: Handle,
     closing: CancellationToken,
+}
+
+/// Places for calls.
+#[derive(Clone)]
+struct Places {
+    short: Arc<Semaphore>,
+    long: Arc<Semaphore>,
 }
 
 struct Running {
@@ -90,7 +99,10 @@ impl Reporters {
         Reporters {
             parts,
             running: Mutex::default(),
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+            places: Places {
+                short: Arc::new(Semaphore::new(AT_ONCE)),
+                long: Arc::new(Semaphore::new(LONG_AT_ONCE)),
+            },
             io: Handle::current(),
             closing: CancellationToken::new(),
         }
@@ -183,7 +195,7 @@ impl Reporters {
             name: name.to_owned(),
             parts: self.parts.clone(),
             worlds,
-            places: Arc::clone(&self.places),
+            places: self.places.clone(),
             reading: Reading::default(),
             io: self.io.clone(),
             shown: Arc::clone(&shown),
@@ -202,7 +214,7 @@ struct Task {
     name: String,
     parts: Parts,
     worlds: watch::Receiver<Arc<World>>,
-    places: Arc<Semaphore>,
+    places: Places,
     reading: Reading,
     io: Handle,
     shown: Arc<Mutex<Shown>>,
@@ -288,7 +300,7 @@ impl Task {
 
     /// One call, when there is a place for it.
     async fn deliver(&mut self, event: &Event, id: &str) -> Verdict {
-        let place = Arc::clone(&self.places).acquire_owned().await.expect("nobody closes it");
+        let place = Arc::clone(&self.places.short).acquire_owned().await.expect("nobody closes it");
         let world = Arc::clone(&self.worlds.borrow());
         let config = &world.config;
         let Some(reporter) = config.reporters.iter().find(|reporter| reporter.name == self.name) else {
@@ -320,9 +332,13 @@ impl Task {
         let runtime = &self.parts.runtime;
         let call = runtime.report(&resolved.plugin, &resolved.hook, &args, &used, told, Box::new(port));
         let mut call = std::pin::pin!(call);
-        let called = match tokio::time::timeout(LONG, &mut call).await {
-            Ok(called) => called,
-            Err(_) => {
+        let long = async {
+            tokio::time::sleep(LONG).await;
+            self.places.long.acquire().await.expect("nobody closes it")
+        };
+        let called = tokio::select! {
+            called = &mut call => called,
+            _long = long => {
                 drop(place);
                 call.await
             }

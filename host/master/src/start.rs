@@ -431,13 +431,14 @@ fn prepare(
         );
     }
     plugins::keep(store.cas(), &bytes)?;
-    // What is only for bad days keeps nobody down on a good one.
-    match answers.keep(&answered) {
-        Ok(()) => answers.forget_others(&answered),
-        Err(error) => tracing::warn!(
-            error = plugins::chain(&error),
+    // What is only for bad days keeps nobody down on a good one. First what it leaves may make room.
+    answers.forget_others(&answered);
+    if let Err(error) = answers.keep(&answered) {
+        let error = plugins::chain(&error);
+        tracing::warn!(
+            error,
             "a configurator that fails at the next start will keep the master from starting"
-        ),
+        );
     }
     Ok(Prepared { runtime, store, config, generation })
 }

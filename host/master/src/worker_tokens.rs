@@ -74,15 +74,26 @@ impl From<CommitError> for TokenError {
     }
 }
 
-/// What a start finds of them, without those of workers that the configuration has no more.
+/// What a start finds of them, without those of workers that the configuration has no more, and without those that
+/// cannot be read.
 pub(crate) async fn open(
     store: &Store,
     tokens: &Tokens,
     workers: &[config::Worker],
 ) -> Result<(), OpenTokensError> {
-    store.worker_tokens()?.into_iter().for_each(|token| tokens.add(token));
-    if let Some(gone) = tokens.without(workers) {
-        store.commit(vec![gone]).await?;
+    let (found, damaged) = store.worker_tokens()?;
+    found.into_iter().for_each(|token| tokens.add(token));
+    for (worker, number) in &damaged {
+        tracing::error!(
+            worker,
+            number = number.0,
+            "a token is damaged and is taken away: its worker needs another one"
+        );
+    }
+    let damaged = (!damaged.is_empty()).then_some(Persist::DropTokens(damaged));
+    let gone: Vec<_> = tokens.without(workers).into_iter().chain(damaged).collect();
+    if !gone.is_empty() {
+        store.commit(gone).await?;
     }
     Ok(())
 }
@@ -262,11 +273,11 @@ mod tests {
             () = worker.is_sent_away() => {}
         }
         told("down w1").await;
-        assert_eq!(world.store.worker_tokens().unwrap().len(), 1);
+        assert_eq!(world.store.worker_tokens().unwrap().0.len(), 1);
         let (code, _, _) = Scripted::refused(&world, came).await;
         assert_eq!(code, "bad-token");
         drop(answer);
         assert!(timeout(BOUND, revoking).await.expect("the disk answers").unwrap());
-        assert_eq!((world.store.worker_tokens().unwrap(), world.links.tokens().all()), (vec![], vec![]));
+        assert_eq!((world.store.worker_tokens().unwrap().0, world.links.tokens().all()), (vec![], vec![]));
     }
 }

@@ -14,19 +14,22 @@ use crate::fault::ReadError;
 const TABLE: &str = "worker_tokens";
 
 impl Store {
-    /// Returns all tokens of workers, by worker and number. One whose row is damaged counts nowhere, which is said.
-    pub fn worker_tokens(&self) -> Result<Vec<WorkerToken>, ReadError> {
-        let mut tokens = Vec::new();
+    /// Returns all tokens of workers, by worker and number, and those whose rows are damaged: nobody can connect with them.
+    pub fn worker_tokens(&self) -> Result<(Vec<WorkerToken>, Vec<Damaged>), ReadError> {
+        let (mut tokens, mut damaged) = (Vec::new(), Vec::new());
         for row in self.snapshot()?.worker_tokens()?.iter()? {
             let (key, row) = row?;
             match to_token(key.value(), row.value()) {
                 Ok(token) => tokens.push(token),
-                Err(error) => tracing::error!(%error, "nobody can connect with this token"),
+                Err(_) => damaged.push((key.value().0.to_owned(), TokenId(key.value().1))),
             }
         }
-        Ok(tokens)
+        Ok((tokens, damaged))
     }
 }
+
+/// A token that cannot be read: its worker and its number.
+type Damaged = (String, TokenId);
 
 impl Group<'_> {
     pub(crate) fn put_token(&mut self, token: &WorkerToken) -> Result<(), ReadError> {
@@ -121,10 +124,10 @@ mod tests {
             .await
             .unwrap();
         let rows = [WorkerToken { used: Some(Timestamp(9)), ..token("w1", 2) }, token("w2", 1)];
-        assert_eq!(store.worker_tokens().unwrap(), rows);
+        assert_eq!(store.worker_tokens().unwrap(), (rows.to_vec(), vec![]));
         drop(store);
         let store = Store::open(folder.path(), Options::default()).unwrap();
-        assert_eq!(store.worker_tokens().unwrap(), rows);
+        assert_eq!(store.worker_tokens().unwrap(), (rows.to_vec(), vec![]));
         assert_eq!(store.ids().next_token(), TokenId(4), "3 is gone, and its number with it");
         assert_eq!(store.verify().unwrap(), [""; 0]);
     }
@@ -149,9 +152,10 @@ mod tests {
         let store = Store::open(folder.path(), Options::default()).unwrap();
         let used = Persist::UseToken { worker: "w1".into(), token: TokenId(1), at: Timestamp(9) };
         store.commit(vec![used]).await.unwrap();
-        assert_eq!(store.worker_tokens().unwrap(), [token("w1", 2)]);
-        assert!(store.verify().is_err(), "it is told");
-        store.commit(vec![Persist::DropTokens(vec![("w1".into(), TokenId(1))])]).await.unwrap();
+        let damaged = vec![("w1".to_owned(), TokenId(1))];
+        assert_eq!(store.worker_tokens().unwrap(), (vec![token("w1", 2)], damaged.clone()));
+        assert_eq!(store.verify().unwrap(), ["token 1 of worker `w1` cannot be read"]);
+        store.commit(vec![Persist::DropTokens(damaged)]).await.unwrap();
         assert_eq!(store.verify().unwrap(), [""; 0]);
     }
 

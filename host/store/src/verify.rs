@@ -353,8 +353,11 @@ fn numbers(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Resul
     let mut last_token = 0;
     for row in tokens.iter()? {
         let (key, row) = row?;
-        tokens::to_token(key.value(), row.value())?;
-        last_token = last_token.max(key.value().1);
+        let (worker, number) = key.value();
+        if tokens::to_token((worker, number), row.value()).is_err() {
+            flaws.tell(|| format!("token {number} of worker `{worker}` cannot be read"));
+        }
+        last_token = last_token.max(number);
     }
     check("token", last_token)?;
     check("fence", requests.values().map(|(_, row)| row.last_fence.0).max().unwrap_or(0))
