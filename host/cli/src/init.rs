@@ -56,7 +56,12 @@ pub fn new_token(file: &Path) -> Result<String, Failed> {
     getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
     let token: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     write_new(file, &format!("{token}\n"), 0o600)?;
-    make_durable(file).with_context(|| format!("failed to make `{}` durable", file.display()))?;
+    if let Err(error) = make_durable(file) {
+        // It counts nowhere, and would be in the way of the next try.
+        let left = std::fs::remove_file(file).err().map(|left| format!("; it stays behind: {left}"));
+        let what = format!("failed to make `{}` durable{}", file.display(), left.unwrap_or_default());
+        return Err(anyhow::Error::new(error).context(what).into());
+    }
     Ok(windlass_config::hash_token(&token))
 }
 

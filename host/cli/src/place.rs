@@ -36,8 +36,8 @@ pub fn client(dir: &Path) -> Result<Client, Failed> {
     let text = read(&config)?;
     let folder = config.parent().unwrap_or(Path::new("."));
     let variable = |name: &str| std::env::var(name).ok();
-    let state = windlass_config::peek_master(&config, &text, &variable)
-        .map_or(PathBuf::from("state"), |fixed| fixed.state_dir);
+    let fixed = windlass_config::MasterText::parse(&config, &text).peek(&variable);
+    let state = fixed.map_or(PathBuf::from("state"), |fixed| fixed.state_dir);
     Ok(Client::new(windlass_web::socket_in(&folder.join(state))))
 }
 

@@ -72,12 +72,17 @@ fn table(tokens: &[WorkerToken], now: u64) -> Table {
     let mut table = Table::new(&["worker", "token", "made", "used last", ""]);
     let ago = |at: u64| format!("{} ago", duration(now.saturating_sub(at)));
     for token in tokens {
+        let state = match token {
+            WorkerToken { revoked: true, .. } => (WARN, "revoked"),
+            WorkerToken { connected: true, .. } => (GOOD, "connected"),
+            WorkerToken { .. } => (Style::new(), ""),
+        };
         table.row(vec![
             (Style::new(), token.worker.clone()),
             (HEADING, token.number.to_string()),
             (FAINT, ago(token.made.0)),
             (FAINT, token.used.map_or("never".to_owned(), |at| ago(at.0))),
-            (GOOD, if token.connected { "connected" } else { "" }.to_owned()),
+            (state.0, state.1.to_owned()),
         ]);
     }
     table

@@ -241,7 +241,7 @@ const MOST_SHOWN: usize = 100;
 const MOST_KEPT: usize = 10_000;
 
 /// Collects what is wrong while a file is walked.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
     found: Vec<Finding>,
     /// What was told where: what is wrong in a template is found with each builder that uses it.
@@ -256,7 +256,7 @@ pub(crate) struct Report {
 }
 
 /// Something wrong, before it is put beside the text of its file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Finding {
     code: &'static str,
     severity: Severity,

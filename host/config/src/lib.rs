@@ -74,18 +74,7 @@ pub struct Checked<T> {
 
 /// Checks a `master.toml`: `text` is its content, `path` its name in messages.
 pub fn check_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Checked<config::Master> {
-    check(path, text, |mut root, sources, report| {
-        if whose::refuse_of_worker(&root, report) {
-            return None;
-        }
-        include::read(&mut root, catalog, sources, report)?;
-        variables::fill_in(&mut root, &|name| catalog.variable(name), report);
-        let hooks = Hooks::new(catalog);
-        let configurators = configurators::read(&mut root, &hooks, sources, report)?;
-        let lost = expand::builders(&mut root, report);
-        let users = users::read(&root, catalog, sources, report);
-        Some(master::read(&root, lost, configurators, users, &hooks, report))
-    })
+    MasterText::parse(path, text).check(catalog)
 }
 
 /// Returns the checked `master.toml`, or all its errors.
@@ -93,22 +82,47 @@ pub fn load_master(path: &Path, text: &str, catalog: &dyn Catalog) -> Result<con
     check_master(path, text, catalog).config
 }
 
-/// Returns the directories and the address of a `master.toml`, before any plugin is loaded. `variable` looks into the
-/// environment.
-pub fn peek_master(
-    path: &Path,
-    text: &str,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<config::Fixed, Diagnostics> {
-    check(path, text, |root, _, report| {
-        (!whose::refuse_of_worker(&root, report)).then(|| fixed::peek(root, variable, report))
-    })
-    .config
+/// A `master.toml` that was parsed: for what has to be known before any plugin is loaded, and then for all of it.
+#[derive(Debug)]
+pub struct MasterText(Parsed);
+
+impl MasterText {
+    /// Parses `text`, the content of the file that messages call `path`.
+    #[must_use]
+    pub fn parse(path: &Path, text: &str) -> MasterText {
+        MasterText(Parsed::new(path, text))
+    }
+
+    /// Returns the directories and the address. `variable` looks into the environment.
+    pub fn peek(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<config::Fixed, Diagnostics> {
+        let Parsed { name, root, sources, report } = &self.0;
+        let (mut report, mut fixed) = (report.clone(), None);
+        if let Some(root) = root.as_ref().filter(|root| !whose::refuse_of_worker(root, &mut report)) {
+            fixed = Some(fixed::peek(root, variable, &mut report));
+        }
+        finished(name, sources, report, fixed).config
+    }
+
+    /// Checks it.
+    pub fn check(self, catalog: &dyn Catalog) -> Checked<config::Master> {
+        self.0.check(|mut root, sources, report| {
+            if whose::refuse_of_worker(&root, report) {
+                return None;
+            }
+            include::read(&mut root, catalog, sources, report)?;
+            variables::fill_in(&mut root, &|name| catalog.variable(name), report);
+            let hooks = Hooks::new(catalog);
+            let configurators = configurators::read(&mut root, &hooks, sources, report)?;
+            let lost = expand::builders(&mut root, report);
+            let users = users::read(&root, catalog, sources, report);
+            Some(master::read(&root, lost, configurators, users, &hooks, report))
+        })
+    }
 }
 
 /// Checks a `worker.toml`.
 pub fn check_worker(path: &Path, text: &str) -> Checked<config::WorkerFile> {
-    check(path, text, |root, _, report| {
+    Parsed::new(path, text).check(|root, _, report| {
         (!whose::refuse_of_master(&root, report)).then(|| worker::read(&root, report))
     })
 }
@@ -125,17 +139,34 @@ pub fn load_worker(path: &Path, text: &str) -> Result<config::WorkerFile, Diagno
     check_worker(path, text).config
 }
 
-fn check<T>(
-    path: &Path,
-    text: &str,
-    read: impl FnOnce(Node, &mut Sources, &mut Report) -> Option<T>,
-) -> Checked<T> {
-    let (mut report, mut sources) = (Report::default(), Sources::default());
-    let name = path.display().to_string();
-    let begin = sources.add(&name, text);
-    let root = Node::parse(text, begin, &mut report);
-    let config = root.and_then(|root| read(root, &mut sources, &mut report));
-    let (errors, warnings) = report.finish(&name, &sources);
+/// A file as a tree, with what is wrong so far.
+#[derive(Debug)]
+struct Parsed {
+    name: String,
+    /// None: it is no TOML.
+    root: Option<Node>,
+    sources: Sources,
+    report: Report,
+}
+
+impl Parsed {
+    fn new(path: &Path, text: &str) -> Parsed {
+        let (mut report, mut sources) = (Report::default(), Sources::default());
+        let name = path.display().to_string();
+        let begin = sources.add(&name, text);
+        let root = Node::parse(text, begin, &mut report);
+        Parsed { name, root, sources, report }
+    }
+
+    fn check<T>(self, read: impl FnOnce(Node, &mut Sources, &mut Report) -> Option<T>) -> Checked<T> {
+        let Parsed { name, root, mut sources, mut report } = self;
+        let config = root.and_then(|root| read(root, &mut sources, &mut report));
+        finished(&name, &sources, report, config)
+    }
+}
+
+fn finished<T>(name: &str, sources: &Sources, report: Report, config: Option<T>) -> Checked<T> {
+    let (errors, warnings) = report.finish(name, sources);
     let config = match (errors, config) {
         (Some(errors), _) => Err(errors),
         (None, config) => Ok(config.expect("what is not read has errors")),

@@ -59,7 +59,7 @@ impl SourceCode for File {
 }
 
 /// The files, each with where it begins.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sources(Vec<(usize, Source)>);
 
 impl Sources {

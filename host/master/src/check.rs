@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use windlass_config::{Diagnostics, config, peek_master};
+use windlass_config::{Diagnostics, MasterText, config};
 use windlass_core::capability;
 use windlass_core::policy::HookKind;
 use windlass_runtime::plugin::Source;
@@ -82,8 +82,8 @@ pub async fn check(config_path: &Path, cache: &Path, compiler: Compiler) -> Resu
     let options = Options { compiler, ..Options::new(cache) };
     blocking(move || {
         // Where even the directories are unclear, the whole check below says what is wrong with them.
-        let folder =
-            peek_master(&path, &text, &include::variable).map(|fixed| Folders::of(&path, &fixed).plugins);
+        let text = MasterText::parse(&shown, &text);
+        let folder = text.peek(&include::variable).map(|fixed| Folders::of(&path, &fixed).plugins);
         let runtime = Runtime::new(options)?;
         let bundled: Vec<(String, Bytes)> = windlass_plugins::bundled()
             .iter()
@@ -96,8 +96,7 @@ pub async fn check(config_path: &Path, cache: &Path, compiler: Compiler) -> Resu
             bundled: &bundled,
             folder: folder.as_deref().unwrap_or(&nowhere),
             path: &path,
-            shown: &shown,
-            text: &text,
+            text,
             is_master: false,
             before: None,
         };

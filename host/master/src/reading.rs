@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use bytes::Bytes;
-use windlass_config::{Diagnostics, config};
+use windlass_config::{Diagnostics, MasterText, config};
 use windlass_runtime::Runtime;
 use windlass_runtime::registry::Generation;
 
@@ -23,10 +23,8 @@ pub(crate) struct Reading<'a> {
     pub folder: &'a Path,
     /// The configuration file.
     pub path: &'a Path,
-    /// As messages call it.
-    pub shown: &'a Path,
     /// What stands in it.
-    pub text: &'a str,
+    pub text: MasterText,
     /// Whether this process has the environment that the master has.
     pub is_master: bool,
     /// What configurators wrote before, where that may stand in for what they do not write now.
@@ -56,7 +54,7 @@ pub struct Faults {
 impl Reading<'_> {
     /// Reads it. The warnings come apart, as they do not depend on whether it is good. Blocks.
     pub fn read(self) -> (Result<Good, Faults>, Option<Diagnostics>) {
-        let Reading { runtime, old, bundled, folder, path, shown, text, is_master, before } = self;
+        let Reading { runtime, old, bundled, folder, path, text, is_master, before } = self;
         let Found { generation, bytes, bad } = plugins::find(runtime, old, bundled, folder);
         let answered = RefCell::default();
         let around = Surroundings {
@@ -68,7 +66,7 @@ impl Reading<'_> {
             before,
             answered,
         };
-        let checked = windlass_config::check_master(shown, text, &around);
+        let checked = text.check(&around);
         let answered = around.answered.into_inner();
         let result = match checked.config {
             Ok(config) if bad.is_empty() => Ok(Good { config, generation, bytes, answered }),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use windlass_config::{Diagnostics, Side};
+use windlass_config::{Diagnostics, MasterText, Side};
 use windlass_runtime::files;
 
 use crate::answers::{Answered, Answers};
@@ -207,9 +207,9 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
     let path = &running.config_path;
     let text = files::text(path, files::MOST)
         .map_err(|source| ReconfigError::Read { path: path.clone(), source })?;
+    let text = MasterText::parse(path, &text);
     // First what costs nothing: a slip in the file need not wait for compilers.
-    let fixed = windlass_config::peek_master(path, &text, &include::variable)
-        .map_err(|errors| ReconfigError::Invalid(errors.into()))?;
+    let fixed = text.peek(&include::variable).map_err(|errors| ReconfigError::Invalid(errors.into()))?;
     // A plan shows them beside the rest; else they are the first news, before another plugins folder
     // makes everything look wrong.
     let refused = windlass_config::plan::refused(&old.config.fixed, &fixed);
@@ -222,8 +222,7 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
         bundled: &running.bundled,
         folder: &running.folders.plugins,
         path,
-        shown: path,
-        text: &text,
+        text,
         is_master: true,
         before: None,
     };

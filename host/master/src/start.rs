@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use windlass_config::config;
+use windlass_config::{MasterText, config};
 use windlass_core::id::MasterId;
 use windlass_core::secret::Seal;
 use windlass_core::time::Timestamp;
@@ -189,8 +189,8 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         .map_err(|source| StartError::Read { path: config_path.clone(), source })?;
     let text =
         files::text(&path, files::MOST).map_err(|source| StartError::Read { path: path.clone(), source })?;
-    let fixed = windlass_config::peek_master(&path, &text, &include::variable)
-        .map_err(|errors| StartError::Invalid(errors.into()))?;
+    let text = MasterText::parse(&path, &text);
+    let fixed = text.peek(&include::variable).map_err(|errors| StartError::Invalid(errors.into()))?;
     let folders = Folders::of(&path, &fixed);
     let (events, fatal) = (Events::default(), Fatal::default());
 
@@ -200,7 +200,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         let cache = windlass_runtime::Options::new(folders.state.join("cache"));
         let of_runtime = windlass_runtime::Options { compiler, limits, ..cache };
         let of_store = windlass_store::Options { on_commit, room, ..windlass_store::Options::default() };
-        move || prepare(&folders, &bundled, of_runtime, of_store, &path, &text)
+        move || prepare(&folders, &bundled, of_runtime, of_store, &path, text)
     };
     let Prepared { runtime, store, config, generation } = blocking(prepare).await?;
     let listener = listen(&fixed.listen).await?;
@@ -380,7 +380,7 @@ fn prepare(
     of_runtime: windlass_runtime::Options,
     of_store: windlass_store::Options,
     path: &Path,
-    text: &str,
+    text: MasterText,
 ) -> Result<Prepared, StartError> {
     private(&folders.state)?;
     let runtime = Runtime::new(of_runtime)?;
@@ -391,7 +391,6 @@ fn prepare(
         bundled,
         folder: &folders.plugins,
         path,
-        shown: path,
         text,
         is_master: true,
         before: Some(&answers),

@@ -16,6 +16,9 @@ pub struct WorkerToken {
     pub used: Option<Timestamp>,
     /// Whether the worker is connected by it now.
     pub connected: bool,
+    /// Whether it was revoked, and the store has not forgotten it yet: nobody can connect by it.
+    #[serde(default)]
+    pub revoked: bool,
 }
 
 /// A token that is to count: `windlass workers token`.

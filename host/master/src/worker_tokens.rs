@@ -182,13 +182,16 @@ async fn take_away(
     worker: &str,
     tokens: &[TokenId],
 ) -> Result<bool, TokenError> {
-    let closed = links.revoke(worker, tokens).await;
-    if !tokens.is_empty() {
-        let gone = tokens.iter().map(|number| (worker.to_owned(), *number)).collect();
-        store.commit(vec![Persist::DropTokens(gone)]).await.map_err(TokenError::NotForgotten)?;
-        links.tokens().remove(worker, tokens);
-        tracing::info!(worker, ?tokens, "tokens of a worker were revoked");
+    if tokens.is_empty() {
+        return Ok(links.revoke(worker, tokens).await);
     }
+    let gone = tokens.iter().map(|number| (worker.to_owned(), *number)).collect();
+    let forgotten = store.commit(vec![Persist::DropTokens(gone)]);
+    // Neither waits for the other.
+    let (closed, forgotten) = tokio::join!(links.revoke(worker, tokens), forgotten);
+    forgotten.map_err(TokenError::NotForgotten)?;
+    links.tokens().remove(worker, tokens);
+    tracing::info!(worker, ?tokens, "tokens of a worker were revoked");
     Ok(closed)
 }
 
@@ -222,7 +225,8 @@ fn shown(running: &Running, token: WorkerToken) -> view::WorkerToken {
     let connected = running.links.of(&token.worker);
     let WorkerToken { number, worker, hash: _, made, used } = token;
     let connected = connected.is_some_and(|link| link.token == Some(number));
-    view::WorkerToken { worker, number: number.0, made, used, connected }
+    let revoked = !running.links.tokens().has(&worker, number);
+    view::WorkerToken { worker, number: number.0, made, used, connected, revoked }
 }
 
 #[cfg(test)]

@@ -335,6 +335,16 @@ fn artifacts(snapshot: &Snapshot, flaws: &mut Flaws) -> Result<(), ReadError> {
 /// No row has a number that might be given out again.
 fn numbers(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Result<(), ReadError> {
     let counters = snapshot.counters()?;
+    let tokens = snapshot.worker_tokens()?;
+    let mut last_token = 0;
+    for row in tokens.iter()? {
+        let (key, row) = row?;
+        let (worker, number) = key.value();
+        if tokens::to_token((worker, number), row.value()).is_err() {
+            flaws.tell(|| format!("token {number} of worker `{worker}` cannot be read"));
+        }
+        last_token = last_token.max(number);
+    }
     let mut check = |kind: &str, largest: u64| -> Result<(), ReadError> {
         if counters.get(kind)?.map_or(0, |mark| mark.value()) < largest {
             flaws.tell(|| format!("{kind} {largest} is beyond its counter"));
@@ -349,16 +359,6 @@ fn numbers(snapshot: &Snapshot, requests: &Requests, flaws: &mut Flaws) -> Resul
     check("log", snapshot.logs()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("artifact", snapshot.artifacts_by_id()?.last()?.map_or(0, |(id, _)| id.value()))?;
     check("master", snapshot.masters()?.last()?.map_or(0, |(id, _)| id.value()))?;
-    let tokens = snapshot.worker_tokens()?;
-    let mut last_token = 0;
-    for row in tokens.iter()? {
-        let (key, row) = row?;
-        let (worker, number) = key.value();
-        if tokens::to_token((worker, number), row.value()).is_err() {
-            flaws.tell(|| format!("token {number} of worker `{worker}` cannot be read"));
-        }
-        last_token = last_token.max(number);
-    }
     check("token", last_token)?;
     check("fence", requests.values().map(|(_, row)| row.last_fence.0).max().unwrap_or(0))
 }

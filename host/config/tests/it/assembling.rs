@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use windlass_config::attributes::CONFIGURATION;
-use windlass_config::{check_master, config, peek_master};
+use windlass_config::{MasterText, check_master, config};
 
 use crate::hooks::Hooks;
 
@@ -130,9 +130,9 @@ fn what_needs_a_restart_may_stand_in_a_variable_too() {
     let text =
         "title = { from_env = \"UNSET\", default = \"x\" }\n[master]\nlisten = { from_env = \"LISTEN\" }\n";
     let variable = |name: &str| (name == "LISTEN").then(|| "127.0.0.1:7".to_owned());
-    let fixed = peek_master(Path::new("m.toml"), text, &variable).unwrap();
+    let fixed = MasterText::parse(Path::new("m.toml"), text).peek(&variable).unwrap();
     assert_eq!(fixed.listen, "127.0.0.1:7");
-    let error = peek_master(Path::new("m.toml"), text, &|_| None).unwrap_err();
+    let error = MasterText::parse(Path::new("m.toml"), text).peek(&|_| None).unwrap_err();
     assert!(error.render().contains("unset-variable"), "{}", error.render());
 }
 

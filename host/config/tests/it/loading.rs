@@ -5,7 +5,7 @@ use std::path::Path;
 
 use windlass_config::config::{ChangeFilter, SchedulerKind};
 use windlass_config::{
-    check_master, hash_token, load_master, load_worker, peek_master, step_from_json, template,
+    MasterText, check_master, hash_token, load_master, load_worker, step_from_json, template,
 };
 use windlass_core::builder::{Merge, OnError, PolicyUse};
 use windlass_core::lock::{Access, Kind, Lock, Mode};
@@ -182,13 +182,14 @@ fn what_is_not_said_has_a_default() {
     assert_eq!((step.name.as_str(), step.hook.as_str()), ("git", "windlass:git"));
     assert!(step.flags.halt_on_failure);
     let none = |_: &str| None;
-    let peeked =
-        peek_master(Path::new("m"), "broken = 1\n[master]\nstate_dir = '/var/lib/x'", &none).unwrap();
+    let peeked = MasterText::parse(Path::new("m"), "broken = 1\n[master]\nstate_dir = '/var/lib/x'")
+        .peek(&none)
+        .unwrap();
     assert_eq!(
         (peeked.listen.as_str(), peeked.state_dir.as_path()),
         ("127.0.0.1:9989", Path::new("/var/lib/x"))
     );
-    assert_eq!(peek_master(Path::new("m"), "", &none).unwrap(), master.fixed);
+    assert_eq!(MasterText::parse(Path::new("m"), "").peek(&none).unwrap(), master.fixed);
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Tokens {
     }
 
     /// Whether nobody has revoked it.
-    pub(super) fn has(&self, worker: &str, number: TokenId) -> bool {
+    pub(crate) fn has(&self, worker: &str, number: TokenId) -> bool {
         self.read().get(worker).is_some_and(|of| of.counting().any(|one| one.number == number))
     }
 
