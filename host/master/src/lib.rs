@@ -42,6 +42,7 @@ mod services;
 mod status;
 mod step_port;
 pub mod submission;
+mod surroundings;
 mod transfer;
 mod users;
 pub mod view;

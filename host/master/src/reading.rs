@@ -11,7 +11,7 @@ use windlass_runtime::registry::Generation;
 
 use crate::answers::{Answered, Answers};
 use crate::plugins::{self, BadPlugin, Found};
-use crate::secrets::Surroundings;
+use crate::surroundings::Surroundings;
 
 /// What is to be read.
 pub(crate) struct Reading<'a> {

@@ -3,7 +3,6 @@
 
 mod command;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,88 +12,33 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use windlass_config::config::{self, Secret, SecretSource};
-use windlass_config::{Answer, Catalog, HookFacts, Included, Severity, Unusable};
+use windlass_config::{Severity, Unusable};
 use windlass_core::persist::Persist;
-use windlass_core::policy::HookKind;
 use windlass_core::secret::{MAX_VALUE, MIN_VALUE, Placeholders, Seal};
 use windlass_core::value::Failure;
 use windlass_protocol::message::{self, SecretValue};
-use windlass_runtime::registry::{Generation, Resolved};
-use windlass_runtime::{Runtime, files};
+use windlass_runtime::files;
+use windlass_runtime::registry::Resolved;
 use windlass_store::Store;
 
-use crate::answers::{self, Answered, Answers};
-use crate::include;
-use crate::plugins::{BadPlugin, Hooks};
 use crate::start::{StartError, blocking};
 
-/// What a configuration is checked against: the plugins, and the secrets as they are now.
-pub(crate) struct Surroundings<'a> {
-    /// Asks configurators.
-    pub runtime: &'a Runtime,
-    /// Answers for hooks.
-    pub generation: &'a Generation,
-    /// Plugins that are there and cannot be loaded: nobody knows what they offer.
-    pub bad: &'a [BadPlugin],
-    /// The configuration file. Paths begin in its directory.
-    pub file: &'a Path,
-    /// Whether this process has the environment that the master has.
-    pub is_master: bool,
-    /// What configurators wrote before, where that may stand in for what they do not write now.
-    pub before: Option<&'a Answers>,
-    /// What they wrote now, or what stands in for it.
-    pub answered: RefCell<Vec<Answered>>,
-}
-
-impl Catalog for Surroundings<'_> {
-    fn hook(&self, kind: HookKind, name: &str) -> Result<HookFacts, String> {
-        let found = Hooks(self.generation).hook(kind, name);
-        found.map_err(|missing| match (name.split_once(':'), self.bad) {
-            (_, []) => missing,
-            (Some((plugin, _)), bad) => match bad.iter().any(|bad| bad.name == plugin) {
-                true => format!("plugin `{plugin}` cannot be loaded"),
-                false => missing,
-            },
-            (None, bad) => {
-                let names = bad.iter().map(|bad| format!("`{}`", bad.name)).collect::<Vec<_>>().join(", ");
-                format!("{missing}; what cannot be loaded may have it: {names}")
-            }
-        })
+/// A secret whose value is there and can be used; its path begins in the directory of `file`, the configuration's. What this
+/// process cannot know, where it is not the master (`is_master`), is no error.
+pub(crate) fn look(mut secret: Secret, file: &Path, is_master: bool) -> Result<Secret, Unusable> {
+    if let SecretSource::File(path) = &mut secret.source {
+        *path = file.parent().unwrap_or(file).join(&*path);
     }
-
-    fn include(&self, pattern: &str, room: usize) -> Result<Vec<Included>, String> {
-        include::find(self.file, pattern, room)
+    if let (SecretSource::Command { .. }, false) = (&secret.source, is_master) {
+        // It would run as whoever looks at the file, and may ask them something.
+        return Ok(secret);
     }
-
-    fn configure(&self, hook: &str, args: &str) -> Result<Answer, String> {
-        let found =
-            self.generation.resolve(HookKind::Configurator, hook).map_err(|error| error.to_string())?;
-        let question = answers::question(&found.plugin.digest, &found.hook, args);
-        let now = self.runtime.configure(&found.plugin, &found.hook, args).map_err(|fault| fault.brief());
-        let answer = answers::decide(now, || self.before?.last(&question))?;
-        self.answered.borrow_mut().push(Answered { question, text: answer.text.clone() });
-        Ok(answer)
-    }
-
-    fn variable(&self, name: &str) -> Option<String> {
-        include::variable(name)
-    }
-
-    fn secret(&self, mut secret: Secret) -> Result<Secret, Unusable> {
-        if let SecretSource::File(path) = &mut secret.source {
-            *path = self.file.parent().unwrap_or(self.file).join(&*path);
-        }
-        if let (SecretSource::Command { .. }, false) = (&secret.source, self.is_master) {
-            // It would run as whoever looks at the file, and may ask them something.
-            return Ok(secret);
-        }
-        match value(&secret, false) {
-            Ok(_) => Ok(secret),
-            Err(problem) => {
-                let foreign = matches!(problem, Problem::Unset { .. }) && !self.is_master;
-                let severity = if foreign { Severity::Warning } else { Severity::Error };
-                Err(Unusable { message: problem.to_string(), help: problem.help(), severity })
-            }
+    match value(&secret, false) {
+        Ok(_) => Ok(secret),
+        Err(problem) => {
+            let foreign = matches!(problem, Problem::Unset { .. }) && !is_master;
+            let severity = if foreign { Severity::Warning } else { Severity::Error };
+            Err(Unusable { message: problem.to_string(), help: problem.help(), severity })
         }
     }
 }
@@ -578,21 +522,9 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said_with_what_to_do() {
-        let cache = tempfile::tempdir().unwrap();
-        let runtime = Runtime::new(windlass_runtime::Options::new(cache.path().join("cache"))).unwrap();
-        let generation = Generation::new(0, Vec::new());
         let look = |source, is_master| {
-            let (file, bad) = (Path::new("/nowhere/master.toml"), &[]);
-            let around = Surroundings {
-                runtime: &runtime,
-                generation: &generation,
-                bad,
-                file,
-                is_master,
-                before: None,
-                answered: RefCell::default(),
-            };
-            around.secret(Secret { source, strip: true }).unwrap_err()
+            let file = Path::new("/nowhere/master.toml");
+            look(Secret { source, strip: true }, file, is_master).unwrap_err()
         };
         let missing = look(SecretSource::File("key".into()), false);
         assert_eq!(missing.severity, Severity::Error);
