@@ -25,6 +25,7 @@ use crate::view;
 use claim::name_taken;
 
 mod claim;
+mod ending;
 mod inspect;
 
 /// What a seat is told.
@@ -450,27 +451,6 @@ impl Seat {
         });
     }
 
-    /// Nothing more is sent to the worker, and nothing that it said is handled any more.
-    fn cut(&mut self, why: &str) {
-        let Some(link) = self.link.take() else { return };
-        link.wire.cut(None);
-        tracing::warn!(worker = self.name, why, "lost the link to a worker");
-        self.shown.update(|shown| *shown = None);
-        self.expected_until = Some(Instant::now() + self.links.grace());
-        if let Some(report) = self.links.report() {
-            report.worker_down(&self.name);
-        }
-        let (worker, reason) = (&self.name, why);
-        self.links
-            .0
-            .parts
-            .events
-            .tell(|| view::Event::WorkerLost { worker: worker.clone(), reason: reason.to_owned() });
-        if let Some(probe) = self.probe.take() {
-            self.on_candidate(probe.candidate);
-        }
-    }
-
     fn on_deadline(&mut self, now: Instant, paused: bool) {
         if let Some(probe) = self.probe.take_if(|probe| probe.until <= now) {
             if paused {
@@ -559,33 +539,6 @@ impl Seat {
         if !feed.send(event) {
             tracing::debug!(worker = self.name, "a lost command had no owner any more");
         }
-    }
-
-    fn remove(mut self) {
-        let reason = "removed from the master's configuration";
-        if let Some(link) = self.close(reason) {
-            link.wire.cut(Some(ToWorker::Bye { reason: reason.to_owned() }));
-        }
-    }
-
-    /// What waits for the worker is sent before the goodbye.
-    fn shut_down(mut self) {
-        let reason = "shutdown";
-        if let Some(link) = self.close(reason) {
-            link.wire.send(ToWorker::Bye { reason: reason.to_owned() });
-        }
-    }
-
-    /// What ends in any case with the seat; the link is left.
-    fn close(&mut self, reason: &str) -> Option<Link> {
-        self.shown.reachable.store(false, Ordering::Release);
-        self.shown.update(|shown| *shown = None);
-        self.lose_all(reason);
-        let link = self.link.take()?;
-        if let Some(report) = self.links.report() {
-            report.worker_down(&self.name);
-        }
-        Some(link)
     }
 }
 
