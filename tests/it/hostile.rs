@@ -34,6 +34,17 @@ fn says(said: &str, documented: &str) -> bool {
         })
 }
 
+/// The ends of a policy that used too much, which differ with the machine, as one.
+fn any_limit(said: &str) -> String {
+    const LIMITS: [&str; 4] = [
+        "it used more than its 20 ms of CPU",
+        "it did not answer within 250 ms",
+        "it asked for more than its 268435456 bytes of memory",
+        "it trapped: a decision may make 10000 look-ups, and this is one more",
+    ];
+    LIMITS.iter().fold(said.to_owned(), |said, limit| said.replace(limit, "it used too much"))
+}
+
 /// As the command line shows it, on one line.
 fn shown(said: &str) -> String {
     let tame = said.chars().map(|c| if c.is_control() { '·' } else { c }).collect::<String>();
@@ -42,12 +53,19 @@ fn shown(said: &str) -> String {
 
 /// Compares what was said with the table, all rows at once.
 fn check(said: &[(String, String)]) {
+    check_as(said, str::to_owned);
+}
+
+/// The same for both sides as `read`.
+fn check_as(said: &[(String, String)], read: fn(&str) -> String) {
     let said: Vec<_> = said.iter().map(|(name, said)| (name, shown(said))).collect();
     let documented = documented();
     said.iter().for_each(|(name, said)| println!("{name}\n  said:  {said}"));
     let wrong: Vec<String> = said
         .iter()
-        .filter(|(name, said)| !documented.get(*name).is_some_and(|expected| says(said, expected)))
+        .filter(|(name, said)| {
+            !documented.get(*name).is_some_and(|expected| says(&read(said), &read(expected)))
+        })
         .map(|(name, said)| {
             format!("{name}\n  table: {}\n  said:  {said}", documented.get(*name).map_or("", |d| d))
         })
@@ -153,7 +171,8 @@ fn hostile_policies_cost_their_own_decisions_and_are_named() {
         let fault = |name: &str| {
             if name == "describe-chatters" {
                 let said = site.said("master");
-                return said.lines().rfind(|line| line.contains(name)).unwrap_or_default().to_owned();
+                let of_it = |line: &&str| line.contains(&format!("plugin=\"{name}\""));
+                return said.lines().rfind(of_it).unwrap_or_default().to_owned();
             }
             let uses = status["policies"].as_array().expect("a list");
             let policy = uses.iter().find(|policy| policy["hook"] == format!("{name}:{name}"));
@@ -163,7 +182,7 @@ fn hostile_policies_cost_their_own_decisions_and_are_named() {
         };
         policies.iter().map(|name| (name.clone(), fault(name))).collect::<Vec<_>>()
     });
-    check(&said);
+    check_as(&said, any_limit);
 }
 
 #[test]
@@ -187,7 +206,7 @@ fn hostile_codebase_generators_keep_no_change_out_and_are_named() {
         let fault = policy.and_then(|policy| policy["last_fault"].as_str()).unwrap_or("no fault");
         said.push((name.clone(), fault.to_owned()));
     }
-    check(&said);
+    check_as(&said, any_limit);
 }
 
 /// The worker's own restart is for whoever runs it to see to; here, the test.

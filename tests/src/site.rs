@@ -192,7 +192,10 @@ impl Site {
     pub fn start_master(&mut self) {
         self.start_master_with(&[]);
         // It may have a hundred components to compile, while other tests do the same.
-        within(5 * PATIENCE, "the master answers", || self.status());
+        within(5 * PATIENCE, "the master answers", || {
+            assert!(!self.has_ended("master"), "the master ended at its start:\n{}", self.said("master"));
+            self.status()
+        });
     }
 
     /// Starts the master with these variables, and does not wait.

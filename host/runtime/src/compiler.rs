@@ -64,8 +64,8 @@ impl Bounds {
         Bounds {
             address_space: 1024 * MIB + 96 * len,
             cpu_s,
-            // It gives way to everything else on the machine.
-            wall: Duration::from_secs(20 + 4 * cpu_s),
+            // It gives way to everything else on the machine: where four others compute, it gets a twentieth of it.
+            wall: Duration::from_secs(60 + 20 * cpu_s),
         }
     }
 }

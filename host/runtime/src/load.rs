@@ -2,7 +2,6 @@
 //! compiles and links, and what it says of itself.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use wasmtime::component::{Component, InstancePre};
@@ -24,8 +23,6 @@ use crate::state::State;
 
 /// What a trial may take before a plugin counts as broken; an interpreter starts in 2 ms.
 pub(crate) const TRIAL_CPU_MS: u64 = 1_000;
-/// The same by the clock on the wall.
-pub(crate) const TRIAL_WALL: Duration = Duration::from_secs(10);
 
 /// A plugin that was not loaded.
 #[derive(Debug, thiserror::Error)]

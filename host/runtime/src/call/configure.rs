@@ -2,18 +2,14 @@
 //! configuration, so that it has more time: an interpreter may start and make a large text.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use wasmtime::Store;
 use windlass_core::policy::{Fault, FaultKind, HookKind};
 
-use super::{Call, Called, Stop, host_gone, within};
+use super::{Call, Called, PURE_WALL, Stop, host_gone, within};
 use crate::charge::{Budget, Counters};
 use crate::runtime::Inner;
 use crate::state::{Decision, Role, State};
-
-/// How long it may take by the clock on the wall.
-const WALL: Duration = Duration::from_secs(10);
 
 /// The most bytes of an answer: some ten thousand builders. It is less than what any answer may have.
 const MOST: usize = 4 << 20;
@@ -39,7 +35,7 @@ async fn asked(call: Call, called: &Called) -> Result<String, Box<Fault>> {
     let role = Role::Policy(Decision::default());
     let budget = Budget::whole(limits.configurator_cpu_ms);
     let mut store = call.store(&[&called.hook, &called.args], role, limits.policy_memory, budget);
-    let text = within(WALL, configured(&mut store, called)).await;
+    let text = within(PURE_WALL, configured(&mut store, called)).await;
     call.end(text, store.data_mut()).0.map_err(Box::new)
 }
 
