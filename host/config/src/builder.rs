@@ -173,12 +173,15 @@ pub(crate) fn read(mut section: Section<'_>, around: &mut Surroundings<'_>, repo
     for section in list_of(steps_field, report) {
         let read = read_step(section, hooks, around.locks, Some(&mut listed), around.triggers, report);
         let Some((step, step_uses)) = read else { continue };
+        steps.push(step);
+        if step_uses.is_empty() {
+            continue;
+        }
         around.locks.check_counts(&step_uses, on.iter().copied(), report);
         locks::check_held(&step_uses, &uses, "its builder", report);
         for (worker, held) in on.iter().filter_map(|w| Some((w, around.worker_locks.get(*w)?))) {
             locks::check_held(&step_uses, held, &format!("a build on worker `{worker}`"), report);
         }
-        steps.push(step);
     }
     section.finish(report);
     Builder {

@@ -66,13 +66,13 @@ fn with_stars(name: &str) -> String {
 /// Puts what a `factory` says where a builder says it, so that it is one setting for templates, too.
 fn hoist_factory(builder: &mut Node) {
     let Tree::Table(entries) = &mut builder.value else { return };
-    let names: BTreeSet<String> = entries.iter().map(|entry| canonical(&entry.key)).collect();
+    let names: BTreeSet<String> = entries.iter().map(|entry| canonical(&entry.key).into_owned()).collect();
     let Some(factory) = entries.iter_mut().find(|entry| canonical(&entry.key) == "factory") else { return };
     let Tree::Table(inner) = &mut factory.node.value else { return };
     // What is there twice is reported by whoever reads the builder.
     let moves = |entry: &mut Entry| {
         let name = canonical(&entry.key);
-        FACTORY.find(&name).is_some() && !names.contains(&name)
+        FACTORY.find(&name).is_some() && !names.contains(&*name)
     };
     let moved: Vec<Entry> = inner.extract_if(.., moves).collect();
     entries.extend(moved);
@@ -195,7 +195,7 @@ fn complete(table: &mut Node, more: &Node) {
         };
         match entries.iter_mut().find(|entry| same(entry)) {
             None => entries.push(new.clone()),
-            Some(old) if JOINED.contains(&name.as_str()) => {
+            Some(old) if JOINED.contains(&&*name) => {
                 let Tree::Table(old) = &mut old.node.value else { continue };
                 let lacks = |new: &&Entry| !old.iter().any(|old| old.key == new.key);
                 let lacking: Vec<Entry> = new.node.entries().iter().filter(lacks).cloned().collect();

@@ -14,7 +14,7 @@ pub(crate) const HERE: [&str; 3] = ["master", "protocols", "slave_portnum"];
 
 /// Reads it, and of the rest nothing.
 pub(crate) fn peek(root: &Node, variable: &dyn Fn(&str) -> Option<String>, report: &mut Report) -> Fixed {
-    let here = root.entries().iter().filter(|entry| HERE.contains(&canonical(&entry.key).as_str()));
+    let here = root.entries().iter().filter(|entry| HERE.contains(&&*canonical(&entry.key)));
     let mut root = Node { value: Tree::Table(here.cloned().collect()), span: root.span.clone(), ..*root };
     variables::fill_in(&mut root, variable, report);
     read(&mut Section::new(&CONFIGURATION, &(0..0), &root), report)

@@ -74,7 +74,7 @@ pub(crate) fn read(
         let Tree::Table(entries) = file.value else { continue };
         for entry in entries {
             let key = canonical(&entry.key);
-            match key.as_str() {
+            match &*key {
                 key if key == "include" || fixed::HERE.contains(&key) => {
                     let message = format!("`{key}` cannot stand in a file that is included");
                     report
@@ -135,7 +135,7 @@ impl<'a> Top<'a> {
 /// The name of a setting of the top: `slaves` are `workers`, in whichever file.
 fn named(key: &str) -> String {
     let name = canonical(key);
-    CONFIGURATION.find(&name).map_or(name, |attribute| attribute.name.to_owned())
+    CONFIGURATION.find(&name).map_or(name.into_owned(), |attribute| attribute.name.to_owned())
 }
 
 fn twice(first: &Span, key: &str, span: &Span, report: &mut Report) {

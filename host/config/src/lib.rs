@@ -30,6 +30,7 @@ mod master;
 mod names;
 mod node;
 mod reporter;
+mod reread;
 mod schedule;
 mod secrets;
 mod section;
@@ -61,6 +62,7 @@ pub use catalog::{Answer, Catalog, HookFacts, Included, Known, Unusable};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use password::{hash_password, verify_password};
 pub use plan::{Components, Plan, Side, diff};
+pub use reread::Read;
 pub use token::{hash_token, is_token_of, token_digest, verify_token};
 
 /// What came of a check: the configuration or all its errors, and the warnings apart.

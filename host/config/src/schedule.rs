@@ -24,7 +24,7 @@ pub(crate) fn read_poller(mut section: Section<'_>, names: &mut Names, report: &
     let build_existing = section.take("build_existing", report);
     section.finish(report);
     if let Some((field, text)) = kind.and_then(|f| Some((f, f.text(report)?)))
-        && !["git", "git_poller"].contains(&canonical(text).as_str())
+        && !["git", "git_poller"].contains(&&*canonical(text))
     {
         field.refuse::<()>("is no change source that there is", "there are git pollers: \"git\"", report);
     }
@@ -154,7 +154,7 @@ fn read_kind<'a>(
     upstreams: &mut Vec<(Field<'a>, String)>,
     report: &mut Report,
 ) -> Option<SchedulerKind> {
-    match canonical(field.text(report)?).as_str() {
+    match &*canonical(field.text(report)?) {
         "single_branch" | "single_branch_scheduler" => {
             section.extend(&SINGLE_BRANCH);
             let filter = section.take("change_filter", report);

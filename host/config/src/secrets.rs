@@ -4,6 +4,7 @@
 //! only where it can become one: in a builder that lists it, in arguments of its steps (but for those
 //! that their schema closes with `x-no-secrets`) and in its `env`; and in arguments of a reporter that lists it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -228,7 +229,7 @@ fn misplaced(report: &mut Report) -> impl FnMut(&str, &Span, Option<&str>) {
 pub(crate) fn check_elsewhere(root: &Node, report: &mut Report) {
     let mut found = misplaced(report);
     for (key, section) in entries(root) {
-        match (key.as_str(), &section.value) {
+        match (&*key, &section.value) {
             ("builders", Tree::List(builders)) => {
                 builders.iter().for_each(|builder| in_builder(builder, &mut found));
             }
@@ -246,7 +247,7 @@ pub(crate) fn check_elsewhere(root: &Node, report: &mut Report) {
 /// What a builder, its `factory` or a template says outside of `env` and of `args`.
 fn in_builder(builder: &Node, found: &mut impl FnMut(&str, &Span, Option<&str>)) {
     for (key, setting) in entries(builder) {
-        match (key.as_str(), &setting.value) {
+        match (&*key, &setting.value) {
             ("env", _) => {}
             ("factory", Tree::Table(_)) => in_builder(setting, found),
             ("steps", Tree::List(steps)) => steps.iter().for_each(|step| around_args(step, found)),
@@ -255,6 +256,6 @@ fn in_builder(builder: &Node, found: &mut impl FnMut(&str, &Span, Option<&str>))
     }
 }
 
-fn entries(node: &Node) -> impl Iterator<Item = (String, &Node)> {
+fn entries(node: &Node) -> impl Iterator<Item = (Cow<'_, str>, &Node)> {
     node.entries().iter().map(|entry| (canonical(&entry.key), &entry.node))
 }

@@ -1,5 +1,7 @@
 //! Reading a table key by key, as [`crate::attributes`] lists it: what is left over at the end is not known.
 
+use std::borrow::Cow;
+
 use crate::attributes::{Attribute, Default, Kind, State, Table};
 use crate::diagnostic::Report;
 use crate::node::{Entry, Node, Span, Tree};
@@ -13,7 +15,7 @@ pub(crate) struct Section<'a> {
     /// Where it stands; for what is missing.
     pub(crate) span: Span,
     /// By their names in `snake_case`.
-    entries: Vec<(String, Option<&'a Entry>)>,
+    entries: Vec<(Cow<'a, str>, Option<&'a Entry>)>,
     taken: Vec<&'static str>,
 }
 
@@ -157,7 +159,10 @@ pub(crate) fn two_spellings(first: Field<'_>, second: Field<'_>, report: &mut Re
 
 /// `haltOnFailure` and `halt-on-failure` as `halt_on_failure`, `titleURL` as `title_url`.
 #[must_use]
-pub fn canonical(key: &str) -> String {
+pub fn canonical(key: &str) -> Cow<'_, str> {
+    if !key.bytes().any(|byte| byte == b'-' || byte.is_ascii_uppercase()) {
+        return key.into();
+    }
     let mut out = String::with_capacity(key.len() + 4);
     let mut begins_word = false;
     for character in key.chars() {
@@ -167,7 +172,7 @@ pub fn canonical(key: &str) -> String {
         begins_word = character.is_ascii_lowercase() || character.is_ascii_digit();
         out.push(if character == '-' { '_' } else { character.to_ascii_lowercase() });
     }
-    out
+    out.into()
 }
 
 impl<'a> Field<'a> {

@@ -71,6 +71,11 @@ impl Sources {
         begin
     }
 
+    /// The file that was added first.
+    pub(crate) fn first(&self) -> &Source {
+        &self.0[0].1
+    }
+
     /// The file in which something stands, and where in it.
     pub(crate) fn find(&self, span: &Span) -> (&Source, Span) {
         let after = self.0.partition_point(|(begin, _)| *begin <= span.start);

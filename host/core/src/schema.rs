@@ -73,11 +73,15 @@ const MAPS: [&str; 6] =
 
 /// The schemas that stand under a keyword.
 fn under<'a>(schema: &'a Map<String, Value>, keyword: &str) -> Vec<&'a Value> {
-    match schema.get(keyword) {
-        Some(Value::Object(map)) if MAPS.contains(&keyword) => map.values().collect(),
-        Some(Value::Array(list)) => list.iter().collect(),
-        Some(one) => vec![one],
-        None => Vec::new(),
+    schema.get(keyword).map(|within| schemas(keyword, within)).unwrap_or_default()
+}
+
+/// The same of what stands under it.
+fn schemas<'a>(keyword: &str, within: &'a Value) -> Vec<&'a Value> {
+    match within {
+        Value::Object(map) if MAPS.contains(&keyword) => map.values().collect(),
+        Value::Array(list) => list.iter().collect(),
+        one => vec![one],
     }
 }
 
@@ -256,7 +260,9 @@ impl<'a> Work<'a> {
 /// The schemas that apply to the same value as this one.
 fn in_place<'a>(map: &'a Map<String, Value>, root: &'a Value) -> Result<Vec<&'a Value>, String> {
     let referred = map.get("$ref").map(|reference| target(reference, root)).transpose()?;
-    let within = HERE.iter().flat_map(|keyword| under(map, keyword));
+    // A schema has fewer keywords than there are.
+    let here = map.iter().filter(|(keyword, _)| HERE.contains(&keyword.as_str()));
+    let within = here.flat_map(|(keyword, within)| schemas(keyword, within));
     Ok(referred.into_iter().chain(within).collect())
 }
 

@@ -11,7 +11,7 @@ use windlass_runtime::registry::Generation;
 use windlass_runtime::{Compiler, Options, Runtime, files};
 
 use crate::include;
-use crate::reading::{Faults, Good, Reading};
+use crate::reading::{Faults, Good, Reading, Text};
 use crate::start::{Folders, StartError, blocking};
 
 /// What a check found.
@@ -96,18 +96,18 @@ pub async fn check(config_path: &Path, cache: &Path, compiler: Compiler) -> Resu
             bundled: &bundled,
             folder: folder.as_deref().unwrap_or(&nowhere),
             path: &path,
-            text,
+            text: Text::Parsed(text),
             is_master: false,
             before: None,
         };
         let (read, warnings) = reading.read();
         Ok(match read {
-            Ok(Good { config, generation, .. }) => Checked {
-                builders: config.builders.len(),
+            Ok(Good { read, generation, .. }) => Checked {
+                builders: read.config.builders.len(),
                 plugins: generation.plugins().count(),
                 faults: None,
                 warnings,
-                grants: grants(&generation, &config),
+                grants: grants(&generation, &read.config),
             },
             Err(faults) => {
                 Checked { builders: 0, plugins: 0, faults: Some(faults), warnings, grants: Vec::new() }

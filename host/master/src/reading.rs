@@ -3,9 +3,10 @@
 
 use std::cell::RefCell;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use windlass_config::{Diagnostics, MasterText, config};
+use windlass_config::{Checked, Diagnostics, MasterText, Read};
 use windlass_runtime::Runtime;
 use windlass_runtime::registry::Generation;
 
@@ -24,17 +25,24 @@ pub(crate) struct Reading<'a> {
     /// The configuration file.
     pub path: &'a Path,
     /// What stands in it.
-    pub text: MasterText,
+    pub text: Text,
     /// Whether this process has the environment that the master has.
     pub is_master: bool,
     /// What configurators wrote before, where that may stand in for what they do not write now.
     pub before: Option<&'a Answers>,
 }
 
+/// What stands in a configuration file.
+pub(crate) enum Text {
+    Parsed(MasterText),
+    /// The same as when it was read before.
+    Same(Arc<Read>),
+}
+
 /// What was read, and is good.
 #[derive(Debug)]
 pub(crate) struct Good {
-    pub config: config::Master,
+    pub read: Arc<Read>,
     pub generation: Generation,
     /// Components that the old generation had not.
     pub bytes: Vec<Bytes>,
@@ -66,13 +74,36 @@ impl Reading<'_> {
             before,
             answered,
         };
-        let checked = text.check(&around);
+        let (read, warnings) = text.read(path, &around);
         let answered = around.answered.into_inner();
-        let result = match checked.config {
-            Ok(config) if bad.is_empty() => Ok(Good { config, generation, bytes, answered }),
+        let result = match read {
+            Ok(read) if bad.is_empty() => Ok(Good { read, generation, bytes, answered }),
             other => Err(Faults { plugins: bad, config: other.err() }),
         };
-        (result, checked.warnings)
+        (result, warnings)
+    }
+}
+
+impl Text {
+    fn read(
+        self,
+        path: &Path,
+        around: &Surroundings<'_>,
+    ) -> (Result<Arc<Read>, Diagnostics>, Option<Diagnostics>) {
+        let parsed = match self {
+            Text::Parsed(parsed) => parsed,
+            Text::Same(last) if last.holds(around) => {
+                let warnings = last.warnings.clone();
+                return (Ok(last), warnings);
+            }
+            Text::Same(last) => {
+                // It asks all of them again.
+                around.answered.take();
+                MasterText::parse(path, last.text())
+            }
+        };
+        let Checked { config, warnings } = parsed.read(around);
+        (config.map(Arc::new), warnings)
     }
 }
 

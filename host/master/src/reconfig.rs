@@ -14,7 +14,7 @@ use crate::answers::{Answered, Answers};
 use crate::include;
 use crate::plugins::{self, Hooks};
 use crate::policies;
-use crate::reading::{Faults, Good, Reading};
+use crate::reading::{Faults, Good, Reading, Text};
 use crate::running::Running;
 use crate::secrets;
 use crate::start::blocking;
@@ -207,9 +207,16 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
     let path = &running.config_path;
     let text = files::text(path, files::MOST)
         .map_err(|source| ReconfigError::Read { path: path.clone(), source })?;
-    let text = MasterText::parse(path, &text);
+    let last = running.read.load_full();
     // First what costs nothing: a slip in the file need not wait for compilers.
-    let fixed = text.peek(&include::variable).map_err(|errors| ReconfigError::Invalid(errors.into()))?;
+    let (text, fixed) = if last.is_of(path, &text) {
+        let fixed = last.config.fixed.clone();
+        (Text::Same(last), fixed)
+    } else {
+        let text = MasterText::parse(path, &text);
+        let fixed = text.peek(&include::variable).map_err(|errors| ReconfigError::Invalid(errors.into()))?;
+        (Text::Parsed(text), fixed)
+    };
     // A plan shows them beside the rest; else they are the first news, before another plugins folder
     // makes everything look wrong.
     let refused = windlass_config::plan::refused(&old.config.fixed, &fixed);
@@ -227,9 +234,10 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
         before: None,
     };
     let (read, warnings) = reading.read();
-    let Good { config, generation, bytes, answered } = read.map_err(ReconfigError::Invalid)?;
-    secrets::hide(&config.secrets);
-    let world = World { config: Arc::new(config), generation: Arc::new(generation) };
+    let Good { read, generation, bytes, answered } = read.map_err(ReconfigError::Invalid)?;
+    secrets::hide(&read.config.secrets);
+    let world = World { config: Arc::clone(&read.config), generation: Arc::new(generation) };
+    running.read.store(read);
     let warnings = warnings.iter().map(Diagnostics::render).collect();
     let (plan, changes) = (compare(old, &world), plugins::changes(&old.generation, &world.generation));
     Ok(Next { world: Arc::new(world), plan, changes, bytes, answered: answered.into(), warnings })

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use windlass_config::Read;
 use windlass_core::text::chain;
 use windlass_core::time::Timestamp;
 use windlass_runtime::Runtime;
@@ -49,6 +50,8 @@ pub(crate) struct Running {
     pub runtime: Runtime,
     /// What everything goes by; reconfiguration alone swaps it.
     pub world: ArcSwap<World>,
+    /// The configuration that was read last, which may be none of a world: what is the same need not be read again.
+    pub read: ArcSwap<Read>,
     pub dispatcher: Dispatcher,
     pub builds: Builds,
     pub links: Links,

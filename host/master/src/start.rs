@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use windlass_config::{MasterText, config};
+use windlass_config::{MasterText, Read, config};
 use windlass_core::id::MasterId;
 use windlass_core::secret::Seal;
 use windlass_core::time::Timestamp;
@@ -33,7 +33,7 @@ use crate::include;
 use crate::intake::{self, Intake};
 use crate::masters::{self, MastersError};
 use crate::plugins;
-use crate::reading::{Faults, Good, Reading};
+use crate::reading::{Faults, Good, Reading, Text};
 use crate::reconfig::Gate;
 use crate::recovery::{self, Recovered, RecoveryError, TakeUp};
 use crate::reporter::{self, Reporters};
@@ -202,7 +202,8 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         let of_store = windlass_store::Options { on_commit, room, ..windlass_store::Options::default() };
         move || prepare(&folders, &bundled, of_runtime, of_store, &path, text)
     };
-    let Prepared { runtime, store, config, generation } = blocking(prepare).await?;
+    let Prepared { runtime, store, read, generation } = blocking(prepare).await?;
+    let config = Arc::clone(&read.config);
     let listener = listen(&fixed.listen).await?;
     let address = listener.local_addr().map_or(fixed.listen.clone(), |address| address.to_string());
 
@@ -296,6 +297,7 @@ pub async fn start(options: Options) -> Result<Master, StartError> {
         store,
         runtime,
         world: ArcSwap::new(world),
+        read: ArcSwap::new(read),
         dispatcher,
         builds,
         links,
@@ -354,7 +356,7 @@ struct Begun {
 async fn begin(
     store: &Store,
     runtime: &Runtime,
-    config: config::Master,
+    config: Arc<config::Master>,
     generation: Generation,
     clock: &dyn Clock,
 ) -> Result<Begun, StartError> {
@@ -362,7 +364,7 @@ async fn begin(
     let seal = secrets::seal(store).await?;
     let started = clock.now();
     masters::register(store, MASTER, started).await?;
-    let world = Arc::new(World { config: Arc::new(config), generation: Arc::new(generation) });
+    let world = Arc::new(World { config, generation: Arc::new(generation) });
     let recovered = recovery::recover(store, runtime, &world.generation, MASTER, clock.now()).await?;
     Ok(Begun { world, seal, started, recovered })
 }
@@ -370,7 +372,7 @@ async fn begin(
 struct Prepared {
     runtime: Runtime,
     store: Store,
-    config: config::Master,
+    read: Arc<Read>,
     generation: Generation,
 }
 
@@ -391,12 +393,13 @@ fn prepare(
         bundled,
         folder: &folders.plugins,
         path,
-        text,
+        text: Text::Parsed(text),
         is_master: true,
         before: Some(&answers),
     };
     let (read, warnings) = reading.read();
-    let Good { config, generation, bytes, answered } = read.map_err(StartError::Invalid)?;
+    let Good { read, generation, bytes, answered } = read.map_err(StartError::Invalid)?;
+    let config = &read.config;
     secrets::hide(&config.secrets);
     if let Some(warnings) = warnings {
         tracing::warn!("{}", warnings.render());
@@ -439,7 +442,7 @@ fn prepare(
             "a configurator that fails at the next start will keep the master from starting"
         );
     }
-    Ok(Prepared { runtime, store, config, generation })
+    Ok(Prepared { runtime, store, read, generation })
 }
 
 /// Makes a directory that only its owner may look into, or makes it so.

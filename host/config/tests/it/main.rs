@@ -7,6 +7,7 @@ mod hooks;
 mod loading;
 mod plan;
 mod reference;
+mod rereading;
 mod robust;
 mod schema;
 mod ui;
