@@ -336,7 +336,7 @@ pub enum Look {
     Row {
         /// The table, as docs/store.md names it
         table: String,
-        /// Its key: the parts with `,` in between
+        /// Its key, as `rows` prints it: the parts with `,` in between, and `%2c` for one within a part
         key: String,
     },
     /// Rows of a table by their keys, and which of them are damaged

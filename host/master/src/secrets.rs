@@ -132,10 +132,10 @@ fn read(sources: &BTreeMap<String, Secret>, name: &str) -> Result<SecretValue, F
 const SEAL_OWNER: &str = "master";
 const SEAL: &str = "seal-of-secrets";
 
-/// Whether a row of the store is to be shown to nobody; its key as `windlass debug row` takes it.
+/// Whether a row of the store is to be shown to nobody. Its key is what the store writes, of which there is one for each row:
+/// what was typed may be written in many ways.
 pub(crate) fn is_secret_row(table: &str, key: &str) -> bool {
-    let is_seal = |(owner, name): (&str, &str)| owner.trim() == SEAL_OWNER && name.trim() == SEAL;
-    table == "state" && key.split_once(',').is_some_and(is_seal)
+    table == "state" && key.split_once(',') == Some((SEAL_OWNER, SEAL))
 }
 
 /// The key of this master's placeholders: made once, so that what was rendered before a restart still
@@ -378,6 +378,7 @@ impl OwnTemplates {
 #[cfg(test)]
 mod tests {
     use windlass_core::id::BuildId;
+    use windlass_store::RawRow;
 
     use super::*;
 
@@ -517,6 +518,33 @@ mod tests {
             for hidden in ["WINDLASS_TEST_HIDDEN", crate::orphans::MARK] {
                 assert!(child.get_envs().any(|(name, value)| name == hidden && value.is_none()), "{hidden}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_row_of_the_seal_is_a_secret_however_its_key_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), windlass_store::Options::default()).unwrap();
+        seal(&store).await.unwrap();
+        let put = |owner: &str, key: &str| {
+            let (owner, key) = (owner.to_owned(), key.to_owned());
+            Persist::PutState { owner, key, value: Some(Vec::new()) }
+        };
+        store.commit(vec![put("master", "x"), put(" master", SEAL), put("master,seal", SEAL)]).await.unwrap();
+        let is_secret = |asked: &str| match store.raw("state", asked).unwrap() {
+            RawRow::Bytes { key, .. } => is_secret_row("state", &key),
+            other => panic!("{asked}: {other:?}"),
+        };
+        for asked in [
+            "master,seal-of-secrets",
+            " master\t, seal-of-secrets\u{a0}\n",
+            "%6daster,seal%2dof%2Dsecrets",
+            "%6D%61%73%74%65%72,%73eal-of-secrets",
+        ] {
+            assert!(is_secret(asked), "{asked}");
+        }
+        for asked in ["master,x", "%20master,seal-of-secrets", "master%2cseal,seal-of-secrets"] {
+            assert!(!is_secret(asked), "{asked}");
         }
     }
 

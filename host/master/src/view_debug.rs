@@ -34,7 +34,7 @@ pub enum DebugLook {
     Row {
         /// The table.
         table: String,
-        /// The parts of its key, with `,` in between.
+        /// The parts of its key, with `,` in between; within a part it is `%2c`.
         key: String,
     },
     /// Rows of a table by their keys, and which of them are damaged.

@@ -16,7 +16,7 @@ use redb::ReadOnlyTable;
 use crate::fault::ReadError;
 use crate::{Store, disk};
 
-pub(crate) use keys::{Scratch, Shown, Written};
+pub(crate) use keys::{Shown, Written};
 
 /// Rows of a table that are read between two looks at the time, where only their bytes are counted.
 const AT_ONCE: u64 = 1_000;
@@ -43,6 +43,8 @@ pub enum RawRow {
     Missing,
     /// A row of bytes.
     Bytes {
+        /// Its key as [`Store::rows`] lists it, however it was asked for.
+        key: String,
         /// As they are.
         bytes: Vec<u8>,
         /// What it says where it has an encoding of its own.
@@ -106,15 +108,15 @@ impl Store {
         self.snapshot()?.sizes(Instant::now() + patience)
     }
 
-    /// The row of a table under a key: its parts as text, with `,` in between.
+    /// The row of a table under a key: as [`Store::rows`] lists it, or written by hand, its parts with `,` in between.
     pub fn raw(&self, table: &str, key: &str) -> Result<RawRow, ReadError> {
         let row = self.snapshot()?.raw(table, key)?;
-        let RawRow::Bytes { bytes, .. } = row else { return Ok(row) };
-        let (said, damage) = match said::said(table, key, &bytes) {
+        let RawRow::Bytes { key, bytes, .. } = row else { return Ok(row) };
+        let (said, damage) = match said::said(table, &key, &bytes) {
             Ok(said) => (said, None),
             Err(damage) => (None, Some(damage.to_string())),
         };
-        Ok(RawRow::Bytes { bytes, said, damage })
+        Ok(RawRow::Bytes { key, bytes, said, damage })
     }
 
     /// Rows of a table, from one key on.
@@ -171,14 +173,12 @@ pub(crate) fn walk<K: Written, V: Shown>(
     after: Option<&str>,
     take: &mut dyn FnMut(Passed<'_>) -> bool,
 ) -> Result<Walk, ReadError> {
-    let scratch = Scratch::new();
-    let first = match after {
-        None => Bound::Unbounded,
-        Some(text) => match K::read(text, &scratch) {
-            Some(key) => Bound::Excluded(key),
-            None => return Ok(Walk::NoKey(K::FORM)),
-        },
+    let after = match after.map(K::read) {
+        None => None,
+        Some(Some(read)) => Some(read),
+        Some(None) => return Ok(Walk::NoKey(K::FORM)),
     };
+    let first = after.as_ref().map_or(Bound::Unbounded, |read| Bound::Excluded(K::key(read)));
     for row in table.range::<K::SelfType<'_>>((first, Bound::Unbounded))? {
         let (key, value) = row?;
         let (key, value) = (key.value(), value.value());
@@ -237,7 +237,11 @@ mod tests {
         assert!(hurried.iter().all(|table| table.rows == 0 || table.bytes.is_none()));
 
         let raw = |table: &str, key: &str| store.raw(table, key).unwrap();
-        assert_eq!(raw("state", "o, k"), RawRow::Bytes { bytes: b"v".to_vec(), said: None, damage: None });
+        for asked in ["o,k", " o , k", "%6f,%6B"] {
+            let (key, bytes) = ("o,k".to_owned(), b"v".to_vec());
+            let row = RawRow::Bytes { key, bytes, said: None, damage: None };
+            assert_eq!(raw("state", asked), row, "{asked}");
+        }
         let RawRow::Bytes { said: Some(said), .. } = raw("waiting", "2") else { panic!("it waits") };
         assert!(said.contains("RequestId(2)"), "{said}");
         let RawRow::Bytes { bytes, said: Some(said), .. } = raw("worker_tokens", "w1,3") else {
@@ -304,7 +308,8 @@ mod tests {
         let of = PageOf { after: Some("x"), ..of };
         assert_eq!(store.rows("waiting", of).unwrap(), Rows::NoKey("NUMBER"));
 
-        let RawRow::Bytes { bytes, said: None, damage: Some(damage) } = store.raw("waiting", "5").unwrap()
+        let RawRow::Bytes { bytes, said: None, damage: Some(damage), .. } =
+            store.raw("waiting", "5").unwrap()
         else {
             panic!("it is damaged")
         };
@@ -313,6 +318,24 @@ mod tests {
             panic!("it is damaged")
         };
         assert!(damage.contains("the row 1 of table `buildsets`"), "{damage}");
+    }
+
+    #[tokio::test]
+    async fn a_list_goes_on_behind_each_key_that_it_showed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Options::default()).unwrap();
+        let state = |owner: &str| {
+            let (owner, key) = (owner.to_owned(), "k".to_owned());
+            Persist::PutState { owner, key, value: Some(Vec::new()) }
+        };
+        store.commit(["a,b", "a ", "a", " a"].map(state).into()).await.unwrap();
+        let (mut keys, mut after) = page(&store, "state", None, 1, false);
+        while let Some(last) = after {
+            let (next, more) = page(&store, "state", Some(&last), 1, false);
+            keys.extend(next);
+            after = more;
+        }
+        assert_eq!(keys, ["%20a,k", "a,k", "a%20,k", "a%2cb,k"]);
     }
 
     /// A row of each kind is read as what it is: none of them counts as damaged.

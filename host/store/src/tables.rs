@@ -9,7 +9,7 @@ use redb::{
 };
 
 use crate::fault::ReadError;
-use crate::inspect::{Passed, RawRow, Scratch, Shown, TableSize, Walk, Written, bytes_of, walk};
+use crate::inspect::{Passed, RawRow, Shown, TableSize, Walk, Written, bytes_of, walk};
 
 /// The version of all encodings below. A change of any raises it, and `upgrade` learns to read the old.
 /// A table that starts empty needs no new format: it is made when a store is opened.
@@ -105,13 +105,13 @@ macro_rules! tables {
 
             /// The row of a table under a key that is written as text.
             pub(crate) fn raw(&self, name: &str, key: &str) -> Result<RawRow, ReadError> {
-                let scratch = Scratch::new();
                 $(if name == stringify!($field) {
-                    let Some(key) = <$key as Written>::read(key, &scratch) else {
+                    let Some(read) = <$key as Written>::read(key) else {
                         return Ok(RawRow::NoKey(<$key as Written>::FORM));
                     };
-                    let row = self.$field()?.get(key)?;
-                    return Ok(row.map_or(RawRow::Missing, |row| <$value as Shown>::shown(row.value())));
+                    let key = <$key as Written>::key(&read);
+                    let Some(row) = self.$field()?.get(&key)? else { return Ok(RawRow::Missing) };
+                    return Ok(<$value as Shown>::shown(<$key as Written>::write(&key), row.value()));
                 })*
                 Ok(RawRow::NoTable(NAMES))
             }

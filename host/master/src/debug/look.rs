@@ -149,13 +149,13 @@ pub(super) fn row(running: &Running, table: &str, key: &str) -> Result<Json, Deb
         RawRow::Missing => Err(DebugError::NotFound(format!("table `{table}` has no row `{key}`"))),
         RawRow::Plain(value) => Ok(json!({ "value": value })),
         // What others would need to make tokens or placeholders of their own.
-        RawRow::Bytes { bytes, .. } if secrets::is_secret_row(table, key) => {
+        RawRow::Bytes { key, bytes, .. } if secrets::is_secret_row(table, &key) => {
             Ok(json!({ "bytes": bytes.len(), "hidden": "it is a secret of this master" }))
         }
-        RawRow::Bytes { bytes, said, damage } if table == "worker_tokens" => {
+        RawRow::Bytes { bytes, said, damage, .. } if table == "worker_tokens" => {
             Ok(json!({ "bytes": bytes.len(), "decoded": said, "damaged": damage }))
         }
-        RawRow::Bytes { bytes, said, damage } => {
+        RawRow::Bytes { bytes, said, damage, .. } => {
             let decoded = said.map(Json::from).or_else(|| decoded(table, &bytes));
             Ok(json!({ "bytes": bytes.len(), "hex": hex(&bytes), "decoded": decoded, "damaged": damage }))
         }

@@ -17,9 +17,12 @@ use crate::fault::ReadError;
 use crate::frames;
 use crate::tokens::to_token;
 
-/// What a row says that has an encoding of its own; none: others can read it. An error: it is damaged.
+use super::Written as _;
+
+/// What a row says that has an encoding of its own; none: others can read it. An error: it is damaged. The key is as `keys`
+/// writes it.
 pub(super) fn said(table: &str, key: &str, bytes: &[u8]) -> Result<Option<String>, ReadError> {
-    let number = || key.trim().parse().unwrap_or_default();
+    let number = || key.parse().unwrap_or_default();
     Ok(match table {
         "waiting" => Some(format!("{:?}", encode::to_request("waiting", number(), bytes)?)),
         "held" => Some(format!("{:?}", encode::to_request("held", number(), bytes)?)),
@@ -29,9 +32,8 @@ pub(super) fn said(table: &str, key: &str, bytes: &[u8]) -> Result<Option<String
         "log_pieces" => Some(format!("{:?}", encode::to_piece(two(key), bytes)?)),
         "log_frames" => Some(format!("{:?}", frames::decode(two(key), bytes)?)),
         "worker_tokens" => {
-            let (worker, token) = key.rsplit_once(',').unwrap_or((key, ""));
-            let token = to_token((worker.trim(), token.trim().parse().unwrap_or_default()), bytes)?;
-            Some(format!("{token:?}"))
+            let (worker, token) = <(&'static str, u64)>::read(key).unwrap_or_default();
+            Some(format!("{:?}", to_token((&worker, token), bytes)?))
         }
         "changes" => packed::<Change>("changes", key, bytes)?,
         "buildsets" => packed::<Buildset>("buildsets", key, bytes)?,
@@ -64,6 +66,6 @@ fn packed<T: DeserializeOwned>(
 
 fn two(key: &str) -> (u64, u64) {
     let (first, second) = key.split_once(',').unwrap_or_default();
-    let number = |text: &str| text.trim().parse().unwrap_or_default();
+    let number = |text: &str| text.parse().unwrap_or_default();
     (number(first), number(second))
 }
