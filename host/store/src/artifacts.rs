@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redb::ReadableTable;
+use redb::{ReadOnlyTable, ReadableTable};
 use windlass_core::artifact::{ArtifactRow, Keep};
 use windlass_core::id::{ArtifactId, BuildId};
 use windlass_core::time::Timestamp;
@@ -30,6 +30,15 @@ const UNFINISHED: &str = "unfinished";
 
 /// The artifacts of builds.
 type Running = BTreeMap<u64, BTreeSet<u64>>;
+
+/// What is known of artifacts whose rows are damaged. They stay, and no commit changes their part of the sum.
+#[derive(Debug, Default)]
+pub(crate) struct Damaged {
+    /// Those that were told of.
+    told: BTreeSet<ArtifactId>,
+    /// What the sum has of them; none: nobody looked since the last one was found.
+    bytes: Option<u64>,
+}
 
 /// The folder with the bytes of artifacts. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -215,7 +224,7 @@ impl Store {
     }
 
     /// Returns the artifacts that are not kept any longer, oldest first, at most `limit`. Those of builds that
-    /// run are not among them, nor those with a damaged row, which is told of once: they stay.
+    /// run are not among them, nor those with a damaged row, which is told of once: they stay, and their bytes do not count.
     pub fn overdue_artifacts(
         &self,
         keep: Keep,
@@ -223,35 +232,67 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<ArtifactRow>, ReadError> {
         let snapshot = self.snapshot()?;
-        let mut held = snapshot.sums()?.get(BYTES)?.map_or(0, |sum| sum.value());
         let (artifacts, live) = (snapshot.artifacts()?, snapshot.live()?);
-        let mut overdue = Vec::new();
+        let sum = snapshot.sums()?.get(BYTES)?.map_or(0, |sum| sum.value());
+        let (mut overdue, mut dropped) = (Vec::new(), 0);
         for row in snapshot.artifacts_by_id()?.iter()? {
             let (id, key) = row?;
-            let row = artifacts.get(key.value())?.ok_or_else(|| missing("artifacts", id.value()));
-            let row = match row.and_then(|row| unpack::<ArtifactRow>("artifacts", key.value(), row.value())) {
-                Err(error) if error.is_damage() => {
-                    self.tell_once(ArtifactId(id.value()), &error);
-                    continue;
-                }
-                row => row?,
+            let Some(row) = self.readable(&artifacts, id.value(), key.value())? else { continue };
+            // One of those before it may just have been found damaged.
+            let damaged = match keep.max_bytes {
+                Some(most) if sum > most => self.damaged_bytes(&snapshot, sum)?,
+                Some(_) | None => 0,
             };
+            let held = sum.saturating_sub(damaged).saturating_sub(dropped);
             if !keep.is_over(held, row.stored, now) || overdue.len() == limit {
                 break;
             }
             if live.get(row.build.0)?.is_none() {
-                held = held.saturating_sub(row.size);
+                dropped += row.size;
                 overdue.push(row);
             }
         }
         Ok(overdue)
     }
 
-    fn tell_once(&self, artifact: ArtifactId, error: &ReadError) {
-        let mut told = self.0.damaged_artifacts.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert(artifact) {
-            tracing::error!(%artifact, %error, "an artifact stays: it cannot be told how long it is kept");
+    /// What the sum has of artifacts with a damaged row. To know that, all are gone through once, and again when another one
+    /// was found.
+    fn damaged_bytes(&self, snapshot: &Snapshot, sum: u64) -> Result<u64, ReadError> {
+        if let Some(bytes) = self.damaged().bytes {
+            return Ok(bytes);
         }
+        let (artifacts, mut readable) = (snapshot.artifacts()?, 0);
+        for row in snapshot.artifacts_by_id()?.iter()? {
+            let (id, key) = row?;
+            readable += self.readable(&artifacts, id.value(), key.value())?.map_or(0, |row| row.size);
+        }
+        Ok(*self.damaged().bytes.insert(sum.saturating_sub(readable)))
+    }
+
+    /// An artifact; none: its row is damaged, which is told of once.
+    fn readable(
+        &self,
+        artifacts: &ReadOnlyTable<(u64, &'static str), &'static [u8]>,
+        id: u64,
+        key: (u64, &str),
+    ) -> Result<Option<ArtifactRow>, ReadError> {
+        let row = artifacts.get(key)?.ok_or_else(|| missing("artifacts", id));
+        match row.and_then(|row| unpack("artifacts", key, row.value())) {
+            Ok(row) => Ok(Some(row)),
+            Err(error) if error.is_damage() => {
+                let (artifact, mut damaged) = (ArtifactId(id), self.damaged());
+                if damaged.told.insert(artifact) {
+                    damaged.bytes = None;
+                    tracing::error!(%artifact, %error, "an artifact stays: it cannot be told how long it is kept");
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, Damaged> {
+        self.0.damaged_artifacts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

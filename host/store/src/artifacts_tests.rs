@@ -137,6 +137,18 @@ async fn the_oldest_go_first_and_those_of_running_builds_stay() {
     assert_eq!(store.verify().unwrap(), [""; 0]);
 }
 
+/// Makes rows of artifacts unreadable.
+fn spoil(store: &Store, keys: &[(u64, &str)]) {
+    let transaction = crate::writer::begin(&store.0.database).unwrap();
+    {
+        let mut table = transaction.open_table(crate::tables::ARTIFACTS).unwrap();
+        for key in keys {
+            assert!(table.insert(key, b"?".as_slice()).unwrap().is_some(), "{key:?}");
+        }
+    }
+    transaction.commit().unwrap();
+}
+
 /// Symptom: nothing was dropped any more, however old. Cause: the damaged row of one artifact, older than all others. Cure:
 /// that one stays. The same kept a store from being opened, where its build ran.
 #[tokio::test]
@@ -149,14 +161,7 @@ async fn a_damaged_artifact_stays_and_keeps_no_other_from_going() {
     }
     let end = Outcome::Success;
     store.commit(vec![ended(2, &[2], 2, end), complete(&[2], 2, end)]).await.unwrap();
-    let transaction = crate::writer::begin(&store.0.database).unwrap();
-    {
-        let mut table = transaction.open_table(crate::tables::ARTIFACTS).unwrap();
-        for key in [(1, "of one that runs"), (2, "2")] {
-            table.insert(key, b"?".as_slice()).unwrap();
-        }
-    }
-    transaction.commit().unwrap();
+    spoil(&store, &[(1, "of one that runs"), (2, "2")]);
     drop(store);
     let store = Store::open(folder.path(), Options::default()).unwrap();
     let overdue = || {
@@ -168,6 +173,32 @@ async fn a_damaged_artifact_stays_and_keeps_no_other_from_going() {
     assert_eq!(store.sweep_artifacts().unwrap(), 0);
     let files = store.artifact_files();
     assert!(files.path(BuildId(1), ArtifactId(1)).exists() && files.path(BuildId(2), ArtifactId(2)).exists());
+}
+
+/// Symptom: all good artifacts went, one after the other, though they were few. Cause: the bytes of damaged ones, which stay,
+/// counted as much as theirs. Cure: those take nothing from the others, also where they come behind them.
+#[tokio::test]
+async fn the_bytes_of_a_damaged_artifact_do_not_count_against_the_good_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_two_builds(folder.path()).await;
+    let contents = ["damaged, and long", "aaaa", "bbbb", "damaged, and longer", "cc"];
+    for (id, content) in (1..).zip(contents) {
+        put(&store, id, 2, &format!("{id}"), content).await;
+    }
+    let end = Outcome::Success;
+    store.commit(vec![ended(2, &[2], 2, end), complete(&[2], 2, end)]).await.unwrap();
+    let overdue = |most| {
+        let keep = Keep { max_bytes: Some(most), ..Keep::default() };
+        let rows = store.overdue_artifacts(keep, Timestamp(0), 9).unwrap();
+        rows.into_iter().map(|row| row.id.0).collect::<Vec<_>>()
+    };
+    spoil(&store, &[(2, "1"), (2, "4")]);
+    assert_eq!((overdue(10), overdue(9)), (vec![], vec![2]));
+    store.commit(vec![Persist::DropArtifacts(vec![ArtifactId(2)])]).await.unwrap();
+    assert_eq!((overdue(6), overdue(5)), (vec![], vec![3]));
+    // The next one is damaged while the store is open.
+    spoil(&store, &[(2, "3")]);
+    assert_eq!((overdue(5), overdue(1)), (vec![], vec![5]));
 }
 
 #[tokio::test]

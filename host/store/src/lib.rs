@@ -85,7 +85,6 @@ mod verify;
 mod watches;
 mod writer;
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -132,8 +131,7 @@ struct Shared {
     artifacts: ArtifactFiles,
     /// The last one that had a row when the store was opened.
     last_artifact: ArtifactId,
-    /// Those with a damaged row that were told of.
-    damaged_artifacts: Mutex<BTreeSet<ArtifactId>>,
+    damaged_artifacts: Mutex<artifacts::Damaged>,
     /// The folder of the log segments.
     logs: std::path::PathBuf,
     archive: Mutex<archive::Archive>,
