@@ -83,8 +83,9 @@ impl Answers {
         }
     }
 
-    /// Keeps all of these. They are durable when it returns; until then what was there is there.
-    pub fn keep(&self, all: &[Answered]) -> Result<(), KeepError> {
+    /// Keeps all of these, if there is room for their bytes. They are durable when it returns; until then what was there is
+    /// there. On a full disk nothing is kept, and said: they are for bad days, and the reserve is for what cannot wait.
+    pub fn keep(&self, all: &[Answered], has_room: impl Fn(u64) -> bool) -> Result<(), KeepError> {
         let failed = |source| KeepError { path: self.0.clone(), source };
         let new = |answered: &&Answered| match fs::read_to_string(self.path(&answered.question)) {
             Ok(file) => parse(&file) != Some(answered.text.as_str()),
@@ -92,6 +93,13 @@ impl Answers {
         };
         let new: Vec<&Answered> = all.iter().filter(new).collect();
         if new.is_empty() {
+            return Ok(());
+        }
+        if !has_room(new.iter().map(|answered| (HEAD.len() + answered.text.len()) as u64).sum()) {
+            tracing::warn!(
+                "too little room is left on the disk to keep what configurators wrote; one that fails at the next start will \
+                 keep the master from starting"
+            );
             return Ok(());
         }
         fs::create_dir_all(&self.0).map_err(failed)?;
@@ -184,7 +192,7 @@ mod tests {
         let (one, two) = (answered("1", "[locks]\n"), answered("2", ""));
         assert_eq!(answers.last(&one.question), None);
         answers.forget_others(&[]);
-        answers.keep(&[one.clone(), two.clone()]).unwrap();
+        answers.keep(&[one.clone(), two.clone()], |_| true).unwrap();
         assert_eq!(answers.last(&one.question).as_deref(), Some("[locks]\n"));
         assert_eq!(answers.last(&two.question).as_deref(), Some(""));
         // What a killed master left of a write is no answer.
@@ -195,19 +203,36 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path().join("configurators")).unwrap().count(), 1);
     }
 
+    /// Symptom: what configurators wrote took what was left of a disk for the master's own rows. Cause: it was kept without a
+    /// look at the reserve. Cure: it is kept where there is room for it, and lost to nobody but a start at which one fails.
+    #[test]
+    fn answers_for_which_there_is_no_room_are_not_kept_and_those_that_are_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let answers = Answers::of(folder.path());
+        let (old, new) = (answered("1", "[locks]\n"), answered("2", &"#".repeat(1_000)));
+        answers.keep(std::slice::from_ref(&old), |_| true).unwrap();
+        let both = [old.clone(), new.clone()];
+        answers.keep(&both, |bytes| !(1_000..1_200).contains(&bytes)).unwrap();
+        assert_eq!(answers.last(&old.question).as_deref(), Some("[locks]\n"));
+        assert_eq!(answers.last(&new.question), None);
+        answers.keep(&both, |bytes| bytes < 1_200).unwrap();
+        assert_eq!(answers.last(&new.question), Some(new.text));
+        answers.keep(&both, |_| panic!("nothing is new")).unwrap();
+    }
+
     #[test]
     fn a_damaged_answer_is_none_and_is_mended_when_it_is_kept_again() {
         let folder = tempfile::tempdir().unwrap();
         let answers = Answers::of(folder.path());
         let one = answered("1", "[locks]\n");
-        answers.keep(std::slice::from_ref(&one)).unwrap();
+        answers.keep(std::slice::from_ref(&one), |_| true).unwrap();
         let path = answers.path(&one.question);
         let whole = fs::read_to_string(&path).unwrap();
         for damaged in [whole.replace("locks", "lokks"), whole[..20].to_owned(), String::new()] {
             fs::write(&path, damaged).unwrap();
             assert_eq!(answers.last(&one.question), None);
         }
-        answers.keep(std::slice::from_ref(&one)).unwrap();
+        answers.keep(std::slice::from_ref(&one), |_| true).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), whole);
     }
 }

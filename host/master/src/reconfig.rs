@@ -253,7 +253,8 @@ async fn persist(
     let (keeper, answers) = (running.store.clone(), Answers::of(&running.folders.state));
     blocking(move || {
         plugins::keep(keeper.cas(), &bytes).map_err(|e| ReconfigError::Store(Box::new(e)))?;
-        answers.keep(&answered).map_err(|e| ReconfigError::Store(Box::new(e)))
+        let kept = answers.keep(&answered, |bytes| keeper.has_room(bytes));
+        kept.map_err(|e| ReconfigError::Store(Box::new(e)))
     })
     .await?;
     let mut batch = vec![plugins::remember(&new.generation)];

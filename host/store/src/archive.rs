@@ -36,7 +36,6 @@ use crate::Store;
 use crate::encode;
 use crate::fault::ReadError;
 use crate::log_work::Work;
-use crate::room::RESERVE;
 use crate::segments::MakeDurable;
 use crate::tables::Snapshot;
 use crate::writer::CommitError;
@@ -283,12 +282,6 @@ impl Visit<'_> {
         answer.unwrap_or(Err(CommitError::Closed))?;
         std::thread::sleep((began.elapsed() * OTHERS).min(Duration::from_millis(200)));
         Ok(())
-    }
-
-    /// Whether so many bytes may be written while other bytes of them are still there.
-    fn has_room(&self, bytes: u64) -> bool {
-        let commit = self.store.0.counters.commits.load(Ordering::Relaxed) + 1;
-        self.store.0.room.left(self.folder(), commit) >= bytes.saturating_add(RESERVE)
     }
 
     fn owned(&mut self, segment: u64, log: LogId) -> Result<(), TendError> {

@@ -9,7 +9,10 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use crate::Store;
 
 /// So many bytes are left when a batch is written, beside its own: more than the database needs for a commit, and for the
 /// rows of a shutdown after it.
@@ -47,6 +50,15 @@ impl Default for DiskRoom {
 pub fn disk(folder: &Path) -> io::Result<u64> {
     let of = rustix::fs::statvfs(folder)?;
     Ok(of.f_bavail.saturating_mul(of.f_frsize))
+}
+
+impl Store {
+    /// Whether so many bytes may be written beside what waits for a commit, and the reserve is left.
+    #[must_use]
+    pub fn has_room(&self, bytes: u64) -> bool {
+        let commit = self.0.counters.commits.load(Ordering::Relaxed) + 1;
+        self.0.room.left(&self.0.logs, commit) >= bytes.saturating_add(RESERVE)
+    }
 }
 
 impl fmt::Debug for DiskRoom {

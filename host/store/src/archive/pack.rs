@@ -63,7 +63,7 @@ impl Visit<'_> {
         };
         // What it takes at most, behind what is packed and not written yet.
         let packed = self.open.as_ref().map_or(0, |open| open.packed.len() as u64);
-        if !self.has_room(packed + last.end()) {
+        if !self.store.has_room(packed + last.end()) {
             tracing::debug!(%log, bytes = last.end(), "the disk has no room to archive a log");
             return Ok(false);
         }
