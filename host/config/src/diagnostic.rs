@@ -440,3 +440,30 @@ fn near_miss<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option
     let list: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
     (known.len() <= 10).then(|| format!("known here: {}", list.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Symptom: an answer of some megabytes kept whoever read it busy for hours. Cause: each error was compared with all before
+    /// it, each looked for names that are near, and all were kept. Cure: all are counted, and so many are kept and may look.
+    #[test]
+    fn of_a_flood_of_findings_all_are_counted_and_so_many_are_kept() {
+        const FOUND: usize = 3 * MOST_KEPT;
+        let mut report = Report::default();
+        for n in 0..FOUND {
+            report.warning("w", &(n..n), format!("{n}")).near("nam", ["name"], "");
+            report.error("e", &(n..n), format!("{n}")).near("nam", ["name"], "");
+        }
+        let found = &report.found;
+        assert_eq!((found.len(), report.told.len()), (2 * MOST_KEPT, 2 * MOST_KEPT));
+        assert_eq!(found.iter().filter(|finding| finding.help.is_some()).count(), MOST_NEAR);
+        assert_eq!(report.errors(), FOUND);
+        let mut sources = Sources::default();
+        sources.add("m.toml", "");
+        let (errors, warnings) = report.finish("m.toml", &sources);
+        for told in [errors.unwrap(), warnings.unwrap()] {
+            assert_eq!((told.list().len(), told.count()), (MOST_SHOWN, FOUND));
+        }
+    }
+}
