@@ -501,3 +501,6 @@ impl Handle {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
