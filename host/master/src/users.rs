@@ -87,40 +87,20 @@ pub(crate) fn list(store: &Store, users: &Users, name: Option<&str>) -> Result<V
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::change::{Change, SourceStamp};
+    use windlass_core::change::SourceStamp;
     use windlass_core::id::BuildId;
     use windlass_core::persist::Persist;
-    use windlass_core::properties::Properties;
-    use windlass_core::time::Timestamp;
     use windlass_core::value::Value;
 
     use super::*;
-
-    fn change(id: u64, author: &str) -> Persist {
-        Persist::AddChange(Change {
-            id: ChangeId(id),
-            author: author.to_owned(),
-            committer: None,
-            comments: String::new(),
-            codebase: String::new(),
-            project: String::new(),
-            repository: "r".to_owned(),
-            branch: None,
-            revision: None,
-            category: None,
-            revlink: None,
-            files: Vec::new(),
-            when: Timestamp(id),
-            properties: Properties::default(),
-        })
-    }
+    use crate::intake::tests::change;
 
     #[tokio::test]
     async fn builds_of_a_list_have_their_own_authors_the_newest_change_first() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), windlass_store::Options::default()).unwrap();
         let names = ["ana", "ben", "ana", "eve"];
-        let changes = (1..).zip(names).map(|(id, name)| change(id, name)).collect();
+        let changes = (1..).zip(names).map(|(id, name)| Persist::AddChange(change(id, name))).collect();
         store.commit(changes).await.unwrap();
         let build = |id: u64, changes: &[u64], owner: &str| {
             let changes = changes.iter().copied().map(ChangeId).collect();

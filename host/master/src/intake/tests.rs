@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use windlass_config::{Catalog, HookFacts};
 use windlass_core::change::Change;
+use windlass_core::id::ChangeId;
 use windlass_core::persist::Persist;
 use windlass_core::policy::HookKind;
+use windlass_core::properties::Properties;
 use windlass_core::request::{Buildset, Request};
 use windlass_core::time::Timestamp;
 use windlass_runtime::Runtime;
@@ -25,6 +27,26 @@ use crate::world::World;
 
 mod damage;
 mod dependents;
+
+/// A change of which nothing matters but its number and who made it.
+pub(crate) fn change(id: u64, author: &str) -> Change {
+    Change {
+        id: ChangeId(id),
+        author: author.to_owned(),
+        committer: None,
+        comments: String::new(),
+        codebase: String::new(),
+        project: String::new(),
+        repository: "r".to_owned(),
+        branch: None,
+        revision: None,
+        category: None,
+        revlink: None,
+        files: Vec::new(),
+        when: Timestamp(id),
+        properties: Properties::default(),
+    }
+}
 
 /// What the dispatcher would be told.
 #[derive(Default)]
@@ -106,6 +128,20 @@ impl Place {
         });
         pollers.configure(&world.config.git_pollers);
         Flow { store, intake, pollers, clock: Arc::clone(&self.clock), told }
+    }
+
+    /// A master with these schedulers that has seen these commits of a repository, one at a time.
+    async fn seen(&self, schedulers: &str, commits: &[&str]) -> (Repository, Arc<World>, Flow) {
+        let repository = self.repository();
+        repository.commit("one");
+        let world = self.world(&(repository.poller("") + schedulers));
+        let flow = self.start(&world);
+        flow.poll().await;
+        for subject in commits {
+            repository.commit(subject);
+            flow.poll().await;
+        }
+        (repository, world, flow)
     }
 }
 
@@ -471,23 +507,7 @@ async fn a_codebase_generator_that_fails_is_counted_for_its_component() {
     });
     let generation = Arc::new(Generation::new(1, vec![plugin]));
     let flow = place.start(&Arc::new(World { config: Arc::new(config), generation }));
-    let change = Change {
-        id: windlass_core::id::ChangeId(0),
-        author: "ana".to_owned(),
-        committer: None,
-        comments: "one".to_owned(),
-        codebase: String::new(),
-        project: String::new(),
-        repository: "r".to_owned(),
-        branch: None,
-        revision: None,
-        category: None,
-        revlink: None,
-        files: Vec::new(),
-        when: Timestamp(1),
-        properties: windlass_core::properties::Properties::default(),
-    };
-    flow.intake.submit(Batch { changes: vec![change], place: Vec::new() }).await.unwrap();
+    flow.intake.submit(Batch { changes: vec![change(1, "ana")], place: Vec::new() }).await.unwrap();
     assert_eq!(flow.store.changes(1).unwrap()[0].codebase, "");
     assert_eq!(flow.intake.policy().unwrap().fallbacks, 1);
     assert_eq!(flow.intake.0.runtime.usage()[&digest].fallbacks, 1);

@@ -22,16 +22,9 @@ fn spoil(place: &Place, table: &'static str, key: u64) {
 #[tokio::test]
 async fn a_buildset_that_cannot_be_read_holds_up_no_other() {
     let place = Place::new();
-    let repository = place.repository();
-    repository.commit("one");
     let downstream = "[[schedulers]]\nname = 'd'\ntype = 'dependent'\nupstream = 's'\nbuilders = ['b2']\n";
-    let world = place.world(&(repository.poller("") + &scheduler("s", "'b1'", "") + downstream));
-    let flow = place.start(&world);
-    flow.poll().await;
-    for subject in ["two", "three"] {
-        repository.commit(subject);
-        flow.poll().await;
-    }
+    let schedulers = scheduler("s", "'b1'", "") + downstream;
+    let (_, world, flow) = place.seen(&schedulers, &["two", "three"]).await;
     flow.intake.shutdown().await;
     flow.complete(Outcome::Success).await;
     flow.stop().await;
@@ -48,15 +41,8 @@ async fn a_buildset_that_cannot_be_read_holds_up_no_other() {
 #[tokio::test]
 async fn a_change_that_cannot_be_read_waits_no_longer_and_the_others_do() {
     let place = Place::new();
-    let repository = place.repository();
-    repository.commit("one");
-    let world = place.world(&(repository.poller("") + &scheduler("s", "'b1'", "tree_stable_timer = 10")));
-    let flow = place.start(&world);
-    flow.poll().await;
-    for subject in ["two", "three"] {
-        repository.commit(subject);
-        flow.poll().await;
-    }
+    let schedulers = scheduler("s", "'b1'", "tree_stable_timer = 10");
+    let (_, world, flow) = place.seen(&schedulers, &["two", "three"]).await;
     flow.stop().await;
     spoil(&place, "changes", 1);
     let flow = place.start(&world);

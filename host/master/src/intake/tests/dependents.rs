@@ -74,15 +74,8 @@ async fn whose_upstream_ends_well_builds_its_source_further() {
 #[tokio::test]
 async fn what_ended_upstream_while_the_master_was_down_is_followed_once() {
     let place = Place::new();
-    let repository = place.repository();
-    repository.commit("one");
-    let world = place.world(&(repository.poller("") + &scheduler("s", "'b1'", "") + DOWNSTREAM));
-    let flow = place.start(&world);
-    flow.poll().await;
-    repository.commit("two");
-    flow.poll().await;
-    repository.commit("three");
-    flow.poll().await;
+    let schedulers = scheduler("s", "'b1'", "") + DOWNSTREAM;
+    let (repository, world, flow) = place.seen(&schedulers, &["two", "three"]).await;
     flow.intake.shutdown().await;
     assert_eq!((flow.notes(), flow.told().len()), (2, 2));
     flow.complete(Outcome::Success).await;
