@@ -1,11 +1,17 @@
 //! The command line: what can be typed, and what `--help` says about it.
+//!
+//! - `look`: below `windlass debug`; `plugin`: below `windlass plugin`
+
+mod look;
+mod plugin;
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use windlass_build::Language;
-use windlass_master::view::{DebugLook, RequestFilter, RequestState};
+use windlass_master::view::{RequestFilter, RequestState};
+
+pub use look::{Line, Look};
+pub use plugin::{NewPlugin, Plugin};
 
 /// A continuous-integration master and its workers, in which every decision is a plugin.
 ///
@@ -318,83 +324,6 @@ pub enum Workers {
     },
 }
 
-/// What to look at in a running master.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Look {
-    /// Queues, slots, locks, suspended policies and quarantines, as the dispatcher has them
-    Board,
-    /// A build: its rows, its plan, the journal and the commands of the step that runs
-    Build {
-        /// Its number
-        build: u64,
-    },
-    /// The links to workers: what was heard, what is not acknowledged, what waits
-    Links,
-    /// The tables with their rows and bytes, the room on the disk, the commits
-    Store,
-    /// A row of a table, raw and decoded
-    Row {
-        /// The table, as docs/store.md names it
-        table: String,
-        /// Its key, as `rows` prints it: the parts with `,` in between, and `%2c` for one within a part
-        key: String,
-    },
-    /// Rows of a table by their keys, and which of them are damaged
-    Rows {
-        /// The table, as docs/store.md names it
-        table: String,
-        /// Those behind this key [default: from the first on]
-        #[arg(long, value_name = "KEY")]
-        after: Option<String>,
-        /// At most so many, up to 1000 [default: 100]
-        #[arg(long, value_name = "N")]
-        limit: Option<usize>,
-        /// Only those that are damaged
-        #[arg(long)]
-        damaged: bool,
-    },
-    /// The plugins by generation and digest, and who holds old ones
-    Plugins,
-    /// What runs, and since when
-    Tasks,
-    /// Have a git poller look now; needs `allow_changes`
-    Poll {
-        /// Its name
-        poller: String,
-    },
-    /// End the suspension of a policy; needs `allow_changes`
-    Lift {
-        /// Its name
-        policy: String,
-    },
-}
-
-/// A line that is typed into the console.
-#[derive(Debug, Parser)]
-#[command(name = "", no_binary_name = true, disable_help_flag = true)]
-pub struct Line {
-    /// What to look at.
-    #[command(subcommand)]
-    pub look: Look,
-}
-
-impl From<Look> for DebugLook {
-    fn from(look: Look) -> DebugLook {
-        match look {
-            Look::Board => DebugLook::Board,
-            Look::Build { build } => DebugLook::Build(build),
-            Look::Links => DebugLook::Links,
-            Look::Store => DebugLook::Store,
-            Look::Row { table, key } => DebugLook::Row { table, key },
-            Look::Rows { table, after, limit, damaged } => DebugLook::Rows { table, after, limit, damaged },
-            Look::Plugins => DebugLook::Plugins,
-            Look::Tasks => DebugLook::Tasks,
-            Look::Poll { poller } => DebugLook::Poll(poller),
-            Look::Lift { policy } => DebugLook::Lift(policy),
-        }
-    }
-}
-
 /// Which requests to list.
 #[derive(Debug, Args)]
 pub struct RequestsOrder {
@@ -510,83 +439,6 @@ pub struct Force {
     /// Wait until it has ended, showing its progress; exit code 1 unless it succeeds
     #[arg(long, short)]
     pub wait: bool,
-}
-
-/// What to do with plugins.
-#[derive(Debug, Subcommand)]
-pub enum Plugin {
-    /// Make a project in a new folder: a small plugin that works as it is
-    #[command(after_help = "Example:\n  windlass plugin new my-policy --lang python --hook next-slave && \
-                            windlass plugin check my-policy")]
-    New(NewPlugin),
-    /// Build a plugin project into a component
-    ///
-    /// A project is a Cargo.toml (Rust) or a plugin.toml (C, Python, JavaScript) with its sources. A tool
-    /// that is missing is named with the command that installs it.
-    #[command(
-        after_help = "Example:\n  windlass plugin build my-policy --out ci/plugins && windlass --dir ci reconfig"
-    )]
-    Build {
-        /// The project's directory
-        #[arg(default_value = ".")]
-        project: PathBuf,
-        /// Where the component goes
-        #[arg(long, default_value = ".")]
-        out: PathBuf,
-        /// Where everything goes that is made on the way [default: `target` in the project]
-        #[arg(long, value_name = "DIR", env = "WINDLASS_TARGET_DIR")]
-        target_dir: Option<PathBuf>,
-    },
-    /// Say all that a master would say of components, without one
-    ///
-    /// Takes component files, folders of them, and projects, which are built first. Reports every error
-    /// of every file, what hosts with another contract would say, and what loads and is probably not
-    /// meant. Exit code 3 if anything would not load.
-    Check {
-        /// Files and folders
-        #[arg(default_value = ".")]
-        paths: Vec<PathBuf>,
-        /// Where projects are built [default: `target` in each]
-        #[arg(long, value_name = "DIR", env = "WINDLASS_TARGET_DIR")]
-        target_dir: Option<PathBuf>,
-    },
-    /// Show what a component offers, asks for and is made of
-    Inspect {
-        /// A component, or the name of a bundled one
-        file: String,
-    },
-    /// List the plugins of the running master, with their hooks and who uses them
-    List,
-    /// Show what plugins cost, by their bytes and by their uses, the dearest first
-    Stats {
-        /// Only of this one
-        plugin: Option<String>,
-    },
-}
-
-/// A plugin project to make.
-#[derive(Debug, Args)]
-pub struct NewPlugin {
-    /// What the plugin and its hook are called, in kebab-case
-    pub name: String,
-    /// The language
-    #[arg(long, value_parser = languages())]
-    pub lang: Language,
-    /// The kind of hook
-    #[arg(long, value_parser = hooks())]
-    pub hook: String,
-    /// The folder to make [default: NAME]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-}
-
-fn hooks() -> PossibleValuesParser {
-    PossibleValuesParser::new(crate::plugin::kinds().map(|(kind, does)| PossibleValue::new(kind).help(does)))
-}
-
-fn languages() -> impl TypedValueParser<Value = Language> {
-    PossibleValuesParser::new(Language::ALL.map(Language::name))
-        .map(|name| Language::of_name(&name).expect("one of these names"))
 }
 
 /// The demonstration.
