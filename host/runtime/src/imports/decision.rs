@@ -72,4 +72,15 @@ mod tests {
         assert!(decision.record("another".to_owned(), None).is_err());
         assert_eq!(decision.made.len(), 2);
     }
+
+    #[test]
+    fn look_ups_are_bounded_in_number_however_little_they_leave() {
+        let mut decision = Decision::default();
+        for _ in 0..MAX_LOOKUPS {
+            decision.record(String::new(), None).unwrap();
+        }
+        let fault = decision.record(String::new(), None).unwrap_err().to_string();
+        assert_eq!(fault, "a decision may make 10000 look-ups, and this is one more");
+        assert_eq!(decision.made.len(), MAX_LOOKUPS);
+    }
 }
