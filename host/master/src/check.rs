@@ -96,7 +96,7 @@ pub async fn check(config_path: &Path, cache: &Path, compiler: Compiler) -> Resu
             bundled: &bundled,
             folder: folder.as_deref().unwrap_or(&nowhere),
             path: &path,
-            text: Text::Parsed(text),
+            text: Text::Parsed(Box::new(text)),
             is_master: false,
             before: None,
         };

@@ -34,7 +34,7 @@ pub(crate) struct Reading<'a> {
 
 /// What stands in a configuration file.
 pub(crate) enum Text {
-    Parsed(MasterText),
+    Parsed(Box<MasterText>),
     /// The same as when it was read before.
     Same(Arc<Read>),
 }
@@ -91,7 +91,7 @@ impl Text {
         around: &Surroundings<'_>,
     ) -> (Result<Arc<Read>, Diagnostics>, Option<Diagnostics>) {
         let parsed = match self {
-            Text::Parsed(parsed) => parsed,
+            Text::Parsed(parsed) => *parsed,
             Text::Same(last) if last.holds(around) => {
                 let warnings = last.warnings.clone();
                 return (Ok(last), warnings);

@@ -215,7 +215,7 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
     } else {
         let text = MasterText::parse(path, &text);
         let fixed = text.peek(&include::variable).map_err(|errors| ReconfigError::Invalid(errors.into()))?;
-        (Text::Parsed(text), fixed)
+        (Text::Parsed(Box::new(text)), fixed)
     };
     // A plan shows them beside the rest; else they are the first news, before another plugins folder
     // makes everything look wrong.

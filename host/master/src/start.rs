@@ -393,7 +393,7 @@ fn prepare(
         bundled,
         folder: &folders.plugins,
         path,
-        text: Text::Parsed(text),
+        text: Text::Parsed(Box::new(text)),
         is_master: true,
         before: Some(&answers),
     };
@@ -423,7 +423,7 @@ fn prepare(
     };
     let store = Store::open(&folders.state, of_store)?;
     // Whom it tells of builds it knows before the first write, which may end some.
-    store.report_to(reporter::readers(&config));
+    store.report_to(reporter::readers(config));
     // Nobody else has this state now.
     let ended = crate::orphans::end(store.folder());
     if ended > 0 {
