@@ -94,6 +94,29 @@ fn a_plan_changes_nothing_and_a_hangup_reconfigures() {
     assert_eq!(site.build("other")["outcome"], "success");
 }
 
+/// A text that was read already is not checked again; what was found in it then is said all the same, and what is not well
+/// beside it, too. One that only a plan has read is in effect no more than before.
+#[test]
+fn a_file_that_is_the_same_is_warned_of_again_and_refused_for_what_stands_beside_it() {
+    let mut site = site();
+    let reconfigured = |site: &Site| site.ok(&["reconfig", "--json"]);
+    let first = reconfigured(&site);
+    assert!(first["warnings"].to_string().contains("unscheduled-builder"), "{first}");
+    assert_eq!(reconfigured(&site)["warnings"], first["warnings"]);
+    site.plugin("broken", b"\0asm is none");
+    let refused = site.windlass(&["reconfig"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("broken"), "{refused:?}");
+    std::fs::remove_file(site.path("plugins/broken.wasm")).unwrap();
+    let text = std::fs::read_to_string(site.path("master.toml")).unwrap();
+    site.configure(&Site::builder("other", "true", ""));
+    assert_eq!(site.ok(&["reconfig", "--plan", "--json"])["changed"], true);
+    assert_eq!(site.ok(&["reconfig", "--plan", "--json"])["changed"], true);
+    std::fs::write(site.path("master.toml"), text).unwrap();
+    let back = reconfigured(&site);
+    assert_eq!((&back["changed"], &back["warnings"]), (&false.into(), &first["warnings"]), "{back}");
+}
+
 #[test]
 fn a_setting_that_needs_a_restart_is_refused_before_anything_changes() {
     let site = site();
