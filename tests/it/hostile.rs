@@ -171,6 +171,8 @@ fn hostile_policies_cost_their_own_decisions_and_are_named() {
         let fault = |name: &str| {
             if name == "describe-chatters" {
                 let said = site.said("master");
+                let forged = |line: &str| line.starts_with("2026-01-01") || line.contains('\u{1b}');
+                assert!(!said.lines().any(forged), "{said}");
                 let of_it = |line: &&str| line.contains(&format!("plugin=\"{name}\""));
                 return said.lines().rfind(of_it).unwrap_or_default().to_owned();
             }

@@ -31,6 +31,12 @@ pub fn acts(c: char) -> bool {
     c.is_control() || turns
 }
 
+/// Whether nothing of it is seen: what acts, and what has no width.
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
+    acts(c) || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// Whether a name fits a pattern, in which `*` stands for any text.
 #[must_use]
 pub fn is_like(pattern: &str, name: &str) -> bool {

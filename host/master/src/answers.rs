@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use windlass_config::Answer;
 use windlass_core::digest::Digest;
+use windlass_core::text::chain;
 
 /// Begins each file.
 const HEAD: &str = "# BLAKE3 of what follows: ";
@@ -84,8 +85,8 @@ impl Answers {
     }
 
     /// Keeps all of these, if there is room for their bytes. They are durable when it returns; until then what was there is
-    /// there. On a full disk nothing is kept, and said: they are for bad days, and the reserve is for what cannot wait.
-    pub fn keep(&self, all: &[Answered], has_room: impl Fn(u64) -> bool) -> Result<(), KeepError> {
+    /// there. False: on a full disk nothing is kept. They are for bad days, and the reserve is for what cannot wait.
+    pub fn keep(&self, all: &[Answered], has_room: impl Fn(u64) -> bool) -> Result<bool, KeepError> {
         let failed = |source| KeepError { path: self.0.clone(), source };
         let new = |answered: &&Answered| match fs::read_to_string(self.path(&answered.question)) {
             Ok(file) => parse(&file) != Some(answered.text.as_str()),
@@ -93,20 +94,31 @@ impl Answers {
         };
         let new: Vec<&Answered> = all.iter().filter(new).collect();
         if new.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         if !has_room(new.iter().map(|answered| (HEAD.len() + answered.text.len()) as u64).sum()) {
-            tracing::warn!(
-                "too little room is left on the disk to keep what configurators wrote; one that fails at the next start will \
-                 keep the master from starting"
-            );
-            return Ok(());
+            return Ok(false);
         }
         fs::create_dir_all(&self.0).map_err(failed)?;
         for answered in new {
             self.write(answered).map_err(failed)?;
         }
-        File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(failed)
+        File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        Ok(true)
+    }
+
+    /// The same for those who go on without: what is not kept is said. True: all of them are kept.
+    pub fn keep_or_say(&self, all: &[Answered], has_room: impl Fn(u64) -> bool) -> bool {
+        let why = match self.keep(all, has_room) {
+            Ok(true) => return true,
+            Ok(false) => "too little room is left on the disk".to_owned(),
+            Err(error) => chain(&error),
+        };
+        tracing::warn!(
+            why,
+            "what configurators wrote is not kept; one that fails at the next start will keep the master from starting"
+        );
+        false
     }
 
     fn write(&self, Answered { question, text }: &Answered) -> io::Result<()> {
@@ -212,12 +224,12 @@ mod tests {
         let (old, new) = (answered("1", "[locks]\n"), answered("2", &"#".repeat(1_000)));
         answers.keep(std::slice::from_ref(&old), |_| true).unwrap();
         let both = [old.clone(), new.clone()];
-        answers.keep(&both, |bytes| !(1_000..1_200).contains(&bytes)).unwrap();
+        assert!(!answers.keep(&both, |bytes| !(1_000..1_200).contains(&bytes)).unwrap());
         assert_eq!(answers.last(&old.question).as_deref(), Some("[locks]\n"));
         assert_eq!(answers.last(&new.question), None);
-        answers.keep(&both, |bytes| bytes < 1_200).unwrap();
+        assert!(answers.keep(&both, |bytes| bytes < 1_200).unwrap());
         assert_eq!(answers.last(&new.question), Some(new.text));
-        answers.keep(&both, |_| panic!("nothing is new")).unwrap();
+        assert!(answers.keep(&both, |_| panic!("nothing is new")).unwrap());
     }
 
     #[test]

@@ -74,9 +74,9 @@ impl Reading<'_> {
             before,
             answered,
         };
-        let (read, warnings) = text.read(path, &around);
+        let Checked { config, warnings } = text.read(&around);
         let answered = around.answered.into_inner();
-        let result = match read {
+        let result = match config {
             Ok(read) if bad.is_empty() => Ok(Good { read, generation, bytes, answered }),
             other => Err(Faults { plugins: bad, config: other.err() }),
         };
@@ -85,25 +85,14 @@ impl Reading<'_> {
 }
 
 impl Text {
-    fn read(
-        self,
-        path: &Path,
-        around: &Surroundings<'_>,
-    ) -> (Result<Arc<Read>, Diagnostics>, Option<Diagnostics>) {
-        let parsed = match self {
-            Text::Parsed(parsed) => *parsed,
-            Text::Same(last) if last.holds(around) => {
-                let warnings = last.warnings.clone();
-                return (Ok(last), warnings);
+    fn read(self, around: &Surroundings<'_>) -> Checked<Arc<Read>> {
+        match self {
+            Text::Same(last) => last.again(around),
+            Text::Parsed(parsed) => {
+                let Checked { config, warnings } = parsed.read(around);
+                Checked { config: config.map(Arc::new), warnings }
             }
-            Text::Same(last) => {
-                // It asks all of them again.
-                around.answered.take();
-                MasterText::parse(path, last.text())
-            }
-        };
-        let Checked { config, warnings } = parsed.read(around);
-        (config.map(Arc::new), warnings)
+        }
     }
 }
 

@@ -168,9 +168,15 @@ pub(crate) async fn reconfigure(
     if !plan_only {
         running.names.reconfigured(&old, &now, &builds, &running.runtime);
     }
-    if changed && !plan_only {
-        let answers = Answers::of(&running.folders.state);
-        blocking(move || answers.forget_others(&answered)).await;
+    if !plan_only {
+        let (keeper, answers) = (running.store.clone(), Answers::of(&running.folders.state));
+        // What found no room before may find some now; until then the others stay.
+        let keep = move || {
+            if answers.keep_or_say(&answered, |bytes| keeper.has_room(bytes)) {
+                answers.forget_others(&answered);
+            }
+        };
+        blocking(keep).await;
     }
     Ok(view::Reconfigured {
         generation: now.generation.number,
@@ -243,7 +249,7 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
     Ok(Next { world: Arc::new(world), plan, changes, bytes, answered: answered.into(), warnings })
 }
 
-/// The bytes and what configurators wrote first, then the number: a generation that is named can be had.
+/// The bytes first, and what configurators wrote if there is room for it, then the number: a generation that is named can be had.
 async fn persist(
     running: &Arc<Running>,
     new: &World,
@@ -254,7 +260,7 @@ async fn persist(
     blocking(move || {
         plugins::keep(keeper.cas(), &bytes).map_err(|e| ReconfigError::Store(Box::new(e)))?;
         let kept = answers.keep(&answered, |bytes| keeper.has_room(bytes));
-        kept.map_err(|e| ReconfigError::Store(Box::new(e)))
+        kept.map(drop).map_err(|e| ReconfigError::Store(Box::new(e)))
     })
     .await?;
     let mut batch = vec![plugins::remember(&new.generation)];

@@ -435,13 +435,7 @@ fn prepare(
     plugins::keep(store.cas(), &bytes)?;
     // What is only for bad days keeps nobody down on a good one. First what it leaves may make room.
     answers.forget_others(&answered);
-    if let Err(error) = answers.keep(&answered, |bytes| store.has_room(bytes)) {
-        let error = plugins::chain(&error);
-        tracing::warn!(
-            error,
-            "a configurator that fails at the next start will keep the master from starting"
-        );
-    }
+    answers.keep_or_say(&answered, |bytes| store.has_room(bytes));
     Ok(Prepared { runtime, store, read, generation })
 }
 

@@ -34,7 +34,7 @@ pub enum DebugLook {
     Row {
         /// The table.
         table: String,
-        /// The parts of its key, with `,` in between; within a part it is `%2c`.
+        /// The parts of its key, with `,` in between, each written as `rows` lists them: with `%` and two hex digits for what would divide it.
         key: String,
     },
     /// Rows of a table by their keys, and which of them are damaged.

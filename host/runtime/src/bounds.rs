@@ -1,6 +1,7 @@
 //! What a guest may hand over: how long, how many, which numbers. What passes a bound is answered with
 //! a failure whose code is in the contract, never with a trap.
 
+use windlass_core::text::is_unseen;
 use windlass_core::value::{Failure, MAX_INTEGER, Pair, Value};
 
 /// Bytes of one text or blob.
@@ -129,12 +130,6 @@ pub(crate) fn link(what: &str, url: &str) -> Checked {
 /// without those that turn the direction of text round; cut at `limit` bytes.
 pub(crate) fn line(text: &str, limit: usize) -> String {
     cut(text, limit).chars().map(|c| if is_unseen(c) { ' ' } else { c }).collect()
-}
-
-/// Whether a character acts rather than shows.
-pub(crate) fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A text with what acts on a terminal written out.

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use windlass_core::capability;
 use windlass_core::policy::HookKind;
+use windlass_core::text::is_unseen;
 use windlass_core::value::{Pair, Value};
 
 use crate::bindings::master::exports::windlass::base::plugin as wit;
-use crate::bounds::{is_unseen, quoted};
+use crate::bounds::quoted;
 use crate::convert::list;
 use crate::load::Problem;
 use crate::plugin::{CapabilityRequest, Hook};

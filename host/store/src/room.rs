@@ -53,7 +53,7 @@ pub fn disk(folder: &Path) -> io::Result<u64> {
 }
 
 impl Store {
-    /// Whether so many bytes may be written beside what waits for a commit, and the reserve is left.
+    /// Whether so many bytes may be written as the disk is now, and the reserve is left.
     #[must_use]
     pub fn has_room(&self, bytes: u64) -> bool {
         let commit = self.0.counters.commits.load(Ordering::Relaxed) + 1;

@@ -2,9 +2,12 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::Arc;
 
 use windlass_config::config::Secret;
-use windlass_config::{Answer, Catalog, HookFacts, Included, MasterText, Read, Unusable, check_master};
+use windlass_config::{
+    Answer, Catalog, Diagnostics, HookFacts, Included, MasterText, Read, Unusable, check_master,
+};
 use windlass_core::policy::HookKind;
 
 use crate::hooks::Hooks;
@@ -98,35 +101,60 @@ fn missing() -> Secret {
     Secret { source: file, strip: true }
 }
 
+fn shown(found: Option<&Diagnostics>) -> Option<String> {
+    found.map(Diagnostics::render)
+}
+
 #[test]
 fn what_was_read_is_what_a_check_finds() {
     let read = read();
     let checked = check_master(Path::new(PATH), ASKS, &Hooks);
     assert_eq!(*read.config, checked.config.unwrap());
-    let shown =
-        |found: Option<&windlass_config::Diagnostics>| found.map(windlass_config::Diagnostics::render);
     assert_eq!(shown(read.warnings.as_ref()), shown(checked.warnings.as_ref()));
     assert!(read.warnings.is_some(), "nobody asks for the builders");
 }
 
 #[test]
-fn it_holds_as_long_as_each_answer_is_the_same() {
-    let read = read();
+fn with_the_same_answers_nothing_is_read_again() {
+    let read = Arc::new(read());
     let same = Another::at(usize::MAX);
-    assert!(read.holds(&same));
-    let questions = same.asked.get();
-    assert!(questions >= 8, "hooks, files, variables, a configurator and a secret: {questions}");
-    for n in 0..questions {
-        let another = Another::at(n);
-        assert!(!read.holds(&another), "question {n}");
-        assert_eq!(another.asked.get(), n + 1, "after another answer nothing is asked");
+    let again = read.again(&same);
+    assert!(Arc::ptr_eq(&read, &again.config.unwrap()));
+    assert_eq!(shown(again.warnings.as_ref()), shown(read.warnings.as_ref()));
+    assert!(same.asked.get() >= 8, "hooks, files, variables, a configurator and a secret");
+}
+
+/// It comes to what reading it afresh comes to, and asks nothing twice on the way.
+#[test]
+fn with_any_other_answer_it_is_read_again() {
+    let read = Arc::new(read());
+    let all = Another::at(usize::MAX);
+    read.again(&all).config.unwrap();
+    for n in 0..all.asked.get() {
+        let (another, afresh) = (Another::at(n), Another::at(n));
+        let again = read.again(&another);
+        let expected = MasterText::parse(Path::new(PATH), ASKS).read(&afresh);
+        assert_eq!(shown(again.warnings.as_ref()), shown(expected.warnings.as_ref()), "question {n}");
+        match (again.config, expected.config) {
+            (Ok(now), Ok(expected)) => {
+                assert!(!Arc::ptr_eq(&read, &now), "question {n}");
+                assert_eq!(now.config, expected.config, "question {n}");
+                // What it depends on is what it was told this time.
+                assert!(Arc::ptr_eq(&now, &now.again(&Another::at(n)).config.unwrap()), "question {n}");
+            }
+            (now, expected) => {
+                let (now, expected) = (now.map(drop).unwrap_err(), expected.map(drop).unwrap_err());
+                assert_eq!(now.render(), expected.render(), "question {n}");
+            }
+        }
+        assert_eq!(another.asked.get(), afresh.asked.get(), "question {n}");
     }
 }
 
 #[test]
 fn it_is_of_one_text_and_one_file() {
     let read = read();
-    assert!(read.is_of(Path::new(PATH), ASKS) && read.text() == ASKS);
+    assert!(read.is_of(Path::new(PATH), ASKS));
     assert!(!read.is_of(Path::new(PATH), &format!("{ASKS} ")));
     assert!(!read.is_of(Path::new("other.toml"), ASKS));
 }

@@ -1,14 +1,14 @@
 //! Keys of tables as people write them, and values as they are shown.
 //!
 //! A key is one word, so that it can be typed and pasted wherever it was shown: in its texts `%` and two hex digits stand for
-//! each byte of what would divide it or does not show. Who writes a key by hand may leave a text as it is, where it has
+//! each byte of what would divide it, means something to a shell or does not show. Who writes a key by hand may leave a text as it is, where it has
 //! nothing of that at its ends, no `%` and, but for the last one, no `,`.
 
 use std::fmt::Write as _;
 
 use redb::{Key, Value};
 use windlass_core::digest::Digest;
-use windlass_core::text::acts;
+use windlass_core::text::is_unseen;
 
 use super::RawRow;
 
@@ -139,7 +139,10 @@ fn split<const N: usize>(text: &str, is_text: [bool; N]) -> Option<[&str; N]> {
 fn escape(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
     for c in text.chars() {
-        if matches!(c, '%' | ',') || c.is_whitespace() || acts(c) {
+        // What a shell would read as something of its own is none of a word, and neither is what begins an option.
+        let is_of_word =
+            c.is_ascii_alphanumeric() || "_./:@+=".contains(c) || (c == '-' && !written.is_empty());
+        if (c.is_ascii() && !is_of_word) || c.is_whitespace() || is_unseen(c) {
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                 write!(written, "%{byte:02x}").expect("a text takes all");
             }
@@ -229,6 +232,8 @@ mod tests {
         check::<(&'static str, u32, u64, u64)>(("a b", 1, 2, 3), "a%20b,1,2,3");
         check::<(u64, &'static str)>((7, "dist/a"), "7,dist/a");
         check::<&'static str>(" ", "%20");
+        check::<Texts>(("-x", "a-b"), "%2dx,a-b");
+        check::<Texts>(("nightly(main)", "ci\u{200b}"), "nightly%28main%29,ci%e2%80%8b");
         let digest = *Digest::of(b"x").as_bytes();
         check::<&'static [u8; 32]>(&digest, &Digest::of(b"x").to_string());
     }
