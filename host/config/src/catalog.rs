@@ -12,8 +12,8 @@ use crate::args::Schema;
 use crate::config::Secret;
 use crate::diagnostic::Severity;
 
-/// The hooks that configurations can name, and all else that a check asks for. Each question must be in [`crate::reread`], too:
-/// what is asked nowhere else decides whether a text has to be checked again.
+/// The hooks that configurations can name, and all else that a check asks for. Each question stands in `reread`, too: one that
+/// did not would have its default as answer there, and nobody would see that the answer is another now.
 pub trait Catalog {
     /// Returns the hook `name` of `kind`: `plugin:hook`, or a name that one plugin alone offers.
     /// An error is a sentence for the person who wrote the name, with near misses.

@@ -249,7 +249,8 @@ fn prepare(running: &Running, old: &World, plan_only: bool) -> Result<Next, Reco
     Ok(Next { world: Arc::new(world), plan, changes, bytes, answered: answered.into(), warnings })
 }
 
-/// The bytes first, and what configurators wrote if there is room for it, then the number: a generation that is named can be had.
+/// The bytes first, and what configurators wrote if there is room for it, then the number: a generation that is named
+/// can be had.
 async fn persist(
     running: &Arc<Running>,
     new: &World,

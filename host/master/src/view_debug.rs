@@ -34,7 +34,8 @@ pub enum DebugLook {
     Row {
         /// The table.
         table: String,
-        /// The parts of its key, with `,` in between, each written as `rows` lists them: with `%` and two hex digits for what would divide it.
+        /// The parts of its key, with `,` in between, each as `rows` lists it: with `%` and two hex digits for each byte
+        /// of what would divide it.
         key: String,
     },
     /// Rows of a table by their keys, and which of them are damaged.
