@@ -306,16 +306,17 @@ fn hostile_steps_and_commands_end_their_own_build_and_are_named() {
     leaves_nothing(&site);
 }
 
-/// Stops a build that would not end, once its last step runs.
+/// Stops a build that would not end, once it says that it waits: a step in its summary, a command in a log.
 fn stop(site: &Site, name: &str) {
-    let steps = match Role::of(name) {
-        Role::Command => 2,
-        _ => 1,
-    };
     let build = site.running(&format!("b-{name}")).to_string();
-    eventually(&format!("the step of {name} runs"), || {
+    eventually(&format!("{name} waits"), || {
         let build = site.ok(&["build", &build, "--json"]);
-        build["steps"].as_array().is_some_and(|list| list.len() == steps).then_some(())
+        let step = build["steps"].as_array()?.last()?;
+        let waits = match Role::of(name) {
+            Role::Command => step["logs"].as_array()?.iter().any(|log| log["name"] == "waits"),
+            _ => step["summary"] == "waits",
+        };
+        waits.then_some(())
     });
     let stopped = site.windlass(&["stop", &build]);
     assert!(stopped.status.success(), "{name}: {stopped:?}");

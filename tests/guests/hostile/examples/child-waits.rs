@@ -1,8 +1,10 @@
 //! Waits for a program that never ends.
 
-use hostile::{command, exec};
+use hostile::{command, exec, waits};
 
 command!("child-waits", exec!("sleep"), {
     use windlass_sdk::process::{SpawnOptions, spawn};
-    format!("{:?}", spawn(SpawnOptions::new(&["sleep", "600000"].map(str::to_owned)))?.wait())
+    let child = spawn(SpawnOptions::new(&["sleep", "600000"].map(str::to_owned)))?;
+    waits()?;
+    format!("{:?}", child.wait())
 });

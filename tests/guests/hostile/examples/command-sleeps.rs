@@ -1,5 +1,8 @@
 //! Sleeps for seven weeks in a command.
 
-use hostile::{command, told};
+use hostile::{command, told, waits};
 
-command!("command-sleeps", &[], told(windlass_sdk::command::sleep(u32::MAX)));
+command!("command-sleeps", &[], {
+    waits()?;
+    told(windlass_sdk::command::sleep(u32::MAX))
+});

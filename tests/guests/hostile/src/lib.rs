@@ -127,6 +127,11 @@ pub fn until_refused<T>(
     format!("{most} and no end")
 }
 
+/// A command that nothing ends but a person says in its log `waits` that it has begun; a step does in its summary.
+pub fn waits() -> Result<(), windlass_sdk::Failure> {
+    windlass_sdk::command::log_text("waits", windlass_sdk::Origin::Stdout, "waits\n")
+}
+
 /// Computes for ever.
 pub fn spin() -> ! {
     let mut rounds = 0_u64;
