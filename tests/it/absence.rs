@@ -49,7 +49,8 @@ fn what_a_command_says_while_its_worker_is_away_and_its_agent_killed_is_all_ther
     within(patience, "all of it is said", || site.path("w1/said").exists().then_some(()));
     let spooled = || -> u64 {
         let files = std::fs::read_dir(site.path("w1/spool")).unwrap();
-        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+        // What is not there any more has no bytes.
+        files.map(|file| file.unwrap().metadata().map_or(0, |found| found.len())).sum()
     };
     let (disk, agent) = (spooled() >> 20, site.agent("w1").unwrap());
     let peaks = (peak(agent), peak(site.pid("w1")));
@@ -79,5 +80,5 @@ fn what_a_command_says_while_its_worker_is_away_and_its_agent_killed_is_all_ther
         peak(agent_now),
     );
     assert!(peak(agent_now).max(peaks.0) < 150, "what waits on the disk does not wait in memory: {peaks:?}");
-    assert_eq!(spooled(), 0, "and is not needed any more");
+    eventually("none of it is needed any more", || (spooled() == 0).then_some(()));
 }

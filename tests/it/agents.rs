@@ -69,13 +69,16 @@ fn a_command_whose_agent_is_killed_again_and_again_says_everything_once() {
 
 #[test]
 fn a_program_that_ends_while_there_is_no_agent_has_its_code_and_its_last_words() {
-    let mut site = site(&shell("echo one >> ../../../began; sleep 0.5; echo last words; exit 7"));
+    let script =
+        format!("echo one >> ../../../began; {}; echo last words; exit 7", GATE.replace("$GATE", "one"));
+    let mut site = site(&shell(&script));
     let buildset = site.submit("b");
     let build = site.running("b");
     began(&site, 1);
     // Nobody starts another one meanwhile.
     site.signal("w1", Signal::STOP);
     site.kill_agent("w1");
+    open(&site, "one");
     let program = eventually("its program has ended", || {
         let children =
             std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", site.pid("w1"))).ok()?;

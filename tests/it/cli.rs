@@ -92,7 +92,7 @@ fn who_waits_is_told_why_and_a_request_can_be_withdrawn() {
     let dir = site.path("");
     site.spawn("force", &["--dir", dir.to_str().unwrap(), "force", "b", "--wait"]);
     let said = windlass_tests::site::eventually("it says why", || {
-        Some(site.said("force")).filter(|said| said.contains("windlass cancel"))
+        Some(site.said("force")).filter(|said| said.contains("withdraws it)"))
     });
     assert!(said.contains("none of its workers is connected"), "{said}");
     let request = said.split("windlass cancel ").nth(1).unwrap().split('`').next().unwrap().to_owned();

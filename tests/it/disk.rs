@@ -13,9 +13,7 @@ fn a_master_whose_disk_is_full_says_so_waits_and_goes_on_when_there_is_room_agai
     let commits = site.get("/api/v1/status")["store"]["commits"].as_u64().unwrap();
     site.end("master", true);
     site.start_master_with(&[("WINDLASS_FAULT", &format!("enospc:{}:60", commits + 3))]);
-    site.until("the workers are back", |status| {
-        status["workers"].as_array().unwrap().iter().all(|worker| !worker["connected"].is_null())
-    });
+    site.until_connected();
     // Their answers come once they are durable, and that may take until there is room. One of them meets the fault.
     let ordered: Vec<_> = std::thread::scope(|scope| {
         let orders = scope.spawn(|| (0..6).map(|_| site.submit("b")).collect());

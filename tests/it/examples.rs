@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 use windlass_build::Language;
 use windlass_core::digest::Digest;
 use windlass_tests::repository::Repository;
-use windlass_tests::site::within;
+use windlass_tests::site::eventually;
 use windlass_tests::tutorial::{Reader, follow_from};
 
 mod configured;
@@ -17,9 +16,6 @@ mod python;
 
 /// What the example builds: a package of our own lock file, so that its source is on this machine. It needs no other.
 const CRATE: &str = "strsim";
-
-/// Cargo compiles meanwhile, beside whatever else the tests do.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What cargo itself says of a revision's tests.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -115,7 +111,7 @@ fn counted(reader: &Reader<'_>, build: &Value) -> Tested {
 
 /// The newest build, once it has ended, if it is newer than `before`.
 fn built(reader: &Reader<'_>, builder: &str, before: u64) -> Value {
-    within(PATIENCE, "the commit is built", || {
+    eventually("the commit is built", || {
         let newest = reader.ask(&format!("builds --builder {builder} -n 1"))[0].clone();
         let id = newest["id"].as_u64().filter(|id| *id > before && !newest["outcome"].is_null())?;
         Some(reader.ask(&format!("build {id}")))

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use windlass_tests::fixtures::component;
-use windlass_tests::site::{Site, eventually};
+use windlass_tests::site::{Site, eventually, now};
 
 fn site_with(policy: &str) -> Site {
     let more = format!("next_slave = \"{policy}:{policy}\"");
@@ -28,6 +28,15 @@ fn build(site: &Site, builder: &str, reason: &str) -> String {
 fn policy<'a>(status: &'a Value, used_by: &str, kind: &str) -> &'a Value {
     let all = status["policies"].as_array().unwrap();
     all.iter().find(|p| p["used_by"] == used_by && p["kind"] == kind).unwrap()
+}
+
+/// Builds until the policy of `b`, which traps, is suspended: the status.
+pub fn suspended(site: &Site) -> Value {
+    eventually("it is suspended", || {
+        assert_eq!(site.build("b")["outcome"], "success");
+        let status = site.ok(&["status", "--json"]);
+        (!status["policies"][0]["suspended_until"].is_null()).then_some(status)
+    })
 }
 
 /// What became of a policy's calls.
@@ -141,9 +150,7 @@ fn a_reload_of_the_same_bytes_lifts_a_suspension_and_what_was_held_goes_on() {
     // The log keeps what a reload makes undone: the first fault and the suspension, once each.
     let is_told = |log: &String| log.contains("is suspended for");
     let log = eventually("the log tells of it", || Some(site.said("master")).filter(is_told));
-    for words in
-        ["next-slave wayward:wayward of builder b failed: ", "wayward:wayward is suspended for 10 s: "]
-    {
+    for words in ["next-slave wayward:wayward of builder b failed: ", "wayward:wayward is suspended for "] {
         let lines: Vec<&str> = log.lines().filter(|line| line.contains(words)).collect();
         assert!(
             matches!(lines[..], [line] if line.contains("WARN") && line.contains("least-loaded")),
@@ -162,16 +169,18 @@ fn a_reload_of_the_same_bytes_lifts_a_suspension_and_what_was_held_goes_on() {
 #[test]
 fn a_suspension_survives_its_master_and_other_bytes_do_not_inherit_it() {
     let mut site = site_with("traps");
-    for _ in 0..4 {
-        assert_eq!(site.build("b")["outcome"], "success");
-    }
-    let until = |status: &Value| status["policies"][0]["suspended_until"].as_u64();
-    let before = site.until("it is suspended", |status| until(status).is_some());
-    site.end("master", false);
-    site.start_master();
-    let after = site.until("it is suspended still", |status| until(status).is_some());
-    assert_eq!(until(&after), until(&before));
-    assert!(after["policies"][0]["last_fault"].is_string(), "{after}");
+    // More than once, for a machine on which it is over before the next master is there; the next one is longer.
+    eventually("it is suspended still", || {
+        let until = |status: &Value| status["policies"][0]["suspended_until"].as_u64();
+        let before = suspended(&site);
+        site.end("master", false);
+        site.start_master();
+        let after = site.ok(&["status", "--json"]);
+        let is_over = now() >= until(&before).unwrap();
+        assert!(is_over || until(&after) == until(&before), "{before}\n{after}");
+        assert!(is_over || after["policies"][0]["last_fault"].is_string(), "{after}");
+        (!is_over).then_some(())
+    });
 
     site.end("master", false);
     site.plugin("traps", &component("behaves"));
@@ -183,10 +192,7 @@ fn a_suspension_survives_its_master_and_other_bytes_do_not_inherit_it() {
 #[test]
 fn other_bytes_start_afresh() {
     let site = site_with("traps");
-    for _ in 0..4 {
-        assert_eq!(site.build("b")["outcome"], "success");
-    }
-    site.until("it is suspended", |s| !s["policies"][0]["suspended_until"].is_null());
+    suspended(&site);
     // Another component under the same name, whose hook behaves.
     site.plugin("traps", &component("behaves"));
     site.ok(&["reconfig", "--json"]);

@@ -63,6 +63,7 @@ fn policies(version: &str, components: &[(String, Vec<u8>)]) {
     for (name, bytes) in components {
         site.plugin(name, bytes);
     }
+    site.patient_with_policies();
     site.start_master();
     // Nobody can build them yet: they wait together, are put in order and merged.
     let builders = languages.into_iter().chain(["ours", "kept"]);

@@ -269,16 +269,18 @@ fn a_reporter_that_goes_wrong_is_named_and_costs_nobody_else_anything() {
             && ["err", "well"].iter().all(|name| reporter(status, name)["waiting"] == 0)
     });
     for (name, words) in [
-        ("trap", "it trapped"),
-        ("spin", "ms of CPU"),
-        ("hoard", "memory"),
-        ("again", "told to"),
-        ("ungranted", "fetch = [\"localhost\"]"),
+        ("trap", &["it trapped"][..]),
+        // Where the machine is busy, its CPU may take as long to come by as the backstop.
+        ("spin", &["ms of CPU", "did not answer within"]),
+        ("hoard", &["memory"]),
+        ("again", &["told to"]),
+        ("ungranted", &["fetch = [\"localhost\"]"]),
     ] {
         let shown = reporter(&status, name);
         let error = shown["error"].as_str().unwrap();
         let plugin = if name == "ungranted" { "`reporters`" } else { "`strays`" };
-        assert!(error.contains(words) && error.contains(plugin), "{name}: {error}");
+        let is_said = words.iter().any(|words| error.contains(words));
+        assert!(is_said && error.contains(plugin), "{name}: {error}");
         assert_eq!((&shown["waiting"], &shown["lost"]), (&6.into(), &0.into()), "{name}");
     }
     let lost = reporter(&status, "err");

@@ -22,15 +22,16 @@ fn requests_that_wait_are_listed_in_their_order_with_what_they_wait_for() {
     let on_w1 = |builder: String| builder.replace("\"w1\", \"w2\"", "\"w1\"");
     let gate = "can_start_build = \"wayward:wayward\"";
     let builders = on_w1(Site::builder("b", "until test -e ../../../go; do sleep 0.02; done", ""))
-        + &on_w1(Site::builder("gated", "true", gate))
+        + &Site::builder("gated", "true", gate).replace("\"w1\", \"w2\"", "\"w3\"")
         + &Site::builder("away", "true", "").replace("\"w1\", \"w2\"", "\"w2\"");
-    let mut site = Site::new(&["w1", "w2"], &builders);
+    let mut site = Site::new(&["w1", "w2", "w3"], &builders);
     site.slots(1);
     site.plugin("wayward", &component("wayward"));
     site.start_master();
     site.start_worker("w1");
-    site.until("the worker is there", |s| !s["workers"][0]["connected"].is_null());
-    // Held, since its gate fails; then one that is built, and three that wait.
+    site.start_worker("w3");
+    site.until("they are there", |s| [0, 2].iter().all(|w| !s["workers"][*w]["connected"].is_null()));
+    // Held, since its gate fails, whenever it is asked; then one that is built, and three that wait.
     site.ok(&["force", "gated", "--reason", "trap", "--json"]);
     site.until("it is held", |s| s["builders"][1]["waiting"]["waits_for"] == "policy");
     let building = site.submit("b");

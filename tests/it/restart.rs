@@ -9,9 +9,7 @@ fn a_master_restarted_while_idle_knows_everything_and_goes_on() {
     let before = site.build("b");
     site.end("master", true);
     site.start_master();
-    site.until("the workers are back", |s| {
-        s["workers"].as_array().unwrap().iter().all(|w| !w["connected"].is_null())
-    });
+    site.until_connected();
     let id = before["id"].to_string();
     let after = site.ok(&["build", &id, "--json"]);
     assert_eq!(after["outcome"], "success");

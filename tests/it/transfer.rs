@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use windlass_core::digest::Digest;
 use windlass_tests::fixtures::component;
-use windlass_tests::relay::Relay;
+use windlass_tests::relay::{Relay, Trouble};
 use windlass_tests::site::{Site, eventually};
 
 /// A builder `b` on `w1` with these steps: what `use` names, and its arguments.
@@ -378,7 +378,12 @@ fn what_is_missing_or_too_large_fails_the_step_and_leaves_nothing() {
 
 #[test]
 fn an_upload_whose_master_is_killed_in_the_middle_begins_again_under_the_next_and_its_build_goes_on() {
-    let mut site = Site::new(&["w1"], &builder(&[("file-upload", r#"worker_src = "big""#)])).start();
+    let site = Site::new(&["w1"], &builder(&[("file-upload", r#"worker_src = "big""#)]));
+    // A cable that is slow enough for a master to be killed while it is at it.
+    let relay = Relay::to(site.listen());
+    relay.befall(vec![(0, Trouble::Delay(Duration::from_millis(2)))]);
+    site.write_worker("w1", &relay.address());
+    let mut site = site.start();
     let data = content(100 << 20);
     write(&workdir(&site).join("big"), &data);
     let buildset = site.submit("b");

@@ -20,8 +20,9 @@ fn shown(site: &Site, args: &[&str]) -> String {
 #[test]
 fn why_tells_each_decision_of_a_request_and_a_build_and_asks_it_again_also_after_a_restart() {
     let policies = "next_build = \"wayward:wayward\"\nnext_slave = \"least-loaded\"";
-    let site = Site::new(&["w1", "w2"], &Site::builder("b", "true", policies));
+    let mut site = Site::new(&["w1", "w2"], &Site::builder("b", "true", policies));
     site.plugin("wayward", &component("wayward"));
+    site.patient_with_policies();
     let mut site = site.start();
     let (well, trap) = (built(&site, "well"), built(&site, "trap"));
     site.end("master", true);
@@ -88,6 +89,7 @@ fn decisions_of_a_policy_in_javascript_come_out_the_same_again() {
     let builder = Site::builder("b", "true", policies).replace("merge_requests = false\n", "");
     let mut site = Site::new(&["w1", "w2"], &builder);
     site.plugin("js", &windlass_tests::languages::component("js/all"));
+    site.patient_with_policies();
     site.start_master();
     // They wait together: two for one reason, and one for another.
     let wish = |reason| site.ok(&["force", "b", "--reason", reason, "--json"])["requests"][0].to_string();

@@ -58,9 +58,14 @@ fn a_command_survives_a_cut_link_or_its_build_is_tried_again() {
 
 #[test]
 fn a_killed_worker_ends_its_build_as_retry_and_another_builds_it() {
-    let mut site = Site::with_command("if test -e ../../../second; then exit 0; fi; sleep 600").start();
+    let command = "if test -e ../../../second; then exit 0; fi; touch ../../../began; sleep 600";
+    let mut site = Site::with_command(command).start();
     let buildset = site.submit("b");
     let running = site.running("b").to_string();
+    // A command that its worker has never heard of would be sent to the next one.
+    eventually("its command runs", || {
+        ["w1", "w2"].iter().any(|w| site.path(&format!("{w}/began")).exists()).then_some(())
+    });
     let worker = site.ok(&["build", &running, "--json"])["worker"].as_str().unwrap().to_owned();
     for name in ["w1", "w2"] {
         std::fs::write(site.path(&format!("{name}/second")), "").unwrap();
@@ -86,7 +91,8 @@ fn a_full_log_folder_fails_its_step_with_a_clear_message_and_nothing_else() {
 
 /// A process that dropped all that marks it: its own session, its parent gone, its environment empty.
 const ESCAPE: &str = "(env -i setsid sh -c 'echo $$ > escaped.new; mv escaped.new escaped; exec sleep 600' \
-                      >/dev/null 2>&1 &); until test -e escaped; do sleep 0.05; done";
+                      >/dev/null 2>&1 &); until test -e escaped; do sleep 0.05; done; \
+                      until grep -qsx sleep /proc/$(cat escaped)/comm; do sleep 0.05; done";
 
 fn is_alive(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));

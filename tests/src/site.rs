@@ -11,8 +11,9 @@ use windlass_web::client::{Client, ClientError};
 
 use crate::compiled;
 
-/// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take before a test gives up. Long, since it costs failures only: where nothing is compiled yet,
+/// a worker compiles a component before its first command, and gives way to all others while it does.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A directory with a configuration, and the processes that run in it.
 pub struct Site {
@@ -162,6 +163,12 @@ impl Site {
         self.env.push((name.to_owned(), file.to_owned()));
     }
 
+    /// Gives policies a minute for each decision, for a test in which none may fail: what they usually have is little for
+    /// the first decision of an interpreter on a busy machine.
+    pub fn patient_with_policies(&mut self) {
+        self.env("WINDLASS_FAULT", Path::new("policies:60000"));
+    }
+
     /// Where workers connect.
     #[must_use]
     pub fn listen(&self) -> &str {
@@ -182,17 +189,19 @@ impl Site {
         for name in self.workers() {
             self.start_worker(&name);
         }
-        self.until("all workers are connected", |status| {
-            status["workers"].as_array().is_some_and(|w| w.iter().all(|w| !w["connected"].is_null()))
-        });
+        self.until_connected();
         self
+    }
+
+    /// Waits until all workers are connected.
+    pub fn until_connected(&self) {
+        self.until("all workers are connected", are_connected);
     }
 
     /// Starts the master, and waits until it answers.
     pub fn start_master(&mut self) {
         self.start_master_with(&[]);
-        // It may have a hundred components to compile, while other tests do the same.
-        within(5 * PATIENCE, "the master answers", || {
+        eventually("the master answers", || {
             assert!(!self.has_ended("master"), "the master ended at its start:\n{}", self.said("master"));
             self.status()
         });
@@ -425,6 +434,12 @@ impl Site {
     }
 }
 
+/// Whether a status shows all workers connected.
+#[must_use]
+pub fn are_connected(status: &Value) -> bool {
+    status["workers"].as_array().is_some_and(|w| w.iter().all(|w| !w["connected"].is_null()))
+}
+
 fn running(status: &Value, builder: &str) -> Option<u64> {
     status["running"].as_array()?.iter().find(|b| b["builder"] == builder)?["id"].as_u64()
 }
@@ -514,6 +529,13 @@ pub fn until_ended(pid: u32) {
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
     listener.local_addr().expect("it is bound").port()
+}
+
+/// Milliseconds since 1970, as masters here have them.
+#[must_use]
+pub fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).expect("it is not that late")
 }
 
 /// The text of a file, for messages.

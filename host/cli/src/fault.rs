@@ -7,6 +7,7 @@
 //! - `clock:+86400:17`, `clock:-86400:17`: somebody sets the machine's clock by so many seconds at the 17th commit; at 0
 //!   it was set before the start.
 //! - `configure:5`: configurators have no more than 5 ms of CPU, as on a machine that is far too slow.
+//! - `policies:60000`: policies have 60,000 ms, of CPU and in all, as if the machine were never busy.
 //!
 //! Read once, at the start; without it nothing is called.
 
@@ -31,7 +32,7 @@ pub fn meet(options: &mut Options) -> Result<(), Failed> {
         .with_context(|| {
             format!(
                 "{NAME} is `{text}`; it may be `commit:N` or `journal:N`, with `:after`, `enospc:N:TIMES`, \
-                 `clock:+SECONDS:N` or `configure:MS`, N from 1"
+                 `clock:+SECONDS:N`, `configure:MS` or `policies:MS`, N from 1"
             )
         })
         .map_err(|error| Failed { exit: Exit::Outside, error })?;
@@ -55,6 +56,9 @@ fn apply(faults: Vec<Fault>, options: &mut Options) {
             }
             Fault::Set { seconds, commit: 0 } => set_by.store(seconds * 1_000, Ordering::SeqCst),
             Fault::Slow { cpu_ms } => options.limits.configurator_cpu_ms = cpu_ms,
+            Fault::Patient { ms } => {
+                (options.limits.policy_cpu_ms, options.limits.policy_wall_ms) = (ms, ms);
+            }
             Fault::Set { .. } | Fault::Killed(_) => {}
         }
     }
@@ -77,7 +81,11 @@ fn apply(faults: Vec<Fault>, options: &mut Options) {
                 Fault::Set { seconds, commit } if commit == moment.commit && moment.side == Side::After => {
                     set_by.store(seconds * 1_000, Ordering::SeqCst);
                 }
-                Fault::Killed(_) | Fault::Set { .. } | Fault::Full { .. } | Fault::Slow { .. } => {}
+                Fault::Killed(_)
+                | Fault::Set { .. }
+                | Fault::Full { .. }
+                | Fault::Slow { .. }
+                | Fault::Patient { .. } => {}
             }
         }
     }));
@@ -94,6 +102,8 @@ enum Fault {
     Set { seconds: i64, commit: u64 },
     /// A configurator may use so much.
     Slow { cpu_ms: u64 },
+    /// A policy has so much.
+    Patient { ms: u64 },
 }
 
 /// Where a process ends.
@@ -130,6 +140,7 @@ impl Fault {
                 Some(Fault::Set { seconds: i64::from_str(seconds).ok()?, commit: commit.parse().ok()? })
             }
             "configure" => Some(Fault::Slow { cpu_ms: counted(place)? }),
+            "policies" => Some(Fault::Patient { ms: counted(place)? }),
             _ => None,
         }
     }
@@ -162,6 +173,7 @@ mod tests {
             ("enospc:3:9", Fault::Full { commit: 3, times: 9 }),
             ("clock:+60:0", Fault::Set { seconds: 60, commit: 0 }),
             ("configure:5", Fault::Slow { cpu_ms: 5 }),
+            ("policies:60000", Fault::Patient { ms: 60_000 }),
             ("clock:-86400:5", Fault::Set { seconds: -86_400, commit: 5 }),
         ] {
             assert_eq!(parse(text), Some(vec![fault]), "{text}");

@@ -6,7 +6,7 @@ use super::row::{Row, shell};
 
 pub const ROWS: &[Row] = &[
     // Limits.
-    shell("who is silent for too long is stopped", r#"{"command": "echo a; sleep 1000", "timeout": 0.3}"#, &[Says("at most 0.3 s without output"), Out("a\n"), Says("stopped: no output for 0.3 s\n"), Rc(-1), Value("timed-out", "\"idle-time\"")]),
+    shell("who is silent for too long is stopped", r#"{"command": "echo a; sleep 1000", "timeout": 2}"#, &[Says("at most 2 s without output"), Out("a\n"), Says("stopped: no output for 2 s\n"), Rc(-1), Value("timed-out", "\"idle-time\"")]),
     shell("who speaks is not", r#"{"command": "for i in 1 2 3 4 5; do echo $i; sleep 0.6; done", "timeout": 2.5}"#, &[Out("1\n2\n3\n4\n5\n"), Rc(0)]),
     shell("nor is who speaks to nobody", r#"{"command": "for i in 1 2 3 4 5; do echo $i; sleep 0.6; done", "timeout": 2.5, "want_stdout": false}"#, &[Rc(0)]),
     shell("nor who writes to a file that is followed", r#"{"command": "for i in 1 2 3 4 5; do echo $i >> f; sleep 0.6; done", "workdir": "{row}", "timeout": 2.5, "logfiles": {"extra": "f"}}"#, &[Log("extra", "1\n2\n3\n4\n5\n"), Rc(0)]),
@@ -22,12 +22,12 @@ pub const ROWS: &[Row] = &[
     // Signals.
     shell("death by a signal is named", r#"{"command": "kill -SEGV $$"}"#, &[Says("ended by SIGSEGV\n"), Rc(-1), Value("signal", "\"SIGSEGV\"")]),
     shell("whoever sent it", r#"{"command": "kill -KILL $$"}"#, &[Says("ended by SIGKILL\n"), Rc(-1), Value("signal", "\"SIGKILL\"")]),
-    shell("a stopped program that says 0 has not succeeded", r#"{"command": "exec 2>&-; trap 'exit 0' TERM; while :; do sleep 0.05; done", "max_time": 0.5, "sigterm_time": 20}"#, &[Rc(-1), Value("timed-out", "\"max-time\"")]),
-    shell("who is asked first may say more", r#"{"command": "exec 2>&-; trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done", "max_time": 0.5, "sigterm_time": 20}"#, &[Out("bye\n"), Rc(-1)]),
-    shell("who does not heed that gets the other signal", r#"{"command": "exec 2>&-; trap '' TERM; trap 'echo int; exit 0' INT; while :; do sleep 0.05; done", "max_time": 0.5, "sigterm_time": 0.3, "interrupt_signal": "INT"}"#, &[Out("int\n"), Rc(-1)]),
+    shell("a stopped program that says 0 has not succeeded", r#"{"command": "exec 2>&-; trap 'exit 0' TERM; while :; do sleep 0.05; done", "max_time": 3, "sigterm_time": 20}"#, &[Rc(-1), Value("timed-out", "\"max-time\"")]),
+    shell("who is asked first may say more", r#"{"command": "exec 2>&-; trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done", "max_time": 3, "sigterm_time": 20}"#, &[Out("bye\n"), Rc(-1)]),
+    shell("who does not heed that gets the other signal", r#"{"command": "exec 2>&-; trap '' TERM; trap 'echo int; exit 0' INT; while :; do sleep 0.05; done", "max_time": 3, "sigterm_time": 0.3, "interrupt_signal": "INT"}"#, &[Out("int\n"), Rc(-1)]),
     shell("which is a kill unless said", r#"{"command": "trap '' TERM; while :; do sleep 0.05; done", "max_time": 0.3, "sigterm_time": 0.3}"#, &[Rc(-1), Value("timed-out", "\"max-time\"")]),
-    shell("without asking it comes at once", r#"{"command": "exec 2>&-; trap 'echo usr; exit 0' USR1; while :; do sleep 0.05; done", "max_time": 0.5, "interrupt_signal": "SIGUSR1"}"#, &[Out("usr\n"), Rc(-1)]),
-    shell("a limit ends the whole group", r#"{"command": "sleep 1000 & echo $! > pid; wait", "workdir": "{row}", "max_time": 0.5}"#, &[Rc(-1)]).leaves(&[Ended("pid")]),
+    shell("without asking it comes at once", r#"{"command": "exec 2>&-; trap 'echo usr; exit 0' USR1; while :; do sleep 0.05; done", "max_time": 3, "interrupt_signal": "SIGUSR1"}"#, &[Out("usr\n"), Rc(-1)]),
+    shell("a limit ends the whole group", r#"{"command": "sleep 1000 & echo $! > pid; wait", "workdir": "{row}", "max_time": 3}"#, &[Rc(-1)]).leaves(&[Ended("pid")]),
     // Interrupts.
     shell("an interrupt is an end of its own", r#"{"command": "echo ready; sleep 1000"}"#, &[Out("ready\n"), Says("interrupted\n"), Rc(-1), Value("interrupted", "true")]).interrupted_at("ready", 1),
     shell("it may come several times", r#"{"command": "echo ready; sleep 1000"}"#, &[Out("ready\n"), Rc(-1), Value("interrupted", "true")]).interrupted_at("ready", 5),

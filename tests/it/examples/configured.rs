@@ -81,9 +81,7 @@ fn started(mut site: Site) -> Site {
         assert!(checked.status.success(), "{checked:?}");
         site.start_worker(name);
     }
-    site.until("all workers are connected", |status| {
-        status["workers"].as_array().is_some_and(|w| w.iter().all(|w| !w["connected"].is_null()))
-    });
+    site.until_connected();
     site
 }
 
@@ -202,7 +200,8 @@ fn a_build_has_the_revisions_of_both_its_codebases() {
 fn a_policy_in_python_keeps_the_large_worker_for_builds_that_need_it() {
     let repository = Repository::new();
     repository.commit("check.sh", "echo \"$1 GiB\"\n", "first");
-    let site = prepared("policy-in-python", &[("project", &repository)]);
+    let mut site = prepared("policy-in-python", &[("project", &repository)]);
+    site.patient_with_policies();
     let target = target_dir().join("examples").join("policy-in-python");
     let built = Builder::new(folder("policy-in-python").join("policy")).target_dir(target).build().unwrap();
     site.plugin("policy", &std::fs::read(&built[0].path).unwrap());

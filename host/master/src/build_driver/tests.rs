@@ -118,11 +118,11 @@ impl Bench {
     }
 
     fn over(linked: Linked) -> Bench {
-        Bench::patient(linked, Duration::from_millis(100))
+        Bench::within(linked, BOUND)
     }
 
     /// One whose steps may take so long to stop, and their commands thereafter.
-    fn patient(linked: Linked, stop_grace: Duration) -> Bench {
+    fn within(linked: Linked, stop_grace: Duration) -> Bench {
         let options = Options { guest_threads: 1, ..Options::new(linked.dir.path().join("cache")) };
         let runtime = Runtime::new(options).unwrap();
         let bundled = windlass_plugins::bundled()
@@ -364,7 +364,7 @@ async fn step_whose_hook_is_gone_is_an_exception_of_its_build() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_leaves_a_step_that_waits_for_its_command_to_stop() {
     let linked = world_with(limits(), windlass_store::Options::default()).await;
-    let mut bench = Bench::patient(linked, Duration::from_secs(3));
+    let mut bench = Bench::within(linked, Duration::from_secs(3));
     let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
     bench.start(vec![shell("echo")]).await;
     assert!(matches!(worker.hear().await, ToWorker::Start(_)));
@@ -403,7 +403,8 @@ async fn a_shutdown_leaves_a_build_as_it_runs_and_its_worker_hears_goodbye_and_n
 
 #[tokio::test(flavor = "multi_thread")]
 async fn step_that_does_not_heed_an_interrupt_is_ended_after_a_while() {
-    let mut bench = Bench::new(limits(), windlass_store::Options::default()).await;
+    let linked = world_with(limits(), windlass_store::Options::default()).await;
+    let mut bench = Bench::within(linked, Duration::from_millis(100));
     let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
     bench.start(vec![shell("echo"), shell("more")]).await;
     assert!(matches!(worker.hear().await, ToWorker::Start(_)));

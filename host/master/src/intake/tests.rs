@@ -151,7 +151,7 @@ fn open(folder: &Path) -> Store {
     let began = std::time::Instant::now();
     loop {
         match Store::open(folder, windlass_store::Options::default()) {
-            Err(windlass_store::OpenError::InUse { .. }) if began.elapsed().as_secs() < 10 => {
+            Err(windlass_store::OpenError::InUse { .. }) if began.elapsed().as_secs() < 60 => {
                 std::thread::park_timeout(std::time::Duration::from_millis(10));
             }
             opened => return opened.unwrap(),

@@ -164,9 +164,10 @@ mod tests {
         let pid = folder.path().join("pid");
         // The child of the child holds the output open.
         let script = format!("sleep 1000 & echo $! > '{}'; wait", pid.display());
-        let failed = run(&sh(&script), Duration::from_secs(2)).unwrap_err();
-        assert_eq!(failed.to_string(), "`sh` did not end within 2 s");
+        let failed = run(&sh(&script), Duration::from_secs(5)).unwrap_err();
+        assert_eq!(failed.to_string(), "`sh` did not end within 5 s");
         let pid = std::fs::read_to_string(pid).unwrap();
+        assert!(!pid.is_empty());
         let is_alive = || {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
             // One that nobody has asked about yet is dead all the same.

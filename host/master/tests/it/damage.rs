@@ -9,9 +9,8 @@ use windlass_core::outcome::Outcome;
 use windlass_core::persist::Persist;
 use windlass_core::record::{LogRow, StepRow, StopRow};
 use windlass_core::time::Timestamp;
-use windlass_store::Store;
 
-use crate::place::{Place, config, force, stop};
+use crate::place::{Place, config, force, open, stop};
 use crate::restart::build_row;
 
 const FENCE: Fence = Fence(1_000);
@@ -28,7 +27,7 @@ async fn left(place: &Place) -> u64 {
     assert_eq!(request, RequestId(1));
     let state = master.state_dir().to_owned();
     stop(master).await;
-    let store = Store::open(&state, windlass_store::Options::default()).unwrap();
+    let store = open(&state);
     let (build, step) = (BuildId(1), StepId(1));
     let hook = "windlass:shell-command".to_owned();
     let running = StepRow::begun(step, build, 0, "true".to_owned(), hook, Digest::of(b""), Timestamp(1));
@@ -55,7 +54,16 @@ fn spoil(database: &Path, table: &str) {
         "held" => "held",
         other => panic!("{other}"),
     };
-    let database = redb::Database::open(database).unwrap();
+    // Once nobody holds a copy of its lock, either.
+    let began = std::time::Instant::now();
+    let database = loop {
+        match redb::Database::open(database) {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) if began.elapsed().as_secs() < 60 => {
+                std::thread::yield_now();
+            }
+            opened => break opened.unwrap(),
+        }
+    };
     let transaction = database.begin_write().unwrap();
     if name == "steps" {
         transaction.open_table(ByPair::new(name)).unwrap().insert((1, 1), RUBBISH).unwrap();

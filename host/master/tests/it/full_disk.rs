@@ -19,7 +19,7 @@ use windlass_master::clock::Clock;
 use windlass_master::{DiskRoom, Options};
 use windlass_store::Store;
 
-use crate::place::{Place, config, force, stop};
+use crate::place::{Place, config, force, open, stop};
 use crate::restart::build_row;
 
 const MASTER: MasterId = MasterId(1);
@@ -36,7 +36,7 @@ async fn left(place: &Place) -> (PathBuf, Store) {
     let request = RequestId(forced.requests[0]);
     let hook = "windlass:shell-command".to_owned();
     let running = StepRow::begun(STEP, BUILD, 0, "true".to_owned(), hook, Digest::of(b""), Timestamp(1));
-    let store = Store::open(&state, windlass_store::Options::default()).unwrap();
+    let store = open(&state);
     let batch = vec![
         Persist::Claim { requests: vec![request], master: MASTER, fence: FENCE, at: Timestamp(1) },
         Persist::PutBuild(build_row(request, FENCE)),

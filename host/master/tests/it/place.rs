@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use windlass_master::{Handle, Master, Options, StartError, view};
+use windlass_store::{OpenError, Store};
 
 /// A directory with `master.toml`.
 pub struct Place {
@@ -68,13 +69,22 @@ impl Place {
                     link_all(&self.path("state/cache"), &compiled());
                     return master.handle().clone();
                 }
-                Err(StartError::Open(windlass_store::OpenError::InUse { .. }))
-                    if began.elapsed().as_secs() < 10 =>
-                {
+                Err(StartError::Open(OpenError::InUse { .. })) if began.elapsed().as_secs() < 60 => {
                     tokio::task::yield_now().await;
                 }
                 Err(error) => panic!("{error:?}\n{}", error.details().join("\n")),
             }
+        }
+    }
+}
+
+/// Opens the store of a master that has stopped, once nobody holds a copy of its lock.
+pub fn open(state: &Path) -> Store {
+    let began = std::time::Instant::now();
+    loop {
+        match Store::open(state, windlass_store::Options::default()) {
+            Err(OpenError::InUse { .. }) if began.elapsed().as_secs() < 60 => std::thread::yield_now(),
+            opened => return opened.unwrap(),
         }
     }
 }

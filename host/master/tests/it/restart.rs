@@ -11,9 +11,8 @@ use windlass_core::properties::Properties;
 use windlass_core::record::{BuildRow, LogRow, StepRow};
 use windlass_core::time::Timestamp;
 use windlass_master::StartError;
-use windlass_store::Store;
 
-use crate::place::{Place, builder, config, force, stop};
+use crate::place::{Place, builder, config, force, open, stop};
 
 #[tokio::test]
 async fn requests_and_the_generation_survive_a_restart() {
@@ -47,7 +46,7 @@ async fn a_build_that_was_cut_off_ends_as_retry_and_its_request_waits_again() {
 
     // As a killed master leaves it.
     let (request, fence, build, step) = (RequestId(forced.requests[0]), Fence(1_000), BuildId(1), StepId(1));
-    let store = Store::open(&state, windlass_store::Options::default()).unwrap();
+    let store = open(&state);
     let row = build_row(request, fence);
     let hook = "windlass:shell-command".to_owned();
     let running = StepRow::begun(step, build, 0, "true".to_owned(), hook, Digest::of(b""), Timestamp(1));

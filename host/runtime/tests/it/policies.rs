@@ -59,7 +59,9 @@ async fn every_look_up_is_recorded_with_its_answer() {
 
 #[tokio::test]
 async fn a_loop_costs_its_cpu_budget_and_no_more() {
-    let host = host();
+    let host = host_with(|options| {
+        (options.limits.policy_cpu_ms, options.limits.policy_wall_ms) = (20, 250);
+    });
     let plugin = host.misbehaving();
     let began = Instant::now();
     let reply = host.choose(&plugin, "spin").await;
@@ -69,15 +71,11 @@ async fn a_loop_costs_its_cpu_budget_and_no_more() {
     assert!(matches!(kind, FaultKind::Cpu(20) | FaultKind::Wall(250)), "{kind:?}");
     assert!(took.as_millis() < 5_000, "{took:?}");
     assert!(reply.usage.cpu_us >= 10_000, "{:?}", reply.usage);
-    assert_eq!(host.choose(&plugin, "first").await.answer, Ok(slave("w0")));
 }
 
 #[tokio::test]
 async fn the_wall_is_the_backstop() {
-    let host = host_with(|options| {
-        options.limits.policy_cpu_ms = 60_000;
-        options.limits.policy_wall_ms = 50;
-    });
+    let host = host_with(|options| options.limits.policy_wall_ms = 50);
     let plugin = host.misbehaving();
     assert_eq!(host.fault(&plugin, "spin").await, FaultKind::Wall(50));
 }
@@ -85,12 +83,7 @@ async fn the_wall_is_the_backstop() {
 #[tokio::test]
 async fn traps_and_limits_are_named_and_the_host_goes_on() {
     const MEMORY: u64 = 64 << 20;
-    let host = host_with(|options| {
-        options.limits.policy_memory = MEMORY;
-        // Not what this test is about, and a machine under load is slow.
-        options.limits.policy_cpu_ms = 10_000;
-        options.limits.policy_wall_ms = 60_000;
-    });
+    let host = host_with(|options| options.limits.policy_memory = MEMORY);
     let plugin = host.misbehaving();
     assert_eq!(host.fault(&plugin, "hog").await, FaultKind::Memory(MEMORY));
     let trap = |kind: FaultKind| match kind {
@@ -124,7 +117,7 @@ async fn traps_and_limits_are_named_and_the_host_goes_on() {
 #[tokio::test]
 async fn a_hundred_policies_answer_while_one_loops() {
     let host = host_with(|options| {
-        options.limits.policy_wall_ms = 60_000;
+        options.limits.policy_cpu_ms = 500;
         options.guest_threads = 2;
     });
     let plugin = host.misbehaving();
@@ -138,7 +131,7 @@ async fn a_hundred_policies_answer_while_one_loops() {
     }
     while let Some(ended) = asked.join_next().await {
         match ended.unwrap() {
-            ("spin", reply) => assert_eq!(reply.answer.unwrap_err().kind, FaultKind::Cpu(20)),
+            ("spin", reply) => assert_eq!(reply.answer.unwrap_err().kind, FaultKind::Cpu(500)),
             (_, reply) => assert_eq!(reply.answer, Ok(slave("w0"))),
         }
     }

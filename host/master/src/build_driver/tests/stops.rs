@@ -13,7 +13,12 @@ fn brief(name: &str) -> StepSpec {
 
 /// A build whose first command has started.
 async fn begun(steps: Vec<StepSpec>) -> (Bench, Scripted, CommandUid) {
-    let bench = Bench::new(limits(), windlass_store::Options::default()).await;
+    begun_within(BOUND, steps).await
+}
+
+/// The same where steps may take so long to stop.
+async fn begun_within(stop_grace: Duration, steps: Vec<StepSpec>) -> (Bench, Scripted, CommandUid) {
+    let bench = Bench::within(world_with(limits(), windlass_store::Options::default()).await, stop_grace);
     let (mut worker, _) = Scripted::join(&bench.linked, hello("w1")).await;
     bench.start(steps).await;
     let ToWorker::Start(start) = worker.hear().await else { panic!("a start is due") };
@@ -72,7 +77,8 @@ async fn a_step_whose_deadline_passes_is_told_and_has_failed_and_its_build_goes_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_does_not_heed_its_deadline_is_ended_by_the_host() {
-    let (mut bench, mut worker, _) = begun(vec![brief("test"), shell("more")]).await;
+    let steps = vec![brief("test"), shell("more")];
+    let (mut bench, mut worker, _) = begun_within(Duration::from_secs(2), steps).await;
     // Its command goes on for ever.
     interrupted(&mut worker).await;
     assert_eq!(bench.ended().await, Outcome::Exception);
