@@ -181,7 +181,7 @@ async fn a_process_that_left_its_group_and_its_parent_ends_with_its_command() {
     let mut world = world();
     // Twice forked, in a session of its own, with pipes closed.
     let away = "(setsid sh -c 'echo $$ > left; exec sleep 1000 >/dev/null 2>&1' &)
-        until grep -qsx sleep /proc/$(cat left)/comm; do sleep 0.01; done; cat left";
+        until grep -qsx sleep /proc/$(cat left 2>/dev/null)/comm; do sleep 0.01; done; cat left";
     assert_eq!(world.run(sh(away)).await, Exit::Code(0));
     let pid = world.log().trim().to_owned();
     let orphans = &world.context.machine.orphans;
