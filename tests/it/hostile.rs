@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 use windlass_tests::attack::{ENDLESS, Role, config, poller, site, those};
@@ -98,6 +99,8 @@ fn beside<T: Send>(site: &Site, attack: impl FnOnce() -> T + Send) -> T {
                 let build = site.build("innocent");
                 assert_eq!(build["outcome"], "success", "{build}");
                 builds += 1;
+                // The attacks give way to whatever is good, and this is to show that it goes on, not to keep them waiting.
+                std::thread::park_timeout(Duration::from_millis(200));
             }
             builds
         });

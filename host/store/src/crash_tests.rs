@@ -183,7 +183,7 @@ fn all(store: &Store) -> Vec<String> {
     all
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_at_any_sync_loses_no_acknowledged_write_and_doubles_none() {
     let folder = tempfile::tempdir().unwrap();
     let backend = Backend::default();
@@ -202,23 +202,40 @@ async fn a_crash_at_any_sync_loses_no_acknowledged_write_and_doubles_none() {
     assert!(total > opened + 90, "{opened} {total}");
     assert!(store.request(RequestId(8)).unwrap().unwrap().claim.is_none(), "the script came to its end");
 
-    for crash in opened + 1..=total {
-        let folder = tempfile::tempdir().unwrap();
-        let backend = Backend::default();
-        let store = open(backend.clone(), folder.path());
-        backend.0.lock().unwrap().crash_at = Some(crash);
-        let acknowledged = run(&store, &backend.0).await;
-        let (_survived, store) = after_the_crash(&backend.0.lock().unwrap(), folder.path());
-        let there = all(&store);
-        let there = (acknowledged..=acknowledged + 1).find(|done| healthy.get(*done) == Some(&there));
-        let there =
-            there.unwrap_or_else(|| panic!("crash at {crash}: not what {acknowledged} batches leave"));
-        assert_eq!(store.verify().unwrap(), [""; 0], "crash at {crash}");
-        store.report_to(readers());
-        // The rest of the script goes through where it was cut off, and the store ends whole.
-        for batch in script().into_iter().skip(there) {
-            store.commit(batch).await.unwrap();
-        }
-        assert!(Some(&all(&store)) == healthy.last(), "crash at {crash}");
+    // Each by itself, and so by all cores.
+    let crashes = Arc::new(Mutex::new(opened + 1..=total));
+    let healthy = Arc::new(healthy);
+    let mut players = tokio::task::JoinSet::new();
+    for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+        let (crashes, healthy) = (Arc::clone(&crashes), Arc::clone(&healthy));
+        players.spawn(async move {
+            let next = || crashes.lock().unwrap().next();
+            while let Some(crash) = next() {
+                crashed_at(crash, &healthy).await;
+            }
+        });
     }
+    while let Some(played) = players.join_next().await {
+        played.unwrap();
+    }
+}
+
+/// Plays the script to a crash at this sync; then what is left of it. `healthy`: what should be there after each batch.
+async fn crashed_at(crash: u64, healthy: &[Vec<String>]) {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Backend::default();
+    let store = open(backend.clone(), folder.path());
+    backend.0.lock().unwrap().crash_at = Some(crash);
+    let acknowledged = run(&store, &backend.0).await;
+    let (_survived, store) = after_the_crash(&backend.0.lock().unwrap(), folder.path());
+    let there = all(&store);
+    let there = (acknowledged..=acknowledged + 1).find(|done| healthy.get(*done) == Some(&there));
+    let there = there.unwrap_or_else(|| panic!("crash at {crash}: not what {acknowledged} batches leave"));
+    assert_eq!(store.verify().unwrap(), [""; 0], "crash at {crash}");
+    store.report_to(readers());
+    // The rest of the script goes through where it was cut off, and the store ends whole.
+    for batch in script().into_iter().skip(there) {
+        store.commit(batch).await.unwrap();
+    }
+    assert!(Some(&all(&store)) == healthy.last(), "crash at {crash}");
 }
