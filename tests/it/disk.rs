@@ -12,7 +12,7 @@ fn a_master_whose_disk_is_full_says_so_waits_and_goes_on_when_there_is_room_agai
     site.start_master();
     let commits = site.get("/api/v1/status")["store"]["commits"].as_u64().unwrap();
     site.end("master", true);
-    site.start_master_with(&[("WINDLASS_FAULT", &format!("enospc:{}:60", commits + 3))]);
+    site.start_master_with(Some(&format!("enospc:{}:60", commits + 3)));
     site.until_connected();
     // Their answers come once they are durable, and that may take until there is room. One of them meets the fault.
     let ordered: Vec<_> = std::thread::scope(|scope| {
@@ -39,7 +39,7 @@ fn a_master_that_is_started_on_a_full_disk_says_so_and_stops_when_it_is_told_to(
     let mut site = Site::with_command("echo last");
     site.start_master();
     site.end("master", true);
-    site.start_master_with(&[("WINDLASS_FAULT", "enospc:1:1000000")]);
+    site.start_master_with(Some("enospc:1:1000000"));
     eventually("it says what it waits for", || {
         site.said("master").contains("until there is more room").then_some(())
     });
@@ -59,7 +59,7 @@ fn a_master_that_is_killed_while_it_waits_for_room_is_taken_up_by_the_next() {
     let commits = site.get("/api/v1/status")["store"]["commits"].as_u64().unwrap();
     site.end("master", true);
     // Somewhere in the middle of a build, for ever.
-    site.start_master_with(&[("WINDLASS_FAULT", &format!("enospc:{}:1000000", commits + 5))]);
+    site.start_master_with(Some(&format!("enospc:{}:1000000", commits + 5)));
     site.until("the master answers", |_| true);
     std::thread::scope(|scope| {
         // Nobody may ever answer.

@@ -232,7 +232,7 @@ fn a_clock_that_is_set_by_days_while_a_build_runs_ends_nothing_and_stops_nothing
         let here = site.path("");
         let command = once("b").replace('@', here.to_str().unwrap().trim_end_matches('/'));
         site.configure(&Site::builder("b", &command, ""));
-        site.start_master_with(&[("WINDLASS_FAULT", &format!("clock:{set}:8"))]);
+        site.start_master_with(Some(&format!("clock:{set}:8")));
         for worker in site.workers() {
             site.start_worker(&worker);
         }
@@ -241,7 +241,7 @@ fn a_clock_that_is_set_by_days_while_a_build_runs_ends_nothing_and_stops_nothing
         let build = site.running("b");
         eventually("its command runs", || (ran(&site, "b") == 1).then_some(()));
         site.end("master", false);
-        site.start_master_with(&[("WINDLASS_FAULT", &format!("clock:{set}:0"))]);
+        site.start_master_with(Some(&format!("clock:{set}:0")));
         site.until("the next master answers", |_| true);
         std::fs::write(site.path("go"), "").unwrap();
         assert_eq!(site.outcome(buildset), "success", "{set}");
@@ -263,7 +263,7 @@ fn a_master_that_is_killed_twice_while_it_takes_up_goes_on_and_its_command_runs_
     eventually("its command runs", || (ran(&site, "b") == 1).then_some(()));
     site.end("master", false);
     for fault in ["commit:2", "commit:3:after"] {
-        site.start_master_with(&[("WINDLASS_FAULT", fault)]);
+        site.start_master_with(Some(fault));
         eventually("it has died", || site.has_ended("master").then_some(()));
     }
     site.start_master();

@@ -148,7 +148,7 @@ fn a_master_killed_as_it_makes_a_token_leaves_none_that_works_and_that_nobody_ha
         let before = tokens(&site).len();
         site.end("master", true);
         // Some commits further than an idle start.
-        site.start_master_with(&[("WINDLASS_FAULT", &format!("commit:{}{fault}", commits + 4))]);
+        site.start_master_with(Some(&format!("commit:{}{fault}", commits + 4)));
         site.until("the master answers", |_| true);
         let mut answered = 0;
         loop {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::relay::{Relay, Trouble};
-use crate::site::{PATIENCE, Site};
+use crate::site::{PATIENCE, Site, eventually};
 
 /// Numbers that look random and follow from a seed.
 pub struct Chance(u64);
@@ -128,31 +128,36 @@ pub fn play(story: Story<'_>, plan: &Plan) -> Run {
     let relay = Relay::to(site.listen());
     relay.befall(plan.link.clone());
     site.write_worker(watched, &relay.address());
-    let mut faults = plan.master.iter();
+    let mut faults = plan.master.iter().map(String::as_str);
     let [mut workers, mut agents, mut holders] =
         [&plan.worker, &plan.agent, &plan.holder].map(|places| places.iter().peekable());
     let mut deaths = 0;
-    start_master(&mut site, faults.next());
+    site.start_master_with(faults.next());
     for worker in site.workers() {
         site.start_worker(&worker);
     }
     let patience = PATIENCE * u32::try_from(1 + plan.master.len() + plan.kills() + plan.link.len()).unwrap();
+    // What the worker said before it was killed last.
+    let mut said = 0;
     let outcome = loop {
         if site.has_ended("master") {
             deaths += 1;
-            start_master(&mut site, faults.next());
+            site.start_master_with(faults.next());
         }
         let is_due = |bytes: &&u64| relay.carried() >= **bytes;
         if workers.next_if(is_due).is_some() {
+            said = site.said(watched).len();
             site.end(watched, false);
             site.start_worker(watched);
             deaths += 1;
         }
         if agents.next_if(is_due).is_some() {
+            said = site.said(watched).len();
             site.kill_agent(watched);
             deaths += 1;
         }
         if holders.next_if(is_due).is_some() {
+            said = site.said(watched).len();
             site.kill_holder(watched);
             site.start_worker(watched);
             deaths += 1;
@@ -164,56 +169,24 @@ pub fn play(story: Story<'_>, plan: &Plan) -> Run {
         std::thread::park_timeout(Duration::from_millis(20));
     };
     let carried = relay.carried();
-    if !plan.master.is_empty() {
-        // The fault of this one may still be ahead, and what it says now is to be whole.
-        site.end_whatever("master");
-        site.start_master();
-    }
-    // A worker that has just been started would not end politely.
-    site.until_connected();
-    see(site, outcome, deaths, carried, began)
-}
-
-fn start_master(site: &mut Site, fault: Option<&String>) {
-    match fault {
-        Some(fault) => site.start_master_with(&[("WINDLASS_FAULT", fault)]),
-        None => site.start_master_with(&[]),
-    }
-}
-
-type Asked<T> = Result<T, windlass_web::client::ClientError>;
-
-/// Orders the build if nobody has; how it ended, if all has.
-fn look(site: &Site, builder: &str) -> Asked<Option<String>> {
-    let requests = site.try_get(&format!("/api/v1/requests?state=all&builder={builder}"))?;
-    let Some(request) = requests["requests"].as_array().and_then(|all| all.first()) else {
-        // If the master dies before it answers, the next look tells whether there was an order.
-        site.try_post("/api/v1/force", &json!({ "builder": builder }))?;
-        return Ok(None);
-    };
-    let buildset = site.try_get(&format!("/api/v1/buildsets/{}", request["buildset"]))?;
-    let status = site.try_get("/api/v1/status")?;
-    let idle = status["pending"] == 0 && status["running"].as_array().is_some_and(Vec::is_empty);
-    Ok(buildset["outcome"].as_str().filter(|_| idle).map(str::to_owned))
-}
-
-fn see(mut site: Site, outcome: String, deaths: usize, carried: u64, began: Instant) -> Run {
-    let listed = site.get("/api/v1/builds?limit=1000");
-    let mut builds: Vec<Value> = listed.as_array().unwrap().clone();
-    builds.reverse();
-    for build in &mut builds {
-        *build = site.get(&format!("/api/v1/builds/{}", build["id"]));
-    }
-    let output = builds.iter().map(|build| output(&site, build)).collect();
-    let artifacts = builds.iter().map(|build| artifacts(&site, build)).collect();
-    let requests = site.get("/api/v1/requests?state=all&limit=1000");
-    let mut requests: Vec<Value> = requests["requests"].as_array().unwrap().clone();
-    requests.reverse();
-    let counters = site.get("/api/v1/status")["store"].clone();
-    let [commits, journals] = ["commits", "journals"].map(|name| counters[name].as_u64().unwrap());
+    let Seen { requests, builds, output, artifacts, commits, journals } =
+        eventually("the master tells all of it", || {
+            let seen = see(&site).ok();
+            // A fault may still have been ahead of it.
+            if seen.is_none() && site.has_ended("master") {
+                deaths += 1;
+                site.start_master_with(faults.next());
+            }
+            seen
+        });
+    // One that has only just been started would not end well.
+    eventually("the worker has come back", || {
+        site.said(watched).get(said..)?.contains("connected").then_some(())
+    });
     for name in site.workers() {
         site.end(&name, true);
     }
+    // Whatever fault it still waits for: it may be met on the way out.
     site.end("master", false);
     let store = windlass_store::Store::open(&site.path("state"), windlass_store::Options::default()).unwrap();
     let flaws = store.verify().unwrap();
@@ -234,27 +207,70 @@ fn see(mut site: Site, outcome: String, deaths: usize, carried: u64, began: Inst
     }
 }
 
-fn artifacts(site: &Site, build: &Value) -> Vec<String> {
-    let listed = site.get(&format!("/api/v1/builds/{}/artifacts", build["id"]));
-    let all = listed.as_array().unwrap().iter();
-    all.map(|artifact| format!("{} {} {}", artifact["name"], artifact["size"], artifact["hash"])).collect()
+type Asked<T> = Result<T, windlass_web::client::ClientError>;
+
+/// Orders the build if nobody has; how it ended, if all has.
+fn look(site: &Site, builder: &str) -> Asked<Option<String>> {
+    let requests = site.try_get(&format!("/api/v1/requests?state=all&builder={builder}"))?;
+    let Some(request) = requests["requests"].as_array().and_then(|all| all.first()) else {
+        // If the master dies before it answers, the next look tells whether there was an order.
+        site.try_post("/api/v1/force", &json!({ "builder": builder }))?;
+        return Ok(None);
+    };
+    let buildset = site.try_get(&format!("/api/v1/buildsets/{}", request["buildset"]))?;
+    let status = site.try_get("/api/v1/status")?;
+    let idle = status["pending"] == 0 && status["running"].as_array().is_some_and(Vec::is_empty);
+    Ok(buildset["outcome"].as_str().filter(|_| idle).map(str::to_owned))
 }
 
-fn output(site: &Site, build: &Value) -> Output {
+/// What a master tells of a [`Run`].
+struct Seen {
+    requests: Vec<Value>,
+    builds: Vec<Value>,
+    output: Vec<Output>,
+    artifacts: Vec<Vec<String>>,
+    commits: u64,
+    journals: u64,
+}
+
+fn see(site: &Site) -> Asked<Seen> {
+    let all = |list: &Value| list.as_array().unwrap().iter().rev().cloned().collect::<Vec<Value>>();
+    let mut builds = all(&site.try_get("/api/v1/builds?limit=1000")?);
+    for build in &mut builds {
+        *build = site.try_get(&format!("/api/v1/builds/{}", build["id"]))?;
+    }
+    let output = builds.iter().map(|build| output(site, build)).collect::<Asked<_>>()?;
+    let artifacts = builds.iter().map(|build| artifacts(site, build)).collect::<Asked<_>>()?;
+    let requests = all(&site.try_get("/api/v1/requests?state=all&limit=1000")?["requests"]);
+    let counters = site.try_get("/api/v1/status")?["store"].clone();
+    let [commits, journals] = ["commits", "journals"].map(|name| counters[name].as_u64().unwrap());
+    Ok(Seen { requests, builds, output, artifacts, commits, journals })
+}
+
+fn artifacts(site: &Site, build: &Value) -> Asked<Vec<String>> {
+    let listed = site.try_get(&format!("/api/v1/builds/{}/artifacts", build["id"]))?;
+    let all = listed.as_array().unwrap().iter();
+    Ok(all
+        .map(|artifact| format!("{} {} {}", artifact["name"], artifact["size"], artifact["hash"]))
+        .collect())
+}
+
+fn output(site: &Site, build: &Value) -> Asked<Output> {
     let mut seen = Output::new();
     for step in build["steps"].as_array().unwrap() {
         for log in step["logs"].as_array().unwrap() {
             let (step, log) = (step["name"].as_str().unwrap(), log["name"].as_str().unwrap());
-            seen.insert(format!("{step}/{log}"), read(site, &build["id"], step, log));
+            seen.insert(format!("{step}/{log}"), read(site, &build["id"], step, log)?);
         }
     }
-    seen
+    Ok(seen)
 }
 
-fn read(site: &Site, build: &Value, step: &str, log: &str) -> Vec<u8> {
+fn read(site: &Site, build: &Value, step: &str, log: &str) -> Asked<Vec<u8>> {
     let (mut bytes, mut offset) = (Vec::new(), 0);
     loop {
-        let part = site.get(&format!("/api/v1/builds/{build}/steps/{step}/logs/{log}?offset={offset}"));
+        let part =
+            site.try_get(&format!("/api/v1/builds/{build}/steps/{step}/logs/{log}?offset={offset}"))?;
         for piece in part["pieces"].as_array().unwrap() {
             if piece["origin"] != "header" {
                 bytes.extend_from_slice(piece["data"].as_str().expect("these builds write text").as_bytes());
@@ -262,7 +278,7 @@ fn read(site: &Site, build: &Value, step: &str, log: &str) -> Vec<u8> {
         }
         let next = part["next"].as_u64().unwrap();
         if next == offset {
-            return bytes;
+            return Ok(bytes);
         }
         offset = next;
     }

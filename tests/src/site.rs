@@ -30,6 +30,8 @@ pub struct Site {
     listen: String,
     /// What its processes find in their environment, beside what the test has.
     env: Vec<(String, PathBuf)>,
+    /// Whether policies have a minute.
+    is_patient: bool,
 }
 
 impl Site {
@@ -47,6 +49,7 @@ impl Site {
             left: Vec::new(),
             listen,
             env: Vec::new(),
+            is_patient: false,
         };
         std::fs::create_dir(site.path("plugins")).expect("a fresh directory");
         for worker in workers {
@@ -166,7 +169,7 @@ impl Site {
     /// Gives policies a minute for each decision, for a test in which none may fail: what they usually have is little for
     /// the first decision of an interpreter on a busy machine.
     pub fn patient_with_policies(&mut self) {
-        self.env("WINDLASS_FAULT", Path::new("policies:60000"));
+        self.is_patient = true;
     }
 
     /// Where workers connect.
@@ -200,17 +203,20 @@ impl Site {
 
     /// Starts the master, and waits until it answers.
     pub fn start_master(&mut self) {
-        self.start_master_with(&[]);
+        self.start_master_with(None);
         eventually("the master answers", || {
             assert!(!self.has_ended("master"), "the master ended at its start:\n{}", self.said("master"));
             self.status()
         });
     }
 
-    /// Starts the master with these variables, and does not wait.
-    pub fn start_master_with(&mut self, env: &[(&str, &str)]) {
+    /// Starts the master, which does this to itself (`WINDLASS_FAULT`), and does not wait.
+    pub fn start_master_with(&mut self, fault: Option<&str>) {
         let dir = self.dir.path().to_owned();
-        self.spawn_with("master", &["master", dir.to_str().expect("UTF-8")], env);
+        let faults: Vec<&str> =
+            self.is_patient.then_some("policies:60000").into_iter().chain(fault).collect();
+        let env = [("WINDLASS_FAULT", &*faults.join(","))];
+        self.spawn_with("master", &["master", dir.to_str().expect("UTF-8")], &env);
     }
 
     /// Starts the worker of this name; does not wait.
@@ -504,7 +510,7 @@ pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
     within(PATIENCE, what, ask)
 }
 
-/// The same for what takes longer, as a compiler does while others compile.
+/// The same with a bound of its own.
 pub fn within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {

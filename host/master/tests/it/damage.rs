@@ -1,6 +1,7 @@
 //! A running build of which something cannot be read: it ends, and the master starts.
 
 use std::path::Path;
+use std::time::Duration;
 
 use redb::TableDefinition;
 use windlass_core::digest::Digest;
@@ -10,7 +11,7 @@ use windlass_core::persist::Persist;
 use windlass_core::record::{LogRow, StepRow, StopRow};
 use windlass_core::time::Timestamp;
 
-use crate::place::{Place, config, force, open, stop};
+use crate::place::{PATIENCE, Place, config, force, open, stop};
 use crate::restart::build_row;
 
 const FENCE: Fence = Fence(1_000);
@@ -27,7 +28,7 @@ async fn left(place: &Place) -> u64 {
     assert_eq!(request, RequestId(1));
     let state = master.state_dir().to_owned();
     stop(master).await;
-    let store = open(&state);
+    let store = open(&state).await;
     let (build, step) = (BuildId(1), StepId(1));
     let hook = "windlass:shell-command".to_owned();
     let running = StepRow::begun(step, build, 0, "true".to_owned(), hook, Digest::of(b""), Timestamp(1));
@@ -58,8 +59,8 @@ fn spoil(database: &Path, table: &str) {
     let began = std::time::Instant::now();
     let database = loop {
         match redb::Database::open(database) {
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) if began.elapsed().as_secs() < 60 => {
-                std::thread::yield_now();
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) if began.elapsed() < PATIENCE => {
+                std::thread::park_timeout(Duration::from_millis(10));
             }
             opened => break opened.unwrap(),
         }

@@ -36,7 +36,7 @@ async fn left(place: &Place) -> (PathBuf, Store) {
     let request = RequestId(forced.requests[0]);
     let hook = "windlass:shell-command".to_owned();
     let running = StepRow::begun(STEP, BUILD, 0, "true".to_owned(), hook, Digest::of(b""), Timestamp(1));
-    let store = open(&state);
+    let store = open(&state).await;
     let batch = vec![
         Persist::Claim { requests: vec![request], master: MASTER, fence: FENCE, at: Timestamp(1) },
         Persist::PutBuild(build_row(request, FENCE)),

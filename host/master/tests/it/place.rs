@@ -2,9 +2,13 @@
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use windlass_master::{Handle, Master, Options, StartError, view};
 use windlass_store::{OpenError, Store};
+
+/// How long a store may be in use that nobody uses any more.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory with `master.toml`.
 pub struct Place {
@@ -69,7 +73,7 @@ impl Place {
                     link_all(&self.path("state/cache"), &compiled());
                     return master.handle().clone();
                 }
-                Err(StartError::Open(OpenError::InUse { .. })) if began.elapsed().as_secs() < 60 => {
+                Err(StartError::Open(OpenError::InUse { .. })) if began.elapsed() < PATIENCE => {
                     tokio::task::yield_now().await;
                 }
                 Err(error) => panic!("{error:?}\n{}", error.details().join("\n")),
@@ -79,11 +83,11 @@ impl Place {
 }
 
 /// Opens the store of a master that has stopped, once nobody holds a copy of its lock.
-pub fn open(state: &Path) -> Store {
+pub async fn open(state: &Path) -> Store {
     let began = std::time::Instant::now();
     loop {
         match Store::open(state, windlass_store::Options::default()) {
-            Err(OpenError::InUse { .. }) if began.elapsed().as_secs() < 60 => std::thread::yield_now(),
+            Err(OpenError::InUse { .. }) if began.elapsed() < PATIENCE => tokio::task::yield_now().await,
             opened => return opened.unwrap(),
         }
     }

@@ -46,7 +46,7 @@ async fn a_build_that_was_cut_off_ends_as_retry_and_its_request_waits_again() {
 
     // As a killed master leaves it.
     let (request, fence, build, step) = (RequestId(forced.requests[0]), Fence(1_000), BuildId(1), StepId(1));
-    let store = open(&state);
+    let store = open(&state).await;
     let row = build_row(request, fence);
     let hook = "windlass:shell-command".to_owned();
     let running = StepRow::begun(step, build, 0, "true".to_owned(), hook, Digest::of(b""), Timestamp(1));

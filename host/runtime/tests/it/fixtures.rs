@@ -20,7 +20,7 @@ pub fn host() -> Host {
     host_with(|_| {})
 }
 
-/// One whose policies have a minute, since a machine under load is slow, unless this says otherwise.
+/// Its policies have a minute, since a machine under load is slow; `change` may set something else.
 pub fn host_with(change: impl FnOnce(&mut Options)) -> Host {
     let dir = tempfile::tempdir().unwrap();
     let mut options = Options::new(dir.path().join("cache"));
